@@ -1,0 +1,268 @@
+"""What a single key cannot tell: whether the parts of a file fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from motoko.config.document import Document, KeyPath
+from motoko.config.fields import NAME_EXPECTED, is_name, texts
+from motoko.config.models import (
+    FieldConfig,
+    StudyConfig,
+    TaskManagerConfig,
+    WorkflowConfig,
+    is_options_key,
+)
+from motoko.config.values import (
+    JOB_CONVERTERS,
+    RUN_CONVERTERS,
+    RUN_ENTRIES,
+    TYPES,
+    Refused,
+    dimension,
+    shown,
+)
+from motoko.errors import Mistake, listed, nearest
+
+#: Attributes of a workflow, which no alias may hide.
+WORKFLOW_ATTRIBUTES = frozenset(
+    {
+        "vars",
+        "directory",
+        "config",
+        "config_path",
+        "params",
+        "run_name",
+        "actions",
+        "aliases",
+        "task_managers",
+        "finished",
+        "create",
+        "execute",
+        "run",
+        "session",
+        "add_action",
+        "add_error_handler",
+        "get_runs",
+        "is_empty",
+        "check_event",
+        "check_events",
+        "fire_event",
+        "loop_check_events",
+        "get_orchestrator_function",
+        "start_launcher_daemons",
+        "orchestrator_script",
+        "orchestrator_function",
+        "is_run_filter",
+        "is_workflow_filter",
+        "is_no_param_func",
+    }
+)
+
+_MISSING = {
+    ("study",): NAME_EXPECTED,
+    ("job",): "a mapping of parameter names to types",
+    ("task_managers",): "a mapping of study directories",
+    ("orchestrator",): "module.function, as in orchestrator.main",
+}
+
+
+def translated(document: Document, error: ValidationError) -> Iterator[Mistake]:
+    """The mistakes that the models found."""
+    for problem in error.errors(include_url=False):
+        path: KeyPath = problem["loc"]
+        cause = problem.get("ctx", {}).get("error")
+        if path and path[-1] == "[key]":
+            continue  # the checks below say it with the name
+        if problem["type"] == "missing":
+            yield document.mistake(path, "missing", f"expected {_MISSING.get(path, 'a value')}")
+        elif isinstance(cause, Refused):
+            value = cause.value if cause.at else problem["input"]
+            found = "missing" if cause.at and value is None else f"found {shown(value)}"
+            yield document.mistake((*path, *cause.at), found, f"expected {cause.expected}")
+        else:
+            allowed = problem.get("ctx", {}).get("expected") or problem["msg"]
+            found = f"found {shown(problem['input'])}"
+            yield document.mistake(path, found, f"expected {allowed}")
+
+
+def workflow_mistakes(document: Document) -> Iterator[Mistake]:
+    """Names and aliases of a workflow that cannot be, options of the wrong form."""
+    managers, aliases = document.section("task_managers"), document.section("aliases")
+    yield from _odd_keys(document, (), document.data)
+    for name in managers:
+        if not is_name(name):
+            found = f"found the name {_quoted(name)}"
+            yield document.mistake(("task_managers", name), found, f"expected {NAME_EXPECTED}")
+    for alias, target in aliases.items():
+        path = ("aliases", alias)
+        if not isinstance(alias, str) or not alias.isidentifier():
+            found = f"found the name {_quoted(alias)}"
+            yield document.mistake(path, found, "expected a name that Python can write")
+        elif alias in managers:
+            yield document.mistake(path, "is a task manager too", "expected another name")
+        elif alias in WORKFLOW_ATTRIBUTES:
+            found = "is an attribute of every workflow"
+            yield document.mistake(path, found, "expected another name")
+        if isinstance(target, str) and target not in managers:
+            known = [str(name) for name in managers]
+            found = f"found {target!r}, which is no task manager{nearest(target, known)}"
+            yield document.mistake(path, found, f"expected one of: {listed(known)}")
+    yield from _options_mistakes(document)
+
+
+def study_mistakes(document: Document) -> Iterator[Mistake]:
+    """Names that cannot be or do not fit, values of another type than the declared one."""
+    yield from _odd_keys(document, (), document.data)
+    for section, reserved in (("job", {"id": "int"}), ("run", RUN_ENTRIES)):
+        for name, declared in document.section(section).items():
+            path = (section, name)
+            if not isinstance(name, str) or not name.isidentifier():
+                found = f"found the name {_quoted(name)}"
+                yield document.mistake(path, found, "expected letters, digits and _")
+            elif section == "job" and name.lower() in reserved:
+                found = "every job has one already"
+                yield document.mistake(path, found, "expected another name")
+            elif _declared_type(declared) != reserved.get(
+                name.lower(), _declared_type(declared)
+            ):
+                found = f"found type {_declared_type(declared)}"
+                allowed = f"every run has one of type {reserved[name.lower()]}"
+                yield document.mistake(path, found, allowed)
+    for section in ("job", "run", "job_space", "run_space", "run_params"):
+        yield from _clashing_names(document, section)
+    yield from _space_mistakes(document)
+    yield from _run_mistakes(document)
+    yield from _options_mistakes(document)
+
+
+def _space_mistakes(document: Document) -> Iterator[Mistake]:
+    known = {
+        str(name): _declared_type(field) for name, field in document.section("job").items()
+    }
+    types = {name.lower(): kind for name, kind in known.items()}
+    for name, value in document.section("job_space").items():
+        path = ("job_space", name)
+        if str(name).lower() not in types:
+            found = f"no parameter of that name{nearest(str(name), known)}"
+            yield document.mistake(path, found, f"expected one of job: {listed(known)}")
+            continue
+        kind = types[str(name).lower()]
+        if kind is not None:
+            points = dimension(kind, value)
+            yield from _value_mistakes(document, path, kind, value, points, JOB_CONVERTERS)
+
+
+def _run_mistakes(document: Document) -> Iterator[Mistake]:
+    types = dict(RUN_ENTRIES)
+    for name, field in document.section("run").items():
+        if kind := _declared_type(field):
+            types.setdefault(str(name).lower(), kind)
+    for section in ("run_space", "run_params"):
+        for name, value in document.section(section).items():
+            if kind := types.get(str(name).lower()):
+                points = dimension(kind, value) if section == "run_space" else None
+                path = (section, name)
+                yield from _value_mistakes(document, path, kind, value, points, RUN_CONVERTERS)
+
+
+def _value_mistakes(
+    document: Document,
+    path: KeyPath,
+    kind: str,
+    value: Any,
+    points: list[Any] | None,
+    converters: Mapping[str, Any],
+) -> Iterator[Mistake]:
+    along: Iterable[tuple[KeyPath, Any]] = [(path, value)]
+    if points is not None:
+        along = [((*path, i), point) for i, point in enumerate(points)]
+    for place, point in along:
+        if point is None:
+            continue
+        try:
+            converters[kind](point)
+        except Refused as refused:
+            found = shown(refused.value if refused.at else point)
+            where = (*place, *refused.at)
+            allowed = f"expected {refused.expected} ({kind})"
+            yield document.mistake(where, f"found {found}", allowed)
+
+
+def _declared_type(declared: Any) -> str | None:
+    kind = declared.get("type") if isinstance(declared, Mapping) else declared
+    return kind if isinstance(kind, str) and kind in TYPES else None
+
+
+def _odd_keys(document: Document, path: KeyPath, keys: Iterable[Any]) -> Iterator[Mistake]:
+    for key in keys:
+        if isinstance(key, bool):
+            found = f"found the key {str(key).lower()}"
+            allowed = "expected text: put yes, no, on, off, true and false in quotes"
+            yield document.mistake((*path, key), found, allowed)
+        elif not isinstance(key, str):
+            found = f"found the key {_quoted(key)}"
+            yield document.mistake((*path, key), found, "expected text: put it in quotes")
+
+
+def _clashing_names(document: Document, section: str) -> Iterator[Mistake]:
+    first: dict[str, str] = {}
+    for name in document.section(section):
+        if not isinstance(name, str):
+            if section not in ("job", "run"):
+                yield from _odd_keys(document, (section,), [name])
+            continue
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            found = f"is the same name as {other!r} on line {document.line((section, other))}"
+            yield document.mistake((section, name), found, "expected names that differ")
+
+
+def _options_mistakes(document: Document) -> Iterator[Mistake]:
+    for key, value in document.data.items():
+        if isinstance(key, str) and is_options_key(key):
+            try:
+                texts(value)
+            except Refused as refused:
+                found = f"found {shown(refused.value if refused.at else value)}"
+                path = (key, *refused.at)
+                yield document.mistake(path, found, f"expected {refused.expected}")
+
+
+def workflow_warnings(document: Document) -> Iterator[Mistake]:
+    """Keys that nobody knows, task managers that hide behind an attribute."""
+    yield from _unknown_keys(document, (), document.data, WorkflowConfig.known_keys())
+    for name, settings in document.section("task_managers").items():
+        path = ("task_managers", name)
+        if isinstance(name, str) and name in WORKFLOW_ATTRIBUTES:
+            found = f"workflow.{name} is something else"
+            yield document.mistake(path, found, f"reach it as workflow.task_managers[{name!r}]")
+        if isinstance(settings, Mapping):
+            yield from _unknown_keys(document, path, settings, TaskManagerConfig.known_keys())
+
+
+def study_warnings(document: Document) -> Iterator[Mistake]:
+    """Keys that nobody knows."""
+    yield from _unknown_keys(document, (), document.data, StudyConfig.known_keys())
+    for section in ("job", "run"):
+        for name, declared in document.section(section).items():
+            if isinstance(declared, Mapping):
+                known = FieldConfig.known_keys()
+                yield from _unknown_keys(document, (section, name), declared, known)
+
+
+def _unknown_keys(
+    document: Document, path: KeyPath, section: Mapping[Any, Any], known: tuple[str, ...]
+) -> Iterator[Mistake]:
+    for key in section:
+        if isinstance(key, str) and key not in known and not is_options_key(key):
+            meant = nearest(key, known).removeprefix("; ")
+            allowed = meant or "it is passed on to orchestrators"
+            yield document.mistake((*path, key), "unknown key", allowed)
+
+
+def _quoted(name: Any) -> str:
+    return repr(name) if isinstance(name, str) else str(name)

@@ -1,0 +1,151 @@
+"""The types of the keys of both files: what each accepts, and how an editor is told so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from motoko.config.values import Refused
+from motoko.config.walltime import parse_walltime
+
+NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
+NAME_EXPECTED = "a name of letters, digits, _ and -, not beginning with -"
+OPTIONS_SUFFIX = "_options"
+GENERATORS = ("bash", "slurm", "pbs", "sge")
+
+
+def is_name(value: Any) -> bool:
+    """Whether this may name a study: a directory's name without any path in it."""
+    return isinstance(value, str) and re.fullmatch(NAME_PATTERN[1:-1], value) is not None
+
+
+def _name(value: Any) -> str:
+    if not is_name(value):
+        raise Refused(NAME_EXPECTED)
+    return str(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise Refused("text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, (list, tuple)):
+        raise Refused("text or a list of texts")
+    for i, item in enumerate(value):
+        if not isinstance(item, str) or not item.strip():
+            raise Refused("text", item, (i,))
+    return tuple(value)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A text, a list of texts or nothing, as a tuple; raises ``Refused``."""
+    return () if value is None else _texts(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Refused("a whole number, 1 at least")
+    return value
+
+
+def _amount(value: Any) -> str | int:
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise Refused("a whole number, or text with a unit")
+
+
+def _orchestrator(value: Any) -> str:
+    if isinstance(value, str):
+        parts = value.split(".")
+        if len(parts) == 2 and all(part.isidentifier() for part in parts):
+            return value
+    raise Refused("module.function, as in orchestrator.main")
+
+
+def _host(value: Any) -> str:
+    if isinstance(value, str) and _is_host(value):
+        return value
+    raise Refused("zeo:///directory or zeo://name:port")
+
+
+def _is_host(text: str) -> bool:
+    if any(c.isspace() for c in text):
+        return False
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme != "zeo" or parts.query or parts.fragment or parts.username is not None:
+        return False
+    if not parts.netloc:
+        return len(parts.path) > 1 and text.startswith("zeo:///")
+    return bool(parts.hostname) and bool(port) and parts.path in ("", "/")
+
+
+def _generator(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z][\w.-]*", value):
+        raise Refused(f"the name of a generator, like {', '.join(GENERATORS)}")
+    name = value.lower()
+    return name.removesuffix("coat") or name
+
+
+def mapping_of(what: str) -> Callable[[Any], Mapping[Any, Any]]:
+    """A validator for a section of a file; an empty one is an empty mapping."""
+
+    def section(value: Any) -> Mapping[Any, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise Refused(f"a mapping of {what}")
+        return value
+
+    return section
+
+
+_LIST_OF_TEXT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+Name = Annotated[
+    str,
+    BeforeValidator(_name),
+    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN}),
+]
+Text = Annotated[
+    str, BeforeValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})
+]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(_LIST_OF_TEXT)]
+Count = Annotated[
+    int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})
+]
+Amount = Annotated[
+    str | int, BeforeValidator(_amount), WithJsonSchema({"type": ["string", "integer"]})
+]
+Seconds = Annotated[
+    float, BeforeValidator(parse_walltime), WithJsonSchema({"type": ["string", "number"]})
+]
+Orchestrator = Annotated[
+    str,
+    BeforeValidator(_orchestrator),
+    WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$"}),
+]
+Host = Annotated[
+    str,
+    BeforeValidator(_host),
+    WithJsonSchema({"type": "string", "pattern": r"^zeo://(/.+|[^/\s]+:[0-9]+/?)$"}),
+]
+Generator = Annotated[
+    str,
+    BeforeValidator(_generator),
+    WithJsonSchema({"type": "string", "examples": list(GENERATORS)}),
+]

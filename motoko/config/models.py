@@ -1,0 +1,291 @@
+"""The frozen models of ``motoko.yaml`` and ``bd.yaml``; the JSON Schema comes from them too."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+
+from motoko.config.document import Document
+from motoko.config.fields import (
+    OPTIONS_SUFFIX,
+    Amount,
+    Count,
+    Generator,
+    Host,
+    Name,
+    Orchestrator,
+    Seconds,
+    Text,
+    Texts,
+    mapping_of,
+    texts,
+)
+from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName
+from motoko.errors import Mistake, nearest
+
+
+class Section(BaseModel):
+    """A mapping of known keys; unknown ones are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    @classmethod
+    def known_keys(cls) -> tuple[str, ...]:
+        """The keys that mean something to Motoko, in the order of the reference."""
+        return tuple(cls.model_fields)
+
+
+class TaskManagerConfig(Section):
+    """What ``motoko.yaml`` says about one study."""
+
+    host: Host | None = Field(
+        None, description="Where the study's database is served; absent: a local socket."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_empty(cls, value: Any) -> Any:
+        return mapping_of("settings of a task manager, or nothing")(value)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+class FieldConfig(Section):
+    """A declared parameter of jobs or entry of runs: its type, and a default perhaps."""
+
+    type: TypeName = Field(description="What values it takes.")
+    default: Any = Field(
+        UNSET,
+        description="The value of jobs that do not give one.",
+        json_schema_extra=_without_default,
+    )
+
+    @property
+    def has_default(self) -> bool:
+        """Whether there is a default; an empty one (``default:``) is none."""
+        return self.default is not UNSET
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"type": value}
+        if not isinstance(value, Mapping):
+            raise Refused(f"a type ({', '.join(TYPES)}) or {{type: ..., default: ...}}")
+        given = {k: v for k, v in value.items() if k != "default" or v is not None}
+        kind = given.get("type")
+        if kind not in TYPES:
+            meant = nearest(kind, TYPES) if isinstance(kind, str) else ""
+            raise Refused(f"a type: {', '.join(TYPES)}{meant}", kind, ("type",))
+        if "default" in given:
+            try:
+                given["default"] = JOB_CONVERTERS[kind](given["default"])
+            except Refused as refused:
+                raise Refused(refused.expected, given["default"], ("default",)) from None
+        return given
+
+
+class FileConfig(Section):
+    """A whole file: its known keys are attributes, and it is the mapping that YAML gives too.
+
+    Orchestrators read keys of their own from it (``config["my_key"]``), spelled and nested as
+    in the file, without what the models add or convert.
+    """
+
+    _file: Path = PrivateAttr(default=Path())
+    _raw: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _warnings: tuple[Mistake, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def from_document(
+        cls, document: Document, file: Path, warnings: tuple[Mistake, ...]
+    ) -> Self:
+        """The model of a file that was read; pydantic's ValidationError says what is wrong."""
+        config = cls.model_validate(cls.present(document.data))
+        config._file = file.absolute()
+        config._raw = document.data
+        config._warnings = warnings
+        return config
+
+    @classmethod
+    def present(cls, data: Mapping[Any, Any]) -> dict[str, Any]:
+        """The keys that have a value (``walltime:`` alone says nothing) or may be empty."""
+        return {
+            str(key): value
+            for key, value in data.items()
+            if value is not None or key in cls._may_be_empty
+        }
+
+    _may_be_empty: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def file(self) -> Path:
+        """The absolute path of the file."""
+        return self._file
+
+    @property
+    def directory(self) -> Path:
+        """The directory that the file lies in."""
+        return self._file.parent
+
+    @property
+    def warnings(self) -> tuple[Mistake, ...]:
+        """What is odd about the file, and no error."""
+        return self._warnings
+
+    @property
+    def options(self) -> Mapping[str, tuple[str, ...]]:
+        """Generator options: ``slurm_options: [...]`` under the key ``slurm``."""
+        return MappingProxyType(
+            {
+                key.removesuffix(OPTIONS_SUFFIX): texts(value)
+                for key, value in self._raw.items()
+                if isinstance(key, str) and is_options_key(key)
+            }
+        )
+
+    def __getitem__(self, key: str) -> Any:
+        return self._raw[key]
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._raw
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FileConfig):
+            return type(self) is type(other) and self._raw == other._raw
+        return self._raw == other if isinstance(other, Mapping) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._raw))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a key as the file has it, or the default."""
+        return self._raw.get(key, default)
+
+    def keys(self) -> KeysView[str]:
+        """All keys of the file."""
+        return self._raw.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Their values, as the file has them."""
+        return self._raw.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Keys and values, as the file has them."""
+        return self._raw.items()
+
+
+Mapping.register(FileConfig)
+
+
+def is_options_key(key: str) -> bool:
+    """Whether a key carries options of some generator."""
+    return key.endswith(OPTIONS_SUFFIX) and key != OPTIONS_SUFFIX
+
+
+class WorkflowConfig(FileConfig):
+    """``motoko.yaml``: the studies of a workflow and what orchestrates them."""
+
+    task_managers: Annotated[
+        dict[str, TaskManagerConfig], BeforeValidator(mapping_of("study directories"))
+    ] = Field(description="One study each: the name of its directory, and settings or nothing.")
+    orchestrator: Orchestrator = Field(
+        description="The async function to run, as module.function, in a file beside this one."
+    )
+    aliases: Annotated[dict[str, Text], BeforeValidator(mapping_of("task managers"))] = Field(
+        default_factory=dict, description="Further names of task managers."
+    )
+    generator: Generator = Field("bash", description="How runs are executed.")
+    max_concurrent: Count | None = Field(
+        None, description="How many runs may execute at once, over all studies."
+    )
+    max_submitted: Count | None = Field(
+        None, description="How many batch jobs may be queued at once, over all studies."
+    )
+
+
+Fields = Annotated[dict[str, FieldConfig], BeforeValidator(mapping_of("names to types"))]
+Values = Annotated[dict[str, Any], BeforeValidator(mapping_of("names to values"))]
+
+
+class StudyConfig(FileConfig):
+    """``bd.yaml``: the parameters of a study and how its runs are executed."""
+
+    _may_be_empty: ClassVar[frozenset[str]] = frozenset({"job"})
+
+    study: Name = Field(description="The study's name.")
+    job: Fields = Field(description="The parameters of a job and their types.")
+    run: Fields = Field(
+        default_factory=dict, description="Entries that runs have besides the built-in ones."
+    )
+    job_space: Values = Field(
+        default_factory=dict, description="Default values of parameters; a list is a dimension."
+    )
+    run_space: Values = Field(
+        default_factory=dict,
+        description="Default values of run entries; a list is a dimension.",
+    )
+    run_params: Values = Field(
+        default_factory=dict, description="Default values of run entries."
+    )
+    config_files: Texts = Field(
+        (), description="Files that every run directory gets, relative to the study."
+    )
+    exec_file: Text = Field("launch.sh", description="The bash script that a run executes.")
+    completion: Literal["exit", "explicit"] = Field(
+        "exit", description="Whether a run is over when its script ends, or when it says so."
+    )
+    on_failure: Any = Field(None, description="What becomes of a run that failed.")
+    retry: Any = Field(None, description="How often a run is tried again, by class of failure.")
+    max_concurrent: Count | None = Field(
+        None, description="How many runs of the study may execute at once."
+    )
+    max_submitted: Count | None = Field(
+        None, description="How many batch jobs of the study may be queued at once."
+    )
+    outpath: Text | None = Field(None, description="Where run directories lie, if elsewhere.")
+    machine_name: Text | None = Field(None, description="The machine that runs are meant for.")
+    host: Host | None = Field(None, description="Where the study's database is served.")
+    generator: Generator | None = Field(None, description="How runs of the study are executed.")
+    walltime: Seconds | None = Field(None, description="The longest that a run may take.")
+    nproc: Count | None = Field(None, description="How many cores a run uses.")
+    mem: Amount | None = Field(None, description="How much memory a run needs.")
+    gpus: Amount | None = Field(None, description="How many accelerators a run uses.")
+    partition: Text | None = Field(None, description="The batch system's partition or queue.")
+    account: Text | None = Field(None, description="The account that is charged.")
+    module: Texts = Field((), description="Environment modules to load.")
+    modules: Texts = Field((), description="Environment modules to load.")
+    array: Any = Field(None, description="Whether batch jobs are submitted as arrays.")
+    pack: Any = Field(None, description="How many runs share one batch job.")
+    checkpoint_signal: Any = Field(
+        None, description="The signal sent before the walltime ends, and how long before."
+    )
+    artifacts: Any = Field(None, description="Files of a run to keep.")
+    blackdynamite: Any = Field(
+        None, description="`installed`: scripts import an installed BlackDynamite."
+    )
+
+    @field_validator("job", "run", "job_space", "run_space", "run_params")
+    @classmethod
+    def _lower_names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return {name.lower(): entry for name, entry in value.items()}

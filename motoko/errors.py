@@ -1,0 +1,415 @@
+"""Every error that Motoko raises, and what each of them knows.
+
+::
+
+    MotokoError
+      ConfigError (ValueError)                 one or more mistakes in a YAML file
+      StudyError
+        StudyNotFound  JobNotFound  RunNotFound  EntryNotFound (LookupError)
+        StudyExists (FileExistsError)
+        ForeignDatabase (ValueError)           not a database of ours, or of a newer format
+        SchemaError (ValueError)               unknown field, wrong type
+          SchemaChanged                        bd.yaml no longer fits the database
+        ConstraintError (ValueError)           text, position
+          UnknownField  AmbiguousField
+        InvalidTransition (ValueError)         run, from, to
+        DatabaseUnavailable (ConnectionError)  transient, and why
+        ConflictsExhausted (RuntimeError)      after n attempts
+        SessionConflict (RuntimeError)         transient: what a session read has changed
+        MarkerUnset (ValueError)               file, marker
+      LaunchError
+        UnknownGenerator (LookupError)
+        SubmissionFailed (RuntimeError)        transient or not
+        SchedulerOutputError (ValueError)
+      WorkflowError
+        OrchestratorNotLoadable (ImportError)
+        RunNameMissing (RuntimeError)
+        UnknownTaskManager (AttributeError)
+        ConditionError (TypeError)
+        ActionFailed (RuntimeError)            event, study; the user's exception as its cause
+        RunsFailed (RuntimeError)              runs and their causes
+      DaemonError
+        AlreadyRunning  NotRunning  StartFailed  ForeignOwner (RuntimeError)
+      JobSideError (RuntimeError)              outside a run, or its run directory is damaged
+
+A constructor takes facts, builds the message from them and keeps them as attributes of the
+same names. ``transient`` tells whether trying again later can help. The module is imported by
+job scripts too, so it keeps to what Python 3.8 understands.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable, Optional, Sequence, Tuple
+
+
+class MotokoError(Exception):
+    """Root of all errors of Motoko."""
+
+    transient = False
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(facts)
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type, args: Tuple[Any, ...], facts: Any) -> BaseException:
+    error: BaseException = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which of the known names was probably meant: a clause, or nothing."""
+    from difflib import get_close_matches
+
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names in one line, or a word for their absence."""
+    return ", ".join(names) or "none"
+
+
+class _Facts:
+    """A frozen value of named facts; a dataclass would double what a job script imports."""
+
+    def __init__(self, **facts: Any) -> None:
+        self.__dict__.update(facts)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.__dict__.values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({shown})"
+
+
+class Mistake(_Facts):
+    """One mistake in a configuration file; ``line`` counts from 1, 0 when it is unknown."""
+
+    file: str
+    line: int
+    key: str
+    found: str
+    allowed: str
+
+    def __init__(self, file: str, line: int, key: str, found: str, allowed: str) -> None:
+        super().__init__(file=file, line=line, key=key, found=found, allowed=allowed)
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        key = f" {self.key}:" if self.key else ""
+        return f"{place}:{key} {self.found}; {self.allowed}"
+
+
+class ConfigError(MotokoError, ValueError):
+    """All mistakes found in the configuration, together."""
+
+    mistakes: Tuple[Mistake, ...]
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("\n".join(str(m) for m in mistakes), mistakes=tuple(mistakes))
+
+
+class StudyError(MotokoError):
+    """Something is wrong with one study or what it holds."""
+
+
+class StudyNotFound(StudyError, LookupError):
+    """No study, or no database of one, where it was looked for."""
+
+    def __init__(self, directory: str, why: str) -> None:
+        super().__init__(f"{directory}: {why}", directory=directory, why=why)
+
+
+class StudyExists(StudyError, FileExistsError):
+    """A database stands where a new one was to be made."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(f"{directory}: a database is here already", directory=directory)
+
+
+class ForeignDatabase(StudyError, ValueError):
+    """A database that this version of Motoko did not write and will not touch."""
+
+    def __init__(self, directory: str, why: str) -> None:
+        super().__init__(f"{directory}: {why}", directory=directory, why=why)
+
+
+class JobNotFound(StudyError, LookupError):
+    """No job of that id."""
+
+    def __init__(self, study: str, job_id: object) -> None:
+        super().__init__(f"study {study!r} has no job {job_id}", study=study, job_id=job_id)
+
+
+class RunNotFound(StudyError, LookupError):
+    """No run of that id."""
+
+    def __init__(self, study: str, run_id: object) -> None:
+        super().__init__(f"study {study!r} has no run {run_id}", study=study, run_id=run_id)
+
+
+class EntryNotFound(StudyError, AttributeError, KeyError):
+    """A run or a job has no entry of that name."""
+
+    def __init__(self, of: str, name: str, known: Iterable[str]) -> None:
+        known = tuple(known)
+        message = f"{of} has no entry {name!r}{nearest(name, known)} (it has: {listed(known)})"
+        super().__init__(message, of=of, known=known)
+        self.name = name
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SchemaError(StudyError, ValueError):
+    """A value that the study's ``bd.yaml`` does not allow."""
+
+    def __init__(self, study: str, key: str, found: str, allowed: str) -> None:
+        message = f"study {study!r}, {key!r}: {found}; {allowed}"
+        super().__init__(message, study=study, key=key, found=found, allowed=allowed)
+
+
+class SchemaChanged(SchemaError):
+    """``bd.yaml`` lost, renamed or retyped a parameter that stored jobs have."""
+
+
+class ConstraintError(StudyError, ValueError):
+    """A constraint that cannot be understood; ``position`` counts characters from 0."""
+
+    def __init__(self, text: str, position: int, why: str) -> None:
+        message = f"{why}\n  {text}\n  {' ' * position}^"
+        super().__init__(message, text=text, position=position, why=why)
+
+
+class UnknownField(ConstraintError):
+    """A constraint names an entry that neither runs nor jobs have."""
+
+    def __init__(self, text: str, position: int, name: str, known: Iterable[str]) -> None:
+        known = tuple(known)
+        why = f"unknown name {name!r}{nearest(name, known)} (known: {listed(known)})"
+        super().__init__(text, position, why)
+        self.name = name
+        self.known = known
+
+
+class AmbiguousField(ConstraintError):
+    """A constraint names an entry that runs and jobs both have."""
+
+    def __init__(self, text: str, position: int, name: str) -> None:
+        why = f"both runs and jobs have {name!r}: write runs.{name} or jobs.{name}"
+        super().__init__(text, position, why)
+        self.name = name
+
+
+class InvalidTransition(StudyError, ValueError):
+    """A run may not go from the one state to the other."""
+
+    def __init__(self, run: str, before: str, after: str, allowed: Iterable[str]) -> None:
+        allowed = tuple(allowed)
+        message = (
+            f"run {run} cannot go from {before} to {after} (from {before}: {listed(allowed)})"
+        )
+        super().__init__(message, run=run, before=before, after=after, allowed=allowed)
+
+
+class DatabaseUnavailable(StudyError, ConnectionError):
+    """The database server of a study does not answer; it may be back in a moment."""
+
+    transient = True
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(f"database {address}: {why}", address=address, why=why)
+
+
+class ConflictsExhausted(StudyError, RuntimeError):
+    """A piece of work met conflicting changes at each of its attempts."""
+
+    def __init__(self, what: str, n_attempts: int) -> None:
+        message = f"{what}: gave up after {n_attempts} attempts, each undone by other changes"
+        super().__init__(message, what=what, n_attempts=n_attempts)
+
+
+class SessionConflict(StudyError, RuntimeError):
+    """What a session read or wrote was changed meanwhile by somebody else."""
+
+    transient = True
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} was changed by another session meanwhile", what=what)
+
+
+class MarkerUnset(StudyError, ValueError):
+    """A file asks for an entry that has no value."""
+
+    def __init__(self, file: str, line: int, marker: str, known: Iterable[str]) -> None:
+        known = tuple(known)
+        message = (
+            f"{file}:{line}: marker {marker!r} has no value"
+            f"{nearest(marker, known)} (with a value: {listed(known)})"
+        )
+        super().__init__(message, file=file, line=line, marker=marker, known=known)
+
+
+class LaunchError(MotokoError):
+    """A run could not be turned into a process or a batch job."""
+
+
+class UnknownGenerator(LaunchError, LookupError):
+    """No generator of that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        known = tuple(known)
+        message = f"unknown generator {name!r}{nearest(name, known)} (known: {listed(known)})"
+        super().__init__(message, name=name, known=known)
+
+
+class SubmissionFailed(LaunchError, RuntimeError):
+    """The system refused to take a run; ``transient`` when it may take it later."""
+
+    def __init__(self, run: str, why: str, transient: bool) -> None:
+        super().__init__(f"run {run}: {why}", run=run, why=why)
+        self.transient = transient
+
+
+class SchedulerOutputError(LaunchError, ValueError):
+    """A batch system answered with something that was not expected."""
+
+    def __init__(self, command: str, output: str) -> None:
+        message = f"cannot read the answer of {command!r}: {output!r}"
+        super().__init__(message, command=command, output=output)
+
+
+class WorkflowError(MotokoError):
+    """Something is wrong with a workflow or what it was asked to do."""
+
+
+class OrchestratorNotLoadable(WorkflowError, ImportError):
+    """The orchestrator function cannot be had from its file."""
+
+    def __init__(self, file: str, line: int, function: str, why: str) -> None:
+        place = f"{file}:{line}" if line else file
+        message = f"{place}: cannot load orchestrator {function!r}: {why}"
+        super().__init__(message, file=file, line=line, function=function, why=why)
+
+
+class RunNameMissing(WorkflowError, RuntimeError):
+    """Tasks need a run name."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no run name is set: pass --run_name NAME, or set workflow.run_name first"
+        )
+
+
+class UnknownTaskManager(WorkflowError, AttributeError):
+    """A workflow has no task manager, alias or attribute of that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        known = tuple(known)
+        message = (
+            f"the workflow has no task manager or attribute {name!r}{nearest(name, known)}"
+            f" (task managers and aliases: {listed(known)})"
+        )
+        super().__init__(message, known=known)
+        self.name = name
+
+
+class ConditionError(WorkflowError, TypeError):
+    """An event's condition has a form, or gave a value, that cannot be used."""
+
+    def __init__(self, event: str, why: str) -> None:
+        super().__init__(f"condition of event {event!r}: {why}", event=event, why=why)
+
+
+class ActionFailed(WorkflowError, RuntimeError):
+    """An action, a condition or ``main`` raised; its exception is the cause of this one."""
+
+    def __init__(self, event: str, study: Optional[str], error: BaseException) -> None:
+        where = f" ({study})" if study else ""
+        message = f"{event}{where} raised {type(error).__name__}: {error}"
+        super().__init__(message, event=event, study=study, error=error)
+
+
+class FailedRun(_Facts):
+    """Why one run counts as failed."""
+
+    study: str
+    run_id: int
+    state: str
+    cause: str
+
+    def __init__(self, study: str, run_id: int, state: str, cause: str) -> None:
+        super().__init__(study=study, run_id=run_id, state=state, cause=cause)
+
+    def __str__(self) -> str:
+        return f"{self.study}.{self.run_id} {self.state}: {self.cause}"
+
+
+class RunsFailed(WorkflowError, RuntimeError):
+    """Runs that somebody waited for ended badly."""
+
+    failed: Tuple[FailedRun, ...]
+
+    def __init__(self, failed: Sequence[FailedRun]) -> None:
+        shown = [str(run) for run in failed[:10]]
+        if len(failed) > 10:
+            shown.append(f"and {len(failed) - 10} more")
+        word = "run" if len(failed) == 1 else "runs"
+        message = f"{len(failed)} {word} failed: " + "; ".join(shown)
+        super().__init__(message, failed=tuple(failed))
+
+
+class DaemonError(MotokoError):
+    """A background process could not be started, found or stopped."""
+
+
+class AlreadyRunning(DaemonError, RuntimeError):
+    """Another process does this already."""
+
+    def __init__(self, what: str, owner: str) -> None:
+        super().__init__(f"{what} is already running ({owner})", what=what, owner=owner)
+
+
+class NotRunning(DaemonError, RuntimeError):
+    """There is no such process."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not running", what=what)
+
+
+class StartFailed(DaemonError, RuntimeError):
+    """A background process ended, or said nothing, before it was ready."""
+
+    def __init__(self, what: str, why: str, log_file: str) -> None:
+        message = f"{what} did not start: {why} (log: {log_file})"
+        super().__init__(message, what=what, why=why, log_file=log_file)
+
+
+class ForeignOwner(DaemonError, RuntimeError):
+    """The process that owns this lives on another host."""
+
+    def __init__(self, what: str, owner: str) -> None:
+        message = (
+            f"{what} belongs to {owner}; stop it there,"
+            " or pass --takeover when that host is gone for good"
+        )
+        super().__init__(message, what=what, owner=owner)
+
+
+class JobSideError(MotokoError, RuntimeError):
+    """A job script asked for its run outside of one, or its run directory is damaged."""

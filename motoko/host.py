@@ -1,0 +1,58 @@
+"""Who a process is, so that another one can say later whether it is still there."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+
+def host_name() -> str:
+    """The name of this host, as ``$HOSTNAME`` of a shell has it."""
+    return os.uname().nodename
+
+
+def boot_id() -> str:
+    """An id that changes with each start of the system; empty where there is none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def process_start_time(pid: int) -> Optional[int]:
+    """When the process started, in clock ticks since boot; None when it cannot be told.
+
+    Together with the host's boot id this tells a process from a later one of the same pid.
+    """
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def is_alive(pid: int, start_time: Optional[int] = None) -> bool:
+    """Whether the process is there, and is the one that started then; a zombie is not."""
+    fields = _stat(pid)
+    if fields:
+        return fields[0] not in ("Z", "X") and start_time in (None, int(fields[19]))
+    if os.path.exists("/proc/self/stat") or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _stat(pid: int) -> Optional[list[str]]:
+    # Fields from the third (state) on: the second is the program's name and may hold anything.
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return None
+    return fields if len(fields) > 19 else None

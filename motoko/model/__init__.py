@@ -1,0 +1,1 @@
+"""What studies mean, without any storage: states, schema, parameter space, constraints."""

@@ -1,0 +1,301 @@
+"""The declared parameters of a study's jobs and entries of its runs, and values of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from motoko.config import FieldConfig, StudyConfig
+from motoko.config.values import (
+    JOB_CONVERTERS,
+    RUN_CONVERTERS,
+    RUN_ENTRIES,
+    UNSET,
+    Refused,
+    Unset,
+    plain,
+    shown,
+)
+from motoko.errors import SchemaChanged, SchemaError, listed, nearest
+
+#: Entries of every job besides its parameters.
+JOB_ENTRIES: Mapping[str, str] = MappingProxyType({"id": "int"})
+
+_MIGRATE = "`motoko study migrate`"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One declared parameter or entry; ``default`` is UNSET when there is none.
+
+    ``backfill`` is what jobs have that were stored before the parameter was declared: its first
+    default, which a later change of the default leaves alone.
+    """
+
+    name: str
+    type: str
+    default: Any = UNSET
+    backfill: Any = UNSET
+
+    @property
+    def has_default(self) -> bool:
+        """Whether jobs that do not give it have a value all the same."""
+        return self.default is not UNSET
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the jobs and the runs of one study have, in the order of ``bd.yaml``."""
+
+    study: str
+    job: Mapping[str, Field]
+    run: Mapping[str, Field]
+    _job_plan: tuple[tuple[str, Callable[[Any], Any], Any], ...] = field(
+        init=False, repr=False, compare=False
+    )
+    _run_types: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        plan = tuple((f.name, JOB_CONVERTERS[f.type], f.default) for f in self.job.values())
+        declared = {f.name: f.type for f in self.run.values()}
+        object.__setattr__(self, "_job_plan", plan)
+        object.__setattr__(self, "_run_types", {**declared, **RUN_ENTRIES})
+
+    @classmethod
+    def from_config(cls, config: StudyConfig) -> Schema:
+        """The schema that a study's ``bd.yaml`` declares."""
+        return cls(config.study, _declared(config.job), _declared(config.run))
+
+    def to_json(self) -> dict[str, Any]:
+        """The schema as plain values, for ``from_json``."""
+        return {
+            "study": self.study,
+            "job": [_field_to_json(f) for f in self.job.values()],
+            "run": [_field_to_json(f) for f in self.run.values()],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Schema:
+        """The schema that ``to_json`` wrote."""
+        return cls(
+            data["study"], _fields_from_json(data["job"]), _fields_from_json(data["run"])
+        )
+
+    def job_type(self, name: str) -> str | None:
+        """The type of a job's entry, None for an unknown one."""
+        declared = self.job.get(name.lower())
+        return declared.type if declared else JOB_ENTRIES.get(name.lower())
+
+    def run_type(self, name: str) -> str | None:
+        """The type of a run's built-in or declared entry, None for any other one."""
+        return self._run_types.get(name.lower())
+
+    def convert_job(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a job in the one form that equal points share.
+
+        Names are lower case and in the order of ``bd.yaml``. A parameter that is not given, or
+        is None, takes its default; without one it is absent. Raises SchemaError for unknown
+        names and for values of another type.
+        """
+        point: dict[str, Any] = {}
+        n_used = 0
+        name = ""
+        try:
+            for name, convert, default in self._job_plan:
+                value = values.get(name, UNSET)
+                if value is not UNSET:
+                    n_used += 1
+                    if value is not None:
+                        point[name] = convert(value)
+                        continue
+                if default is not UNSET:
+                    point[name] = default
+        except Refused as refused:
+            raise self._refusal(name, self.job[name].type, values[name], refused) from None
+        if n_used != len(values):
+            return self.convert_job(self._lowered(values))
+        return point
+
+    def complete_job(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """A stored job in declared order, with what it has of parameters added since then."""
+        point: dict[str, Any] = {}
+        for name, declared in self.job.items():
+            value = stored.get(name, declared.backfill)
+            if value is not UNSET:
+                point[name] = value
+        return point
+
+    def convert_run(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Entries of a run: names in lower case, declared and built-in ones of their type.
+
+        Undeclared entries may be any plain value, and None any entry, declared or not. Raises
+        SchemaError for values of another type, and for what no database should keep.
+        """
+        entries: dict[str, Any] = {}
+        for given, value in values.items():
+            name = str(given).lower()
+            if name in entries:
+                raise SchemaError(self.study, name, "given twice", "names ignore case")
+            kind = self._run_types.get(name)
+            try:
+                if value is None:
+                    entries[name] = None
+                else:
+                    entries[name] = RUN_CONVERTERS[kind](value) if kind else plain(value)
+            except Refused as refused:
+                raise self._refusal(name, kind, value, refused) from None
+        return entries
+
+    def changes_since(self, old: Schema) -> SchemaChange:
+        """How the study was declared differently before."""
+        added, removed, retyped, redefaulted = [], [], [], []
+        for of, before, after in (("job", old.job, self.job), ("run", old.run, self.run)):
+            added += [
+                Change(of, f.name, None, f) for f in after.values() if f.name not in before
+            ]
+            removed += [
+                Change(of, f.name, f, None) for f in before.values() if f.name not in after
+            ]
+            for f in after.values():
+                was = before.get(f.name, f)
+                if was.type != f.type:
+                    retyped.append(Change(of, f.name, was, f))
+                elif was.default != f.default:
+                    redefaulted.append(Change(of, f.name, was, f))
+        return SchemaChange(
+            self.study, tuple(added), tuple(removed), tuple(retyped), tuple(redefaulted)
+        )
+
+    def extended(self, newer: Schema) -> Schema:
+        """This schema, that of a database, with what a newer ``bd.yaml`` has in addition.
+
+        Declarations keep their places, and new ones come behind them; defaults are the newer
+        ones. Call ``newer.changes_since(self).check()`` first.
+        """
+        return Schema(
+            self.study, _extended(self.job, newer.job), _extended(self.run, newer.run)
+        )
+
+    def _lowered(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        lowered: dict[str, Any] = {}
+        for given, value in values.items():
+            name = str(given).lower()
+            if name in lowered:
+                raise SchemaError(self.study, name, "given twice", "names ignore case")
+            if name not in self.job:
+                found = f"no such job parameter{nearest(name, self.job)}"
+                raise SchemaError(self.study, name, found, f"known: {listed(self.job)}")
+            lowered[name] = value
+        return lowered
+
+    def _refusal(
+        self, name: str, kind: str | None, value: Any, refused: Refused
+    ) -> SchemaError:
+        found = shown(value)
+        if refused.value is not UNSET:
+            found = f"{shown(refused.value)} in {found}"
+        expected = f"{refused.expected} ({kind})" if kind else refused.expected
+        return SchemaError(self.study, name, f"found {found}", f"expected {expected}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One declaration that was added (``before`` is None), removed or made different."""
+
+    of: str
+    name: str
+    before: Field | None
+    after: Field | None
+
+    def __str__(self) -> str:
+        types = [f.type for f in (self.before, self.after) if f is not None]
+        return f"{self.of}.{self.name} ({' to '.join(dict.fromkeys(types))})"
+
+
+@dataclass(frozen=True)
+class SchemaChange:
+    """What became different in a study's ``bd.yaml``."""
+
+    study: str
+    added: tuple[Change, ...] = ()
+    removed: tuple[Change, ...] = ()
+    retyped: tuple[Change, ...] = ()
+    redefaulted: tuple[Change, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.retyped or self.redefaulted)
+
+    @property
+    def added_to_jobs(self) -> tuple[str, ...]:
+        """Names of the parameters that jobs have in addition."""
+        return tuple(change.name for change in self.added if change.of == "job")
+
+    def check(self) -> None:
+        """Raise SchemaChanged unless stored jobs and runs still fit.
+
+        They fit when nothing was removed or retyped, and new parameters of jobs have defaults.
+        """
+        bare = tuple(
+            c for c in self.added if c.of == "job" and c.after and not c.after.has_default
+        )
+        clauses = [
+            f"{what}: {listed(str(change) for change in changes)}"
+            for what, changes in (
+                ("removed", self.removed),
+                ("another type", self.retyped),
+                ("added without a default", bare),
+            )
+            if changes
+        ]
+        if not clauses:
+            return
+        keys = ", ".join(c.name for c in (*self.removed, *self.retyped, *bare))
+        if self.removed or self.retyped:
+            allowed = f"undo it in bd.yaml, or change what is stored with {_MIGRATE}"
+        else:
+            example = f"{bare[0].name}: {{type: {bare[0].after.type}, default: ...}}"  # type: ignore[union-attr]
+            allowed = f"give a default ({example}), or fill it in with {_MIGRATE}"
+        raise SchemaChanged(self.study, keys, "; ".join(clauses), allowed)
+
+
+def _declared(fields: Mapping[str, FieldConfig]) -> dict[str, Field]:
+    return {name: Field(name, f.type, f.default) for name, f in fields.items()}
+
+
+def _extended(old: Mapping[str, Field], newer: Mapping[str, Field]) -> dict[str, Field]:
+    kept = {
+        name: replace(declared, default=newer.get(name, declared).default)
+        for name, declared in old.items()
+    }
+    added = {
+        name: replace(declared, backfill=declared.default)
+        for name, declared in newer.items()
+        if name not in old
+    }
+    return kept | added
+
+
+def _field_to_json(declared: Field) -> dict[str, Any]:
+    data = {"name": declared.name, "type": declared.type}
+    for key in ("default", "backfill"):
+        if getattr(declared, key) is not UNSET:
+            data[key] = getattr(declared, key)
+    return data
+
+
+def _fields_from_json(data: list[dict[str, Any]]) -> dict[str, Field]:
+    return {f["name"]: Field(**f) for f in data}
+
+
+__all__ = [
+    "JOB_ENTRIES",
+    "RUN_ENTRIES",
+    "UNSET",
+    "Change",
+    "Field",
+    "Schema",
+    "SchemaChange",
+    "Unset",
+]

@@ -1,0 +1,207 @@
+"""Rows and values to bytes and back, and keys whose byte order is the order of the values.
+
+Rows are JSON, so that no class is ever unpickled and any tool can read a database. What JSON
+lacks (tuples, sets, bytes, complex numbers, times, arrays, mappings with other keys than
+strings) is written as ``{"$": kind, "v": ...}``; a reader that meets no ``"$"`` skips that.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import math
+import struct
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+_TAG = "$"
+_TAG_BYTES = b'{"$":'
+
+#: Entries of a run that have a fixed place in its row; all others follow in a mapping.
+RUN_COLUMNS = (
+    "job_id",
+    "state",
+    "run_name",
+    "event_name",
+    "nproc",
+    "machine_name",
+    "create_time",
+    "start_time",
+    "end_time",
+    "attempt",
+    "nonce",
+    "has_finished",
+    "last_step",
+    "last_step_time",
+    "files",
+)
+_N_COLUMNS = len(RUN_COLUMNS)
+_COLUMN_SET = frozenset(RUN_COLUMNS)
+
+_dumps = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, check_circular=False
+).encode
+_loads = json.JSONDecoder().decode
+
+
+def encode(value: Any) -> bytes:
+    """Any plain value as bytes; TypeError names the type that cannot be stored."""
+    return _dumps(_tagged(value)).encode("utf-8", "surrogatepass")
+
+
+def decode(raw: bytes) -> Any:
+    """The value that `encode` was given."""
+    value = _loads(raw.decode("utf-8", "surrogatepass"))
+    return _untagged(value) if _TAG_BYTES in raw else value
+
+
+def encode_run(row: Mapping[str, Any]) -> bytes:
+    """A run's entries as bytes; entries that are None take no room."""
+    fixed = [row.get(name) for name in RUN_COLUMNS]
+    rest = {k: v for k, v in row.items() if k not in _COLUMN_SET and v is not None}
+    if rest:
+        fixed.append(_tagged(rest))
+    else:
+        while fixed[-1] is None:
+            fixed.pop()
+    return _dumps(fixed).encode("utf-8", "surrogatepass")
+
+
+def decode_run(raw: bytes) -> dict[str, Any]:
+    """The entries of a run; those that are unset are absent."""
+    values = _loads(raw.decode("utf-8", "surrogatepass"))
+    row = {
+        name: value
+        for name, value in zip(RUN_COLUMNS, values, strict=False)
+        if value is not None
+    }
+    if len(values) > _N_COLUMNS:
+        rest = values[_N_COLUMNS]
+        row.update(_untagged(rest) if _TAG_BYTES in raw else rest)
+    return row
+
+
+def _tagged(value: Any) -> Any:
+    kind = type(value)
+    if kind in (str, int, float, bool) or value is None:
+        return value
+    if kind is list:
+        return [_tagged(v) for v in value]
+    if kind is dict:
+        if all(type(k) is str for k in value) and _TAG not in value:
+            return {k: _tagged(v) for k, v in value.items()}
+        return {_TAG: "dict", "v": [[_tagged(k), _tagged(v)] for k, v in value.items()]}
+    return _tagged_other(value)
+
+
+def _tagged_other(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return {_TAG: "tuple", "v": [_tagged(v) for v in value]}
+    if isinstance(value, (set, frozenset)):
+        return {_TAG: type(value).__name__, "v": sorted((_tagged(v) for v in value), key=repr)}
+    if isinstance(value, (bytes, bytearray)):
+        return {_TAG: "bytes", "v": base64.b64encode(value).decode()}
+    if isinstance(value, complex):
+        return {_TAG: "complex", "v": [value.real, value.imag]}
+    for name in ("datetime", "date", "time"):  # a datetime is a date too: it comes first
+        if isinstance(value, getattr(datetime, name)):
+            return {_TAG: name, "v": value.isoformat()}
+    if type(value).__module__ == "numpy":
+        return _tagged_numpy(value)
+    if isinstance(value, (str, int, float, list, dict)):  # subclasses, enumerations
+        plain: Any
+        for plain in (str, int, float, list, dict):
+            if isinstance(value, plain):
+                return _tagged(plain(value))
+    raise TypeError(
+        f"a value of type {type(value).__module__}.{type(value).__qualname__} cannot be stored"
+        " (numbers, strings, lists, tuples, sets, dicts, bytes, times and arrays can)"
+    )
+
+
+def _tagged_numpy(value: Any) -> Any:
+    if not getattr(value, "shape", None) and hasattr(value, "item"):
+        return _tagged(value.item())
+    if value.dtype.hasobject:
+        raise TypeError("an array of Python objects cannot be stored")
+    data = base64.b64encode(value.tobytes()).decode()
+    return {_TAG: "ndarray", "v": [value.dtype.str, list(value.shape), data]}
+
+
+def _untagged(value: Any) -> Any:
+    if type(value) is list:
+        return [_untagged(v) for v in value]
+    if type(value) is not dict:
+        return value
+    if _TAG not in value:
+        return {k: _untagged(v) for k, v in value.items()}
+    kind, content = value[_TAG], value["v"]
+    if kind == "ndarray":
+        return _array(*content)
+    if kind == "bytes":
+        return base64.b64decode(content)
+    if kind in ("datetime", "date", "time"):
+        return getattr(datetime, kind).fromisoformat(content)
+    content = _untagged(content)
+    if kind == "complex":
+        return complex(*content)
+    return {"tuple": tuple, "set": set, "frozenset": frozenset, "dict": dict}[kind](content)
+
+
+def _array(dtype: str, shape: list[int], data: str) -> Any:
+    import numpy as np
+
+    return np.frombuffer(base64.b64decode(data), dtype=dtype).reshape(shape).copy()
+
+
+_pack_int: Callable[..., bytes] = struct.Struct(">BQ").pack
+_pack_float: Callable[..., bytes] = struct.Struct(">Bd").pack
+_SIGN = 1 << 63
+
+
+def ordered(value: Any) -> bytes:
+    """Bytes that compare as the values do, among values of one type; no key is a prefix of
+    another. Lists and mappings compare by their JSON text, which serves equality only."""
+    kind = type(value)
+    if kind is float:
+        return _ordered_float(value)
+    if kind is bool:
+        return b"\x03\x01" if value else b"\x03\x00"
+    if kind is int:
+        if -_SIGN <= value < _SIGN:
+            return bytes(_pack_int(5, value + _SIGN))
+        return _ordered_large(value)
+    if kind is str:
+        text: bytes = value.encode("utf-8", "surrogatepass")
+        return b"\x0a" + text.replace(b"\0", b"\0\xff") + b"\0\x01"
+    if value is None:
+        return b"\x00"
+    text: bytes = _dumps(_tagged(value)).encode("utf-8", "surrogatepass")
+    return b"\x0c" + text.replace(b"\0", b"\0\xff") + b"\0\x01"
+
+
+def _ordered_float(value: float) -> bytes:
+    if value == 0.0:
+        value = 0.0  # the negative zero is the same point
+    if math.isnan(value):
+        return b"\x09"
+    bits = _pack_float(8, value)
+    if value < 0:
+        return b"\x08" + bytes(255 - b for b in bits[1:])
+    return b"\x08" + bytes((bits[1] | 0x80,)) + bits[2:]
+
+
+def _ordered_large(value: int) -> bytes:
+    size = (value.bit_length() + 8) // 8
+    if value > 0:
+        return b"\x06" + struct.pack(">I", size) + value.to_bytes(size, "big")
+    lowered = ((1 << (8 * size)) - 1 + value).to_bytes(size, "big")
+    return b"\x04" + struct.pack(">I", (1 << 32) - 1 - size) + lowered
+
+
+def digest(value: Any) -> bytes:
+    """Twelve bytes that stand for a plain value: equal values have equal digests."""
+    text: str = json.dumps(_tagged(value), sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()

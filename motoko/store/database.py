@@ -1,0 +1,224 @@
+"""One open connection to a database server, and whole transactions over it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Generic, Protocol, TypeVar
+
+import transaction
+import ZODB
+from transaction.interfaces import NoTransaction
+from ZEO.Exceptions import ClientDisconnected, ClientStorageError
+from ZODB.POSException import ConflictError, StorageError
+
+from motoko.errors import ConflictsExhausted, DatabaseUnavailable
+from motoko.store import layout
+from motoko.store.address import Address
+from motoko.store.feed import Change, Feed, FeedingStorage
+from motoko.store.ledger import Ledger
+from motoko.store.tables import Tables
+
+log = logging.getLogger(__name__)
+
+#: How long a read or a commit blocks its thread when the server is away.
+BLOCKING_S = 2.0
+MOST_ATTEMPTS = 50
+_CACHED_OBJECTS = 20_000
+
+
+class View(Protocol):
+    """What a transaction shows of a database: `Tables` or `Ledger`."""
+
+    changed: set[int]
+
+    def __init__(self, root: Any, where: str) -> None: ...
+
+
+V = TypeVar("V", bound=View)
+T = TypeVar("T")
+
+
+class Database(Generic[V]):
+    """An open database of one kind. Safe to use from several threads."""
+
+    def __init__(self, address: Address, view: type[V], where: str) -> None:
+        """Connects on first use; ``where`` names the database in messages."""
+        self.address = address
+        self.where = where
+        self.feed = Feed()
+        self._view = view
+        self._db: Any = None
+
+    def __repr__(self) -> str:
+        return f"Database({self.where})"
+
+    # connecting
+
+    def connect(self, wait_s: float = BLOCKING_S) -> None:
+        """Wait until the server answers; DatabaseUnavailable when it does not in time."""
+        if self._db is None:
+            self._open(wait_s)
+        elif not self.is_connected:
+            deadline = time.monotonic() + wait_s
+            while not self.is_connected:
+                if time.monotonic() > deadline:
+                    raise self._unavailable("the server does not answer")
+                time.sleep(0.02)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the server answers, as far as is known."""
+        return self._db is not None and bool(self._db.storage.is_connected())
+
+    def _open(self, wait_s: float) -> None:
+        with self.translated():
+            storage = FeedingStorage(
+                self.address.for_zeo,
+                self.feed,
+                wait=False,
+                wait_timeout=BLOCKING_S,
+                disconnect_poll=0.05,
+                drop_cache_rather_verify=True,
+            )
+            deadline = time.monotonic() + wait_s
+            while not storage.is_connected():
+                if time.monotonic() > deadline:
+                    storage.close()
+                    raise self._unavailable("no server answers")
+                time.sleep(0.005)
+            self._db = ZODB.DB(
+                storage, pool_size=50, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30
+            )
+
+    def close(self) -> None:
+        """End the connection; the next use opens a new one."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    # transactions
+
+    def open(self, manager: Any) -> Any:
+        """A ZODB connection that takes part in the manager's transactions."""
+        if self._db is None:
+            self.connect()
+        with self.translated():
+            return self._db.open(manager)
+
+    def view(self, connection: Any) -> V:
+        """What a connection shows, in its current transaction."""
+        with self.translated():
+            return self._view(connection.root(), self.where)
+
+    @contextmanager
+    def read(self) -> Iterator[V]:
+        """A snapshot to read from."""
+        manager = transaction.TransactionManager(explicit=True)
+        manager.begin()
+        connection = self.open(manager)
+        try:
+            with self.translated():
+                yield self.view(connection)
+        finally:
+            undo(manager)
+            connection.close()
+
+    def write(self, body: Callable[[V], T]) -> T:
+        """Run ``body`` in a transaction and commit it.
+
+        A conflict runs the body again, on a new snapshot: it must touch nothing but the view.
+        A commit whose answer got lost raises DatabaseUnavailable though it may have happened,
+        so the body must also bear being run once more by the caller.
+        """
+        manager = transaction.TransactionManager(explicit=True)
+        for attempt in range(MOST_ATTEMPTS):
+            manager.begin()
+            connection = self.open(manager)
+            try:
+                with self.translated():
+                    view = self.view(connection)
+                    result = body(view)
+                    manager.commit()
+            except ConflictError:
+                back_off(attempt)
+                continue
+            finally:
+                undo(manager)
+                connection.close()
+            self.tell(view)
+            return result
+        raise ConflictsExhausted(f"a change of {self.where}", MOST_ATTEMPTS)
+
+    def tell(self, view: View) -> None:
+        """Tell this process's own listeners what a view has committed."""
+        if view.changed:
+            self.feed.tell(Change(runs=set(view.changed)))
+        elif getattr(view, "is_changed", False):
+            self.feed.tell(Change(is_everything=True))
+
+    def initialise(self, kind: str, facts: dict[str, Any]) -> bool:
+        """Make the trees of an empty database; False if it has them already."""
+        manager = transaction.TransactionManager(explicit=True)
+        for attempt in range(MOST_ATTEMPTS):
+            manager.begin()
+            connection = self.open(manager)
+            try:
+                with self.translated():
+                    if layout.is_initialised(connection.root()):
+                        layout.trees(connection.root(), kind, self.where)
+                        return False
+                    layout.initialise(connection.root(), kind, facts)
+                    manager.commit()
+                    return True
+            except ConflictError:
+                back_off(attempt)
+            finally:
+                undo(manager)
+                connection.close()
+        raise ConflictsExhausted(f"the creation of {self.where}", MOST_ATTEMPTS)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Errors of ZODB and ZEO become ours; conflicts stay what they are."""
+        try:
+            yield
+        except ConflictError:
+            raise
+        except ClientDisconnected as error:
+            raise self._unavailable("the connection to the server is lost") from error
+        except (ClientStorageError, StorageError) as error:
+            raise self._unavailable(_reason(error)) from error
+        except OSError as error:
+            if isinstance(error, DatabaseUnavailable):
+                raise
+            raise self._unavailable(_reason(error)) from error
+
+    def _unavailable(self, why: str) -> DatabaseUnavailable:
+        return DatabaseUnavailable(f"of {self.where} at {self.address}", why)
+
+
+def undo(manager: Any) -> None:
+    """Drop a manager's transaction, if it has one."""
+    with suppress(NoTransaction):
+        manager.abort()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space is left on its disk; free some, nothing is lost meanwhile"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def back_off(attempt: int) -> None:
+    """Let the others finish, the longer the more often it was in vain (at most 0.1 s)."""
+    if attempt > 1:
+        time.sleep(random.uniform(0, min(0.1, 0.001 * 2**attempt)))
+
+
+StudyDatabase = Database[Tables]
+WorkflowDatabase = Database[Ledger]

@@ -1,0 +1,114 @@
+"""Change feed: whoever waits is told which runs may have changed, the moment they did.
+
+The server tells each client which objects a commit of another client wrote, in a thread of
+the client; own commits are told by whoever made them. A listener gets, in whatever thread the
+news comes, a `Change`: identifiers of objects to be looked up later, ids of runs where they
+are known already, or "everything" after a gap in the connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from BTrees.LOBTree import LOBTree, LOBucket
+from ZEO.ClientStorage import ClientStorage
+
+
+@dataclass
+class Change:
+    """What may have changed since the last look."""
+
+    objects: set[bytes] = field(default_factory=set)
+    runs: set[int] = field(default_factory=set)
+    is_everything: bool = False
+
+    def __bool__(self) -> bool:
+        return self.is_everything or bool(self.objects) or bool(self.runs)
+
+    def add(self, other: Change) -> None:
+        """Take over what another change says."""
+        self.objects |= other.objects
+        self.runs |= other.runs
+        self.is_everything = self.is_everything or other.is_everything
+
+    def changed_runs(self, connection: Any) -> set[int] | None:
+        """Ids of the runs that may have changed, as the connection sees them now; None for
+        all. A superset: runs that share a leaf with a changed one are among them."""
+        if self.is_everything:
+            return None
+        found = set(self.runs)
+        for oid in self.objects:
+            try:
+                thing = connection.get(oid)
+            except KeyError:
+                continue  # removed since
+            if isinstance(thing, LOBucket) or (isinstance(thing, LOBTree) and _is_small(thing)):
+                found.update(thing.keys())
+        return found
+
+
+def _is_small(tree: Any) -> bool:
+    """A tree with a single leaf keeps that leaf inside itself."""
+    leaf = tree._firstbucket
+    return leaf is not None and leaf._p_oid is None
+
+
+class Feed:
+    """Hands on changes of one database to those who listen."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[Change], None]] = []
+        #: Counts the changes; a snapshot made at the same number is still current.
+        self.version = 0
+
+    def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Call ``listener`` at each change, in any thread; the result ends that."""
+        with self._lock:
+            self._listeners.append(listener)
+
+        def stop() -> None:
+            with self._lock:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return stop
+
+    def tell(self, change: Change) -> None:
+        """Hand a change on to all listeners."""
+        with self._lock:
+            self.version += 1
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(change)
+
+    def tell_runs(self, runs: Iterable[int]) -> None:
+        """Hand on that these runs changed, by a commit of this client itself."""
+        self.tell(Change(runs=set(runs)))
+
+
+class FeedingStorage(ClientStorage):  # type: ignore[misc]
+    """A ZEO client that tells a feed what the server tells it."""
+
+    def __init__(self, address: Any, feed: Feed, **options: Any) -> None:
+        self._feed = feed
+        super().__init__(address, **options)
+
+    def invalidateTransaction(self, tid: bytes, oids: Iterable[bytes]) -> None:
+        """Called by the server's connection for each commit of another client."""
+        oids = list(oids)
+        super().invalidateTransaction(tid, oids)
+        self._feed.tell(Change(objects=set(oids)))
+
+    def invalidateCache(self) -> None:
+        """Called after a gap too long to be replayed."""
+        super().invalidateCache()
+        self._feed.tell(Change(is_everything=True))
+
+    def notify_connected(self, conn: Any, info: Any) -> None:
+        """Called at each new connection to the server."""
+        super().notify_connected(conn, info)
+        self._feed.tell(Change(is_everything=True))

@@ -1,0 +1,90 @@
+"""Which trees a database has, and how an existing one is recognised.
+
+What is pickled is BTrees and built-in values. `KIND` and `FORMAT` stand in the root: an older
+program refuses a newer format instead of guessing.
+
+Runs are the only `LOBTree`: whoever is told that an object of that class changed knows that
+its keys are ids of runs (`feed` rests on this). Counters are `Length` objects, which merge.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from BTrees.IOBTree import IOBTree
+from BTrees.LLBTree import LLTreeSet
+from BTrees.LOBTree import LOBTree
+from BTrees.OLBTree import OLBTree
+from BTrees.OOBTree import OOBTree
+
+from motoko.errors import ForeignDatabase
+from motoko.store.codec import encode
+
+FORMAT = 1
+ROOT = "motoko"
+STUDY = "study"
+WORKFLOW = "workflow"
+
+_TREES: dict[str, dict[str, Any]] = {
+    STUDY: {
+        "jobs": IOBTree,  # job id -> values
+        "job_ids": OLBTree,  # ordered values -> job id
+        "by_value": OOBTree,  # name of a job entry -> OOTreeSet of ordered value + job id
+        "runs": LOBTree,  # run id -> row
+        "tasks": OLBTree,  # job id + digest of what makes a task -> run id
+        "groups": OOBTree,  # encoded (run name, state) -> number of the group
+        "by_group": LLTreeSet,  # group number << 40 | run id
+        "counts": IOBTree,  # group number -> Length
+        "attempts": IOBTree,  # run id -> list of attempts
+        "quantities": IOBTree,  # run id -> name -> (step, last value)
+        "manifests": OOBTree,  # digest -> which files a run was created with
+        "entries": OOBTree,  # name of an undeclared run entry that some run has -> type
+        "last": OLBTree,  # "job" and "run" -> last id given away
+        "meta": OOBTree,  # name -> encoded value
+    },
+    WORKFLOW: {
+        "variables": OOBTree,  # name -> encoded value
+        "run_names": OOBTree,  # name -> parameters and state
+        "firings": IOBTree,  # number -> record
+        "meta": OOBTree,
+    },
+}
+
+
+def initialise(root: Any, kind: str, facts: dict[str, Any]) -> None:
+    """Make the trees of an empty database."""
+    trees = OOBTree()
+    for name, tree in _TREES[kind].items():
+        trees[name] = tree()
+    trees["format"] = FORMAT
+    trees["kind"] = kind
+    meta = trees["meta"]
+    for name, value in facts.items():
+        meta[name] = encode(value)
+    meta["generation"] = encode(secrets.token_hex(8))
+    meta["created"] = encode(time.time())
+    root[ROOT] = trees
+
+
+def trees(root: Any, kind: str, where: str) -> Any:
+    """The trees of an open database; ForeignDatabase if they are not ours."""
+    found = root.get(ROOT)
+    if found is None:
+        why = "empty, or not written by Motoko" if len(root) == 0 else "not written by Motoko"
+        raise ForeignDatabase(where, f"{why}; move it away, then run `motoko create`")
+    if found["format"] > FORMAT:
+        raise ForeignDatabase(
+            where,
+            f"has format {found['format']}, this version of Motoko reads up to {FORMAT};"
+            " use the newer version",
+        )
+    if found["kind"] != kind:
+        raise ForeignDatabase(where, f"is the database of a {found['kind']}, not of a {kind}")
+    return found
+
+
+def is_initialised(root: Any) -> bool:
+    """Whether the database has our trees already."""
+    return root.get(ROOT) is not None

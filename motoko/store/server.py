@@ -1,0 +1,160 @@
+"""The process that holds the database files of a workflow: one, however many studies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ZEO.StorageServer import StorageServer
+from ZODB.FileStorage import FileStorage
+from ZODB.serialize import referencesf
+
+from motoko.errors import AlreadyRunning, DatabaseUnavailable
+from motoko.store.address import Address
+
+log = logging.getLogger(__name__)
+
+#: A client that holds the commit lock longer than this is cut off.
+COMMIT_TIMEOUT_S = 60
+_WATCH_S = 2.0
+_PACK_CHECK_S = 60.0
+_PACK_FROM_BYTES = 64 << 20
+_PACK_FACTOR = 3
+#: Revisions younger than this survive a pack, so that open snapshots stay readable.
+_PACK_KEEP_S = 600.0
+
+
+class Served(NamedTuple):
+    """A database file and where it is reached."""
+
+    file: Path
+    address: Address
+
+
+class Server:
+    """Serves database files until it is stopped or they are removed."""
+
+    def __init__(self, served: Sequence[Served]) -> None:
+        self._served = served
+        self._open: list[_Storage] = []
+
+    def start(self) -> None:
+        """Open all files and listen; AlreadyRunning if another process has one open."""
+        try:
+            for one in self._served:
+                self._open.append(_Storage(one))
+        except BaseException:
+            self.close()
+            raise
+
+    def run_until(self, stop: threading.Event) -> str:
+        """Serve until ``stop`` is set or a file is gone; says which, in words."""
+        next_pack = time.monotonic() + _PACK_CHECK_S
+        while not stop.wait(_WATCH_S):
+            for storage in self._open:
+                if storage.is_removed:
+                    return f"{storage.file} was removed"
+            if time.monotonic() > next_pack:
+                for storage in self._open:
+                    storage.pack_when_due()
+                next_pack = time.monotonic() + _PACK_CHECK_S
+        return "asked to stop"
+
+    def close(self) -> None:
+        """Stop listening and close all files."""
+        for storage in self._open:
+            storage.close()
+        self._open.clear()
+
+
+class _Storage:
+    def __init__(self, served: Served) -> None:
+        self.file = served.file
+        self._storage = _open_file(served.file)
+        self._inode = os.stat(served.file).st_ino
+        self._packed_size = self._storage.getSize()
+        self._packing: threading.Thread | None = None
+        path = served.address.path
+        if path is not None:
+            path.unlink(missing_ok=True)
+        try:
+            self._server = StorageServer(
+                served.address.for_zeo,
+                {"1": self._storage},
+                transaction_timeout=COMMIT_TIMEOUT_S,
+                invalidation_queue_size=1000,
+            )
+        except OSError as error:
+            self._storage.close()
+            why = f"cannot listen there: {error.strerror or error}"
+            raise DatabaseUnavailable(str(served.address), why) from error
+        if path is not None:
+            path.chmod(0o600)
+        threading.Thread(target=self._server.loop, name=f"zeo {path}", daemon=True).start()
+
+    @property
+    def is_removed(self) -> bool:
+        try:
+            return os.stat(self.file).st_ino != self._inode
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # unknown is not gone
+
+    def pack_when_due(self) -> None:
+        """Drop old revisions once they are most of the file; goes on beside commits."""
+        size = self._storage.getSize()
+        if size < max(_PACK_FROM_BYTES, _PACK_FACTOR * self._packed_size):
+            return
+        if self._packing is None or not self._packing.is_alive():
+            self._packing = threading.Thread(target=self._pack, name="pack", daemon=True)
+            self._packing.start()
+
+    def _pack(self) -> None:
+        before = self._storage.getSize()
+        try:
+            self._storage.pack(time.time() - _PACK_KEEP_S, referencesf)
+        except Exception:
+            log.exception("packing %s failed; the database is as it was", self.file)
+        self._packed_size = self._storage.getSize()
+        log.info("packed %s from %d to %d bytes", self.file, before, self._packed_size)
+
+    def close(self) -> None:
+        self._server.close()
+        self._storage.close()
+
+
+def _open_file(file: Path) -> Any:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    before = os.umask(0o077)
+    try:
+        return FileStorage(str(file), pack_keep_old=False)
+    except Exception as error:
+        if type(error).__name__ == "LockError":
+            raise AlreadyRunning(f"a server of {file}", _lock_owner(file)) from error
+        raise DatabaseUnavailable(str(file), f"cannot be opened: {error}") from error
+    finally:
+        os.umask(before)
+
+
+def _lock_owner(file: Path) -> str:
+    try:
+        return f"process {Path(f'{file}.lock').read_text().split()[0]}"
+    except (OSError, IndexError):
+        return "another process"
+
+
+def serve(served: Sequence[Served], stop: threading.Event, ready: Callable[[], object]) -> str:
+    """Hold the files until ``stop``; calls ``ready`` once clients can connect."""
+    server = Server(served)
+    server.start()
+    try:
+        ready()
+        return server.run_until(stop)
+    finally:
+        server.close()

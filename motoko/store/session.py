@@ -1,0 +1,284 @@
+"""A unit of work over several databases, committed as a whole.
+
+A session reads from snapshots and applies its operations to them at once, so that it sees
+what it did; nobody else does before the commit. When the commit meets a conflict, the session
+takes new snapshots, checks that nothing it read or wrote was changed, applies its operations
+again and commits that. Only if something was changed, or if tasks got other ids than those
+handed out, does it give up with SessionConflict, and whoever owns the work starts it again.
+
+The current session is one object in a context variable: tasks that are started inside see
+the same one, also after it went on to new snapshots. Without a current session each call is a
+session of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, cast
+
+import transaction
+from ZODB.POSException import ConflictError
+
+from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
+from motoko.store.codec import decode_run
+from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
+from motoko.store.operations import Operation, UpdateRun
+from motoko.store.snapshot import Snapshot
+from motoko.store.tables import Tables
+
+#: How long a call outside any session blocks while a database is away.
+PATIENCE_S = 120.0
+
+_current: ContextVar[Session | None] = ContextVar("motoko_session", default=None)
+
+
+class _Share:
+    """A session's part in one database."""
+
+    def __init__(self, database: Database[Any], manager: Any) -> None:
+        self.database = database
+        self.connection = database.open(manager)
+        self.view = database.view(self.connection)
+        self.done: list[tuple[Operation, Any]] = []
+        #: Of each run that was read or written: how it was stored, and which entries.
+        self.observed: dict[int, tuple[bytes, set[str]]] = {}
+
+    def observe(self, run_id: int, name: str) -> None:
+        """Remember that an entry mattered."""
+        seen = self.observed.get(run_id)
+        if seen is None:
+            seen = self.observed[run_id] = (self.view.raw_run(run_id), set())
+        seen[1].add(name)
+
+    def renew(self) -> None:
+        """Look at the manager's new transaction."""
+        self.view = self.database.view(self.connection)
+
+    def repeat(self) -> None:
+        """Apply the operations again; SessionConflict if they would not be the same."""
+        self._check()
+        for i, (operation, result) in enumerate(self.done):
+            again = operation.apply(self.view)
+            if again != result:
+                raise SessionConflict(f"the numbering of {self.database.where}")
+            self.done[i] = (operation, again)
+
+    def _check(self) -> None:
+        wanted: dict[int, dict[str, Any]] = {}
+        for operation, _ in self.done:
+            if isinstance(operation, UpdateRun):
+                wanted.setdefault(operation.run_id, {}).update(operation.changes)
+        for run_id, (raw, names) in self.observed.items():
+            now_raw = self.view.raw_run(run_id)
+            if now_raw == raw:
+                continue
+            before, now = decode_run(raw), decode_run(now_raw)
+            mine = wanted.get(run_id, {})
+            for name in names:
+                value = now.get(name)
+                if value != before.get(name) and not (name in mine and value == mine[name]):
+                    raise SessionConflict(f"{name} of {self.database.where}.{run_id}")
+
+
+class Session:
+    """Reads and changes databases; nothing is seen by others before `commit`.
+
+    Safe to use from the tasks of one loop and from the thread that commits it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._manager: Any = None
+        self._shares: dict[int, _Share] = {}
+        self._must_repeat = False
+        self._after_commit: list[Callable[[], None]] = []
+        #: Whether any commit of this session changed a database.
+        self.has_changed = False
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return any(share.done for share in self._shares.values())
+
+    def view(self, database: Database[V]) -> V:
+        """What the session sees of a database, its own changes included."""
+        with self._lock:
+            view: V = self._share(database).view
+            return view
+
+    def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
+        """Say that what follows rests on this entry of this run."""
+        with self._lock:
+            self._share(database).observe(run_id, name)
+
+    def do(self, database: Database[Any], operation: Operation) -> Any:
+        """Apply an operation; what it gives."""
+        with self._lock:
+            share = self._share(database)
+            if isinstance(operation, UpdateRun):
+                for name in operation.changes:
+                    share.observe(operation.run_id, name)
+            with database.translated():
+                result = operation.apply(share.view)
+            share.done.append((operation, result))
+            return result
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the session is committed; never, if it is aborted."""
+        self._after_commit.append(call)
+
+    def commit(self) -> None:
+        """Make everything visible to everybody, at once, and let go of the snapshots.
+
+        Raises SessionConflict when the work must be done anew, and DatabaseUnavailable when a
+        server is away; after that `commit` may be called again and loses nothing.
+        """
+        with self._lock:
+            if not self.is_changed:
+                self._release()
+                self._call_after()
+                return
+            for attempt in range(MOST_ATTEMPTS):
+                try:
+                    self._try_commit()
+                except ConflictError:
+                    self._must_repeat = True
+                    back_off(attempt)
+                    continue
+                except DatabaseUnavailable:
+                    self._must_repeat = True
+                    raise
+                except SessionConflict:
+                    self._release()
+                    raise
+                changed = [share for share in self._shares.values() if share.done]
+                self.has_changed = self.has_changed or any(map(_is_changed, changed))
+                self._release()
+                self._call_after()
+                for share in changed:
+                    share.database.tell(share.view)
+                return
+            self._release()
+            raise ConflictsExhausted("a session", MOST_ATTEMPTS)
+
+    def _try_commit(self) -> None:
+        shares = list(self._shares.values())
+        first = next(share for share in shares if share.done)
+        with first.database.translated():
+            if self._must_repeat:
+                undo(self._manager)
+                for share in shares:
+                    share.database.connect()
+                self._manager.begin()
+                for share in shares:
+                    share.renew()
+                for share in shares:
+                    share.repeat()
+                self._must_repeat = False
+            self._manager.commit()
+
+    def abort(self) -> None:
+        """Forget everything since the last commit."""
+        with self._lock:
+            self._after_commit.clear()
+            self._release()
+
+    def _call_after(self) -> None:
+        calls, self._after_commit = self._after_commit, []
+        for call in calls:
+            call()
+
+    def _share(self, database: Database[Any]) -> _Share:
+        share = self._shares.get(id(database))
+        if share is None:
+            if self._manager is None:
+                self._manager = transaction.TransactionManager(explicit=True)
+                self._manager.begin()
+            share = self._shares[id(database)] = _Share(database, self._manager)
+        return share
+
+    def _release(self) -> None:
+        if self._manager is not None:
+            undo(self._manager)
+        for share in self._shares.values():
+            share.connection.close()
+        self._shares.clear()
+        self._manager = None
+        self._must_repeat = False
+
+
+def _is_changed(share: _Share) -> bool:
+    return bool(share.view.changed) or bool(getattr(share.view, "is_changed", False))
+
+
+class SingleCalls(Session):
+    """Each operation is a session of its own; reading sees what is newest.
+
+    A database that is away is waited for, in the calling thread, for at most PATIENCE_S.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._snapshots: dict[int, tuple[Snapshot[Any], int, Any]] = {}
+
+    def view(self, database: Database[V]) -> V:
+        with self._lock:
+            version = database.feed.version
+            snapshot, known, view = self._snapshots.get(id(database), (None, -1, None))
+            if snapshot is None or known != version:
+                snapshot = snapshot or Snapshot(database)
+                view = _patiently(snapshot.renew)
+                self._snapshots[id(database)] = snapshot, version, view
+            return cast("V", view)
+
+    def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
+        """Nothing rests on what is read: the next call is another session."""
+
+    def do(self, database: Database[Any], operation: Operation) -> Any:
+        return _patiently(lambda: database.write(operation.apply))
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        call()
+
+    def commit(self) -> None:
+        """Nothing to do: each call is committed when it returns."""
+
+    def abort(self) -> None:
+        """Nothing to do: each call is committed when it returns."""
+
+    def close(self) -> None:
+        """Let go of the snapshots."""
+        with self._lock:
+            for snapshot, _, _ in self._snapshots.values():
+                snapshot.close()
+            self._snapshots.clear()
+
+
+def _patiently(call: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return call()
+        except DatabaseUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def current_session() -> Session | None:
+    """The session that the calling task runs in, None outside of any."""
+    return _current.get()
+
+
+@contextmanager
+def entered(session: Session | None) -> Iterator[Session | None]:
+    """Make a session (or none) the current one of everything called inside."""
+    token = _current.set(session)
+    try:
+        yield session
+    finally:
+        _current.reset(token)

@@ -1,0 +1,1 @@
+"""One study as the rest of Motoko sees it: records, selections, quantities, files."""

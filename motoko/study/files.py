@@ -1,0 +1,112 @@
+"""The files a run is created with: their content is kept as it was at that moment.
+
+Contents lie in ``.bd/files`` under their digest, once each, read-only. A *manifest* lists the
+files of a run by name with digest, size, mode and whether markers are to be replaced in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from motoko.errors import ConfigError, Mistake
+
+#: A marker in a text file: replaced by the job's or run's entry of that name.
+MARKER = re.compile(rb"__BLACKDYNAMITE__([a-z_][a-z0-9_]*?)__")
+_TEXT_PROBE = 1 << 16
+
+
+class FileStore:
+    """Contents of files under their digests, in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._known: dict[tuple[str, int, int, int], dict[str, Any]] = {}
+
+    def keep(self, file: Path) -> dict[str, Any]:
+        """Keep a file's present content; its entry in a manifest.
+
+        A file that has not changed since the last call costs one `stat`.
+        """
+        found = file.stat()
+        key = (str(file), found.st_mtime_ns, found.st_size, found.st_ino)
+        entry = self._known.get(key)
+        if entry is None:
+            entry = self._known[key] = self._copy(file, found)
+        return entry
+
+    def path(self, digest: str) -> Path:
+        """Where the content of this digest lies."""
+        return self.directory / digest
+
+    def _copy(self, file: Path, found: os.stat_result) -> dict[str, Any]:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        digest = hashlib.blake2b(digest_size=20)
+        has_markers = False
+        handle, aside = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+        try:
+            with open(handle, "wb") as copy, open(file, "rb") as source:
+                tail = b""
+                is_text: bool | None = None
+                while chunk := source.read(1 << 20):
+                    if is_text is None:
+                        is_text = b"\0" not in chunk[:_TEXT_PROBE]
+                    digest.update(chunk)
+                    copy.write(chunk)
+                    has_markers = has_markers or (
+                        is_text and MARKER.search(tail + chunk) is not None
+                    )
+                    tail = chunk[-256:]
+                copy.flush()
+                os.fsync(copy.fileno())
+            name = digest.hexdigest()
+            os.chmod(aside, 0o400)
+            os.replace(aside, self.directory / name)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+        return {
+            "name": file.name,
+            "hash": name,
+            "size": found.st_size,
+            "mode": stat.S_IMODE(found.st_mode) | stat.S_IWUSR,
+            "has_markers": has_markers,
+        }
+
+
+def manifest(store: FileStore, files: Sequence[Path], exec_file: Path) -> dict[str, Any]:
+    """What a run created now will be given; ConfigError names files that are missing."""
+    mistakes = []
+    entries = []
+    for file in [*files, exec_file]:
+        try:
+            entries.append(store.keep(file))
+        except OSError as error:
+            why = error.strerror or str(error)
+            mistakes.append(Mistake(str(file), 0, "", why, "every run needs this file"))
+    if mistakes:
+        raise ConfigError(mistakes)
+    mark = hashlib.blake2b(digest_size=10)
+    for entry in entries:
+        mark.update(f"{entry['name']}\0{entry['hash']}\0{entry['mode']}\0".encode())
+    return {"key": mark.hexdigest(), "exec": exec_file.name, "files": entries}
+
+
+def place(store: FileStore, entry: dict[str, Any], run_dir: Path) -> None:
+    """Put a file without markers into a run directory, as a copy that shares what it can."""
+    source, target = store.path(entry["hash"]), run_dir / entry["name"]
+    if entry["size"] > 1 << 16 and os.geteuid() != 0:
+        try:
+            os.link(source, target)  # read-only for its owner: it cannot be modified in place
+            return
+        except OSError:
+            pass  # another file system, or one without links
+    shutil.copyfile(source, target)
+    os.chmod(target, entry["mode"])

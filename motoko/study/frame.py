@@ -1,0 +1,43 @@
+"""A study's runs as a table for analysis, from the database alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from motoko.store.tables import Tables
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_HIDDEN = ("id", "nonce", "files", "has_finished", "job_id")
+_TIMES = ("create_time", "start_time", "end_time", "last_step_time")
+
+
+def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
+    """One row a run, indexed by run id.
+
+    Columns: ``job_id``; job values; run entries (one that bears the name of a job value as
+    ``run.<name>``), among them the state, times (UTC) and the number of attempts; the last
+    value of each quantity. A quantity that bears a name already taken is ``quantity.<name>``.
+    """
+    import pandas as pd
+
+    rows = [_row(tables, run_id) for run_id in run_ids]
+    table = pd.DataFrame(rows, index=pd.Index(run_ids, name="run_id", dtype="int64"))
+    for name in _TIMES:
+        if name in table:
+            table[name] = pd.to_datetime(table[name], unit="s", utc=True)
+    return table
+
+
+def _row(tables: Tables, run_id: int) -> dict[str, Any]:
+    run = tables.run(run_id)
+    job = tables.job(run["job_id"])
+    row: dict[str, Any] = {"job_id": run["job_id"]}
+    row.update((name, value) for name, value in job.items() if name != "id")
+    for name, value in run.items():
+        if name not in _HIDDEN:
+            row[f"run.{name}" if name in row else name] = value
+    for name, (_, value) in tables.quantities(run_id).items():
+        row[f"quantity.{name}" if name in row else name] = value
+    return row

@@ -1,0 +1,247 @@
+"""Handles on runs and jobs: a study and an id, resolved in the session of whoever asks.
+
+A handle holds no values, so it stays valid across waits and commits. Entries are read and
+written as attributes or items; names are case-insensitive. A declared entry that was never
+given is None; a name that is neither declared nor set is an EntryNotFound.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import ItemsView, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motoko.errors import EntryNotFound, SchemaError
+from motoko.model import states
+from motoko.model.schema import RUN_ENTRIES
+from motoko.study import quantities
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from motoko.study.study import Study
+
+#: Entries that only Motoko itself writes.
+_FIXED = frozenset(
+    "id job_id run_name event_name run_path workflow exec create_time start_time end_time"
+    " attempt nonce has_finished files last_step last_step_time".split()
+)
+
+
+class Record:
+    """What runs and jobs share: a mapping from entry names to values, also as attributes."""
+
+    __slots__ = ("id", "study")
+    id: int
+    study: Study
+
+    def __init__(self, study: Study, record_id: int) -> None:
+        object.__setattr__(self, "study", study)
+        object.__setattr__(self, "id", record_id)
+
+    def _row(self) -> Mapping[str, Any]:
+        """All entries that are set."""
+        raise NotImplementedError
+
+    def _declared(self) -> Mapping[str, str]:
+        """Names that may be asked for although they are unset, with their types."""
+        raise NotImplementedError
+
+    def _get(self, name: str) -> Any:
+        row = self._row()
+        name = name.lower()
+        if name in row:
+            value = row[name]
+            return copy.deepcopy(value) if type(value) in (list, dict) else value
+        if name in self._declared():
+            return None
+        raise EntryNotFound(str(self), name, sorted({*row, *self._declared()}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._get(name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._row()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._row())
+
+    def __len__(self) -> int:
+        return len(self._row())
+
+    def keys(self) -> list[str]:
+        """Names of the entries that are set."""
+        return list(self._row())
+
+    def items(self) -> ItemsView[str, Any]:
+        """Names and values of the entries that are set."""
+        return self.entries.items()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An entry, or ``default`` where it is unset or unknown."""
+        value = self._row().get(name.lower())
+        return default if value is None else copy.deepcopy(value)
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """All entries that are set, as a mapping of its own."""
+        return copy.deepcopy(dict(self._row()))
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Names of the declared and built-in entries with the names of their types."""
+        return dict(self._declared())
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            type(other) is type(self)
+            and isinstance(other, Record)
+            and other.id == self.id
+            and other.study is self.study
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, id(self.study), self.id))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def __str__(self) -> str:
+        return f"{self.study.name}.{self.id}"
+
+
+class Job(Record):
+    """One point of a study's parameter space. Jobs do not change."""
+
+    __slots__ = ()
+
+    def _row(self) -> Mapping[str, Any]:
+        return self.study.job_row(self.id)
+
+    def _declared(self) -> Mapping[str, str]:
+        return {"id": "int", **{name: f.type for name, f in self.study.schema.job.items()}}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise SchemaError(self.study.name, name, "a job cannot be changed", "set it on a run")
+
+    def __str__(self) -> str:
+        return f"job {self.study.name}.{self.id}"
+
+
+class Run(Record):
+    """One execution of a job. Setting an entry is part of the current session."""
+
+    __slots__ = ()
+    state: str
+
+    def _row(self) -> Mapping[str, Any]:
+        row = self.study.run_row(self.id)
+        return {**row, **self._places(row)}
+
+    def _places(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "run_path": str(self.directory),
+            "workflow": str(self.study.workflow_file or ""),
+            "exec": self.study.config.exec_file,
+        }
+
+    def _declared(self) -> Mapping[str, str]:
+        return {**RUN_ENTRIES, **{name: f.type for name, f in self.study.schema.run.items()}}
+
+    def _get(self, name: str) -> Any:
+        name = name.lower()
+        self.study.observe(self.id, name)
+        value = self.study.run_row(self.id).get(name)  # the common case, without the places
+        if value is None or type(value) in (list, dict):
+            return super()._get(name)
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.update_entries({name: value})
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update_entries({name: value})
+
+    def update_entries(self, changes: Mapping[str, Any]) -> None:
+        """Set several entries at once; None removes one.
+
+        Raises SchemaError for an entry that is not the user's to set or a value of the wrong
+        type, and InvalidTransition for a state that may not follow the present one.
+        """
+        changes = {name.lower(): value for name, value in changes.items()}
+        for name in changes:
+            if name in _FIXED:
+                raise SchemaError(
+                    self.study.name, name, "is kept by Motoko itself", "choose another name"
+                )
+        state = changes.get("state")
+        if state is not None:
+            changes["state"] = states.normalise(state)
+        self.study.update_run(self.id, changes)
+
+    @property
+    def job(self) -> Job:
+        """The job that this run executes."""
+        return Job(self.study, self.job_id)
+
+    @property
+    def directory(self) -> Path:
+        """Where the run executes; it exists once the run was launched."""
+        return self.study.run_dir(self.id)
+
+    def file(self, name: str) -> Path:
+        """The path of a file of this run; ValueError if it would lie outside of it."""
+        return quantities.inside(self.directory, name)
+
+    def list_files(self, pattern: str = "*") -> list[str]:
+        """Names of the files in the run directory that match a pattern, sorted."""
+        return sorted(p.name for p in self.directory.glob(pattern) if p.is_file())
+
+    def start(self) -> None:
+        """Say that the run has begun."""
+        self.state = states.RUNNING
+
+    def finish(self) -> None:
+        """Say that the run has ended well."""
+        self.state = states.FINISHED
+
+    def fail(self) -> None:
+        """Say that the run has ended badly."""
+        self.state = states.FAILED
+
+    def update(self) -> None:
+        """Nothing to do: a handle always shows what its session sees."""
+
+    @property
+    def attempts(self) -> list[dict[str, Any]]:
+        """What is recorded of each attempt, oldest first."""
+        return self.study.attempts(self.id)
+
+    def get_quantity(self, name: str, step: int | None = None) -> DataFrame:
+        """All rows of a quantity (or those of one step) from the run directory."""
+        return quantities.read(self.directory, name, step)
+
+    def last_quantities(self) -> dict[str, tuple[Any, Any]]:
+        """Step and last value of each quantity, from the database."""
+        return self.study.quantities(self.id)
+
+    getQuantity = get_quantity
+    listFiles = list_files
+    getFile = file
+
+    def getFullFileName(self, name: str) -> str:
+        """The absolute path of a file of this run, as text."""
+        return str(self.file(name))
+
+    def listQuantities(self) -> list[str]:
+        """Names of the quantities of this run, sorted."""
+        return sorted(self.last_quantities())
+
+    def __str__(self) -> str:
+        return f"{self.study.name}.{self.id}"

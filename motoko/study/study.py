@@ -1,0 +1,281 @@
+"""One study: its directory, its configuration and its database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from motoko.config import StudyConfig
+from motoko.errors import ForeignDatabase, StudyNotFound
+from motoko.model.constraints import Constraint
+from motoko.model.schema import Schema
+from motoko.model.space import merge
+from motoko.store import layout
+from motoko.store.address import Address, parse_host, socket_address
+from motoko.store.database import Database
+from motoko.store.operations import CreateTasks, UpdateRun
+from motoko.store.session import Session, SingleCalls, current_session
+from motoko.store.tables import Tables, TaskIdentity
+from motoko.study import files
+from motoko.study.lookout import Lookout
+from motoko.study.records import Job, Run
+
+STATE_DIR = ".bd"
+DATABASE_FILE = "motoko.db"
+#: Files by which a state directory written by BlackDynamite is recognised.
+_FOREIGN = ("bd.zeo", "zeo.conf", "bd.zeo.index")
+
+
+class Study:
+    """A study and whoever asks for its runs: the current session, or single calls."""
+
+    def __init__(
+        self, config: StudyConfig, name: str, *, host: str | None, workflow_file: Path | None
+    ) -> None:
+        self.config = config
+        self.name = name
+        self.directory = config.directory
+        self.workflow_file = workflow_file
+        self.schema = Schema.from_config(config)
+        self.address = study_address(self.directory, host)
+        #: Whether the server of the workflow holds the database; else another one does.
+        self.is_served_here = host is None or self.address == study_address(
+            self.directory, None
+        )
+        self.database: Database[Tables] = Database(self.address, Tables, name)
+        self.files = files.FileStore(self.state_dir / "files")
+        self._single_calls = SingleCalls()
+        self._lookout: Lookout | None = None
+
+    def __repr__(self) -> str:
+        return f"Study({self.name})"
+
+    # places
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the database and its socket lie."""
+        return self.directory / STATE_DIR
+
+    @property
+    def database_file(self) -> Path:
+        """The file that the server holds."""
+        return self.state_dir / DATABASE_FILE
+
+    @property
+    def is_created(self) -> bool:
+        """Whether there is a database; ForeignDatabase if it is somebody else's."""
+        if self.database_file.exists():
+            return True
+        check_not_foreign(self.state_dir)
+        return False
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where the run directories lie."""
+        parent = self.config.outpath
+        root = self.directory if parent is None else self.directory / parent
+        return root / f"BD-{self.config.study}-runs"
+
+    def run_dir(self, run_id: int) -> Path:
+        """The directory of a run."""
+        return self.runs_dir / f"run-{run_id}"
+
+    # sessions
+
+    @property
+    def session(self) -> Session:
+        """The session of the calling task, or one that commits each call."""
+        return current_session() or self._single_calls
+
+    def close(self) -> None:
+        """Give snapshots and connection back."""
+        self._single_calls.close()
+        self.database.close()
+
+    @property
+    def lookout(self) -> Lookout:
+        """Watches the database for the running event loop."""
+        if self._lookout is None or self._lookout.loop is not asyncio.get_running_loop():
+            self._lookout = Lookout(self.database)
+        return self._lookout
+
+    def initialise(self) -> None:
+        """Make the database what ``bd.yaml`` says: new, or extended by what was added."""
+        facts = {"schema": self.schema.to_json(), "study": self.config.study}
+        if not self.database.initialise(layout.STUDY, facts):
+            self.database.write(lambda tables: tables.extend_schema(self.schema))
+
+    # reading
+
+    @property
+    def tables(self) -> Tables:
+        """What the present session sees."""
+        return self.session.view(self.database)
+
+    def run_row(self, run_id: int) -> Mapping[str, Any]:
+        """The stored entries of a run. Not to be changed."""
+        with self.database.translated():
+            return self.tables.run(run_id)
+
+    def job_row(self, job_id: int) -> Mapping[str, Any]:
+        """The values of a job. Not to be changed."""
+        with self.database.translated():
+            return self.tables.job(job_id)
+
+    def observe(self, run_id: int, name: str) -> None:
+        """Say that the present session rests on this entry."""
+        self.session.observe(self.database, run_id, name)
+
+    def attempts(self, run_id: int) -> list[dict[str, Any]]:
+        """What is recorded of the attempts of a run."""
+        with self.database.translated():
+            return self.tables.attempts(run_id)
+
+    def quantities(self, run_id: int) -> dict[str, tuple[Any, Any]]:
+        """Step and last value of each quantity of a run."""
+        with self.database.translated():
+            return self.tables.quantities(run_id)
+
+    def parse(self, constraints: str | Sequence[str] | None) -> Constraint:
+        """A constraint in the terms of this study."""
+        with self.database.translated():
+            return self.tables.parse(constraints)
+
+    def select(self, constraint: Constraint) -> list[int]:
+        """Ids of the runs that a constraint holds for, ascending."""
+        with self.database.translated():
+            return self.tables.select(constraint)
+
+    def count(self, constraint: Constraint) -> int:
+        """Number of runs that a constraint holds for."""
+        with self.database.translated():
+            return self.tables.count(constraint)
+
+    def counts(self, run_name: str | None = None) -> dict[str, int]:
+        """Number of runs by state, of one run name or of all."""
+        with self.database.translated():
+            return self.tables.counts(run_name)
+
+    def run(self, run_id: int) -> Run:
+        """The handle on a run; RunNotFound if there is none."""
+        self.run_row(run_id)
+        return Run(self, run_id)
+
+    def job(self, job_id: int) -> Job:
+        """The handle on a job; JobNotFound if there is none."""
+        self.job_row(job_id)
+        return Job(self, job_id)
+
+    def pair(self, run_id: int) -> tuple[Run, Job]:
+        """A run and its job."""
+        return Run(self, run_id), Job(self, self.run_row(run_id)["job_id"])
+
+    def pairs(self, run_ids: Sequence[int]) -> list[tuple[Run, Job]]:
+        """Runs with their jobs."""
+        return [self.pair(run_id) for run_id in run_ids]
+
+    @property
+    def runs(self) -> Mapping[int, Run]:
+        """All runs by id."""
+        return _Records(self, Run)
+
+    @property
+    def jobs(self) -> Mapping[int, Job]:
+        """All jobs by id."""
+        return _Records(self, Job)
+
+    # changing
+
+    def create_tasks(
+        self,
+        given: Mapping[str, Any],
+        run_params: Mapping[str, Any] | None,
+        *,
+        run_name: str,
+        event_name: str,
+    ) -> list[int]:
+        """Make sure there is a task for each point of the given space; their run ids.
+
+        What is not given comes from ``job_space`` and ``run_params`` of ``bd.yaml``. Raises
+        SchemaError for unknown names and values of the wrong type.
+        """
+        space = merge(self.config.job_space, given)
+        params = self.schema.convert_run(merge(self.config.run_params, run_params or {}))
+        declared = {name: params.pop(name) for name in self.schema.run if name in params}
+        identity = TaskIdentity(
+            run_name=run_name,
+            nproc=int(params.pop("nproc", self.config.nproc or 1)),
+            machine_name=str(params.pop("machine_name", self.config.machine_name or "")),
+            declared=tuple(declared.items()),
+        )
+        operation = CreateTasks(
+            space=space,
+            identity=identity,
+            entries={**params, "event_name": event_name},
+            manifest=self.manifest(),
+        )
+        ids: list[int] = self.session.do(self.database, operation)
+        return ids
+
+    def update_run(self, run_id: int, changes: Mapping[str, Any]) -> None:
+        """Change entries of a run; None removes one."""
+        removed = {name: None for name, value in changes.items() if value is None}
+        given = {name: value for name, value in changes.items() if value is not None}
+        converted = self.schema.convert_run(given)
+        self.session.do(self.database, UpdateRun(run_id, {**converted, **removed}))
+
+    def manifest(self) -> dict[str, Any]:
+        """The files that a run created now is given."""
+        names = list(self.config.config_files)
+        if "doIt.py" not in names and (self.directory / "doIt.py").exists():
+            names.append("doIt.py")
+        exec_file = self.directory / self.config.exec_file
+        others = [self.directory / n for n in names if self.directory / n != exec_file]
+        return files.manifest(self.files, others, exec_file)
+
+
+class _Records(Mapping[int, Any]):
+    """All runs, or all jobs, of a study by id."""
+
+    def __init__(self, study: Study, kind: type[Run] | type[Job]) -> None:
+        self._study = study
+        self._kind = kind
+
+    def __getitem__(self, record_id: int) -> Any:
+        return self._study.run(record_id) if self._kind is Run else self._study.job(record_id)
+
+    def __iter__(self) -> Iterator[int]:
+        tables = self._study.tables
+        return iter(list(tables.run_ids() if self._kind is Run else tables.job_ids()))
+
+    def __len__(self) -> int:
+        tables = self._study.tables
+        return tables.n_runs if self._kind is Run else tables.n_jobs
+
+
+def study_address(directory: Path, host: str | None) -> Address:
+    """Where the server of a study is reached: by default in its own directory."""
+    found = socket_address(directory / STATE_DIR) if host is None else parse_host(host)
+    if isinstance(found, Path):
+        return socket_address(found / STATE_DIR)
+    return found
+
+
+def check_not_foreign(state_dir: Path) -> None:
+    """ForeignDatabase if a state directory was written by BlackDynamite."""
+    for name in _FOREIGN:
+        if (state_dir / name).exists():
+            raise ForeignDatabase(
+                str(state_dir),
+                f"was written by BlackDynamite ({name}); Motoko neither opens nor overwrites"
+                " it: move it away, then run `motoko create`",
+            )
+
+
+def check_created(study: Study) -> None:
+    """StudyNotFound unless the study has a database."""
+    if not study.is_created:
+        raise StudyNotFound(str(study.directory), "has no database yet; run `motoko create`")

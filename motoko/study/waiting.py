@@ -1,0 +1,86 @@
+"""Waiting for runs: until they are over, or until a question about a study becomes true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import anyio
+import anyio.to_thread
+
+from motoko.errors import FailedRun
+from motoko.model import states
+from motoko.store.session import current_session
+from motoko.store.tables import Tables
+from motoko.study.study import Study
+
+
+async def commit_current() -> None:
+    """Commit the session of the calling task, if it has one, without blocking the loop."""
+    session = current_session()
+    if session is not None:
+        await anyio.to_thread.run_sync(session.commit)
+
+
+async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
+    """Wait until none of the runs can be expected to change by itself any more.
+
+    A run that has ever finished is over, whatever became of it since. Returns those that
+    ended badly.
+    """
+    await commit_current()
+    awaited = frozenset(run_ids)
+    open_ids = set(awaited)
+    failed: dict[int, FailedRun] = {}
+    all_over = anyio.Event()
+
+    def look(tables: Tables, changed: set[int] | None) -> None:
+        for run_id in awaited if changed is None else awaited & changed:
+            row = tables.run(run_id)
+            has_finished = bool(row.get("has_finished"))
+            failed.pop(run_id, None)
+            if has_finished or states.is_over(row["state"]):
+                open_ids.discard(run_id)
+                if not has_finished and states.is_bad(row["state"]):
+                    failed[run_id] = failed_run(study, tables, run_id)
+            else:
+                open_ids.add(run_id)
+        if not open_ids:
+            all_over.set()
+
+    if not awaited:
+        return []
+    stop = study.lookout.watch(look)
+    try:
+        await all_over.wait()
+    finally:
+        stop()
+    return [failed[run_id] for run_id in sorted(failed)]
+
+
+def failed_run(study: Study, tables: Tables, run_id: int) -> FailedRun:
+    """What is known of why a run failed."""
+    row = tables.run(run_id)
+    attempts = tables.attempts(run_id)
+    cause = str(attempts[-1].get("cause") or "no cause recorded") if attempts else "set so"
+    return FailedRun(study.name, run_id, row["state"], cause)
+
+
+async def until_true(studies: Iterable[Study], question: Callable[[], bool]) -> None:
+    """Wait until a question is answered with yes; it is asked again at every change."""
+    await commit_current()
+    has_news = anyio.Event()
+
+    def look(tables: Tables, changed: set[int] | None) -> None:
+        has_news.set()
+
+    stops = [study.lookout.watch(look) for study in studies]
+    try:
+        while True:
+            has_news = anyio.Event()
+            if question():
+                return
+            await commit_current()  # gives the snapshot back: the next question sees news
+            await has_news.wait()
+    finally:
+        for stop in stops:
+            stop()

@@ -1,0 +1,286 @@
+"""The store over a real server: rows, indexes, sessions, feed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from motoko.config import read_study
+from motoko.errors import (
+    DatabaseUnavailable,
+    InvalidTransition,
+    RunNotFound,
+    SchemaChanged,
+    SessionConflict,
+)
+from motoko.store.audit import problems
+from motoko.store.feed import Change
+from motoko.store.session import Session, entered
+from motoko.store.snapshot import Snapshot
+from motoko.study.study import Study
+from tests.support.studies import open_study, running_study, served, server_process, write_study
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Study]:
+    with running_study(tmp_path / "mult") as found:
+        yield found
+
+
+def create(study: Study, **given: object) -> list[int]:
+    return study.create_tasks(given, None, run_name="a", event_name="main")
+
+
+def test_equal_points_are_one_task(study: Study) -> None:
+    first = create(study, x=[1.0, 2.0], s="a")
+    again = create(study, x=[2.0, 3.0, 3.0], s="a")
+
+    assert first == [1, 2]
+    assert again == [2, 3, 3]
+    assert problems(study.tables) == []
+
+
+def test_another_run_name_is_another_task_on_the_same_job(study: Study) -> None:
+    create(study, x=1.0)
+    ids = study.create_tasks({"x": 1.0}, None, run_name="b", event_name="main")
+
+    assert ids == [2]
+    assert study.run(2).job == study.run(1).job
+    assert study.tables.runs_of(1) == [1, 2]
+
+
+def test_declared_run_entries_and_nproc_make_another_task(study: Study) -> None:
+    create(study, x=1.0)
+    other = study.create_tasks({"x": 1.0}, {"method": "cg"}, run_name="a", event_name="m")
+    wide = study.create_tasks({"x": 1.0}, {"nproc": 2}, run_name="a", event_name="m")
+    undeclared = study.create_tasks({"x": 1.0}, {"walltime": 60}, run_name="a", event_name="m")
+
+    assert [other, wide, undeclared] == [[2], [3], [1]]
+
+
+def test_what_is_written_is_read_back(study: Study) -> None:
+    create(study, x=0.1, s="ü \n\0", flag=True)
+    run = study.run(1)
+
+    run.norm = 2
+    run.notes = ["a", {"b": (1, 2)}]
+
+    assert (run.norm, run.notes) == (2.0, ["a", {"b": (1, 2)}])
+    assert (run.job.x, run.job.s, run.job.flag, run.job.n) == (0.1, "ü \n\0", True, 1)
+    assert run.method is None
+    with pytest.raises(AttributeError, match="did you mean 'norm'"):
+        _ = run.nrm
+
+
+def test_changing_a_returned_list_does_not_change_the_run(study: Study) -> None:
+    create(study, x=0.1)
+    run = study.run(1)
+    run.notes = [1]
+
+    run.notes.append(2)
+
+    assert run.notes == [1]
+
+
+def test_a_state_must_be_allowed_to_follow(study: Study) -> None:
+    create(study, x=0.1)
+    run = study.run(1)
+    run.state = "FINISHED"
+
+    with pytest.raises(InvalidTransition) as caught:
+        run.state = "RUNNING"
+
+    assert (caught.value.before, caught.value.after) == ("FINISHED", "RUNNING")
+    assert run.state == "FINISHED"
+    run.state = "SENT AWAY"
+    assert study.counts() == {"SENT AWAY": 1}
+
+
+def test_a_missing_run_is_named(study: Study) -> None:
+    with pytest.raises(RunNotFound, match="study 'mult' has no run 7"):
+        study.run(7)
+
+
+def test_a_session_sees_what_it_did_and_nobody_else_does(study: Study) -> None:
+    session = Session()
+    with entered(session):
+        ids = create(study, x=1.0)
+        study.run(1).norm = 4.0
+        assert study.select(study.parse("norm > 3")) == [1]
+    assert study.counts() == {}
+
+    session.commit()
+
+    assert ids == [1]
+    assert study.run(1).norm == 4.0
+
+
+def test_an_aborted_session_leaves_nothing(study: Study) -> None:
+    session = Session()
+    with entered(session):
+        create(study, x=1.0)
+    session.abort()
+
+    assert study.counts() == {}
+    assert create(study, x=2.0) == [1]
+
+
+def test_two_sessions_that_change_different_entries_both_count(study: Study) -> None:
+    create(study, x=1.0)
+    one, two = Session(), Session()
+    with entered(one):
+        study.run(1).norm = 1.0
+    with entered(two):
+        study.run(1).method = "cg"
+
+    one.commit()
+    two.commit()
+
+    assert (study.run(1).norm, study.run(1).method) == (1.0, "cg")
+
+
+def test_a_session_that_read_what_another_changed_must_begin_again(study: Study) -> None:
+    create(study, x=1.0)
+    study.run(1).norm = 1.0
+    session = Session()
+    with entered(session):
+        study.run(1).norm = study.run(1).norm + 1
+    study.run(1).norm = 10.0
+
+    with pytest.raises(SessionConflict, match=r"norm of mult\.1"):
+        session.commit()
+
+    assert study.run(1).norm == 10.0
+
+
+def test_ids_that_were_handed_out_are_kept_or_the_session_begins_again(study: Study) -> None:
+    session = Session()
+    with entered(session):
+        assert create(study, x=1.0) == [1]
+    assert create(study, x=2.0) == [1]
+
+    with pytest.raises(SessionConflict, match="numbering"):
+        session.commit()
+
+    assert study.counts() == {"CREATED": 1}
+
+
+def test_structural_conflicts_are_settled_silently(study: Study) -> None:
+    create(study, x=[float(i) for i in range(200)])
+    one, two = Session(), Session()
+    with entered(one):
+        for i in range(1, 101):
+            study.run(i).state = "FINISHED"
+    with entered(two):
+        for i in range(101, 201):
+            study.run(i).state = "FAILED"
+
+    one.commit()
+    two.commit()
+
+    assert study.counts() == {"FINISHED": 100, "FAILED": 100}
+    assert problems(study.tables) == []
+
+
+def test_a_commit_over_two_studies_is_one(tmp_path: Path) -> None:
+    with running_study(tmp_path / "one") as one, running_study(tmp_path / "two") as two:
+        create(one, x=1.0)
+        session = Session()
+        with entered(session):
+            one.run(1).state = "SENT"
+            create(two, x=one.run(1).job.x)
+        assert two.counts() == {}
+
+        session.commit()
+
+        assert (one.counts(), two.counts()) == ({"SENT": 1}, {"CREATED": 1})
+
+
+def test_the_feed_names_the_runs_that_another_client_changed(study: Study) -> None:
+    create(study, x=[float(i) for i in range(300)])
+    other = open_study(study.directory)
+    other.database.connect()
+    snapshot = Snapshot(other.database)
+    snapshot.renew()
+    heard = Change()
+    news = threading.Event()
+
+    def hear(change: Change) -> None:
+        heard.add(change)
+        news.set()
+
+    other.database.feed.listen(hear)
+    news.clear()
+    heard.is_everything = False
+    study.run(250).norm = 1.0
+    assert news.wait(10)
+    snapshot.renew()
+    changed = snapshot.changed_runs(heard)
+
+    assert changed is not None
+    assert 250 in changed
+    assert len(changed) < 120
+    snapshot.close()
+    other.close()
+
+
+def test_a_parameter_with_a_default_can_be_added_later(study: Study) -> None:
+    create(study, x=[1.0, 2.0])
+    yaml = (study.directory / "bd.yaml").read_text()
+    (study.directory / "bd.yaml").write_text(
+        yaml.replace("flag: bool", "flag: bool, y: {type: float, default: 1.0}")
+    )
+    newer = open_study(study.directory)
+    newer.initialise()
+
+    assert newer.run(2).job.y == 1.0
+    assert create(newer, x=2.0, y=1.0) == [2]
+    assert create(newer, x=2.0) == [2]
+    assert create(newer, x=2.0, y=5.0) == [3]
+    assert newer.select(newer.parse("y = 1")) == [1, 2]
+    assert problems(newer.tables) == []
+    newer.close()
+
+
+def test_a_removed_parameter_is_refused_and_nothing_is_lost(study: Study) -> None:
+    create(study, x=1.0)
+    yaml = (study.directory / "bd.yaml").read_text()
+    (study.directory / "bd.yaml").write_text(yaml.replace(", flag: bool", ""))
+    newer = open_study(study.directory)
+
+    with pytest.raises(SchemaChanged, match="motoko study migrate"):
+        newer.initialise()
+
+    assert study.run(1).job.x == 1.0
+    newer.close()
+
+
+def test_a_server_that_is_away_is_said_and_comes_back(tmp_path: Path) -> None:
+    study = open_study(write_study(tmp_path / "mult"))
+    with server_process(study):
+        study.initialise()
+        create(study, x=1.0)
+    with pytest.raises(DatabaseUnavailable, match="mult"):
+        study.database.write(lambda tables: tables.update_run(1, {"norm": 1.0}))
+
+    with server_process(study):
+        study.database.connect(10)
+        assert study.run(1).job.x == 1.0
+    study.close()
+
+
+def test_a_moved_study_keeps_its_runs(tmp_path: Path) -> None:
+    with running_study(tmp_path / "mult") as study:
+        create(study, x=1.0)
+    moved = tmp_path / "elsewhere" / "mult"
+    moved.parent.mkdir()
+    (tmp_path / "mult").rename(moved)
+
+    again = open_study(moved)
+    with served(again):
+        assert again.run(1).run_path == str(moved / "BD-mult-runs" / "run-1")
+        assert read_study(moved).study == again.tables.study
+        again.close()

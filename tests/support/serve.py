@@ -1,0 +1,24 @@
+"""A database server as a process of its own: ``python -m tests.support.serve FILE SOCKET ...``"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from motoko.store.address import Address
+from motoko.store.server import Served, serve
+
+
+def main() -> None:
+    arguments = [Path(argument) for argument in sys.argv[1:]]
+    files, sockets = arguments[::2], arguments[1::2]
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    served = [Served(f, Address(s)) for f, s in zip(files, sockets, strict=True)]
+    serve(served, stop, lambda: print("ready", flush=True))
+
+
+if __name__ == "__main__":
+    main()
