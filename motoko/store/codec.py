@@ -178,7 +178,7 @@ def ordered(value: Any) -> bytes:
         return b"\x0a" + text.replace(b"\0", b"\0\xff") + b"\0\x01"
     if value is None:
         return b"\x00"
-    text: bytes = _dumps(_tagged(value)).encode("utf-8", "surrogatepass")
+    text = _dumps(_tagged(value)).encode("utf-8", "surrogatepass")
     return b"\x0c" + text.replace(b"\0", b"\0\xff") + b"\0\x01"
 
 

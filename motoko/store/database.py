@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import transaction
@@ -73,7 +74,10 @@ class Database(Generic[V]):
     @property
     def is_connected(self) -> bool:
         """Whether the server answers, as far as is known."""
-        return self._db is not None and bool(self._db.storage.is_connected())
+        if self._db is None:
+            return False
+        ask = getattr(self._db.storage, "is_connected", None)
+        return ask is None or bool(ask())
 
     def _open(self, wait_s: float) -> None:
         with self.translated():
@@ -95,6 +99,17 @@ class Database(Generic[V]):
                 storage, pool_size=50, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30
             )
 
+    def open_file(self, file: Path) -> None:
+        """Read the database from its file, which no server may hold, instead of connecting.
+
+        Nothing can be written then. DatabaseUnavailable when it cannot be read.
+        """
+        from ZODB.FileStorage import FileStorage
+
+        with self.translated():
+            storage = FileStorage(str(file), read_only=True)
+            self._db = ZODB.DB(storage, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30)
+
     def close(self) -> None:
         """End the connection; the next use opens a new one."""
         db, self._db = self._db, None
@@ -109,6 +124,23 @@ class Database(Generic[V]):
             self.connect()
         with self.translated():
             return self._db.open(manager)
+
+    def last_transaction(self) -> bytes:
+        """The id of the newest transaction that this client knows."""
+        last: bytes = self._db.storage.lastTransaction()
+        return last
+
+    def has_committed(self, note: str, since: bytes) -> bool:
+        """Whether a transaction with this note was committed after the one of this id.
+
+        Asks the server for the transactions themselves: for a commit whose answer was lost.
+        """
+        wanted = note.encode()
+        with self.translated():
+            for record in self._db.storage.iterator(since):
+                if wanted in record.description:
+                    return True
+        return False
 
     def view(self, connection: Any) -> V:
         """What a connection shows, in its current transaction."""

@@ -8,6 +8,7 @@ ordered by value, then job.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from BTrees.Length import Length
@@ -78,6 +79,11 @@ class Groups:
         """Ids of the runs of a group, ascending."""
         base = group << _ID_BITS
         return [key & _ID_MASK for key in self._members.keys(base, base | _ID_MASK)]
+
+    def first(self, group: int, most: int) -> list[int]:
+        """The lowest ids of a group, ascending."""
+        base = group << _ID_BITS
+        return [key & _ID_MASK for key in islice(self._members.keys(base, base | _ID_MASK), most)]
 
     def counted(self) -> Iterator[tuple[str, str, int]]:
         """Run name, state and number of runs of each group that has runs."""

@@ -13,6 +13,7 @@ session of its own.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,8 +43,11 @@ class _Share:
     def __init__(self, database: Database[Any], manager: Any) -> None:
         self.database = database
         self.connection = database.open(manager)
+        self.since = database.last_transaction()
         self.view = database.view(self.connection)
         self.done: list[tuple[Operation, Any]] = []
+        #: Whether a commit whose answer was lost is known to have reached the database.
+        self.is_settled = False
         #: Of each run that was read or written: how it was stored, and which entries.
         self.observed: dict[int, tuple[bytes, set[str]]] = {}
 
@@ -68,19 +72,13 @@ class _Share:
             self.done[i] = (operation, again)
 
     def _check(self) -> None:
-        wanted: dict[int, dict[str, Any]] = {}
-        for operation, _ in self.done:
-            if isinstance(operation, UpdateRun):
-                wanted.setdefault(operation.run_id, {}).update(operation.changes)
         for run_id, (raw, names) in self.observed.items():
             now_raw = self.view.raw_run(run_id)
             if now_raw == raw:
                 continue
             before, now = decode_run(raw), decode_run(now_raw)
-            mine = wanted.get(run_id, {})
             for name in names:
-                value = now.get(name)
-                if value != before.get(name) and not (name in mine and value == mine[name]):
+                if now.get(name) != before.get(name):
                     raise SessionConflict(f"{name} of {self.database.where}.{run_id}")
 
 
@@ -92,9 +90,11 @@ class Session:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._mark = ""
         self._manager: Any = None
         self._shares: dict[int, _Share] = {}
         self._must_repeat = False
+        self._is_in_doubt = False
         self._after_commit: list[Callable[[], None]] = []
         #: Whether any commit of this session changed a database.
         self.has_changed = False
@@ -150,7 +150,7 @@ class Session:
                     back_off(attempt)
                     continue
                 except DatabaseUnavailable:
-                    self._must_repeat = True
+                    self._must_repeat = self._is_in_doubt = True
                     raise
                 except SessionConflict:
                     self._release()
@@ -177,9 +177,17 @@ class Session:
                 for share in shares:
                     share.renew()
                 for share in shares:
-                    share.repeat()
-                self._must_repeat = False
+                    if self._is_in_doubt and self._is_in(share):
+                        share.is_settled = True
+                    if not share.is_settled:
+                        share.repeat()
+                self._must_repeat = self._is_in_doubt = False
+            self._manager.get().note(self._mark)
             self._manager.commit()
+
+    def _is_in(self, share: _Share) -> bool:
+        """Whether the commit whose answer was lost reached this database."""
+        return bool(share.done) and share.database.has_committed(self._mark, share.since)
 
     def abort(self) -> None:
         """Forget everything since the last commit."""
@@ -196,6 +204,7 @@ class Session:
         share = self._shares.get(id(database))
         if share is None:
             if self._manager is None:
+                self._mark = f"session {secrets.token_hex(8)}"
                 self._manager = transaction.TransactionManager(explicit=True)
                 self._manager.begin()
             share = self._shares[id(database)] = _Share(database, self._manager)
@@ -208,7 +217,7 @@ class Session:
             share.connection.close()
         self._shares.clear()
         self._manager = None
-        self._must_repeat = False
+        self._must_repeat = self._is_in_doubt = False
 
 
 def _is_changed(share: _Share) -> bool:

@@ -108,6 +108,10 @@ class Tables:
         """Whether there is a run of this id."""
         return run_id in self._runs
 
+    def has_job(self, job_id: int) -> bool:
+        """Whether there is a job of this id."""
+        return job_id in self._jobs
+
     def raw_run(self, run_id: int) -> bytes:
         """A run as it is stored; two equal ones are the same state of it."""
         raw = self._runs.get(run_id)
@@ -209,6 +213,16 @@ class Tables:
                 map(self.groups.count, self.groups.chosen(bounds.run_name, bounds.state))
             )
         return len(self.select(constraint))
+
+    def in_state(self, state: str) -> Iterator[int]:
+        """Ids of the runs in a state; of one run name after the other, ascending in each."""
+        for group in self.groups.chosen(None, frozenset({state})):
+            yield from self.groups.members(group)
+
+    def first(self, state: str, most: int) -> list[int]:
+        """The lowest ids of runs in a state, ascending."""
+        groups = self.groups.chosen(None, frozenset({state}))
+        return sorted(r for group in groups for r in self.groups.first(group, most))[:most]
 
     def matches(self, constraint: Constraint, run_id: int) -> bool:
         """Whether the constraint holds for a run; false for a run that is not there."""
@@ -323,6 +337,7 @@ class Tables:
         row.pop("id")
         if row["state"] != before["state"]:
             states.check(f"{self.study}.{run_id}", before["state"], row["state"])
+            row.update({**_AT_STATE.get(row["state"], {}), **changes})
             self.groups.move(
                 run_id,
                 self.groups.number(before["run_name"], before["state"]),
@@ -401,6 +416,16 @@ class Tables:
 
 
 _NOTHING: Mapping[str, Any] = {}
+#: What becomes of other entries when a run enters a state.
+_AT_STATE: Mapping[str, Mapping[str, Any]] = {
+    states.FINISHED: {"has_finished": 1},
+    states.CREATED: {
+        "has_finished": None,
+        "start_time": None,
+        "end_time": None,
+        "nonce": None,
+    },
+}
 _schemas: dict[bytes, Schema] = {}
 
 

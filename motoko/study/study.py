@@ -23,6 +23,7 @@ from motoko.study.lookout import Lookout
 from motoko.study.records import Job, Run
 
 STATE_DIR = ".bd"
+NO_DATABASE = "has no database yet; `motoko create` or `motoko run` makes it"
 DATABASE_FILE = "motoko.db"
 #: Files by which a state directory written by BlackDynamite is recognised.
 _FOREIGN = ("bd.zeo", "zeo.conf", "bd.zeo.index")
@@ -247,6 +248,15 @@ class _Records(Mapping[int, Any]):
     def __getitem__(self, record_id: int) -> Any:
         return self._study.run(record_id) if self._kind is Run else self._study.job(record_id)
 
+    def __contains__(self, record_id: object) -> bool:
+        tables = self._study.tables
+        has = tables.has_run if self._kind is Run else tables.has_job
+        return isinstance(record_id, int) and has(record_id)
+
+    def get(self, record_id: int, default: Any = None) -> Any:
+        """The handle of this id, or ``default``."""
+        return self[record_id] if record_id in self else default
+
     def __iter__(self) -> Iterator[int]:
         tables = self._study.tables
         return iter(list(tables.run_ids() if self._kind is Run else tables.job_ids()))
@@ -278,4 +288,4 @@ def check_not_foreign(state_dir: Path) -> None:
 def check_created(study: Study) -> None:
     """StudyNotFound unless the study has a database."""
     if not study.is_created:
-        raise StudyNotFound(str(study.directory), "has no database yet; run `motoko create`")
+        raise StudyNotFound(str(study.directory), NO_DATABASE)

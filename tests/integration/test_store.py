@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ZEO.Exceptions import ClientDisconnected
 
 from motoko.config import read_study
 from motoko.errors import (
@@ -17,7 +18,7 @@ from motoko.errors import (
     SessionConflict,
 )
 from motoko.store.audit import problems
-from motoko.store.feed import Change
+from motoko.store.feed import Change, FeedingStorage
 from motoko.store.session import Session, entered
 from motoko.store.snapshot import Snapshot
 from motoko.study.study import Study
@@ -270,6 +271,34 @@ def test_a_server_that_is_away_is_said_and_comes_back(tmp_path: Path) -> None:
         study.database.connect(10)
         assert study.run(1).job.x == 1.0
     study.close()
+
+
+def test_a_commit_whose_answer_was_lost_is_not_done_twice(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(study, x=1.0)
+    session = Session()
+    with entered(session):
+        study.run(1).norm = (study.run(1).norm or 0) + 1
+    finish = FeedingStorage.tpc_finish
+
+    def lost(storage: object, *args: object) -> None:
+        finish(storage, *args)
+        monkeypatch.setattr(FeedingStorage, "tpc_finish", finish)
+        raise ClientDisconnected
+
+    monkeypatch.setattr(FeedingStorage, "tpc_finish", lost)
+    with pytest.raises(DatabaseUnavailable):
+        session.commit()
+    other = Session()
+    with entered(other):
+        study.run(1).norm = study.run(1).norm + 10
+    other.commit()
+
+    session.commit()
+
+    study.close()
+    assert study.run(1).norm == 11.0
 
 
 def test_a_moved_study_keeps_its_runs(tmp_path: Path) -> None:

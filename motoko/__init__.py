@@ -1,0 +1,123 @@
+"""Motoko: event-driven orchestration of parametric studies.
+
+The public names are resolved when they are used: importing this package imports nothing, so
+that a job script pays only for what it needs, under any Python from 3.8 on.
+"""
+
+__version__ = "1.0.0.dev0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from motoko.errors import (
+        ActionFailed,
+        AlreadyRunning,
+        AmbiguousField,
+        ConditionError,
+        ConfigError,
+        ConflictsExhausted,
+        ConstraintError,
+        DaemonError,
+        DatabaseUnavailable,
+        EntryNotFound,
+        ForeignDatabase,
+        ForeignOwner,
+        InvalidTransition,
+        JobNotFound,
+        JobSideError,
+        LaunchError,
+        MarkerUnset,
+        MotokoError,
+        NotRunning,
+        OrchestratorNotLoadable,
+        RunNameMissing,
+        RunNotFound,
+        RunsFailed,
+        SchedulerOutputError,
+        SchemaChanged,
+        SchemaError,
+        SessionConflict,
+        StartFailed,
+        StudyError,
+        StudyExists,
+        StudyNotFound,
+        SubmissionFailed,
+        UnknownField,
+        UnknownGenerator,
+        UnknownTaskManager,
+        WorkflowError,
+    )
+    from motoko.job import get_run, running
+    from motoko.task_manager import RunList, TaskManager, TaskSelection
+    from motoko.workflow import Workflow, event, no_action
+
+__all__ = [
+    "ActionFailed",
+    "AlreadyRunning",
+    "AmbiguousField",
+    "ConditionError",
+    "ConfigError",
+    "ConflictsExhausted",
+    "ConstraintError",
+    "DaemonError",
+    "DatabaseUnavailable",
+    "EntryNotFound",
+    "ForeignDatabase",
+    "ForeignOwner",
+    "InvalidTransition",
+    "JobNotFound",
+    "JobSideError",
+    "LaunchError",
+    "MarkerUnset",
+    "MotokoError",
+    "NotRunning",
+    "OrchestratorNotLoadable",
+    "RunList",
+    "RunNameMissing",
+    "RunNotFound",
+    "RunsFailed",
+    "SchedulerOutputError",
+    "SchemaChanged",
+    "SchemaError",
+    "SessionConflict",
+    "StartFailed",
+    "StudyError",
+    "StudyExists",
+    "StudyNotFound",
+    "SubmissionFailed",
+    "TaskManager",
+    "TaskSelection",
+    "UnknownField",
+    "UnknownGenerator",
+    "UnknownTaskManager",
+    "Workflow",
+    "WorkflowError",
+    "event",
+    "get_run",
+    "no_action",
+    "running",
+]
+
+_HOMES = {
+    "get_run": "motoko.job",
+    "running": "motoko.job",
+    "Workflow": "motoko.workflow",
+    "event": "motoko.workflow",
+    "no_action": "motoko.workflow",
+    "TaskManager": "motoko.task_manager",
+    "RunList": "motoko.task_manager",
+    "TaskSelection": "motoko.task_manager",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'motoko' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(_HOMES.get(name, "motoko.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> "list[str]":
+    return sorted({*globals(), *__all__})

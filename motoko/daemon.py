@@ -1,0 +1,267 @@
+"""Background processes: start one apart from the terminal, know who it is, stop it.
+
+An *office* is what one process at a time may do (serve the databases of a workflow, launch
+its runs, orchestrate a run name). Whoever holds it keeps a lock on the office's file, in which
+stands who that is: host, boot, process and its start time, and an epoch that grows with each
+holder. The lock decides on this host; on another host the file's word counts, because locks
+cannot be trusted over network file systems.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from motoko.errors import AlreadyRunning, DaemonError, ForeignOwner, NotRunning, StartFailed
+from motoko import host
+
+READY = b"ready\n"
+#: Environment variable with the number of the descriptor on which a child says it is ready.
+READY_FD = "MOTOKO_READY_FD"
+_LOG_BYTES = 5 << 20
+_LOG_FILES = 3
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that holds an office."""
+
+    host: str
+    boot: str
+    pid: int
+    started: int | None
+    epoch: int
+    began: float
+    facts: Mapping[str, Any]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs, or ran, on this host."""
+        return self.host == host.host_name()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still exists; one on another host is taken to."""
+        if not self.is_here:
+            return True
+        return self.boot == host.boot_id() and host.is_alive(self.pid, self.started)
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.began))
+        return f"process {self.pid} on {self.host}, since {since}"
+
+
+class Office:
+    """What one process at a time may do; `take` it, `leave` it."""
+
+    def __init__(self, file: Path, what: str) -> None:
+        self.file = file
+        self.what = what
+        self._fd: int | None = None
+        self.epoch = 0
+
+    def owner(self) -> Owner | None:
+        """Who holds the office now; None when nobody does."""
+        known = self.last_owner()
+        if known is None:
+            return None
+        if known.is_here and not self._is_locked():
+            return None
+        return known
+
+    @property
+    def stop_file(self) -> Path:
+        """Is there from the moment somebody asked the holder to end to the next holder."""
+        return self.file.with_suffix(".stop")
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the last holder was asked to end, rather than having died."""
+        return self.stop_file.exists()
+
+    def last_owner(self) -> Owner | None:
+        """Who holds the office or held it last."""
+        try:
+            return Owner(**json.loads(self.file.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def take(self, facts: Mapping[str, Any] | None = None, *, takeover: bool = False) -> None:
+        """Become the holder until `leave` or the end of the process.
+
+        Raises AlreadyRunning when another process here holds it, and ForeignOwner when one on
+        another host does and ``takeover`` was not asked for.
+        """
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise AlreadyRunning(self.what, str(self.last_owner() or "starting")) from None
+        last = self.last_owner()
+        if last is not None and not last.is_here and not takeover:
+            os.close(fd)
+            raise ForeignOwner(self.what, str(last))
+        self.epoch = (last.epoch if last else 0) + 1
+        self._fd = fd
+        self.stop_file.unlink(missing_ok=True)
+        self._write(facts or {})
+
+    def update(self, facts: Mapping[str, Any]) -> None:
+        """Replace the facts that others read about the holder."""
+        self._write(facts)
+
+    def leave(self) -> None:
+        """Give the office up."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _write(self, facts: Mapping[str, Any]) -> None:
+        assert self._fd is not None
+        pid = os.getpid()
+        owner = Owner(
+            host=host.host_name(),
+            boot=host.boot_id(),
+            pid=pid,
+            started=host.process_start_time(pid),
+            epoch=self.epoch,
+            began=time.time(),
+            facts=dict(facts),
+        )
+        text = json.dumps(asdict(owner)).encode() + b"\n"
+        os.pwrite(self._fd, text, 0)
+        os.ftruncate(self._fd, len(text))
+
+    def _is_locked(self) -> bool:
+        try:
+            fd = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+
+def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.0) -> int:
+    """Start a process of its own session and wait until it says that it is ready; its id.
+
+    What it prints before its log is set up goes to ``log_file`` too. StartFailed carries the
+    last line of that when it ends, or says nothing, in time.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    reader, writer = os.pipe()
+    before = log_file.stat().st_size if log_file.exists() else 0
+    try:
+        with open(log_file, "ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=(writer,),
+                env={**os.environ, READY_FD: str(writer)},
+            )
+        os.close(writer)
+        writer = -1
+        has_news, _, _ = select.select([reader], [], [], wait_s)
+        said = os.read(reader, len(READY)) if has_news else b""
+        if said == READY:
+            return process.pid
+        if not has_news:
+            process.terminate()
+            raise StartFailed(what, f"not ready after {wait_s:g} s", str(log_file))
+        process.wait(timeout=10)
+        raise StartFailed(what, _last_line(log_file, before), str(log_file))
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+
+
+def say_ready() -> None:
+    """Tell the process that started this one that work has begun."""
+    fd = os.environ.pop(READY_FD, None)
+    if fd is not None:
+        with suppress(OSError):
+            os.write(int(fd), READY)
+            os.close(int(fd))
+
+
+def _last_line(log_file: Path, start: int) -> str:
+    with open(log_file, "rb") as file:
+        file.seek(min(start, log_file.stat().st_size))
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if line]
+    return lines[-1] if lines else "it ended without a word"
+
+
+def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owner:
+    """Ask the holder of an office to end, insist after ``wait_s``; who that was.
+
+    With ``at_once`` it is killed without being asked. `Office.was_stopped` says so afterwards.
+    Raises NotRunning when nobody holds it, ForeignOwner when the holder is elsewhere, and
+    DaemonError when it does not end.
+    """
+    owner = office.owner()
+    if owner is None:
+        raise NotRunning(office.what)
+    if not owner.is_here:
+        raise ForeignOwner(office.what, str(owner))
+    office.stop_file.touch(mode=0o600)
+    for number in (signal.SIGKILL,) if at_once else (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            if owner.is_alive:
+                os.kill(owner.pid, number)
+        deadline = time.monotonic() + wait_s
+        while time.monotonic() < deadline:
+            _reap(owner.pid)
+            if office.owner() is None:
+                return owner
+            time.sleep(0.01)
+    raise DaemonError(f"{office.what} ({owner}) does not end, although it was killed")
+
+
+def _reap(pid: int) -> None:
+    """A child of this process that has ended stays until it is waited for."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def log_to(file: Path, level: int = logging.INFO) -> None:
+    """Send all log records of this process to a file that is turned over at 5 MB."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handler = logging.handlers.RotatingFileHandler(
+        file, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
+    )
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    )
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.getLogger("ZEO").setLevel(max(level, logging.WARNING))
+    logging.getLogger("ZODB").setLevel(max(level, logging.WARNING))
+
+
+def python_command(*arguments: str) -> list[str]:
+    """The command that runs this package's command line under this interpreter."""
+    return [sys.executable, "-m", "motoko", *arguments]

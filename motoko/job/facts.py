@@ -1,0 +1,92 @@
+"""What the launcher tells the job side about its run: one JSON file in the run directory.
+
+Written before the start and not changed during an attempt::
+
+    {"format": 1, "study", "study_dir", "run_id", "job_id", "attempt", "nonce", "generation",
+     "workflow": path of motoko.yaml, "run_path", "knock": path of a socket, or "",
+     "job": {...}, "run": {...}, "job_types": {name: type}, "run_types": {name: type}}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from motoko.errors import JobSideError
+from motoko.job.layout import RUN_FILE, run_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+    from motoko.job.layout import StrPath
+
+FORMAT = 1
+_NEEDED = {"study": str, "run_id": int, "job_id": int, "attempt": int, "nonce": str}
+
+
+def write_facts(run_dir: StrPath, facts: Dict[str, Any]) -> None:
+    """Write the run's file; a reader sees the old one or the new one, never half of it."""
+    text = json.dumps({"format": FORMAT, **facts})
+    replace_file(run_file(run_dir), text.encode() + b"\n")
+
+
+def read_facts(run_dir: StrPath) -> Dict[str, Any]:
+    """Read the run's file; `JobSideError` when it is absent, damaged or of a newer Motoko."""
+    path = run_file(run_dir)
+    try:
+        with open(path, "rb") as file:
+            facts = json.loads(file.read().decode())
+    except FileNotFoundError:
+        raise JobSideError(f"{run_dir} is not a run directory: it has no {RUN_FILE}") from None
+    except ValueError as error:
+        raise JobSideError(f"{path} is damaged: {error}") from None
+    if not isinstance(facts, dict):
+        raise JobSideError(f"{path} is damaged: it holds no mapping")
+    if facts.get("format") != FORMAT:
+        found = facts.get("format")
+        raise JobSideError(f"{path} has format {found!r}, this Motoko reads format {FORMAT}")
+    wrong = [key for key, kind in _NEEDED.items() if not isinstance(facts.get(key), kind)]
+    if wrong:
+        raise JobSideError(f"{path} is damaged: {', '.join(wrong)} missing or of a wrong type")
+    return facts
+
+
+def find_run_dir(start: Optional[str] = None) -> str:
+    """The run directory of this process: ``MOTOKO_RUN_DIR``, else the nearest one upward."""
+    given = os.environ.get("MOTOKO_RUN_DIR") if start is None else None
+    if given:
+        return os.path.abspath(given)
+    place = first = os.path.abspath(start or os.getcwd())
+    while not os.path.exists(run_file(place)):
+        above = os.path.dirname(place)
+        if above == place:
+            raise JobSideError(
+                f"this is not a run: MOTOKO_RUN_DIR is not set, and neither {first} nor a"
+                f" directory above it has a {RUN_FILE}; motoko.get_run() works in scripts that"
+                " the launcher started"
+            )
+        place = above
+    return place
+
+
+def replace_file(path: str, content: bytes) -> None:
+    """Put the content under the name in one step, on disk when this returns."""
+    aside = f"{path}.{os.getpid()}-{os.urandom(4).hex()}"
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        try:
+            write_all(fd, content)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write everything: in one call, unless the system takes only a part of it."""
+    while content:
+        content = content[os.write(fd, content) :]

@@ -1,0 +1,77 @@
+"""Names of the files in a run directory: every path that both sides must agree on.
+
+Files of Motoko's own start with ``.motoko-``. What belongs to one attempt carries its number,
+so that a late writer of an earlier attempt cannot be mistaken for the present one.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Union
+
+    StrPath = Union[str, "os.PathLike[str]"]
+
+PREFIX = ".motoko-"
+RUN_FILE = PREFIX + "run.json"
+FINISHED = "FINISHED"
+FAILED = "FAILED"
+QUANTITY_SUFFIX = ".csv"
+
+
+def run_file(run_dir: StrPath) -> str:
+    """What the launcher tells the job side: who it is, its values, where to knock."""
+    return os.path.join(run_dir, RUN_FILE)
+
+
+def token_file(run_dir: StrPath, attempt: int) -> str:
+    """Whoever links this file executes the attempt."""
+    return os.path.join(run_dir, f"{PREFIX}token-{attempt}")
+
+
+def outcome_file(run_dir: StrPath, attempt: int) -> str:
+    """Exit code, times and host of an attempt that is over."""
+    return os.path.join(run_dir, f"{PREFIX}outcome-{attempt}")
+
+
+def journal_prefix(attempt: int) -> str:
+    """How the names of all journals of an attempt begin."""
+    return f"{PREFIX}journal-{attempt}-"
+
+
+def journal_file(run_dir: StrPath, attempt: int, host: str, pid: int) -> str:
+    """A journal of this writer alone; another call gives another name."""
+    word = os.urandom(4).hex()
+    return os.path.join(run_dir, f"{journal_prefix(attempt)}{safe_name(host)}-{pid}-{word}")
+
+
+def quantity_file(run_dir: StrPath, name: str) -> str:
+    """The values of one quantity, a row a step."""
+    return os.path.join(run_dir, name + QUANTITY_SUFFIX)
+
+
+def output_file(run_dir: StrPath, run_name: str, run_id: int) -> str:
+    """Standard output of the run's script."""
+    return os.path.join(run_dir, f"{safe_name(run_name)}.o{run_id}")
+
+
+def error_file(run_dir: StrPath, run_name: str, run_id: int) -> str:
+    """Standard error of the run's script."""
+    return os.path.join(run_dir, f"{safe_name(run_name)}.e{run_id}")
+
+
+def attempt_dir(run_dir: StrPath, attempt: int) -> str:
+    """Where the launcher sets aside what an earlier attempt left."""
+    return os.path.join(run_dir, f"attempt-{attempt}")
+
+
+def safe_name(text: str) -> str:
+    """The text as one component of a path, with ``_`` for what does not belong there.
+
+    Letters and digits of any alphabet and ``+-=._`` stay; the result is never empty, hidden or
+    longer than 100 characters. Different texts may give the same name.
+    """
+    kept = "".join(c if c.isalnum() or c in "+-=._" else "_" for c in text)[:100]
+    return "_" + kept[1:] if kept.startswith(".") else kept or "_"

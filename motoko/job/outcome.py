@@ -1,0 +1,79 @@
+"""The outcome of an attempt: one line of JSON that its script's shell leaves when it ends.
+
+``{"nonce", "exit", "begin", "end", "host", "pid"}``: times in seconds since the epoch, the exit
+code as a shell has it. A line without its end, or with the nonce of another attempt, is none.
+
+The shell leaves no outcome when it cannot know the truth: killed by a signal, replaced by
+``exec``, or with an EXIT trap of the script's own. So a status that was waited for stands above
+an outcome, and an attempt without outcome whose token nobody holds has vanished.
+
+The sentinels ``FINISHED`` and ``FAILED`` are not the shell's to write: an exit code alone does
+not say what became of a run (finish() and fail() come first), so whoever folds journals and
+outcome into a verdict writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import namedtuple
+
+from motoko.job.facts import replace_file
+from motoko.job.layout import FAILED, FINISHED, outcome_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from motoko.job.layout import StrPath
+
+
+class Outcome(namedtuple("Outcome", ["exit", "begin", "end", "host", "pid"])):
+    """How an attempt ended."""
+
+    __slots__ = ()
+    exit: int
+    begin: float
+    end: float
+    host: str
+    pid: int
+
+
+def read_outcome(run_dir: StrPath, attempt: int, nonce: str) -> Optional[Outcome]:
+    """Read the attempt's outcome; None when it is absent, torn, damaged or of another one."""
+    try:
+        with open(outcome_file(run_dir, attempt), "rb") as file:
+            line = file.read()
+    except FileNotFoundError:
+        return None
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        facts = json.loads(line.decode())
+        if facts["nonce"] != nonce:
+            return None
+        begin, end = float(facts["begin"]), float(facts["end"])
+        # A shell that lost EPOCHREALTIME on the way ends in whole seconds: before it began?
+        end = max(begin, end)
+        return Outcome(int(facts["exit"]), begin, end, str(facts["host"]), int(facts["pid"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def write_outcome(run_dir: StrPath, attempt: int, nonce: str, outcome: Outcome) -> None:
+    """Write the outcome in the shell's stead; it is complete and on disk, or not there."""
+    facts = {"nonce": nonce, **outcome._asdict()}
+    replace_file(outcome_file(run_dir, attempt), json.dumps(facts).encode() + b"\n")
+
+
+def write_sentinel(run_dir: StrPath, state: str) -> None:
+    """Leave the sentinel of FINISHED or FAILED; any other state leaves neither."""
+    for name in (FINISHED, FAILED):
+        path = os.path.join(run_dir, name)
+        if name == state:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+        else:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass

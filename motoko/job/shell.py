@@ -1,0 +1,89 @@
+"""How bash runs a user's script: between a prologue and an EXIT trap, in one process.
+
+The text is constant and uses builtins only, since forks are what a run costs; values arrive as
+arguments and are gone before the script begins. Names of its own start with ``_motoko_``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from motoko.job.layout import PREFIX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional
+
+    from motoko.job.layout import StrPath
+
+SHELL = "/bin/bash"
+
+# $0 is the script, as in `bash ./launch.sh`: it equals "${BASH_SOURCE[0]}", and $@ is empty.
+# The lock's descriptor moves to 10 or above, out of the way of a script's `exec 3>file`.
+# HOSTNAME may be that of the host which submitted the job, handed on in the environment.
+# EPOCHREALTIME writes the decimal separator of the locale and is missing before bash 5.
+# Killed by a signal, bash runs the EXIT trap with the status of the last command, often 0, and
+# that would pass for success. The command at that time tells: at a regular end it is `exit` or
+# the sourcing itself. Otherwise nothing is written, and whoever waits for the process knows.
+TEXT = r"""
+cd -- "$1" || exit 126
+unset OLDPWD
+_motoko_dir=$1 _motoko_nonce=$2 _motoko_attempt=$3
+_motoko_now() {
+  _motoko_time=${EPOCHREALTIME-}
+  if [[ $_motoko_time == [0-9]*[!0-9][0-9]* ]]; then
+    _motoko_time=${_motoko_time/[!0-9]/.}
+  else
+    builtin printf -v _motoko_time '%(%s)T' -1
+  fi
+}
+_motoko_now
+_motoko_begin=$_motoko_time
+_motoko_end() {
+  _motoko_exit=$? _motoko_command=$BASH_COMMAND
+  if [[ $_motoko_exit == 0 ]]; then
+    case $_motoko_command in
+      '. "$0"' | exit | 'exit '* | 'builtin exit'* | 'command exit'*) ;;
+      *) return 0 ;;
+    esac
+  fi
+  _motoko_now
+  builtin printf '{"nonce":"%s","exit":%s,"begin":%s,"end":%s,"host":"%s","pid":%s}\n' \
+    "$_motoko_nonce" "$_motoko_exit" "$_motoko_begin" "$_motoko_time" "$_motoko_host" "$$" \
+    2>/dev/null >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt" || return 0
+}
+builtin read -r _motoko_host 2>/dev/null </proc/sys/kernel/hostname || _motoko_host=$HOSTNAME
+_motoko_host=${_motoko_host//[!A-Za-z0-9._-]/_}
+if [[ $4 ]]; then
+  exec {_motoko_token}>&"$4"-
+  _motoko_start=
+  if builtin read -r _motoko_start 2>/dev/null <"/proc/$$/stat"; then
+    set -f
+    set -- ${_motoko_start##*) }
+    set +f
+    _motoko_start=${20}
+  fi
+  builtin printf 'started %s %s %s\n' "$$" "$_motoko_begin" "$_motoko_start" >&"$_motoko_token"
+fi
+trap _motoko_end EXIT
+set --
+. "$0"
+exit
+""".replace("@PREFIX@", PREFIX)
+
+
+def script(
+    run_dir: StrPath, exec_file: str, nonce: str, attempt: int, token_fd: Optional[int] = None
+) -> List[str]:
+    """The command that executes a run: bash in its directory, a new session's first process.
+
+    ``exec_file`` is relative to the run directory, or absolute; it need not be executable. The
+    descriptor of the token keeps its number up to the start and must be inheritable.
+    """
+    if not re.match(r"[A-Za-z0-9._-]+\Z", nonce):
+        raise ValueError(f"a nonce is letters, digits, '.', '_' and '-', not {nonce!r}")
+    path = exec_file if os.path.isabs(exec_file) else os.path.join(".", exec_file)
+    token = "" if token_fd is None else str(token_fd)
+    where = os.path.abspath(run_dir)
+    return [SHELL, "-c", TEXT, path, where, nonce, str(attempt), token]

@@ -1,0 +1,164 @@
+"""The token of an attempt: whoever links it executes the run, and nobody else does.
+
+The file appears complete, since it is written without a name and then linked. Its first line is
+JSON (nonce, generation, host, boot, launcher, created); the script's prologue adds
+``started <pid> <time> <start time of the process in ticks>``. The processes of the run inherit
+a lock on it: while one of them lives, the lock is held, even when the first one was killed.
+Where a file system does not carry `flock` to other processes (some network file systems), a
+lock that is free says nothing; then host, boot id and pid decide.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+from collections import namedtuple
+
+from motoko.host import boot_id, host_name
+from motoko.job.facts import write_all
+from motoko.job.layout import token_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+    from motoko.job.layout import StrPath
+
+
+class Token(namedtuple("Token", ["facts", "pid", "started", "start_time"])):
+    """What a token says; the last three are None until the script's prologue has run.
+
+    ``pid`` is the script's shell, ``started`` seconds since the epoch, ``start_time`` what
+    `process_start_time` gives for it (None where the shell could not tell).
+    """
+
+    __slots__ = ()
+    facts: Dict[str, Any]
+    pid: Optional[int]
+    started: Optional[float]
+    start_time: Optional[int]
+
+    @property
+    def nonce(self) -> str:
+        """The attempt's nonce; empty when the token is damaged."""
+        return str(self.facts.get("nonce", ""))
+
+    @property
+    def host(self) -> str:
+        """The host that the token was taken on; empty when it is damaged."""
+        return str(self.facts.get("host", ""))
+
+    @property
+    def boot(self) -> str:
+        """The boot id of that host; empty when there was none."""
+        return str(self.facts.get("boot", ""))
+
+
+def token_facts(nonce: str, generation: str) -> Dict[str, Any]:
+    """What this process writes into a token that it takes now."""
+    return {
+        "nonce": nonce,
+        "generation": generation,
+        "host": host_name(),
+        "boot": boot_id(),
+        "launcher": os.getpid(),
+        "created": time.time(),
+    }
+
+
+def take_token(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> Optional[int]:
+    """Take the attempt; None when somebody has it already.
+
+    The descriptor that comes back holds the lock and is inheritable: hand it to the script's
+    shell and close it here, and start no other process in between that would inherit it too.
+    """
+    name = token_file(run_dir, attempt)
+    try:
+        fd = os.open(run_dir, os.O_TMPFILE | os.O_RDWR | os.O_APPEND, 0o666)
+        aside = ""
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            raise
+        aside = f"{name}.{os.getpid()}-{os.urandom(4).hex()}"
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        fd = os.open(aside, flags, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        write_all(fd, json.dumps(facts).encode() + b"\n")
+        if aside:
+            os.link(aside, name)
+        else:
+            _link_nameless(fd, name)
+    except FileExistsError:
+        os.close(fd)
+        return None
+    except BaseException:
+        os.close(fd)
+        raise
+    finally:
+        if aside:
+            os.unlink(aside)
+    os.set_inheritable(fd, True)
+    return fd
+
+
+def _link_nameless(fd: int, name: str) -> None:
+    # Only linkat() follows /proc/self/fd, and Python calls link() unless a directory is given.
+    directory = os.open(os.path.dirname(name) or ".", os.O_PATH | os.O_DIRECTORY)
+    try:
+        os.link(
+            f"/proc/self/fd/{fd}",
+            os.path.basename(name),
+            src_dir_fd=directory,
+            dst_dir_fd=directory,
+            follow_symlinks=True,
+        )
+    finally:
+        os.close(directory)
+
+
+def read_token(run_dir: StrPath, attempt: int) -> Optional[Token]:
+    """Read the attempt's token; None when nobody took it, empty facts when it is damaged."""
+    try:
+        with open(token_file(run_dir, attempt), "rb") as file:
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    try:
+        facts = json.loads(lines[0])
+    except (IndexError, ValueError):
+        facts = {}
+    begun = _read_started(lines[1].split()) if len(lines) > 1 else (None, None, None)
+    return Token(facts if isinstance(facts, dict) else {}, *begun)
+
+
+def _read_started(words: list[str]) -> tuple[Optional[int], Optional[float], Optional[int]]:
+    if len(words) not in (3, 4) or words[0] != "started":
+        return None, None, None
+    try:
+        start_time = int(words[3]) if len(words) == 4 else None
+        return int(words[1]), float(words[2]), start_time
+    except ValueError:
+        return None, None, None
+
+
+def is_held(run_dir: StrPath, attempt: int) -> bool:
+    """Whether a process of the attempt, on this host, still lives; False without a token.
+
+    Asks with a shared lock on an opening of its own. Takers lock a file that has no name yet,
+    so nobody ever waits for, or is refused because of, this question.
+    """
+    try:
+        fd = os.open(token_file(run_dir, attempt), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

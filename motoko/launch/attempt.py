@@ -1,0 +1,319 @@
+"""One attempt of a run in the launcher's hands: what is known of it, and not yet recorded."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from motoko.config import parse_walltime
+from motoko.errors import SchemaError
+from motoko.host import host_name
+from motoko.job import layout, outcome, verdict
+from motoko.job.record import FIXED
+from motoko.launch.failure import SUBMISSION, classify
+from motoko.launch.generator import LocalProcess
+from motoko.launch.reading import Entry, Reading, last_lines
+from motoko.launch.record import Record
+from motoko.model import states
+from motoko.model.schema import Schema
+
+log = logging.getLogger(__name__)
+
+#: Entries that no script sets by its journal.
+_NOT_TO_SET = FIXED | {"state", "nonce", "has_finished", "files"}
+_MOST_WARNINGS = 20
+
+
+class Attempt:
+    """What the launcher knows of one attempt.
+
+    It gathers what has to be written; `take_record` hands that over for the next commit, and
+    `put_back` takes it again when the commit did not happen.
+    """
+
+    process: LocalProcess | None = None
+    pid: int | None = None
+    is_prepared = False
+    exec_file = ""
+    #: Why the launcher ended its processes, if it did.
+    _ended_for: str | None = None
+    _has_timed_out = False
+    _is_withdrawn = False
+
+    def __init__(
+        self,
+        schema: Schema,
+        row: Mapping[str, Any],
+        job: Mapping[str, Any],
+        run_dir: str,
+        *,
+        manifest: Mapping[str, Any] | None,
+        completion: str = "exit",
+        default_walltime: float | None = None,
+        known: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``known`` is what was recorded of it already, when it is not a new one."""
+        known = known or {}
+        self.row = row
+        self.job = {name: value for name, value in job.items() if name != "id"}
+        self.run_id: int = row["id"]
+        self.number: int = row["attempt"]
+        self.nonce: str = row["nonce"]
+        self.nproc: int = row.get("nproc", 1)
+        self.run_dir = run_dir
+        self.manifest = manifest
+        self.title = f"{schema.study}.{self.run_id}"
+        self.walltime_s = _walltime(row, default_walltime, self.title)
+        self._schema = schema
+        self._completion = completion
+        inputs = {entry["name"] for entry in manifest["files"]} if manifest else ()
+        self.reading = Reading(
+            run_dir, self.number, self.nonce, inputs=inputs, folded=known.get("folded")
+        )
+        self.start_time: float | None = known.get("start_time")
+        self.end_time: float | None = None
+        self.host = host_name()
+        self._exit_code: int | None = None
+        self._has_ended = False
+        self._failure: str | None = None
+        self._cause: str | None = None
+        self._stderr = ""
+        self._warnings: list[str] = list(known.get("warnings", ()))
+        # What the database was last told, and what it is still to be told.
+        self._put_states = set(known.get("states", ()))
+        self._recorded_state: str = row["state"]
+        is_own = row["state"] == states.RUNNING or row["state"] in self._put_states
+        self.state: str = row["state"] if is_own else states.SUBMITTED
+        self._entries: dict[str, Any] = {}
+        self._is_dirty = False
+
+    # what happens to it
+
+    def begin(self, pid: int | None, start_time: float, host: str | None = None) -> None:
+        """Its process was started, or found."""
+        self.pid, self.host = pid, host or self.host
+        if self.start_time is None:
+            self.start_time = self._entries["start_time"] = start_time
+        if self.state == states.SUBMITTED:
+            self.state = states.RUNNING
+        self._is_dirty = True
+
+    def fold(self) -> bool:
+        """Take in what its script has written since then; whether its state changed."""
+        before = self.state
+        step_before = self.reading.last_step
+        news = self.reading.read()
+        self._take(news)
+        if news or self.reading.last_step != step_before:
+            self._is_dirty = True
+        said, cause = verdict.verdict(self.reading.entries, 0, "explicit")
+        if said not in (self.state, states.RUNNING):
+            self._become(said, cause)
+        return self.state != before
+
+    def end(
+        self,
+        exit_code: int | None,
+        now: float,
+        *,
+        out_of_memory: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Its process has ended, with a code unless nobody knows it.
+
+        OSError when its files cannot be read now: nothing has changed then.
+        """
+        if self._has_ended:
+            return
+        news = self.reading.read(is_last=True)
+        self._has_ended = self._is_dirty = True
+        self._exit_code = exit_code
+        self._take(news)
+        if exit_code is not None:
+            self._leave_outcome(exit_code, now)
+        said, cause = verdict.verdict(self.reading.entries, exit_code, self._completion)
+        warning = verdict.warning(self.reading.entries, exit_code)
+        if warning:
+            self._warn(warning)
+        has_spoken = self.reading.final_word is not None
+        if self._completion == "explicit" and exit_code == 0 and not has_spoken:
+            if said != states.RUNNING:
+                self._become(said, cause)
+            return  # its script has handed the work on, and finish() or fail() will come
+        self.end_time = self.end_time or now
+        if self._is_withdrawn and not has_spoken:
+            said, cause = states.CANCELLED, self._ended_for
+        elif said == states.FAILED and not has_spoken:
+            killed = exit_code is not None and exit_code in (-signal.SIGKILL, 137)
+            self._failure = classify(
+                exit_code,
+                timed_out=self._has_timed_out,
+                out_of_memory=killed and out_of_memory(),
+            )
+            cause = self._ended_for or cause
+        self._become(said, cause)
+
+    def refuse(self, why: str, now: float, failure: str = SUBMISSION) -> None:
+        """It never began, and will not."""
+        self._has_ended = self._is_dirty = True
+        self.end_time = now
+        self._failure, self._cause = failure, why
+        self.state = states.FAILED
+
+    def time_out(self) -> None:
+        """Its processes are ended because it takes longer than it may."""
+        self._has_timed_out = True
+        self._ended_for = f"it took longer than its walltime of {self.walltime_s:g} s"
+
+    def withdraw(self, state: str) -> None:
+        """Its processes are ended because somebody has put its run into this state."""
+        self._is_withdrawn = True
+        self._ended_for = f"the run was set to {state}"
+
+    def _become(self, state: str, cause: str | None) -> None:
+        self.state, self._cause = state, cause
+        self._is_dirty = True
+        final = self.reading.final_word
+        if final is not None:
+            self.end_time = float(final["t"])
+        if state == states.FAILED:
+            self._failure = self._failure or classify(1, timed_out=False, out_of_memory=False)
+            self._stderr = last_lines(
+                layout.error_file(self.run_dir, str(self.row["run_name"]), self.run_id)
+            )
+        sentinel = states.FINISHED if self.has_finished else state
+        if sentinel in (states.FINISHED, states.FAILED):
+            try:
+                outcome.write_sentinel(self.run_dir, sentinel)
+            except OSError as error:
+                log.warning("run %s: no sentinel %s: %s", self.title, sentinel, error)
+
+    def _take(self, news: list[Entry]) -> None:
+        for entry in news:
+            name = str(entry.get("name")).lower()
+            if entry["op"] != "set" or name == "state":
+                continue
+            try:
+                if name in _NOT_TO_SET:
+                    raise SchemaError(self.title, name, "is Motoko's own", "it was not set")
+                self._entries.update(self._schema.convert_run({name: entry.get("value")}))
+            except SchemaError as error:
+                self._warn(str(error))
+
+    def _leave_outcome(self, exit_code: int, now: float) -> None:
+        """Write the outcome that the script's shell could not, for whoever asks later."""
+        if layout.outcome_file("", self.number) in self.reading.names:
+            return
+        begin = self.start_time or now
+        left = outcome.Outcome(exit_code, begin, now, self.host, self.pid or 0)
+        try:
+            outcome.write_outcome(self.run_dir, self.number, self.nonce, left)
+        except OSError as error:
+            log.warning("run %s: cannot write its outcome: %s", self.title, error)
+
+    def _warn(self, text: str) -> None:
+        if len(self._warnings) < _MOST_WARNINGS and text not in self._warnings:
+            self._warnings.append(text)
+
+    # what is to be recorded
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether it counts as finished, whatever its state became after that."""
+        final = self.reading.final_word
+        if final is not None:
+            return verdict.spoken_state(final) == states.FINISHED
+        return self.state == states.FINISHED
+
+    @property
+    def has_process_ended(self) -> bool:
+        """Whether it holds no slot any more."""
+        return self._has_ended
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come of it."""
+        return self._has_ended and self.end_time is not None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is still to be recorded."""
+        return self._is_dirty
+
+    def take_record(self) -> Record:
+        """Everything that is to be written now."""
+        entries, self._entries = self._entries, {}
+        self._is_dirty = False
+        changes = dict(entries)
+        if self.end_time is not None:
+            changes["end_time"] = self.end_time
+        if self.reading.last_step is not None:
+            changes["last_step"], changes["last_step_time"] = self.reading.last_step
+        if self.has_finished:
+            changes["has_finished"] = 1
+        put = frozenset(self._put_states)
+        state = None if self.state == self._recorded_state else self.state
+        self._put_states.add(self.state)
+        return Record(
+            run_id=self.run_id,
+            number=self.number,
+            nonce=self.nonce,
+            state=state,
+            put_states=put,
+            entries=entries,
+            changes=changes,
+            facts=self._facts(),
+            quantities=dict(self.reading.last_values),
+        )
+
+    def put_back(self, record: Record) -> None:
+        """The record was not written, or nobody knows whether it was."""
+        self._entries = {**record.entries, **self._entries}
+        self._is_dirty = True
+
+    def settle(self, record: Record) -> None:
+        """The record was written."""
+        if record.state is not None:
+            self._recorded_state = record.state
+
+    def _facts(self) -> dict[str, Any]:
+        warnings = [*self._warnings, *self.reading.damage]
+        own_states = sorted(self._put_states - set(states.BUILT_IN))
+        facts = {
+            "nonce": self.nonce,
+            "state": self.state,
+            "host": self.host,
+            "pid": self.pid,
+            "start_time": self.start_time,
+            "end_time": self.end_time,
+            "exit_code": self._exit_code,
+            "signal": self._signal_name,
+            "class": self._failure,
+            "cause": self._cause,
+            "stderr": self._stderr or None,
+            "warnings": warnings or None,
+            "states": own_states or None,
+            "folded": self.reading.offsets or None,
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+    @property
+    def _signal_name(self) -> str | None:
+        if self._exit_code is None or self._exit_code >= 0:
+            return None
+        try:
+            return signal.Signals(-self._exit_code).name
+        except ValueError:
+            return f"signal {-self._exit_code}"
+
+
+def _walltime(row: Mapping[str, Any], default: float | None, title: str) -> float | None:
+    given = row.get("walltime")
+    if given is None:
+        return default
+    try:
+        return parse_walltime(given)
+    except ValueError as error:
+        log.warning("run %s: walltime %r is ignored: expected %s", title, given, error)
+        return default

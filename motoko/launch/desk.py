@@ -1,0 +1,274 @@
+"""One study on the launcher's desk: what is in its hands, and the commits that say so.
+
+While one commit is under way in a thread, further news gather and go into the next. A commit
+that fails because the database is away loses nothing: its records are taken back, and the next
+one searches for what it may have claimed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+import anyio
+from anyio import to_thread
+
+from motoko.errors import ConflictsExhausted, DaemonError, DatabaseUnavailable
+from motoko.launch.attempt import Attempt
+from motoko.launch.work import Claim, Done, Work
+from motoko.model import states
+from motoko.store.feed import Change
+from motoko.study.study import Study
+
+log = logging.getLogger(__name__)
+
+#: How long the word that a run has begun waits for company; most no-op runs end before.
+_LAZY_S = 0.02
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+#: How long the last commit, of a launcher that is told to end, may take.
+_LAST_COMMIT_S = 5.0
+_ENDS_IT = frozenset({states.CREATED, states.CANCELLED})
+
+
+class Executing(Protocol):
+    """What a desk needs of whoever executes its attempts."""
+
+    def n_wanted(self, desk: Desk) -> int:
+        """How many further runs to claim now."""
+
+    def schedule(self) -> None:
+        """Start what can be started."""
+
+    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """Find out what became of an attempt that another launcher began; its run is in this
+        state now."""
+
+    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """End an attempt whose run somebody has put into this state."""
+
+
+class Desk:
+    """The attempts of one study that this launcher looks after."""
+
+    def __init__(self, study: Study, epoch: str, executing: Executing) -> None:
+        self.study = study
+        self.generation = ""
+        #: All attempts in this launcher's hands, by run.
+        self.held: dict[int, Attempt] = {}
+        #: Those that wait for a free slot.
+        self.waiting: deque[Attempt] = deque()
+        #: How many hold a slot.
+        self.n_running = 0
+        #: Whether there may be runs to claim.
+        self.has_created = True
+        self._executing = executing
+        self._epoch = epoch
+        self._dirty: dict[str, Attempt] = {}
+        self._stored: dict[int, bytes] = {}
+        self._manifests: dict[str, Mapping[str, Any]] = {}
+        self._wake = asyncio.Event()
+        self._has_tried = asyncio.Event()
+        self._committing_thread: int | None = None
+        self._is_first = True
+        self._is_search = True
+        self._is_closing = False
+        self._is_reachable = True
+
+    # news
+
+    def look(self) -> None:
+        """Look at the database soon: runs may have been made or changed."""
+        self.has_created = True
+        self._wake.set()
+
+    def claim(self) -> None:
+        """Claim runs soon, if there may be some."""
+        if self.has_created:
+            self._wake.set()
+
+    def note(self, attempt: Attempt, *, is_urgent: bool = True) -> None:
+        """Something about the attempt may have to be recorded, at once or a little later."""
+        if not attempt.has_news:
+            return
+        self._dirty[attempt.nonce] = attempt
+        if is_urgent:
+            self._wake.set()
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_LAZY_S, self._wake_for, attempt.nonce)
+
+    def _wake_for(self, nonce: str) -> None:
+        if nonce in self._dirty:
+            self._wake.set()
+
+    async def wait_until_tried(self) -> None:
+        """Wait until the database has answered for the first time, or has failed to."""
+        await self._has_tried.wait()
+
+    # the loop
+
+    async def run(self) -> None:
+        """Serve the study until cancelled; DaemonError when another launcher took it over."""
+        loop = asyncio.get_running_loop()
+
+        def heard(_: Change) -> None:
+            if threading.get_ident() != self._committing_thread:
+                with suppress(RuntimeError):  # the loop is over
+                    loop.call_soon_threadsafe(self.look)
+
+        stop = self.study.database.feed.listen(heard)
+        try:
+            self._wake.set()
+            pause_s = _FIRST_PAUSE_S
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                if await self._commit():
+                    pause_s = _FIRST_PAUSE_S
+                else:
+                    await anyio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                    self._wake.set()
+        finally:
+            stop()
+
+    async def close(self) -> None:
+        """Record what is known, if the database answers soon."""
+        self._is_closing = True
+        with anyio.move_on_after(_LAST_COMMIT_S):
+            for attempt in self.held.values():
+                if attempt.pid is not None:
+                    attempt.fold()
+                    self.note(attempt)
+            while self._dirty and await self._commit():
+                pass
+
+    async def _commit(self) -> bool:
+        """Record all news and claim runs; False when the database did not answer."""
+        dirty, self._dirty = list(self._dirty.values()), {}
+        try:
+            await self._record(dirty)
+        except (DatabaseUnavailable, ConflictsExhausted) as error:
+            self._is_search = True  # what was claimed may be ours although we were not told
+            if self._is_reachable:
+                log.warning("waiting for the database: %s", error)
+            self._is_reachable = False
+            return False
+        except DaemonError:
+            raise
+        except Exception:
+            log.exception("study %s: a commit failed", self.study.name)
+            for attempt in dirty:
+                await self._record_alone(attempt)
+        finally:
+            self._has_tried.set()
+        if not self._is_reachable:
+            log.warning("the database of study %s is back", self.study.name)
+            self._is_reachable = True
+        return True
+
+    async def _record_alone(self, attempt: Attempt) -> None:
+        """Record what could not be recorded together with others, or give it up."""
+        self._dirty.pop(attempt.nonce, None)
+        try:
+            await self._record([attempt])
+        except (DatabaseUnavailable, DaemonError):
+            raise
+        except Exception:
+            log.exception("run %s: cannot be recorded", attempt.title)
+            self._dirty.pop(attempt.nonce, None)
+
+    async def _record(self, attempts: Iterable[Attempt]) -> None:
+        records = [(attempt, attempt.take_record()) for attempt in attempts]
+        work = Work(
+            epoch=self._epoch,
+            records=[record for _, record in records],
+            held={run_id: self._stored.get(run_id, b"") for run_id in self.held},
+            n_claims=self._n_claims(),
+            known_manifests=frozenset(self._manifests),
+            is_first=self._is_first,
+            is_search=self._is_search and not self._is_closing,
+        )
+        try:
+            done = await to_thread.run_sync(self._write, work)
+        except BaseException:
+            for attempt, record in records:
+                attempt.put_back(record)
+                self._dirty[attempt.nonce] = attempt
+            raise
+        self._is_first = False
+        for attempt, record in records:
+            attempt.settle(record)
+            self._let_go_if_over(attempt)
+        self._take_over(work, done)
+
+    def _write(self, work: Work) -> Done:
+        self._committing_thread = threading.get_ident()
+        try:
+            return self.study.database.write(work.apply)
+        finally:
+            self._committing_thread = None
+
+    def _n_claims(self) -> int:
+        if self._is_closing or not self.has_created:
+            return 0
+        return self._executing.n_wanted(self)
+
+    # what a commit brought
+
+    def _take_over(self, work: Work, done: Done) -> None:
+        self.generation = done.generation
+        self._manifests.update(done.manifests)
+        self._stored = done.stored
+        if work.n_claims:
+            self.has_created = done.has_more
+        for run_id, row in done.changed.items():
+            self._follow(run_id, row)
+        for claim in done.claimed:
+            self.waiting.append(self._hold(claim))
+        if work.is_search:
+            self._is_search = False
+            for claim in done.found:
+                self._executing.adopt(self, self._hold(claim), claim.row["state"])
+        self._executing.schedule()
+
+    def _hold(self, claim: Claim) -> Attempt:
+        row = claim.row
+        attempt = Attempt(
+            self.study.schema,
+            row,
+            claim.job,
+            str(self.study.run_dir(row["id"])),
+            manifest=self._manifests.get(row.get("files", "")),
+            completion=self.study.config.completion,
+            default_walltime=self.study.config.walltime,
+            known=claim.known,
+        )
+        self.held[attempt.run_id] = attempt
+        return attempt
+
+    def _follow(self, run_id: int, row: Mapping[str, Any] | None) -> None:
+        """Somebody has changed a run: end its attempt if that is what it means."""
+        attempt = self.held.get(run_id)
+        if attempt is None:
+            return
+        if row is None or row.get("nonce") != attempt.nonce:
+            self._executing.withdraw(self, attempt, "deleted" if row is None else row["state"])
+        elif row["state"] in _ENDS_IT:
+            self._executing.withdraw(self, attempt, row["state"])
+
+    def _let_go_if_over(self, attempt: Attempt) -> None:
+        if attempt.is_over and not attempt.has_news:
+            self.let_go(attempt)
+
+    def let_go(self, attempt: Attempt) -> None:
+        """Look after an attempt no longer."""
+        if self.held.get(attempt.run_id) is attempt:
+            del self.held[attempt.run_id]
+            self.look()  # its run may wait for the next attempt

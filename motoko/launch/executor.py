@@ -1,0 +1,254 @@
+"""Attempts become processes of this host, as many at once as there is room for.
+
+Run directories are made ahead while all slots are taken: the cores are what is scarce.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from motoko.errors import MarkerUnset, SubmissionFailed
+from motoko.job import layout, token
+from motoko.launch import holders
+from motoko.launch.adoption import Fate, examine
+from motoko.launch.attempt import Attempt
+from motoko.launch.desk import Desk
+from motoko.launch.environment import Environment
+from motoko.launch.failure import INFRASTRUCTURE, is_transient
+from motoko.launch.generator import LocalGenerator, LocalProcess, Start
+from motoko.launch.rundir import RunDirs
+from motoko.launch.slots import Slots
+from motoko.launch.watch import Watch
+from motoko.study.study import Study
+
+log = logging.getLogger(__name__)
+
+#: How long to wait when the system refuses for now.
+PAUSE_S = 1.0
+#: Runs are claimed for this long ahead, at the present rate of starts.
+_AHEAD_S = 0.15
+_MOST_AHEAD = 64
+_HELD_PAUSE_S = 0.05
+
+
+class Executor:
+    """Starts the attempts of all studies; a `Watch` follows them."""
+
+    def __init__(
+        self,
+        generator: LocalGenerator,
+        slots: Slots,
+        python_dir: Path,
+        knock: str,
+        inherited: Mapping[str, str],
+        grace_s: float,
+    ) -> None:
+        """``knock`` is the socket that scripts are told of, ``inherited`` their environment."""
+        self.watch = Watch(generator, slots, self, grace_s)
+        self._generator = generator
+        self._slots = slots
+        self._python_dir = python_dir
+        self._knock = knock
+        self._inherited = inherited
+        self._desks: deque[Desk] = deque()
+        self._dirs: dict[Study, RunDirs] = {}
+        self._environments: dict[Study, Environment] = {}
+        self._starts: deque[float] = deque(maxlen=_MOST_AHEAD)
+        self._resume: asyncio.TimerHandle | None = None
+        self._preparing: asyncio.Handle | None = None
+        self._refused_with: int | None = None
+        self._is_closed = False
+
+    def add(self, desk: Desk) -> None:
+        """Serve this study too."""
+        study = desk.study
+        self._desks.append(desk)
+        self._dirs[study] = RunDirs(study, self._knock)
+        self._environments[study] = Environment(study, self._python_dir, self._inherited)
+
+    def close(self) -> None:
+        """Start nothing any more; what executes goes on."""
+        self._is_closed = True
+        for handle in (self._resume, self._preparing):
+            if handle is not None:
+                handle.cancel()
+
+    # how much
+
+    def n_wanted(self, desk: Desk) -> int:
+        """How many further runs to claim: for the free slots, and a little ahead."""
+        n_free = min(self._slots.n_free, self._n_free(desk))
+        return max(0, n_free + self._n_ahead() - len(desk.waiting))
+
+    def _n_ahead(self) -> int:
+        since = time.monotonic() - _AHEAD_S
+        return sum(1 for start in self._starts if start > since)
+
+    def _n_free(self, desk: Desk) -> int:
+        most = desk.study.config.max_concurrent
+        return self._slots.size if most is None else most - desk.n_running
+
+    # for the desks
+
+    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """Find out what became of an attempt that another launcher began."""
+        self.watch.adopt(desk, attempt, state)
+
+    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """End an attempt whose run somebody has put into this state."""
+        self.watch.withdraw(desk, attempt, state)
+
+    # starting
+
+    def schedule(self) -> None:
+        """Start what there is room for; studies take turns."""
+        while self._resume is None and not self._is_closed:
+            desk = self._next_desk()
+            if desk is None or not self._slots.fits(desk.waiting[0].nproc):
+                break
+            self._start(desk, desk.waiting.popleft())
+        n_ahead = self._n_ahead()
+        for desk in self._desks:
+            if self.n_wanted(desk) > n_ahead // 2:
+                desk.claim()
+        self._prepare_soon()
+
+    def _next_desk(self) -> Desk | None:
+        for _ in range(len(self._desks)):
+            self._desks.rotate(-1)
+            desk = self._desks[-1]
+            if desk.waiting and self._n_free(desk) > 0:
+                return desk
+        return None
+
+    def _prepare_soon(self) -> None:
+        if self._preparing is not None or self._resume is not None or self._is_closed:
+            return
+        if any(not a.is_prepared for desk in self._desks for a in desk.waiting):
+            self._preparing = asyncio.get_running_loop().call_soon(self._prepare_next)
+
+    def _prepare_next(self) -> None:
+        """Make one run directory ahead, then see whether anything else has happened."""
+        self._preparing = None
+        for desk in self._desks:
+            for attempt in desk.waiting:
+                if not attempt.is_prepared:
+                    self._prepare(desk, attempt)
+                    if attempt.has_process_ended:
+                        desk.waiting.remove(attempt)
+                    self._prepare_soon()
+                    return
+
+    def _prepare(self, desk: Desk, attempt: Attempt) -> bool:
+        """Make the run directory; False when that cannot be done, now or at all."""
+        try:
+            if attempt.number > 1 and token.is_held(attempt.run_dir, attempt.number - 1):
+                holders.end_holders(attempt.run_dir, attempt.number - 1)
+                if token.is_held(attempt.run_dir, attempt.number - 1):
+                    self._pause(_HELD_PAUSE_S)
+                    return False
+            kit = self._dirs[desk.study].make(attempt, desk.generation)
+        except (MarkerUnset, SubmissionFailed) as error:
+            self._refuse(desk, attempt, str(error))
+        except OSError as error:
+            self._refused(desk, attempt, error)
+        else:
+            attempt.exec_file = kit.exec_file
+            attempt.is_prepared = True
+        return attempt.is_prepared
+
+    def _start(self, desk: Desk, attempt: Attempt) -> None:
+        if not attempt.is_prepared and not self._prepare(desk, attempt):
+            if not attempt.has_process_ended:
+                desk.waiting.appendleft(attempt)
+            return
+        try:
+            process = self._spawn(desk, attempt)
+        except OSError as error:
+            self._refused(desk, attempt, error)
+            if not attempt.has_process_ended:
+                desk.waiting.appendleft(attempt)
+            return
+        if process is None:
+            self._yield(desk, attempt)
+            return
+        if self._refused_with is not None:
+            log.warning("runs start again")
+            self._refused_with = None
+        self._starts.append(time.monotonic())
+        attempt.begin(process.pid, time.time())
+        self.watch.follow(desk, attempt, process)
+        desk.note(attempt, is_urgent=False)
+
+    def _spawn(self, desk: Desk, attempt: Attempt) -> LocalProcess | None:
+        """Start the process of an attempt whose token nobody has."""
+        run_dir, name = attempt.run_dir, str(attempt.row["run_name"])
+        facts = token.token_facts(attempt.nonce, desk.generation)
+        fd = token.take_token(run_dir, attempt.number, facts)
+        if fd is None:
+            return None
+        environment = self._environments[desk.study]
+        try:
+            return self._generator.start(
+                Start(
+                    run_dir=run_dir,
+                    exec_file=attempt.exec_file,
+                    attempt=attempt.number,
+                    nonce=attempt.nonce,
+                    token_fd=fd,
+                    output_file=layout.output_file(run_dir, name, attempt.run_id),
+                    error_file=layout.error_file(run_dir, name, attempt.run_id),
+                    environment=environment.of_run(
+                        attempt.run_id, attempt.row, run_dir, attempt.number
+                    ),
+                )
+            )
+        except BaseException:
+            Path(layout.token_file(run_dir, attempt.number)).unlink()
+            raise
+        finally:
+            os.close(fd)
+
+    def _yield(self, desk: Desk, attempt: Attempt) -> None:
+        """Somebody else has the token of an attempt that was to be started."""
+        if examine(attempt).fate is not Fate.UNSTARTED:
+            self.watch.adopt(desk, attempt, str(attempt.row["state"]))
+            return
+        why = f"{layout.token_file(attempt.run_dir, attempt.number)} is of another run"
+        attempt.refuse(why, time.time(), INFRASTRUCTURE)
+        desk.note(attempt)
+
+    def _refused(self, desk: Desk, attempt: Attempt, error: OSError) -> None:
+        """The system did not let a run start: try again in a while, or give it up."""
+        where = f" ({error.filename})" if error.filename else ""
+        why = f"{error.strerror or error}{where}"
+        if not is_transient(error):
+            self._refuse(desk, attempt, why)
+            return
+        if self._refused_with != error.errno:
+            log.warning("run %s cannot start now: %s; trying again", attempt.title, why)
+            self._refused_with = error.errno
+        self._pause(PAUSE_S)
+
+    def _refuse(self, desk: Desk, attempt: Attempt, why: str) -> None:
+        log.warning("run %s cannot start: %s", attempt.title, why)
+        attempt.refuse(why, time.time())
+        desk.note(attempt)
+
+    def queue(self, desk: Desk, attempt: Attempt) -> None:
+        """Start an attempt of an earlier launcher that nobody has begun."""
+        desk.waiting.append(attempt)
+
+    def _pause(self, pause_s: float) -> None:
+        def resume() -> None:
+            self._resume = None
+            self.schedule()
+
+        if self._resume is None and not self._is_closed:
+            self._resume = asyncio.get_running_loop().call_later(pause_s, resume)

@@ -1,0 +1,101 @@
+"""The classes of failure of an attempt, and which one it is.
+
+Strings, since they are stored and shown; policies and budgets of a study name them.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from pathlib import Path
+from typing import Final
+
+APPLICATION: Final = "application"  # the user's program said so, by exit code or fail()
+WALLTIME: Final = "walltime"  # ended because it took longer than it was given
+MEMORY: Final = "out of memory"  # ended by the system, which had none left
+PREEMPTED: Final = "preempted"  # ended by the batch system in favour of another job
+INFRASTRUCTURE: Final = "infrastructure"  # its process or its host went away
+SUBMISSION: Final = "submission"  # it never began: its files could not be made
+
+CLASSES: Final = (APPLICATION, WALLTIME, MEMORY, PREEMPTED, INFRASTRUCTURE, SUBMISSION)
+
+#: Errors of the system that another try in a while may not meet.
+TRANSIENT: Final = frozenset(
+    {
+        errno.EAGAIN,
+        errno.EDQUOT,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.ESTALE,
+    }
+)
+
+
+def is_transient(error: OSError) -> bool:
+    """Whether what failed may work in a while, with nothing changed by the user."""
+    return error.errno in TRANSIENT
+
+
+def classify(exit_code: int | None, *, timed_out: bool, out_of_memory: bool) -> str:
+    """The class of an attempt that failed; the exit code is None when nobody knows it.
+
+    A code of 128 + SIGKILL is a shell's word for a program of its own that was killed.
+    """
+    if timed_out:
+        return WALLTIME
+    if exit_code is None:
+        return INFRASTRUCTURE
+    if out_of_memory and exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return MEMORY
+    return APPLICATION
+
+
+class MemoryKills:
+    """Counts the processes that the system killed for want of memory, in this control group."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file = _counter_file() if file is None else file
+        self._n_seen = self._count()
+
+    def has_new(self) -> bool:
+        """Whether there was one since the last call; False where that cannot be known."""
+        before, self._n_seen = self._n_seen, self._count()
+        return self._n_seen > before
+
+    def _count(self) -> int:
+        if self._file is None:
+            return 0
+        try:
+            words = self._file.read_text().split()
+        except OSError:
+            return 0
+        counted = dict(zip(words[::2], words[1::2], strict=False))
+        return int(counted.get("oom_kill", "0"))
+
+
+def _counter_file() -> Path | None:
+    for group_file, mount, name in (
+        ("memory", "/sys/fs/cgroup/memory", "memory.oom_control"),
+        ("", "/sys/fs/cgroup", "memory.events"),
+    ):
+        group = own_group(group_file)
+        if group is not None:
+            for directory in (Path(mount + group), Path(mount)):
+                if (directory / name).is_file():
+                    return directory / name
+    return None
+
+
+def own_group(controller: str) -> str | None:
+    """The control group of this process: that of a version 1 controller, or ("") version 2."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controller in controllers.split(","):
+            return group
+    return None

@@ -1,0 +1,139 @@
+"""What the files of one attempt say: journals, quantities, the end of standard error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from motoko.job import journal, layout, quantities
+from motoko.job.verdict import FAILED, FINISHED, spoken_state
+
+#: What is kept of standard error when an attempt failed.
+TAIL_LINES = 20
+TAIL_BYTES = 4096
+_MOST_DAMAGE = 10
+
+Entry = dict[str, Any]
+
+
+class Reading:
+    """Reads an attempt's files, each time from where it stopped."""
+
+    def __init__(
+        self,
+        run_dir: str,
+        attempt: int,
+        nonce: str,
+        *,
+        inputs: Collection[str] = (),
+        folded: Mapping[str, int] | None = None,
+    ) -> None:
+        """``inputs`` are names of files that the attempt was given. Up to the offsets in
+        ``folded`` (by name of journal), entries were recorded before."""
+        self._run_dir = run_dir
+        self._nonce = nonce
+        self._prefix = layout.journal_prefix(attempt)
+        self._inputs = inputs
+        self._folded = dict(folded or {})
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._quantities: set[str] = set()
+        #: All entries, in the order of their times.
+        self.entries: list[Entry] = []
+        #: How far each journal was read, by its name.
+        self.offsets: dict[str, int] = {}
+        #: Lines that could not be used, a sentence each.
+        self.damage: list[str] = []
+        #: Names of the files in the directory, as of the last reading.
+        self.names: list[str] = []
+        #: Step and last value of each quantity.
+        self.last_values: dict[str, tuple[int, Any]] = {}
+        #: The latest step, and when it was written; None before the first.
+        self.last_step: tuple[int, float] | None = None
+
+    @property
+    def final_word(self) -> Entry | None:
+        """The entry of finish() or fail() that decided, if there is one."""
+        for entry in self.entries:
+            if spoken_state(entry) in (FINISHED, FAILED):
+                return entry
+        return None
+
+    def read(self, *, is_last: bool = False) -> list[Entry]:
+        """Take in what is new; the entries that were not recorded before, by time.
+
+        Quantities are known from journals; the last time, also from the files that are there,
+        since a program may have written some by itself.
+        """
+        try:
+            self.names = os.listdir(self._run_dir)
+        except FileNotFoundError:
+            self.names = []
+        news: list[Entry] = []
+        found: list[Entry] = []
+        for name in self.names:
+            if name.startswith(self._prefix):
+                self._read_journal(name, found, news)
+            elif is_last and self._is_table(name):
+                self._quantities.add(name[: -len(layout.QUANTITY_SUFFIX)])
+        if found:
+            self.entries = sorted([*self.entries, *found], key=_time)
+            self._quantities.update(
+                str(entry.get("name")) for entry in found if entry["op"] == "quantity"
+            )
+        for name in self._quantities:
+            self._read_quantity(name)
+        return sorted(news, key=_time) if len(news) > 1 else news
+
+    def _is_table(self, name: str) -> bool:
+        is_own = name.startswith(".") or name in self._inputs
+        return name.endswith(layout.QUANTITY_SUFFIX) and not is_own
+
+    def _read_journal(self, name: str, found: list[Entry], news: list[Entry]) -> None:
+        path = f"{self._run_dir}/{name}"
+        start = self.offsets.get(name, 0)
+        part = journal.read_journal(path, start, self._nonce)
+        found += part.entries
+        self.damage += part.damage[: max(0, _MOST_DAMAGE - len(self.damage))]
+        self.offsets[name] = part.offset
+        folded = self._folded.get(name, 0)
+        if folded <= start:
+            news += part.entries
+        else:
+            news += journal.read_journal(path, folded, self._nonce).entries
+
+    def _read_quantity(self, name: str) -> None:
+        path = layout.quantity_file(self._run_dir, name)
+        try:
+            status = os.stat(path)
+        except OSError:
+            return
+        size = (status.st_size, status.st_mtime_ns)
+        if self._sizes.get(name) == size:
+            return
+        self._sizes[name] = size
+        row = quantities.last_row(path)
+        if row is None:
+            return
+        self.last_values[name] = row
+        if self.last_step is None or row[0] >= self.last_step[0]:
+            self.last_step = (row[0], status.st_mtime)
+
+
+def last_lines(path: str) -> str:
+    """The end of a text file, bounded in lines and bytes; empty when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - TAIL_BYTES))
+            content = file.read(TAIL_BYTES)
+    except OSError:
+        return ""
+    lines = content.decode("utf-8", "replace").splitlines()
+    if size > TAIL_BYTES and len(lines) > 1:
+        del lines[0]  # lacks its beginning
+    return "\n".join(lines[-TAIL_LINES:])
+
+
+def _time(entry: Entry) -> float:
+    return float(entry["t"])

@@ -1,0 +1,220 @@
+"""Run directories: made with the files that a run was created with.
+
+What an attempt starts with is the same each time: the files of the run's manifest, and
+``.motoko-run.json``. Everything else that the attempt before it left (standard output and
+error, journals, token, outcome, sentinels, quantities, whatever its program wrote) is moved
+into ``attempt-<n>/`` first, n being that attempt's number; files of the manifest are placed
+anew, since the script may have changed them. A directory that nobody knows of (left by a
+database that is gone) is set aside as ``attempt-0``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from motoko.errors import SubmissionFailed
+from motoko.job import layout
+from motoko.job.facts import FORMAT, write_all
+from motoko.launch.attempt import Attempt
+from motoko.launch.environment import database_host
+from motoko.launch.markers import Template, marker_values
+from motoko.model.schema import RUN_ENTRIES
+from motoko.study import files
+from motoko.study.study import Study
+
+#: Files up to this size are kept in memory between runs.
+_SMALL = 1 << 16
+_MOST_KITS = 64
+#: Columns of a run that mean nothing to its script.
+_INTERNAL = ("nonce", "has_finished", "files")
+_SET_ASIDE = re.compile(r"attempt-\d+")
+
+
+class Kit:
+    """The files of one manifest, ready to be placed again and again."""
+
+    def __init__(self, store: files.FileStore, manifest: Mapping[str, Any]) -> None:
+        self.exec_file: str = manifest["exec"]
+        self._store = store
+        self._small: list[tuple[str, int, bytes]] = []
+        self._templates: list[tuple[str, int, Template]] = []
+        self._large: list[dict[str, Any]] = []
+        for entry in manifest["files"]:
+            name, mode = entry["name"], entry["mode"]
+            if not entry["has_markers"] and entry["size"] > _SMALL:
+                self._large.append(entry)
+                continue
+            content = store.path(entry["hash"]).read_bytes()
+            if entry["has_markers"]:
+                template = Template(content, name, is_script=name == self.exec_file)
+                self._templates.append((name, mode, template))
+            else:
+                self._small.append((name, mode, content))
+        self.names = frozenset(entry["name"] for entry in manifest["files"])
+
+    @property
+    def has_markers(self) -> bool:
+        """Whether the files differ between runs."""
+        return bool(self._templates)
+
+    def place(self, run_dir: str, values: Mapping[str, Any]) -> None:
+        """Put all files into a directory that has none of them; MarkerUnset before the first
+        one is written, when a marker has no value."""
+        filled = [
+            (name, mode, template.fill(values)) for name, mode, template in self._templates
+        ]
+        for name, mode, content in (*self._small, *filled):
+            _write(f"{run_dir}/{name}", mode, content)
+        for entry in self._large:
+            files.place(self._store, entry, Path(run_dir))
+
+
+class RunDirs:
+    """Makes the run directories of a study."""
+
+    def __init__(self, study: Study, knock: str) -> None:
+        self._study = study
+        self._parent = str(study.runs_dir)
+        self._kits: dict[str, Kit] = {}
+        self._places = {
+            "dbhost": database_host(study),
+            "study": study.config.study,
+            "workflow": str(study.workflow_file or ""),
+            "exec": study.config.exec_file,
+        }
+        self._facts = {
+            "format": FORMAT,
+            "study": study.config.study,
+            "study_dir": str(study.directory),
+            "workflow": self._places["workflow"],
+            "knock": knock,
+            "job_types": {name: f.type for name, f in study.schema.job.items()},
+            "run_types": {
+                **RUN_ENTRIES,
+                **{name: f.type for name, f in study.schema.run.items()},
+            },
+        }
+
+    def make(self, attempt: Attempt, generation: str) -> Kit:
+        """Make the directory of an attempt that is about to start.
+
+        Doing it again after it was interrupted is harmless. Raises MarkerUnset,
+        SubmissionFailed or OSError.
+        """
+        kit = self._kit(attempt)
+        run_dir = attempt.run_dir
+        try:
+            Path(run_dir).mkdir()
+        except FileNotFoundError:
+            Path(run_dir).mkdir(parents=True)
+        except FileExistsError:
+            self._clear(attempt, kit)
+        values: Mapping[str, Any] = {}
+        if kit.has_markers:
+            places = {**self._places, "run_path": run_dir}
+            values = marker_values(attempt.job, attempt.row, places)
+        kit.place(run_dir, values)
+        _write(layout.run_file(run_dir), 0o666, self._run_file(attempt, generation))
+        return kit
+
+    def _kit(self, attempt: Attempt) -> Kit:
+        key = str(attempt.row.get("files"))
+        kit = self._kits.get(key)
+        if kit is None:
+            if attempt.manifest is None:
+                why = "the database does not say which files it needs"
+                raise SubmissionFailed(attempt.title, why, transient=False)
+            if len(self._kits) >= _MOST_KITS:
+                self._kits.clear()
+            try:
+                kit = self._kits[key] = Kit(self._study.files, attempt.manifest)
+            except FileNotFoundError as error:
+                why = f"its files as they were at its creation are lost ({error.filename})"
+                raise SubmissionFailed(attempt.title, why, transient=False) from error
+        return kit
+
+    def knows(self, key: str | None) -> bool:
+        """Whether the files of this manifest are at hand."""
+        return key in self._kits
+
+    def _clear(self, attempt: Attempt, kit: Kit) -> None:
+        for name in kit.names:
+            _remove(Path(attempt.run_dir, name))
+        if _is_of(attempt):
+            Path(layout.run_file(attempt.run_dir)).unlink()
+            return
+        aside = Path(layout.attempt_dir(attempt.run_dir, attempt.number - 1))
+        # The run's file goes last: as long as it is there, setting aside is not done.
+        names = [n for n in os.listdir(attempt.run_dir) if not _SET_ASIDE.fullmatch(n)]
+        names.sort(key=lambda name: name == layout.RUN_FILE)
+        if names:
+            aside.mkdir(exist_ok=True)
+        for name in names:
+            target = aside / name
+            _remove(target)
+            Path(attempt.run_dir, name).rename(target)
+
+    def _run_file(self, attempt: Attempt, generation: str) -> bytes:
+        run = {k: v for k, v in attempt.row.items() if k not in _INTERNAL}
+        facts = {
+            **self._facts,
+            "run_id": attempt.run_id,
+            "job_id": attempt.row["job_id"],
+            "attempt": attempt.number,
+            "nonce": attempt.nonce,
+            "generation": generation,
+            "run_path": attempt.run_dir,
+            "job": attempt.job,
+            "run": {**run, "run_path": attempt.run_dir, "exec": self._places["exec"]},
+        }
+        return json.dumps(facts, default=_plain).encode() + b"\n"
+
+
+def _is_of(attempt: Attempt) -> bool:
+    """Whether the directory was cleared for this attempt before; half a file says no."""
+    try:
+        with open(layout.run_file(attempt.run_dir), "rb") as file:
+            return bool(json.loads(file.read())["nonce"] == attempt.nonce)
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError, TypeError):
+        Path(layout.run_file(attempt.run_dir)).unlink()
+        return False
+
+
+def _write(path: str, mode: int, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        write_all(fd, content)
+    except OSError:
+        Path(path).unlink()
+        raise
+    finally:
+        os.close(fd)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        shutil.rmtree(path)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON lacks, as the nearest thing that it has."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=repr)
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)

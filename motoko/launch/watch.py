@@ -1,0 +1,205 @@
+"""Following attempts that execute: their ends, walltimes, what they write, who cancels them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import suppress
+from typing import Protocol
+
+from motoko.launch import holders
+from motoko.launch.adoption import Fate, Finding, examine
+from motoko.launch.attempt import Attempt
+from motoko.launch.desk import Desk
+from motoko.launch.failure import MemoryKills
+from motoko.launch.generator import LocalGenerator, LocalProcess
+from motoko.launch.slots import Slots
+from motoko.model import states
+
+log = logging.getLogger(__name__)
+
+#: How long processes have between being asked to end and being made to.
+GRACE_S = 10.0
+#: How long to wait when files cannot be read.
+_PAUSE_S = 1.0
+_CLAIMED = frozenset({states.SUBMITTED})
+
+
+class Starting(Protocol):
+    """What a watch needs of whoever starts attempts."""
+
+    def schedule(self) -> None:
+        """Start what there is room for."""
+
+    def queue(self, desk: Desk, attempt: Attempt) -> None:
+        """Start an attempt that nobody has begun, when there is room."""
+
+
+class Watch:
+    """The attempts that execute, on this host as a rule."""
+
+    def __init__(
+        self,
+        generator: LocalGenerator,
+        slots: Slots,
+        starting: Starting,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._generator = generator
+        self._slots = slots
+        self._starting = starting
+        self._grace_s = grace_s
+        self._memory = MemoryKills()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        # Attempts that hold a slot although they have no process to follow, and those whose
+        # fate is asked for again and again.
+        self._seated: set[str] = set()
+        self._unclear: dict[str, tuple[Desk, Attempt]] = {}
+
+    def follow(self, desk: Desk, attempt: Attempt, process: LocalProcess) -> None:
+        """See to it that the end of a process is recorded, and comes in time."""
+        attempt.process = process
+        self._seat(desk, attempt)
+        process.follow(lambda code: self._exited(desk, attempt, code))
+        if attempt.walltime_s is not None:
+            left_s = (attempt.start_time or time.time()) + attempt.walltime_s - time.time()
+            loop = asyncio.get_running_loop()
+            self._timers[attempt.nonce] = loop.call_later(
+                max(0.0, left_s), self._time_out, attempt
+            )
+
+    def close(self, desk: Desk) -> None:
+        """Follow the attempts of a study no longer; they go on."""
+        for attempt in desk.held.values():
+            self._cancel_timer(attempt)
+            if attempt.process is not None:
+                attempt.process.leave()
+
+    def poll(self, desk: Desk) -> None:
+        """Look at everything that would not speak up by itself."""
+        for of, attempt in list(self._unclear.values()):
+            if of is desk:
+                self.adopt(desk, attempt, attempt.state)
+        for attempt in list(desk.held.values()):
+            if attempt.pid is not None:
+                self.fold(desk, attempt)
+
+    def fold(self, desk: Desk, attempt: Attempt) -> None:
+        """Take in what a script has written."""
+        try:
+            attempt.fold()
+        except OSError as error:
+            log.warning("run %s: cannot read what it wrote: %s", attempt.title, error)
+        desk.note(attempt)
+
+    # ends
+
+    def _exited(self, desk: Desk, attempt: Attempt, code: int | None) -> None:
+        now = time.time()
+        attempt.process = None
+        self._cancel_timer(attempt)
+        if code is None:  # not a child of this process: only its files tell
+            self.adopt(desk, attempt, attempt.state)
+            return
+        # The next one starts before the files of this one are read.
+        self._unseat(desk, attempt)
+        self._starting.schedule()
+        self._end(desk, attempt, code, now)
+
+    def _end(self, desk: Desk, attempt: Attempt, code: int | None, now: float) -> None:
+        self._unseat(desk, attempt)
+        self._unclear.pop(attempt.nonce, None)
+        try:
+            attempt.end(code, now, out_of_memory=self._memory.has_new)
+        except OSError as error:
+            log.warning("run %s: cannot read what it left: %s", attempt.title, error)
+            loop = asyncio.get_running_loop()
+            loop.call_later(_PAUSE_S, self._end, desk, attempt, code, now)
+        desk.note(attempt)
+
+    def _time_out(self, attempt: Attempt) -> None:
+        self._timers.pop(attempt.nonce, None)
+        if attempt.process is not None:
+            log.info("run %s: its walltime is over", attempt.title)
+            attempt.time_out()
+            attempt.process.end(self._grace_s)
+
+    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """End an attempt whose run somebody has put into this state."""
+        if attempt in desk.waiting:
+            desk.waiting.remove(attempt)
+            desk.let_go(attempt)
+        elif attempt.process is not None:
+            log.info("run %s: ended, since it was set to %s", attempt.title, state)
+            attempt.withdraw(state)
+            attempt.process.end(self._grace_s)
+        elif attempt.nonce in self._unclear:
+            attempt.withdraw(state)
+            holders.end_holders(attempt.run_dir, attempt.number, signal.SIGKILL)
+        elif attempt.has_process_ended and not attempt.is_over:
+            desk.let_go(attempt)
+
+    # what another launcher began
+
+    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """Find out what became of an attempt whose run is in this state, and go on."""
+        try:
+            finding = examine(attempt)
+        except OSError as error:
+            log.warning("run %s: cannot tell what became of it: %s", attempt.title, error)
+            self._unclear[attempt.nonce] = (desk, attempt)
+            return
+        if finding.fate is Fate.UNSTARTED and state in _CLAIMED:
+            self._starting.queue(desk, attempt)
+            return
+        if finding.fate is Fate.UNSTARTED and state == states.CANCELLED:
+            desk.let_go(attempt)
+            return
+        if finding.started is not None:
+            attempt.begin(finding.pid, finding.started, finding.host)
+        if finding.fate is Fate.ENDED:
+            assert finding.outcome is not None
+            self._end(desk, attempt, finding.outcome.exit, finding.outcome.end)
+        elif finding.fate in (Fate.UNSTARTED, Fate.VANISHED):
+            self._end(desk, attempt, None, time.time())
+        elif finding.fate is not Fate.RUNNING or not self._find(desk, attempt, finding):
+            self._wait(desk, attempt, finding)
+        if state == states.CANCELLED:
+            self.withdraw(desk, attempt, state)
+        self._starting.schedule()
+
+    def _find(self, desk: Desk, attempt: Attempt, finding: Finding) -> bool:
+        process = self._generator.find(finding.pid) if finding.pid is not None else None
+        if process is None:
+            return False
+        self._unclear.pop(attempt.nonce, None)
+        if attempt.process is None:
+            log.info("run %s goes on, process %d", attempt.title, process.pid)
+            self.follow(desk, attempt, process)
+        self.fold(desk, attempt)
+        return True
+
+    def _wait(self, desk: Desk, attempt: Attempt, finding: Finding) -> None:
+        if attempt.nonce not in self._unclear:
+            log.info("run %s: %s", attempt.title, finding.fate.value)
+            self._unclear[attempt.nonce] = (desk, attempt)
+        if finding.fate is not Fate.ELSEWHERE:
+            self._seat(desk, attempt)
+
+    def _seat(self, desk: Desk, attempt: Attempt) -> None:
+        if attempt.nonce not in self._seated:
+            self._seated.add(attempt.nonce)
+            self._slots.take(attempt.nproc, attempt.title)
+            desk.n_running += 1
+
+    def _unseat(self, desk: Desk, attempt: Attempt) -> None:
+        if attempt.nonce in self._seated:
+            self._seated.remove(attempt.nonce)
+            self._slots.release(attempt.nproc)
+            desk.n_running -= 1
+
+    def _cancel_timer(self, attempt: Attempt) -> None:
+        with suppress(KeyError):
+            self._timers.pop(attempt.nonce).cancel()

@@ -1,0 +1,137 @@
+"""What one commit of the launcher does to a study: records written, runs claimed.
+
+It runs in a thread, may be run again after a conflict or a lost answer, and touches nothing
+but the tables.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from motoko.errors import AlreadyRunning
+from motoko.launch.record import Record
+from motoko.model import states
+from motoko.store.tables import Tables
+
+#: The fact by which launchers of one study know who is in charge.
+EPOCH = "launcher_epoch"
+
+
+class Claim(NamedTuple):
+    """A run that is in the launcher's hands now, as the database has it."""
+
+    row: Mapping[str, Any]
+    job: Mapping[str, Any]
+    #: What is recorded of this attempt already.
+    known: Mapping[str, Any]
+
+
+@dataclass
+class Done:
+    """What a commit brought to light."""
+
+    generation: str = ""
+    #: Runs that were CREATED and are SUBMITTED now.
+    claimed: list[Claim] = field(default_factory=list)
+    #: Whether there may be more of them.
+    has_more: bool = False
+    #: Runs that somebody is executing, or was, and that nobody here holds.
+    found: list[Claim] = field(default_factory=list)
+    #: Held runs that somebody else has changed; None for one that was deleted.
+    changed: dict[int, Mapping[str, Any] | None] = field(default_factory=dict)
+    #: Held runs as they are stored now.
+    stored: dict[int, bytes] = field(default_factory=dict)
+    #: Manifests that were not known.
+    manifests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a commit is to do."""
+
+    epoch: str
+    records: Sequence[Record]
+    #: Runs in this launcher's hands, as they were stored when last seen.
+    held: Mapping[int, bytes]
+    n_claims: int
+    known_manifests: Collection[str]
+    is_first: bool = False
+    is_search: bool = False
+
+    def apply(self, tables: Tables) -> Done:
+        """Do it; AlreadyRunning when another launcher has taken the study over."""
+        owner = tables.fact(EPOCH)
+        if owner != self.epoch:
+            if owner is not None and not self.is_first:
+                raise AlreadyRunning(f"a launcher of study {tables.study!r}", f"epoch {owner}")
+            tables.set_fact(EPOCH, self.epoch)
+        done = Done(generation=str(tables.fact("generation")))
+        for run_id, stored in self.held.items():
+            if not tables.has_run(run_id):
+                done.changed[run_id] = None
+            elif tables.raw_run(run_id) != stored:
+                done.changed[run_id] = tables.run(run_id)
+        for record in self.records:
+            record.apply(tables)
+        if self.is_search:
+            done.found = [
+                self._claim(tables, run_id, done)
+                for run_id in open_runs(tables)
+                if run_id not in self.held
+            ]
+        if self.n_claims > 0:
+            self._claim_created(tables, done)
+        held = (*self.held, *(c.row["id"] for c in (*done.claimed, *done.found)))
+        done.stored = {r: tables.raw_run(r) for r in held if tables.has_run(r)}
+        return done
+
+    def _claim_created(self, tables: Tables, done: Done) -> None:
+        # Runs that are still held here come again when their old attempt is over.
+        created = tables.first(states.CREATED, self.n_claims + len(self.held))
+        free = [run_id for run_id in created if run_id not in self.held]
+        done.has_more = len(free) > self.n_claims
+        for run_id in free[: self.n_claims]:
+            number = tables.run(run_id).get("attempt", 0) + 1
+            changes = {
+                "state": states.SUBMITTED,
+                "attempt": number,
+                "nonce": secrets.token_hex(8),
+            }
+            if number > 1:
+                for name in ("start_time", "end_time", "last_step", "last_step_time"):
+                    changes[name] = None
+                if tables.quantities(run_id):
+                    tables.set_quantities(run_id, {})
+            tables.update_run(run_id, changes)
+            done.claimed.append(self._claim(tables, run_id, done))
+
+    def _claim(self, tables: Tables, run_id: int, done: Done) -> Claim:
+        row = dict(tables.run(run_id))
+        key = row.get("files")
+        if key is not None and key not in self.known_manifests and key not in done.manifests:
+            manifest = tables.manifest(key)
+            if manifest is not None:
+                done.manifests[key] = manifest
+        known: Mapping[str, Any] = {}
+        if row["state"] != states.SUBMITTED:
+            for attempt in tables.attempts(run_id):
+                if attempt["number"] == row["attempt"]:
+                    known = attempt
+        return Claim(row, tables.job(row["job_id"]), known)
+
+
+def open_runs(tables: Tables) -> Iterator[int]:
+    """Runs whose attempt was begun and has not been seen to end, whatever their state says.
+
+    Those in a state of the user's own, and cancelled ones, may execute as well as RUNNING
+    ones; a run has an end time once its attempt is over.
+    """
+    never = {states.CREATED, states.FINISHED, states.FAILED}
+    for state in sorted(set(tables.counts()) - never):
+        for run_id in tables.in_state(state):
+            row = tables.run(run_id)
+            if row.get("nonce") is not None and row.get("end_time") is None:
+                yield run_id

@@ -1,0 +1,341 @@
+"""Task managers: an orchestrator's handle on one study, to create tasks and select runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import anyio
+
+from motoko.config import StudyConfig
+from motoko.errors import ConditionError, FailedRun, RunNameMissing, RunsFailed
+from motoko.model.constraints import Constraint
+from motoko.store.session import current_session
+from motoko.study.records import Job, Run
+from motoko.study.study import Study, check_created
+from motoko.study.waiting import commit_current, until_over, until_true
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from motoko.workflow.workflow import Workflow
+
+Pair = tuple[Run, Job]
+
+
+class RunList(Sequence[Pair]):
+    """Runs with their jobs, as a sequence of pairs that can be awaited.
+
+    ``await`` ends when all of the runs are over and gives them as a plain list. If some ended
+    badly it raises RunsFailed, naming them and their causes. A run that has ever finished
+    counts as finished, whatever state an action has given it since.
+    """
+
+    def __init__(self, runs: list[Pair]) -> None:
+        self.runs = list(runs)
+
+    def __await__(self) -> Generator[Any, None, list[Pair]]:
+        return self._until_over().__await__()
+
+    async def _until_over(self) -> list[Pair]:
+        ids: dict[Study, list[int]] = {}
+        for run, _ in self.runs:
+            ids.setdefault(run.study, []).append(run.id)
+        failed: list[FailedRun] = []
+        for study, run_ids in ids.items():
+            failed.extend(await until_over(study, run_ids))
+        if failed:
+            raise RunsFailed(failed)
+        return list(self.runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> RunList: ...
+    def __getitem__(self, index: int | slice) -> Pair | RunList:
+        return RunList(self.runs[index]) if isinstance(index, slice) else self.runs[index]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.runs)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, RunList):
+            return self.runs == other.runs
+        return self.runs == other if isinstance(other, list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"RunList([{', '.join(str(run) for run, _ in self.runs)}])"
+
+
+class TaskSelectionEval:
+    """A question that can be asked (``bool``, call) and awaited until the answer is yes.
+
+    Awaiting gives the last answer of ``func``. Combine two with ``&`` to await both.
+    """
+
+    def __init__(
+        self, func: Callable[[], Any], *, studies: Iterable[Study] = (), wait_s: float = 1.0
+    ) -> None:
+        """``func`` is asked again whenever one of the studies changes, every ``wait_s``
+        seconds if none is given."""
+        self.func = func
+        self._studies = tuple(studies)
+        self._wait_s = wait_s
+
+    def __call__(self) -> Any:
+        return self.func()
+
+    def __bool__(self) -> bool:
+        return bool(self.func())
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._until_true().__await__()
+
+    async def _until_true(self) -> Any:
+        answer: Any = None
+
+        def ask() -> bool:
+            nonlocal answer
+            answer = self.func()
+            return bool(answer)
+
+        if self._studies:
+            await until_true(self._studies, ask)
+        while not self._studies and not ask():
+            await commit_current()
+            await anyio.sleep(self._wait_s)
+        return answer
+
+    def __and__(self, other: TaskSelectionEval | TaskSelection) -> TaskSelectionEval:
+        if isinstance(other, TaskSelection):
+            other = other.is_not_empty()
+        if not isinstance(other, TaskSelectionEval):
+            return NotImplemented
+        both = (self, other)
+        studies = {*self._studies, *other._studies} if self._studies and other._studies else ()
+        return TaskSelectionEval(lambda: all(map(bool, both)), studies=studies)
+
+
+class TaskSelection(Sequence[Pair]):
+    """The runs that constraints hold for, looked up anew each time they are asked for.
+
+    A sequence of ``(run, job)`` pairs ordered by run id. ``bool`` and ``len`` count without
+    fetching. ``await`` waits until at least one run matches and gives a plain list. ``&``
+    with another selection of the same study gives the runs in both; with anything else, a
+    question that is true when both have runs.
+    """
+
+    matching_condition: Callable[..., bool] | None = None
+
+    def __init__(self, constraints: list[str], selector: Any, base: Study, study: str) -> None:
+        """``selector`` is the parsed constraint, None to parse ``constraints`` here."""
+        self.constraints = list(constraints)
+        self.base = base
+        self.study = study
+        self.selector: Constraint = (
+            selector if isinstance(selector, Constraint) else base.parse(self.constraints)
+        )
+
+    def exec(self) -> list[Pair]:
+        """The matching runs with their jobs, now."""
+        return self.base.pairs(self._ids())
+
+    def __call__(self) -> list[Pair]:
+        return self.exec()
+
+    def all(self, *args: Any) -> TaskSelectionEval:
+        """Wait until all selected runs satisfy these constraints as well.
+
+        Each argument is a constraint or a list of them. A selection without runs does not
+        satisfy anything: awaiting it waits for the first run.
+        """
+        texts = [text for arg in args for text in ([arg] if isinstance(arg, str) else arg)]
+        wanted = self.selector & self.base.parse(texts)
+
+        def is_satisfied() -> bool:
+            n_runs = self.base.count(self.selector)
+            return n_runs > 0 and n_runs == self.base.count(wanted)
+
+        return TaskSelectionEval(is_satisfied, studies=[self.base])
+
+    def is_not_empty(self) -> TaskSelectionEval:
+        """The question whether any run matches."""
+        return TaskSelectionEval(lambda: bool(self), studies=[self.base])
+
+    def __await__(self) -> Generator[Any, None, list[Pair]]:
+        return self._until_found().__await__()
+
+    async def _until_found(self) -> list[Pair]:
+        found: list[Pair] = []
+
+        def look() -> bool:
+            found[:] = self.exec()
+            return bool(found)
+
+        await until_true([self.base], look)
+        return found
+
+    def _ids(self) -> list[int]:
+        ids = self.base.select(self.selector)
+        if self.matching_condition is None:
+            return ids
+        return [i for i in ids if self.matching_condition(*self.base.pair(i))]
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+        ids = self._ids()
+        if isinstance(index, slice):
+            return self.base.pairs(ids[index])
+        return self.base.pair(ids[index])
+
+    def __len__(self) -> int:
+        if self.matching_condition is None:
+            return self.base.count(self.selector)
+        return len(self._ids())
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def __iter__(self) -> Iterator[Pair]:
+        return map(self.base.pair, self._ids())
+
+    def __and__(
+        self, other: TaskSelection | TaskSelectionEval
+    ) -> TaskSelection | TaskSelectionEval:
+        if isinstance(other, TaskSelection) and other.base is self.base:
+            both = TaskSelection(
+                [*self.constraints, *other.constraints],
+                self.selector & other.selector,
+                self.base,
+                self.study,
+            )
+            both.matching_condition = _both(self.matching_condition, other.matching_condition)
+            return both
+        return self.is_not_empty() & other
+
+    def __repr__(self) -> str:
+        return f"TaskSelection({self.study}: {', '.join(self.constraints) or 'all runs'})"
+
+
+def _both(
+    first: Callable[..., bool] | None, second: Callable[..., bool] | None
+) -> Callable[..., bool] | None:
+    if first is None or second is None:
+        return first or second
+    return lambda run, job: first(run, job) and second(run, job)
+
+
+class TaskManager:
+    """Creates tasks in one study of a workflow and selects its runs.
+
+    The study lies in the directory of the same name inside the workflow: ``bd.yaml``,
+    ``launch.sh`` and what they need. ``job_space`` and ``run_params`` of ``bd.yaml`` are
+    defaults of every task. Runs are executed by the launcher, not here.
+    """
+
+    selector: Any = None
+
+    def __init__(self, workflow: Workflow, study: str) -> None:
+        """Reads the study's ``bd.yaml``; connects to its database when first needed."""
+        self.workflow = workflow
+        self.study = study
+        self.config = workflow.task_manager_config(study)
+        self._study = workflow.load_study(study)
+
+    def __repr__(self) -> str:
+        return f"TaskManager({self.study})"
+
+    def connect(self) -> Study:
+        """The study, connected; DatabaseUnavailable if no server answers."""
+        check_created(self._study)
+        self._study.database.connect()
+        return self._study
+
+    @property
+    def base(self) -> Study:
+        """The study: ``.runs`` and ``.jobs`` are mappings by id."""
+        return self._study
+
+    @property
+    def bd_config(self) -> StudyConfig:
+        """What stands in ``bd.yaml``."""
+        return self._study.config
+
+    @property
+    def study_dir(self) -> str:
+        """The study's directory."""
+        return str(self._study.directory)
+
+    @property
+    def bd_dir(self) -> str:
+        """The directory of the study's database."""
+        return str(self._study.state_dir)
+
+    def createTask(
+        self, run_params: dict[str, Any] | None = None, commit: bool = False, **kwargs: Any
+    ) -> RunList:
+        """Make sure there is a task for each point of a parameter space; its runs and jobs.
+
+        ``kwargs`` are job values over the defaults of ``job_space``; a list is a dimension.
+        A task that exists already (same job, run name, declared run entries and ``nproc``) is
+        given back, not made again. The runs' ``event_name`` is the name of the calling
+        function. ``commit=True`` commits the present session at once.
+
+        Raises RunNameMissing without ``workflow.run_name``, and SchemaError for unknown names
+        and values of the wrong type.
+        """
+        caller = sys._getframe(1).f_code.co_name
+        return self._create_task(run_params, commit, kwargs, event_name=caller)
+
+    def _create_task(
+        self,
+        run_params: Mapping[str, Any] | None,
+        commit: bool,
+        job_values: Mapping[str, Any],
+        *,
+        event_name: str,
+    ) -> RunList:
+        run_name = self.workflow.run_name
+        if not run_name:
+            raise RunNameMissing
+        ids = self._study.create_tasks(
+            job_values, run_params, run_name=run_name, event_name=event_name
+        )
+        session = current_session()
+        if commit and session is not None:
+            session.commit()
+        return RunList(self._study.pairs(ids))
+
+    def select(self, constraints: str | list[str] | None = None) -> TaskSelection:
+        """The runs that constraints hold for, of the present run name if one is set.
+
+        Raises ConstraintError for what cannot be understood. The list is not changed.
+        """
+        if constraints is not None and not isinstance(constraints, str | list | tuple):
+            why = f"constraints are text or a list of texts, not {type(constraints).__name__}"
+            raise ConditionError(f"select on {self.study}", why)
+        texts = [constraints] if isinstance(constraints, str) else list(constraints or [])
+        constraint = self._study.parse(texts)
+        if self.workflow.run_name:
+            constraint = constraint.restricted_to(self.workflow.run_name)
+        return TaskSelection(texts, constraint, self._study, self.study)
+
+    def dataframe(self, constraints: str | list[str] | None = None) -> DataFrame:
+        """One row a run: job values, run entries, times, attempts, last quantities.
+
+        Read from the database alone; indexed by run id. Needs pandas.
+        """
+        from motoko.study.frame import frame
+
+        selection = self.select(constraints)
+        with self._study.database.translated():
+            return frame(self._study.tables, self._study.select(selection.selector))

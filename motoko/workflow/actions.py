@@ -1,0 +1,130 @@
+"""Actions and the conditions they are registered with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from motoko.errors import ConditionError
+
+EventCallback = Callable[..., Any]
+EventCondition = Callable[..., Any] | str | list[str] | None
+
+ALL_TASKS = "__all__"
+ERROR_HANDLER = "error_handler"
+
+
+def no_action(*args: Any, **kwargs: Any) -> None:
+    """Do nothing."""
+
+
+def positional_names(f: Any) -> list[str] | None:
+    """Names of the parameters that a caller must give by position, None for no function."""
+    if not callable(f):
+        return None
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name.lstrip("_") for p in parameters if p.kind in kinds and p.default is p.empty]
+
+
+def is_run_filter(f: Any) -> bool:
+    """Whether ``f`` is a condition on a run and its job."""
+    return positional_names(f) == ["run", "job"]
+
+
+def is_workflow_filter(f: Any) -> bool:
+    """Whether ``f`` is a condition on the workflow and a task manager."""
+    return positional_names(f) == ["workflow", "task_manager"]
+
+
+def is_no_param_func(f: Any) -> bool:
+    """Whether ``f`` is a condition on nothing that is passed to it."""
+    return positional_names(f) == []
+
+
+@dataclass(frozen=True)
+class Action:
+    """What is called, for which task manager, when."""
+
+    event_name: str
+    task: str
+    condition: Any
+    callback: EventCallback | None
+    get_params: Any = None
+    is_serial: bool = False
+    is_once: bool = False
+    #: An error handler: when it has run, the workflow ends with RunsFailed.
+    is_error_handler: bool = False
+
+    @property
+    def label(self) -> str:
+        """How the action is named in messages."""
+        return self.event_name if self.task == ALL_TASKS else f"{self.event_name}@{self.task}"
+
+    @property
+    def is_constraint(self) -> bool:
+        """Whether the condition is text, to be asked of the database."""
+        return isinstance(self.condition, str | list | tuple)
+
+
+@dataclass
+class ActionRegistry(Mapping[tuple[str, str], Action]):
+    """Actions by task and event name; the same two replace the earlier action."""
+
+    _actions: dict[tuple[str, str], Action] = field(default_factory=dict)
+
+    def add(self, action: Action) -> None:
+        """Take an action in; ConditionError if its condition has no documented form."""
+        _check(action)
+        self._actions[action.task, action.event_name] = action
+
+    def named(self, event_name: str) -> list[Action]:
+        """The actions of this event name, of all tasks."""
+        return [a for a in self._actions.values() if a.event_name == event_name]
+
+    def __getitem__(self, key: tuple[str, str]) -> Action:
+        return self._actions[key]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(list(self._actions))
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+
+_FORMS = (
+    "a condition is a constraint, a list of constraints, or a function of (run, job), of"
+    " (workflow, task_manager) or of nothing"
+)
+
+
+def _check(action: Action) -> None:
+    if not callable(action.callback):
+        raise ConditionError(action.label, "no action is given: pass a function as f=")
+    condition = action.condition
+    if isinstance(condition, str):
+        return
+    if isinstance(condition, list | tuple) and all(isinstance(c, str) for c in condition):
+        return
+    if any(form(condition) for form in (is_run_filter, is_workflow_filter, is_no_param_func)):
+        return
+    names = positional_names(condition)
+    found = repr(condition) if names is None else f"a function of ({', '.join(names)})"
+    raise ConditionError(action.label, f"is {found}; {_FORMS}")
+
+
+def accepted(f: EventCallback, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the offered keyword arguments that a function takes."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return dict(offered)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return dict(offered)
+    names = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    return {name: value for name, value in offered.items() if name in names}

@@ -1,0 +1,338 @@
+"""A workflow's background processes and databases: making, starting, stopping, asking.
+
+Three processes, however many studies: one server of all local databases, one launcher, one
+orchestrator for each run name. Each holds an office in ``.wf``, so that there is one of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from motoko import daemon
+from motoko.daemon import Office, Owner
+from motoko.errors import (
+    AlreadyRunning,
+    DatabaseUnavailable,
+    ForeignOwner,
+    MotokoError,
+    NotRunning,
+    StudyNotFound,
+)
+from motoko.launch.launcher import LauncherSettings, launch
+from motoko.store.address import socket_address
+from motoko.store.database import Database
+from motoko.store.server import Served, serve
+from motoko.study.study import NO_DATABASE, Study, check_created, check_not_foreign
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+BACKUP_PREFIX = "motoko-backup-"
+_START_S = 30.0
+
+
+def server_office(workflow: Workflow) -> Office:
+    """Who serves the databases."""
+    return Office(workflow.state_dir / "server.lock", "the database server")
+
+
+def launcher_office(workflow: Workflow) -> Office:
+    """Who launches the runs."""
+    return Office(workflow.state_dir / "launcher.lock", "the launcher")
+
+
+def orchestrator_file(workflow: Workflow, run_name: str | None = None) -> Path:
+    """The file of the office of a run name's orchestrator."""
+    name = quote(run_name or workflow.run_name or "", safe="")
+    return workflow.state_dir / f"orchestrator-{name}.lock"
+
+
+def orchestrators(workflow: Workflow) -> dict[str, Owner]:
+    """The orchestrators that run now, by run name."""
+    found = {}
+    for file in sorted(workflow.state_dir.glob("orchestrator-*.lock")):
+        owner = Office(file, "the orchestrator").owner()
+        if owner is not None:
+            found[str(owner.facts.get("run_name", ""))] = owner
+    return found
+
+
+# the server
+
+
+def served(workflow: Workflow) -> list[Served]:
+    """The database files that the workflow's server holds: its own and the local studies'."""
+    found = [Served(workflow.state_dir / "wf.db", socket_address(workflow.state_dir))]
+    for manager in workflow.task_managers.values():
+        study = manager.base
+        if study.address.path is not None and study.is_served_here:
+            found.append(Served(study.database_file, study.address))
+    return found
+
+
+def run_server(workflow: Workflow, stop: threading.Event, ready: Callable[[], object]) -> str:
+    """Be the server until ``stop`` is set or the files are removed; says which, in words."""
+    for manager in workflow.task_managers.values():
+        check_not_foreign(manager.base.state_dir)
+    files = served(workflow)
+    office = server_office(workflow)
+    office.take({"files": [str(one.file) for one in files]})
+    try:
+        return serve(files, stop, ready)
+    finally:
+        office.leave()
+
+
+def start_server(workflow: Workflow) -> Owner:
+    """Start the server in the background, unless it runs; who it is.
+
+    A server that does not hold all of the workflow's databases is replaced.
+    """
+    office = server_office(workflow)
+    wanted = {str(one.file) for one in served(workflow)}
+    owner = office.owner()
+    if owner is not None and not owner.is_here:
+        raise ForeignOwner(office.what, str(owner))
+    if owner is not None and not wanted <= set(owner.facts.get("files", ())):
+        daemon.stop(office)
+        owner = None
+    if owner is None:
+        command = daemon.python_command("server", "serve", str(workflow.directory))
+        log_file = workflow.state_dir / "server.log"
+        _start(command, office, log_file)
+    return _present(office)
+
+
+def _start(command: list[str], office: Office, log_file: Path) -> None:
+    try:
+        daemon.start(command, office.what, log_file, _START_S)
+    except MotokoError:
+        if office.owner() is None:  # else somebody was faster
+            raise
+
+
+def _present(office: Office) -> Owner:
+    owner = office.owner()
+    if owner is None:
+        raise NotRunning(office.what)
+    return owner
+
+
+def is_created(workflow: Workflow) -> bool:
+    """Whether all databases exist. ForeignDatabase for one that is not ours."""
+    studies = [manager.base.is_created for manager in workflow.task_managers.values()]
+    return all(studies) and (workflow.state_dir / "wf.db").exists()
+
+
+def ensure_running(
+    workflow: Workflow, generator: str | None = None, studies: tuple[str, ...] = ()
+) -> None:
+    """Start what does not run of server and launcher, and connect to all databases."""
+    ensure_served(workflow)
+    start_launcher(workflow, generator, studies)
+
+
+def ensure_served(workflow: Workflow) -> None:
+    """Start the server if it does not run, connect to all databases, make those missing."""
+    for manager in workflow.task_managers.values():
+        check_not_foreign(manager.base.state_dir)
+    start_server(workflow)
+    _connect(workflow)
+    workflow.initialise()
+
+
+def _connect(workflow: Workflow) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            workflow.vars.db.connect()
+            for manager in workflow.task_managers.values():
+                manager.base.database.connect()
+            return
+        except DatabaseUnavailable:
+            if time.monotonic() > deadline:
+                raise
+
+
+def open_for_reading(workflow: Workflow) -> None:
+    """Open all databases to read them, whether their server runs or not.
+
+    Raises StudyNotFound for one that was not made yet.
+    """
+    office = server_office(workflow)
+    for manager in workflow.task_managers.values():
+        open_study(manager.base, office)
+    file = workflow.state_dir / "wf.db"
+    if not file.exists():
+        raise StudyNotFound(str(workflow.directory), NO_DATABASE)
+    _open(workflow.vars.db, file, office)
+
+
+def open_study(study: Study, server: Office) -> None:
+    """Open the database of one study to read it, whether its server runs or not."""
+    if not study.is_served_here:
+        study.database.connect()
+        return
+    check_created(study)
+    _open(study.database, study.database_file, server)
+
+
+def _open(database: Database[Any], file: Path, server: Office) -> None:
+    owner = server.owner()
+    if owner is not None and owner.is_here and str(file) in owner.facts.get("files", ()):
+        database.connect()
+    else:
+        database.open_file(file)
+
+
+# the launcher
+
+
+@dataclass(frozen=True)
+class LauncherOptions:
+    """What the command line may say about the launcher."""
+
+    generator: str | None = None
+    studies: tuple[str, ...] = ()
+
+
+async def run_launcher(
+    workflow: Workflow, options: LauncherOptions, ready: Callable[[], object]
+) -> None:
+    """Be the launcher until cancelled."""
+    office = launcher_office(workflow)
+    names = options.studies or tuple(workflow.task_managers)
+    studies = [workflow.task_manager(name).base for name in names]
+    generator = options.generator or workflow.config.generator
+    office.take({"generator": generator, "studies": list(names)})
+    try:
+        settings = LauncherSettings(
+            generator=generator,
+            options=workflow.config.options.get(generator.removesuffix("Coat"), ()),
+            max_concurrent=workflow.config.max_concurrent,
+            knock=socket_address(workflow.state_dir, "knock.sock"),
+            python_dir=workflow.state_dir / "python",
+            epoch=office.epoch,
+        )
+        await launch(studies, settings=settings, ready=ready)
+    finally:
+        office.leave()
+
+
+def start_launcher(
+    workflow: Workflow, generator: str | None = None, studies: tuple[str, ...] = ()
+) -> Owner:
+    """Start the launcher in the background, unless it runs; who it is."""
+    office = launcher_office(workflow)
+    owner = office.owner()
+    if owner is not None and not owner.is_here:
+        raise ForeignOwner(office.what, str(owner))
+    if owner is None:
+        command = daemon.python_command("launcher", "serve", str(workflow.directory))
+        if generator is not None:
+            command += ["--generator", generator]
+        for name in studies:
+            command += ["--bd_study", name]
+        _start(command, office, workflow.state_dir / "launch.log")
+    return _present(office)
+
+
+# making and removing
+
+
+def create(workflow: Workflow, *, reset: bool, keep_backup: bool = True) -> Path | None:
+    """Make all databases and start their server; where the backup lies, if there is one.
+
+    With ``reset`` everything that was there (databases, run directories, logs) is moved into
+    a dated directory first, or removed if no backup is to be kept. Without, what is missing is
+    added. Refuses with AlreadyRunning while an orchestrator runs.
+    """
+    for manager in workflow.task_managers.values():
+        check_not_foreign(manager.base.state_dir)
+    backup = None
+    if reset:
+        for name, owner in orchestrators(workflow).items():
+            raise AlreadyRunning(f"the orchestrator of run name {name!r}", str(owner))
+        stop_all(workflow)
+        backup = set_aside(workflow, keep_backup=keep_backup)
+    ensure_served(workflow)
+    return backup
+
+
+def state_paths(workflow: Workflow, studies: Collection[str] = ()) -> list[Path]:
+    """What is there of databases, run directories and logs: of some studies, or of all."""
+    found = [] if studies else [workflow.state_dir]
+    for name in studies or workflow.task_managers:
+        study = workflow.task_manager(name).base
+        found += [study.state_dir, study.runs_dir]
+    return [path for path in found if path.exists()]
+
+
+def set_aside(
+    workflow: Workflow, *, keep_backup: bool, studies: Collection[str] = ()
+) -> Path | None:
+    """Move `state_paths` into a dated directory, or remove them; that directory, if any.
+
+    Nothing of the workflow may run.
+    """
+    workflow.close()
+    paths = state_paths(workflow, studies)
+    if not paths:
+        return None
+    backup = new_backup(workflow)
+    for path in paths:
+        move_into(backup, path, workflow)
+    if keep_backup:
+        return backup
+    shutil.rmtree(backup)
+    return None
+
+
+def new_backup(workflow: Workflow) -> Path:
+    """The name of a dated directory that is not there yet."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    backup = workflow.directory / f"{BACKUP_PREFIX}{stamp}"
+    n = 1
+    while backup.exists():
+        n += 1
+        backup = workflow.directory / f"{BACKUP_PREFIX}{stamp}-{n}"
+    return backup
+
+
+def move_into(backup: Path, path: Path, workflow: Workflow) -> None:
+    """Move a file or directory of the workflow to the same place in a backup."""
+    if path.is_relative_to(workflow.directory):
+        target = backup / path.relative_to(workflow.directory)
+    else:
+        target = backup / "elsewhere" / path.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
+
+
+def stop_all(workflow: Workflow, *, at_once: bool = False) -> list[str]:
+    """Stop orchestrators, launcher and server; what was stopped, in words.
+
+    With ``at_once`` they are killed instead of being asked to end.
+    """
+    offices = [
+        Office(orchestrator_file(workflow, name), f"the orchestrator of {name!r}")
+        for name in orchestrators(workflow)
+    ]
+    offices += [launcher_office(workflow), server_office(workflow)]
+    stopped = []
+    for office in offices:
+        with suppress(NotRunning):
+            owner = daemon.stop(office, at_once=at_once)
+            stopped.append(f"{office.what} ({owner})")
+    return stopped

@@ -1,0 +1,126 @@
+"""Firings: an action's call inside a session, begun again when others got in its way."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
+from motoko.store.session import Session, current_session, entered
+from motoko.workflow.actions import accepted
+
+log = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 30
+_AWAY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a piece of work in a session."""
+
+    value: Any
+    #: Whether it changed any database, at its end or at one of its waits.
+    has_changed: bool
+    #: The code that it gave to ``sys.exit``, if it did.
+    exit_code: int | None = None
+
+
+async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
+    """Run ``body`` in a session of its own and commit it.
+
+    It is run again from its start after a conflict, and when a database comes back that was
+    away. ``sys.exit(n)`` in it commits too. Any other exception undoes what was not committed
+    and is passed on.
+    """
+    n_conflicts = 0
+    while True:
+        session = Session()
+        try:
+            with entered(session):
+                value, exit_code = await _until_exit(body)
+                await _commit(session, what)
+            return Outcome(value, session.has_changed, exit_code)
+        except SessionConflict as conflict:
+            n_conflicts += 1
+            log.debug("%s begins again: %s", what, conflict)
+            if n_conflicts == MOST_ATTEMPTS:
+                raise ConflictsExhausted(what, n_conflicts) from conflict
+            await anyio.sleep(random.uniform(0, 0.001 * 2 ** min(n_conflicts, 8)))
+        except DatabaseUnavailable as error:
+            log.warning("%s begins again when the database is back: %s", what, error)
+            await anyio.sleep(_AWAY_S)
+        finally:
+            session.abort()
+
+
+async def _commit(session: Session, what: str) -> None:
+    """Commit, however long a database is away: the work is done and stays in memory."""
+    while True:
+        try:
+            await anyio.to_thread.run_sync(session.commit)
+            return
+        except DatabaseUnavailable as error:
+            log.warning("%s is committed when the database is back: %s", what, error)
+            await anyio.sleep(_AWAY_S)
+
+
+async def _until_exit(body: Callable[[], Awaitable[Any]]) -> tuple[Any, int | None]:
+    try:
+        return await body(), None
+    except SystemExit as stop:
+        if stop.code is None or isinstance(stop.code, int):
+            return None, stop.code or 0
+        log.error("%s", stop.code)
+        return None, 1
+
+
+async def call(f: Callable[..., Any], **offered: Any) -> Any:
+    """Call a function, coroutine function or generator with what it takes of the offered."""
+    result = f(**accepted(f, offered))
+    if inspect.isawaitable(result):
+        return await result
+    if inspect.isasyncgen(result):
+        return [item async for item in result]
+    if inspect.isgenerator(result):
+        items = []
+        for item in result:
+            items.append(await item if inspect.isawaitable(item) else item)
+            await anyio.lowlevel.checkpoint()
+        return items
+    return result
+
+
+def event(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Make an action out of a coroutine function, also when it is called directly.
+
+    Its work is one session: committed when it returns, begun again from its start when others
+    changed what it had read. The workflow does so for all actions that it fires; a direct
+    call inside of one is part of that one.
+    """
+    name = getattr(func, "__qualname__", repr(func))
+
+    @functools.wraps(func)
+    async def action(*args: Any, **kwargs: Any) -> Any:
+        log.info("action %s", name)
+
+        async def body() -> Any:
+            return await call(functools.partial(func, *args), **kwargs)
+
+        if current_session() is not None:
+            return await body()
+        outcome = await in_session(body, name)
+        if outcome.exit_code is not None:
+            raise SystemExit(outcome.exit_code)
+        return outcome.value
+
+    return action

@@ -1,0 +1,93 @@
+"""From a workflow's files to its orchestrator function."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from argparse import ArgumentParser
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from motoko.errors import OrchestratorNotLoadable, nearest
+
+
+def load_module(directory: Path, orchestrator: str) -> ModuleType:
+    """The module of ``module.function``, from the ``.py`` file in the workflow's directory.
+
+    The directory stays on ``sys.path``, because orchestrators import what lies beside them.
+    Raises OrchestratorNotLoadable with the line in question.
+    """
+    name = orchestrator.rpartition(".")[0]
+    file = directory.joinpath(*name.split(".")).with_suffix(".py")
+    if not file.is_file():
+        raise OrchestratorNotLoadable(str(file), 0, orchestrator, "there is no such file")
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+    mark = blake2b(str(file).encode(), digest_size=6).hexdigest()
+    spec = importlib.util.spec_from_file_location(f"_motoko_{mark}_{name}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        why = f"SyntaxError: {error.msg}"
+        line = error.lineno or 0
+        raise OrchestratorNotLoadable(str(file), line, orchestrator, why) from error
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        line = _line_in(file, error)
+        raise OrchestratorNotLoadable(str(file), line, orchestrator, why) from error
+    return module
+
+
+def load_function(directory: Path, orchestrator: str) -> Callable[..., Awaitable[Any]]:
+    """The async function that ``module.function`` names."""
+    return find_function(load_module(directory, orchestrator), orchestrator)
+
+
+def find_function(module: ModuleType, orchestrator: str) -> Callable[..., Awaitable[Any]]:
+    """The async function that ``module.function`` names, in the module that was loaded."""
+    name = orchestrator.rpartition(".")[2]
+    file = str(module.__file__)
+    function = getattr(module, name, None)
+    if function is None:
+        known = [n for n, f in vars(module).items() if inspect.iscoroutinefunction(f)]
+        why = f"no function {name!r} in it{nearest(name, known)}"
+        raise OrchestratorNotLoadable(file, 0, orchestrator, why)
+    if not inspect.iscoroutinefunction(function):
+        line = getattr(getattr(function, "__code__", None), "co_firstlineno", 0)
+        why = f"it is not async; write `async def {name}(workflow, **params)`"
+        raise OrchestratorNotLoadable(file, line, orchestrator, why)
+    found: Callable[..., Awaitable[Any]] = function
+    return found
+
+
+def add_options(module: ModuleType, parser: ArgumentParser) -> ArgumentParser:
+    """Let an orchestrator's ``populate_arg_parser``, if it has one, add its options."""
+    populate = getattr(module, "populate_arg_parser", None)
+    if populate is None:
+        return parser
+    file = Path(str(module.__file__))
+    try:
+        populate(parser)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        line = _line_in(file, error)
+        raise OrchestratorNotLoadable(str(file), line, populate.__name__, why) from error
+    return parser
+
+
+def _line_in(file: Path, error: BaseException) -> int:
+    """The last line of the file that the traceback passes through."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(file) and frame.lineno is not None
+    ]
+    return lines[-1] if lines else 0

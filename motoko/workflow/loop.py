@@ -1,0 +1,391 @@
+"""The engine of a workflow: runs ``main``, follows conditions and fires actions.
+
+Everything happens in one task group. The studies' lookouts say what changed; the conditions
+are brought up to date with that; what is true and not in a firing already is fired, in a task
+and a session of its own. The first thing that ends the workflow (``finished``, an exception,
+``sys.exit``) cancels the rest at its waits; error handlers complete before.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from motoko.errors import ActionFailed, FailedRun, MotokoError, RunsFailed
+from motoko.model import states
+from motoko.store.feed import Change
+from motoko.store.tables import Tables
+from motoko.study.waiting import failed_run
+from motoko.task_manager import RunList
+from motoko.workflow import triggers
+from motoko.workflow.actions import Action
+from motoko.workflow.firings import Outcome, call, in_session
+from motoko.workflow.triggers import Monitor, Trigger
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+#: A firing that changed nothing is repeated after something changed, and after this pause,
+#: which doubles each time up to the interval of the timer.
+_FIRST_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True)
+class _Idle:
+    """A firing that changed nothing, and how often that was so in a row."""
+
+    n_times: int
+    run_ids: tuple[int, ...]
+    n_changes: int
+    due: float
+
+
+@dataclass
+class _Watch:
+    """One registered action, its monitors and its firings."""
+
+    action: Action
+    monitors: dict[str, Monitor] = field(default_factory=dict)
+    #: Runs in flight by study; "" stands for a firing without runs.
+    in_flight: dict[str, set[int]] = field(default_factory=dict)
+    n_firings: int = 0
+    #: By study: the last firing, if it changed nothing.
+    idle: dict[str, _Idle] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class End:
+    """Why a workflow ended: an exception, an exit code, or because it was finished."""
+
+    error: BaseException | None = None
+    exit_code: int | None = None
+
+
+class EventLoop:
+    """Runs one workflow until it is finished."""
+
+    def __init__(self, workflow: Workflow, params: Mapping[str, Any], wait_s: float) -> None:
+        self._workflow = workflow
+        self._params = dict(params)
+        self._wait_s = wait_s
+        self._watches: dict[tuple[str, str], _Watch] = {}
+        self._news = anyio.Event()
+        self._n_changes = 0
+        self._end: End | None = None
+        self._is_main_done = False
+        self._is_stalled = False
+        self._has_handled = False
+        self._scope = anyio.CancelScope()
+        self._group: Any = None
+
+    # running
+
+    async def run(self, main: Callable[[], Any] | None) -> int:
+        """Run until the workflow ends; its exit code. Raises what ended it badly."""
+        stops = [
+            manager.base.lookout.watch(self._looker(name))
+            for name, manager in self._workflow.task_managers.items()
+        ]
+        stops.append(self._workflow.on_change(self._notice))
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._group:
+                    self._group.start_soon(self._run_main, main, name="main")
+                    self._group.start_soon(self._keep_time, name="timer")
+                    await self._follow()
+        finally:
+            for stop in stops:
+                stop()
+        return await self._conclude()
+
+    async def check_once(self, keys: list[tuple[str, str]] | None = None) -> list[Any]:
+        """Evaluate conditions once, fire what is true and wait for that; what it gave."""
+        found = []
+        for key, action in list(self._workflow.actions.items()):
+            if keys is not None and key not in keys:
+                continue
+            watch = self._watch(key, action)
+            for monitor in watch.monitors.values():
+                self._refresh(monitor)
+            for trigger in await self._triggers(watch):
+                outcome = await self._call(watch, trigger)
+                found.append(outcome.value)
+                if action.is_error_handler:
+                    raise RunsFailed(self._failed(trigger))
+        return found
+
+    async def _run_main(self, main: Callable[[], Any] | None) -> None:
+        try:
+            if main is not None:
+                await main()
+        except SystemExit as stop:
+            self._stop(End(exit_code=stop.code if isinstance(stop.code, int) else 1))
+        except Exception as error:
+            self._fail("main", None, error)
+        finally:
+            self._is_main_done = True
+            self._notice()
+
+    async def _keep_time(self) -> None:
+        while True:
+            await anyio.sleep(self._wait_s)
+            for manager in self._workflow.task_managers.values():
+                manager.base.lookout.look_again()
+            self._notice()
+
+    async def _follow(self) -> None:
+        while self._end is None:
+            self._news = anyio.Event()
+            n_changes = self._n_changes
+            if self._workflow.finished:
+                self._stop(End())
+                return
+            try:
+                n_true = await self._evaluate()
+            except Exception as error:
+                self._fail("a condition", None, error)
+                return
+            if self._is_over():
+                log.info("main() has returned and nothing is left to do: finished")
+                self._workflow.finished = True
+                self._stop(End())
+                return
+            self._report_stall(n_true)
+            if n_changes == self._n_changes:
+                await self._news.wait()
+
+    async def _conclude(self) -> int:
+        end = self._end or End()
+        if end.error is None:
+            return end.exit_code or 0
+        if not isinstance(end.error, RunsFailed) or not self._has_handled:
+            await self._handle_errors()
+        raise end.error
+
+    # noticing changes
+
+    def _looker(self, task: str) -> Callable[[Tables, set[int] | None], None]:
+        def look(tables: Tables, changed: set[int] | None) -> None:
+            for watch in self._watches.values():
+                monitor = watch.monitors.get(task)
+                if monitor is not None:
+                    monitor.look(tables, changed)
+            self._notice()
+
+        return look
+
+    def _notice(self, change: Change | None = None) -> None:
+        self._n_changes += 1
+        self._is_stalled = False
+        self._news.set()
+
+    def _refresh(self, monitor: Monitor) -> None:
+        study = self._workflow.task_manager(monitor.task).base
+        with study.database.translated():
+            monitor.look(study.tables, None)
+
+    # evaluating
+
+    def _watch(self, key: tuple[str, str], action: Action) -> _Watch:
+        watch = self._watches.get(key)
+        if watch is None or watch.action is not action:
+            found = triggers.monitors(self._workflow, action)
+            watch = self._watches[key] = _Watch(action, {m.task: m for m in found})
+            for monitor in found:
+                self._refresh(monitor)
+        return watch
+
+    async def _evaluate(self) -> int:
+        n_true = 0
+        for key, action in list(self._workflow.actions.items()):
+            watch = self._watch(key, action)
+            for trigger in await self._triggers(watch):
+                n_true += 1
+                if self._end is not None or self._workflow.finished:
+                    return n_true
+                self._fire_when_due(watch, trigger)
+        return n_true
+
+    async def _triggers(self, watch: _Watch) -> list[Trigger]:
+        try:
+            if watch.monitors:
+                return [t for m in watch.monitors.values() for t in m.trigger()]
+            if watch.action.is_constraint:
+                return []
+            return await triggers.ask(self._workflow, watch.action)
+        except MotokoError:
+            raise
+        except Exception as error:
+            raise ActionFailed(f"condition of {watch.action.label}", None, error) from error
+
+    def _fire_when_due(self, watch: _Watch, trigger: Trigger) -> None:
+        task = trigger.task or ""
+        in_flight = watch.in_flight.get(task)
+        if in_flight is not None:
+            if trigger.task is None or watch.action.is_serial:
+                return
+            ids = tuple(i for i in trigger.run_ids if i not in in_flight)
+            if not ids:
+                return
+            trigger = Trigger(trigger.task, ids)
+        if watch.action.is_serial and watch.n_firings:
+            return
+        idle = watch.idle.get(task)
+        if idle is not None and idle.run_ids == trigger.run_ids:
+            if idle.n_changes == self._n_changes:
+                return
+            if time.monotonic() < idle.due:
+                self._group.start_soon(self._notice_at, idle.due)
+                return
+        watch.n_firings += 1
+        watch.in_flight.setdefault(task, set()).update(trigger.run_ids)
+        self._group.start_soon(self._fire, watch, trigger, name=watch.action.label)
+
+    async def _notice_at(self, due: float) -> None:
+        await anyio.sleep(max(0.0, due - time.monotonic()))
+        self._notice()
+
+    # firing
+
+    async def _fire(self, watch: _Watch, trigger: Trigger) -> None:
+        action, task = watch.action, trigger.task or ""
+        try:
+            with anyio.CancelScope(shield=action.is_error_handler):
+                outcome = await self._call(watch, trigger)
+            if outcome.exit_code is not None:
+                self._stop(End(exit_code=outcome.exit_code))
+            elif action.is_error_handler:
+                self._has_handled = True
+                self._stop(End(error=RunsFailed(self._failed(trigger))))
+            self._remember(watch, trigger, outcome)
+        except Exception as error:
+            self._fail(action.event_name, trigger.task, error)
+        finally:
+            watch.n_firings -= 1
+            rest = watch.in_flight.get(task, set()) - set(trigger.run_ids)
+            if rest:
+                watch.in_flight[task] = rest
+            else:
+                watch.in_flight.pop(task, None)
+            self._news.set()
+
+    def _remember(self, watch: _Watch, trigger: Trigger, outcome: Outcome) -> None:
+        task = trigger.task or ""
+        if outcome.has_changed:
+            watch.idle.pop(task, None)
+            return
+        last = watch.idle.get(task)
+        is_again = last is not None and last.run_ids == trigger.run_ids
+        n_times = last.n_times + 1 if last is not None and is_again else 1
+        pause = min(self._wait_s, _FIRST_PAUSE_S * 2 ** min(n_times, 20)) if is_again else 0.0
+        due = time.monotonic() + pause
+        watch.idle[task] = _Idle(n_times, trigger.run_ids, self._n_changes, due)
+        if not is_again:
+            log.info("%s changed nothing; it waits for a change", watch.action.label)
+
+    async def call(self, action: Action, trigger: Trigger) -> Outcome:
+        """Call an action for a trigger, whatever its condition says by now."""
+        return await self._call(_Watch(action), trigger)
+
+    async def _call(self, watch: _Watch, trigger: Trigger) -> Outcome:
+        action = watch.action
+
+        async def body() -> Any:
+            if self._workflow.finished:
+                return None
+            offered: dict[str, Any] = {**self._params, "workflow": self._workflow}
+            if trigger.task is not None:
+                now = triggers.still_true(self._workflow, action, trigger, watch.monitors)
+                if not now.run_ids:
+                    return None
+                offered["runs"] = RunList(triggers.pairs(self._workflow, now))
+            elif Trigger() not in await triggers.ask(self._workflow, action):
+                return None
+            get_params = action.get_params
+            offered["params"] = get_params() if callable(get_params) else get_params
+            assert action.callback is not None
+            return await call(action.callback, **offered)
+
+        what = action.label if trigger.task is None else f"{action.event_name}@{trigger.task}"
+        log.info("firing %s%s", what, _listed(trigger.run_ids))
+        return await in_session(body, what)
+
+    # ending
+
+    def _is_over(self) -> bool:
+        """Nothing is left to do: main has returned and no action is registered."""
+        if not self._is_main_done or any(watch.n_firings for watch in self._watches.values()):
+            return False
+        actions = self._workflow.actions.values()
+        if not all(action.is_error_handler for action in actions):
+            return False
+        return len(self._workflow.actions) == 0 or not self._n_active()
+
+    def _n_active(self) -> int:
+        waiting = (states.CREATED, states.SUBMITTED, states.RUNNING)
+        run_name = self._workflow.run_name
+        counts = [m.base.counts(run_name) for m in self._workflow.task_managers.values()]
+        return sum(found.get(state, 0) for found in counts for state in waiting)
+
+    def _report_stall(self, n_true: int) -> None:
+        if not self._is_main_done or self._is_stalled or n_true:
+            return
+        if any(watch.n_firings for watch in self._watches.values()) or self._n_active():
+            return
+        self._is_stalled = True
+        names = ", ".join(watch.action.label for watch in self._watches.values())
+        log.warning("stalled: nothing runs and no condition is true (%s)", names)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing can happen any more by itself."""
+        return self._is_stalled
+
+    def _stop(self, end: End) -> None:
+        if self._end is None:
+            self._end = end
+            self._scope.cancel()
+
+    def _fail(self, event: str, task: str | None, error: BaseException) -> None:
+        if not isinstance(error, MotokoError):
+            failed = ActionFailed(event, task, error)
+            failed.__cause__ = error
+            error = failed
+        log.error("%s ends the workflow", event, exc_info=error)
+        self._stop(End(error=error))
+
+    async def _handle_errors(self) -> None:
+        """Error handlers get their chance before an exception ends the workflow."""
+        for key, action in list(self._workflow.actions.items()):
+            if not action.is_error_handler:
+                continue
+            try:
+                watch = self._watch(key, action)
+                for monitor in watch.monitors.values():
+                    self._refresh(monitor)
+                for trigger in await self._triggers(watch):
+                    await self._call(watch, trigger)
+            except Exception:
+                log.exception("error handler %s failed", action.label)
+
+    def _failed(self, trigger: Trigger) -> list[FailedRun]:
+        if trigger.task is None:
+            return []
+        study = self._workflow.task_manager(trigger.task).base
+        with study.database.translated():
+            return [failed_run(study, study.tables, run_id) for run_id in trigger.run_ids]
+
+
+def _listed(run_ids: tuple[int, ...]) -> str:
+    if not run_ids:
+        return ""
+    shown = ", ".join(map(str, run_ids[:8]))
+    more = f" and {len(run_ids) - 8} more" if len(run_ids) > 8 else ""
+    return f" for runs {shown}{more}"

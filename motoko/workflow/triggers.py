@@ -1,0 +1,198 @@
+"""What makes actions fire: conditions, kept up to date with what changes in the databases."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from motoko.errors import ConditionError, UnknownField
+from motoko.model.constraints import Constraint
+from motoko.store.tables import Tables
+from motoko.study.records import Job, Run
+from motoko.task_manager import RunList, TaskManager, TaskSelection, TaskSelectionEval
+from motoko.workflow.actions import ALL_TASKS, Action, is_run_filter, is_workflow_filter
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+#: Studies up to this size have all runs shown to a condition on runs at each change; larger
+#: ones the changed runs at once, and all of them on the timer.
+FULL_SCAN_RUNS = 2_000
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A condition that is true: of these runs of one study, or of the workflow as such."""
+
+    task: str | None = None
+    run_ids: tuple[int, ...] = ()
+
+
+def watched(workflow: Workflow, action: Action) -> list[TaskManager]:
+    """The task managers that an action is registered for."""
+    if action.task == ALL_TASKS:
+        return list(workflow.task_managers.values())
+    return [workflow.task_manager(action.task)]
+
+
+class ConstraintMonitor:
+    """The runs of one study that a constraint holds for."""
+
+    def __init__(self, constraint: Constraint, task: str) -> None:
+        self.constraint = constraint
+        self.task = task
+        self.matching: set[int] = set()
+
+    def look(self, tables: Tables, changed: set[int] | None) -> None:
+        """Take over what changed."""
+        if changed is None:
+            self.matching = set(tables.select(self.constraint))
+            return
+        for run_id in changed:
+            if tables.matches(self.constraint, run_id):
+                self.matching.add(run_id)
+            else:
+                self.matching.discard(run_id)
+
+    def trigger(self) -> list[Trigger]:
+        """What fires now."""
+        return [Trigger(self.task, tuple(sorted(self.matching)))] if self.matching else []
+
+
+class FilterMonitor:
+    """The runs of one study that a function of run and job holds for."""
+
+    def __init__(self, action: Action, manager: TaskManager) -> None:
+        self._action = action
+        self._manager = manager
+        self.task = manager.study
+        self._unseen: set[int] | None = None
+        self.matching: set[int] = set()
+
+    def look(self, tables: Tables, changed: set[int] | None) -> None:
+        """Remember what is to be looked at."""
+        if changed is None or tables.n_runs <= FULL_SCAN_RUNS:
+            self._unseen = None
+        elif self._unseen is not None:
+            self._unseen |= changed
+
+    def trigger(self) -> list[Trigger]:
+        """Ask the function about the runs that have not been looked at."""
+        study = self._manager.base
+        selected = study.select(self._manager.select().selector)
+        if self._unseen is None:
+            self.matching.clear()
+            unseen: Iterable[int] = selected
+        else:
+            unseen = self._unseen.intersection(selected)
+            self.matching -= self._unseen
+        for run_id in unseen:
+            if self._action.condition(*study.pair(run_id)):
+                self.matching.add(run_id)
+        self._unseen = set()
+        if not self.matching:
+            return []
+        return [Trigger(self._manager.study, tuple(sorted(self.matching)))]
+
+
+Monitor = ConstraintMonitor | FilterMonitor
+
+
+def monitors(workflow: Workflow, action: Action) -> list[Monitor]:
+    """What follows the condition of an action on runs, one for each study; none for a
+    condition on the workflow.
+
+    Raises ConditionError for a constraint that fits none of the studies.
+    """
+    managers = watched(workflow, action)
+    if action.is_constraint:
+        return list(_constraint_monitors(action, managers))
+    if is_run_filter(action.condition):
+        return [FilterMonitor(action, manager) for manager in managers]
+    return []
+
+
+def _constraint_monitors(
+    action: Action, managers: Iterable[TaskManager]
+) -> Iterable[ConstraintMonitor]:
+    found = []
+    unknown: UnknownField | None = None
+    for manager in managers:
+        try:
+            selection = manager.select(action.condition)
+        except UnknownField as error:
+            unknown = error  # the name may be one of another study
+        except ValueError as error:
+            raise ConditionError(action.label, str(error)) from error
+        else:
+            found.append(ConstraintMonitor(selection.selector, manager.study))
+    if not found and unknown is not None:
+        raise ConditionError(action.label, str(unknown)) from unknown
+    return found
+
+
+async def ask(workflow: Workflow, action: Action) -> list[Trigger]:
+    """Call a condition on the workflow: what it says fires now.
+
+    Several studies for which it is true as such make one trigger.
+    """
+    if is_workflow_filter(action.condition):
+        answers = {
+            manager.study: await _answer(action.condition(workflow, manager))
+            for manager in watched(workflow, action)
+        }
+    else:
+        answers = {"": await _answer(action.condition())}
+    triggers: list[Trigger] = []
+    for answer in answers.values():
+        triggers += read_answer(action, answer)
+    plain = Trigger()
+    runs = [trigger for trigger in triggers if trigger != plain]
+    return [plain, *runs] if plain in triggers else runs
+
+
+async def _answer(value: Any) -> Any:
+    return await value if inspect.iscoroutine(value) else value
+
+
+def read_answer(action: Action, answer: Any) -> list[Trigger]:
+    """What a condition's answer means: truth, or a selection of runs."""
+    if isinstance(answer, TaskSelection | RunList | list | tuple):
+        ids: dict[str, set[int]] = {}
+        for item in answer:
+            run = item[0] if isinstance(item, tuple) and len(item) == 2 else item
+            if not isinstance(run, Run):
+                raise ConditionError(action.label, f"gave {item!r} among its runs")
+            ids.setdefault(run.study.name, set()).add(run.id)
+        return [Trigger(task, tuple(sorted(found))) for task, found in ids.items()]
+    is_number = isinstance(answer, int | float) or type(answer).__module__ == "numpy"
+    if answer is None or is_number or isinstance(answer, TaskSelectionEval):
+        return [Trigger()] if answer else []
+    why = f"gave {type(answer).__name__} {answer!r}; give a truth value or a selection of runs"
+    raise ConditionError(action.label, why)
+
+
+def pairs(workflow: Workflow, trigger: Trigger) -> list[tuple[Run, Job]]:
+    """The runs of a trigger."""
+    assert trigger.task is not None
+    return workflow.task_manager(trigger.task).base.pairs(list(trigger.run_ids))
+
+
+def still_true(
+    workflow: Workflow, action: Action, trigger: Trigger, found: Mapping[str, Monitor]
+) -> Trigger:
+    """Those of the runs for which the condition holds in the present session as well."""
+    assert trigger.task is not None
+    study = workflow.task_manager(trigger.task).base
+    monitor = found.get(trigger.task)
+    if isinstance(monitor, ConstraintMonitor):
+        constraint, tables = monitor.constraint, study.tables
+        with study.database.translated():
+            ids = [i for i in trigger.run_ids if tables.matches(constraint, i)]
+    elif isinstance(monitor, FilterMonitor):
+        ids = [i for i in trigger.run_ids if action.condition(*study.pair(i))]
+    else:
+        ids = list(trigger.run_ids)
+    return Trigger(trigger.task, tuple(ids))

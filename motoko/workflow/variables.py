@@ -1,0 +1,91 @@
+"""Variables of a workflow: values that outlive the orchestrator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from motoko.errors import EntryNotFound, SchemaError
+from motoko.store.address import socket_address
+from motoko.store.codec import decode, encode
+from motoko.store.database import Database
+from motoko.store.ledger import Ledger
+from motoko.store.operations import RemoveVariable, SetVariable
+from motoko.store.session import Session, SingleCalls, current_session
+
+_OWN = frozenset({"db_fname", "db", "conn", "root", "_single_calls"})
+
+
+class WorkflowVars:
+    """Attributes that are kept in the workflow's database, as part of the present session.
+
+    Values are numbers, strings, bytes, lists, tuples, sets, dicts, times and numpy arrays.
+    Reading gives a copy: after changing a list in place, assign it again. A name that was
+    never set is an EntryNotFound, which is an AttributeError.
+    """
+
+    def __init__(self, db_fname: str) -> None:
+        """``db_fname`` is the path of the database file, ``.wf/wf.db`` in the workflow."""
+        file = Path(db_fname)
+        self.db_fname = str(file)
+        self.db: Database[Ledger] = Database(socket_address(file.parent), Ledger, "variables")
+        self._single_calls = SingleCalls()
+
+    @property
+    def conn(self) -> Session:
+        """The session that reads and writes now."""
+        return current_session() or self._single_calls
+
+    @property
+    def root(self) -> dict[str, Any]:
+        """All variables by name."""
+        with self.db.translated():
+            return self.conn.view(self.db).variables()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A variable, or ``default`` if it was never set."""
+        with self.db.translated():
+            raw = self.conn.view(self.db).raw_variable(name)
+        return default if raw is None else decode(raw)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        with self.db.translated():
+            raw = self.conn.view(self.db).raw_variable(name)
+        if raw is None:
+            raise EntryNotFound("workflow.vars", name, sorted(self.root))
+        return decode(raw)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN:
+            object.__setattr__(self, name, value)
+            return
+        try:
+            encode(value)
+        except TypeError as error:
+            raise SchemaError("workflow.vars", name, str(error), "store its data") from error
+        self.conn.do(self.db, SetVariable(name, value))
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self:
+            raise EntryNotFound("workflow.vars", name, sorted(self.root))
+        self.conn.do(self.db, RemoveVariable(name))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name, _MISSING) is not _MISSING
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.root)
+
+    def __repr__(self) -> str:
+        return f"WorkflowVars({self.db_fname})"
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._single_calls.close()
+        self.db.close()
+
+
+_MISSING = object()

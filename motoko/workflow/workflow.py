@@ -1,0 +1,427 @@
+"""The workflow: studies, actions and the orchestrator that ties them together."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+import anyio.to_thread
+
+from motoko.config import read_study, read_workflow
+from motoko.daemon import Office
+from motoko.errors import ConfigError, Mistake, StudyError, UnknownTaskManager, WorkflowError
+from motoko.store import layout
+from motoko.store.codec import encode
+from motoko.store.feed import Change
+from motoko.store.session import Session, current_session, entered
+from motoko.study.records import Run
+from motoko.study.study import Study
+from motoko.task_manager import TaskManager
+from motoko.workflow import actions as forms
+from motoko.workflow import control, loader
+from motoko.workflow.actions import (
+    ALL_TASKS,
+    ERROR_HANDLER,
+    Action,
+    ActionRegistry,
+    EventCallback,
+    EventCondition,
+    no_action,
+)
+from motoko.workflow.loop import EventLoop
+from motoko.workflow.triggers import read_answer
+from motoko.workflow.variables import WorkflowVars
+
+log = logging.getLogger(__name__)
+
+STATE_DIR = ".wf"
+
+
+class Workflow:
+    """A workflow as its ``motoko.yaml`` describes it.
+
+    Task managers are attributes, by their names and their aliases: ``workflow.solve``. What
+    an orchestrator does outside of actions is committed call by call; ``with
+    workflow.session():`` makes several calls one unit.
+    """
+
+    orchestrator_function: Callable[..., Awaitable[Any]] | None = None
+    run_name: str | None = None
+
+    def __init__(self, filename: str) -> None:
+        """Reads ``motoko.yaml`` (or the one in a directory) and each study's ``bd.yaml``.
+
+        Raises ConfigError with the mistakes of all of them. Connects to nothing.
+        """
+        self.config = read_workflow(Path(filename))
+        self.directory = self.config.directory
+        self.config_path = str(self.config.file)
+        self.orchestrator_script = self.config.orchestrator
+        self.aliases: dict[str, str] = dict(self.config.aliases)
+        self.actions = ActionRegistry()
+        self.params: dict[str, Any] = {}
+        #: Seconds between looks at everything, whatever the databases tell.
+        self.wait_s = 5.0
+        self._vars: WorkflowVars | None = None
+        self._is_finished = False
+        self._pending: WeakKeyDictionary[Session, bool] = WeakKeyDictionary()
+        self._listeners: list[Callable[[Change], None]] = []
+        self._loop: EventLoop | None = None
+        self.task_managers: dict[str, TaskManager] = {}
+        self._load_task_managers()
+
+    def __repr__(self) -> str:
+        return f"Workflow({self.config_path})"
+
+    def __getattr__(self, name: str) -> TaskManager:
+        if name.startswith("_") or name in ("task_managers", "aliases"):
+            raise AttributeError(name)
+        return self.task_manager(name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.task_managers, *self.aliases})
+
+    # studies
+
+    def task_manager(self, name: str) -> TaskManager:
+        """The task manager of this name or alias."""
+        manager = self.task_managers.get(self.aliases.get(name, name))
+        if manager is None:
+            raise UnknownTaskManager(name, [*self.task_managers, *self.aliases])
+        return manager
+
+    def task_manager_config(self, name: str) -> Any:
+        """What stands below a task manager's name in ``motoko.yaml``."""
+        return self.config.task_managers[name]
+
+    def load_study(self, name: str) -> Study:
+        """The study in the directory of this name."""
+        config = read_study(self.directory / name)
+        host = self.config.task_managers[name].host
+        return Study(config, name, host=host, workflow_file=self.config.file)
+
+    def _load_task_managers(self) -> None:
+        mistakes: list[Mistake] = []
+        for name in self.config.task_managers:
+            try:
+                self.task_managers[name] = TaskManager(self, name)
+            except ConfigError as error:
+                mistakes += error.mistakes
+        if mistakes:
+            raise ConfigError(mistakes)
+
+    def get_runs(self, run_list: Iterable[str]) -> dict[str, list[Run]]:
+        """The runs with these names (``study.id``), by study.
+
+        Raises UnknownTaskManager, RunNotFound, or WorkflowError for a name of another form.
+        """
+        found: dict[str, list[Run]] = {}
+        for uri in run_list:
+            name, _, run_id = str(uri).rpartition(".")
+            if not name or not run_id.isdigit():
+                raise WorkflowError(f"{uri!r} names no run; write study.id, as in mult.3")
+            manager = self.task_manager(name)
+            found.setdefault(manager.study, []).append(manager.base.run(int(run_id)))
+        return found
+
+    def is_empty(self) -> bool:
+        """Whether there are no runs (of the present run name, if one is set)."""
+        return not any(m.base.counts(self.run_name) for m in self.task_managers.values())
+
+    # variables and sessions
+
+    @property
+    def vars(self) -> WorkflowVars:
+        """Values that are kept in the workflow's database; see `WorkflowVars`."""
+        if self._vars is None:
+            self._vars = WorkflowVars(str(self.state_dir / "wf.db"))
+        return self._vars
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the workflow's own database, its locks and its logs lie."""
+        return self.directory / STATE_DIR
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Make everything inside one unit of work: committed at the end, or not at all.
+
+        Inside an action it is part of the action's session. SessionConflict says that somebody
+        else changed what the block had read; nothing is changed then.
+        """
+        outer = current_session()
+        if outer is not None:
+            yield outer
+            return
+        session = Session()
+        try:
+            with entered(session):
+                yield session
+            session.commit()
+        finally:
+            session.abort()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the workflow is finished. Set in an action, it counts once the action's
+        work is committed."""
+        session = current_session()
+        if session is not None and session in self._pending:
+            return self._pending[session]
+        return self._is_finished
+
+    @finished.setter
+    def finished(self, value: bool) -> None:
+        value = bool(value)
+        session = current_session()
+
+        def settle() -> None:
+            self._is_finished = value
+            if session is not None:
+                self._pending.pop(session, None)
+            for listener in list(self._listeners):
+                listener(Change(is_everything=True))
+
+        if session is None:
+            settle()
+        else:
+            self._pending[session] = value
+            session.after_commit(settle)
+
+    def on_change(self, notice: Callable[[], Any]) -> Callable[[], None]:
+        """Call ``notice`` in the running loop when variables change, an action is added or
+        the workflow is finished; the result ends that."""
+        loop = asyncio.get_running_loop()
+
+        def hear(change: Change) -> None:
+            loop.call_soon_threadsafe(notice)
+
+        self._listeners.append(hear)
+        stop_listening = self.vars.db.feed.listen(hear)
+
+        def stop() -> None:
+            self._listeners.remove(hear)
+            stop_listening()
+
+        return stop
+
+    # actions
+
+    def add_action(
+        self,
+        event_name: str,
+        task: str = ALL_TASKS,
+        event: EventCondition = None,
+        get_params: Callable[[], Any] | None = None,
+        f: EventCallback | None = None,
+        *,
+        serial: bool = False,
+    ) -> None:
+        """Call ``f`` whenever the condition ``event`` is true of the databases.
+
+        The condition is a constraint, a list of constraints (all of them), or a function of
+        ``(run, job)``, of ``(workflow, task_manager)`` or of nothing. A condition on runs
+        fires with the matching runs as ``runs=``, and no run is in two firings at a time
+        (with ``serial``, there is only one firing at a time). Any other fires once, however
+        many studies it watches. ``f`` gets what it takes of ``workflow=``, ``runs=``,
+        ``params=`` (what ``get_params`` gives at that moment) and the orchestrator's own
+        parameters. The same task and event name replace the earlier action.
+
+        Raises ConditionError and UnknownTaskManager.
+        """
+        self._register(Action(event_name, self._task(task), event, f, get_params, serial))
+
+    def add_error_handler(
+        self,
+        event: EventCondition = "state = FAILED",
+        f: EventCallback = no_action,
+        **kwargs: Any,
+    ) -> None:
+        """Call ``f`` when runs fail, then end the workflow with RunsFailed.
+
+        ``kwargs`` are ``task``, ``event_name`` and ``get_params`` as for `add_action`.
+        """
+        task = self._task(kwargs.pop("task", ALL_TASKS))
+        name = kwargs.pop("event_name", ERROR_HANDLER)
+        get_params = kwargs.pop("get_params", None)
+        if kwargs:
+            raise TypeError(f"add_error_handler has no parameter {', '.join(sorted(kwargs))}")
+        self._register(Action(name, task, event, f, get_params, is_error_handler=True))
+
+    def _task(self, name: str) -> str:
+        return name if name == ALL_TASKS else self.task_manager(name).study
+
+    def _register(self, action: Action) -> None:
+        self.actions.add(action)
+        for listener in list(self._listeners):
+            listener(Change(is_everything=True))
+
+    def is_run_filter(self, f: Any) -> bool:
+        """Whether ``f`` is a condition on a run and its job."""
+        return forms.is_run_filter(f)
+
+    def is_workflow_filter(self, f: Any) -> bool:
+        """Whether ``f`` is a condition on the workflow and a task manager."""
+        return forms.is_workflow_filter(f)
+
+    def is_no_param_func(self, f: Any) -> bool:
+        """Whether ``f`` is a condition that takes nothing."""
+        return forms.is_no_param_func(f)
+
+    async def fire_event(
+        self,
+        event_name: str,
+        task_manager_name: str,
+        f: EventCallback,
+        trigger: Any,
+        get_params: Callable[[], Any] | Any | None,
+        params: dict[str, Any],
+    ) -> Any:
+        """Call an action now, in a session of its own; what it gives.
+
+        ``trigger`` is true, or the runs that the action is called with.
+        """
+        action = Action(event_name, task_manager_name, lambda: True, f, get_params)
+        loop = EventLoop(self, params, self.wait_s)
+        results = [
+            (await loop.call(action, found)).value for found in read_answer(action, trigger)
+        ]
+        return results[0] if len(results) == 1 else results
+
+    async def check_events(self, **params: Any) -> None:
+        """Evaluate all conditions once, fire what is true, and wait for that."""
+        await EventLoop(self, params, self.wait_s).check_once()
+
+    async def check_event(
+        self, event_name: str, task_manager_name: str = ALL_TASKS, **params: Any
+    ) -> Any:
+        """Evaluate the condition of one registered action, and fire it if it is true.
+
+        Gives what its firings gave, a list. Raises WorkflowError for an unknown event.
+        """
+        key = (self._task(task_manager_name), event_name)
+        if key not in self.actions:
+            known = ", ".join(action.label for action in self.actions.values())
+            raise WorkflowError(f"no action {event_name!r} for {key[0]!r} (there are: {known})")
+        return await EventLoop(self, params, self.wait_s).check_once([key])
+
+    async def loop_check_events(self, **params: Any) -> None:
+        """Fire actions until the workflow is finished, without calling ``main``."""
+        await EventLoop(self, params, self.wait_s).run(None)
+
+    # running
+
+    def create(self, validated: bool | None = None) -> None:
+        """Make the databases of the workflow and its studies, and start their server.
+
+        With ``validated`` what is there already is moved into a dated backup first; without,
+        only what is missing is added.
+        """
+        control.create(self, reset=bool(validated))
+
+    def start_launcher_daemons(self, args: argparse.Namespace | None = None) -> None:
+        """Start the launcher in the background, unless it runs already.
+
+        ``args`` may have ``generator``.
+        """
+        control.start_launcher(self, generator=getattr(args, "generator", None))
+
+    def get_orchestrator_function(self) -> Callable[..., Awaitable[Any]]:
+        """The function that ``orchestrator`` in ``motoko.yaml`` names.
+
+        Raises OrchestratorNotLoadable.
+        """
+        if self.orchestrator_function is None:
+            function = loader.load_function(self.directory, self.config.orchestrator)
+            self.orchestrator_function = function
+        return self.orchestrator_function
+
+    def execute(self, **params: Any) -> None:
+        """Run the orchestrator and its actions until the workflow is finished.
+
+        Raises what an action, a condition or ``main`` raised (anything but a MotokoError as
+        the cause of ActionFailed), and SystemExit when one of them asked for an exit code
+        other than 0.
+        """
+        code = anyio.run(functools.partial(self.run, **params))
+        if code:
+            raise SystemExit(code)
+
+    async def run(self, **params: Any) -> int:
+        """Like `execute`, inside a running event loop; the exit code.
+
+        Starts the server and the launcher in the background if they do not run.
+        """
+        self.params = params
+        main = functools.partial(self.get_orchestrator_function(), self, **params)
+        office = Office(
+            control.orchestrator_file(self), f"the orchestrator of run name {self.run_name!r}"
+        )
+        if self.run_name:
+            office.take({"run_name": self.run_name})
+        try:
+            await anyio.to_thread.run_sync(control.ensure_running, self)
+            self._is_finished = False
+            self._record(params=_storable(params), finished=None, ended=None)
+            self._loop = EventLoop(self, params, self.wait_s)
+            try:
+                code = await self._loop.run(main)
+            except BaseException as error:
+                self._record(ended=time.time(), error=f"{type(error).__name__}: {error}")
+                raise
+            self._record(finished=time.time(), ended=time.time(), error=None)
+            return code
+        finally:
+            office.leave()
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing can happen any more by itself, although nothing is finished."""
+        return self._loop is not None and self._loop.is_stalled
+
+    def _record(self, **facts: Any) -> None:
+        name = self.run_name
+        if name:
+            try:
+                self.vars.db.write(lambda ledger: ledger.set_run_name(name, **facts))
+            except StudyError as error:
+                log.warning("cannot record the state of run name %s: %s", name, error)
+
+    def connect(self) -> None:
+        """Connect to all databases; DatabaseUnavailable if one does not answer."""
+        for manager in self.task_managers.values():
+            manager.connect()
+        self.vars.db.connect()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        for manager in self.task_managers.values():
+            manager.base.close()
+        if self._vars is not None:
+            self._vars.close()
+
+    def initialise(self) -> None:
+        """Make the trees of all databases that have none yet; extend what ``bd.yaml`` adds."""
+        self.vars.db.initialise(layout.WORKFLOW, {"path": str(self.directory)})
+        for manager in self.task_managers.values():
+            manager.base.initialise()
+
+
+def _storable(params: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for name, value in params.items():
+        try:
+            encode(value)
+        except TypeError:
+            value = repr(value)
+        kept[name] = value
+    return kept

@@ -1,0 +1,1 @@
+"""Measurements of the whole product, as a user has it: ``make bench``."""

@@ -1,0 +1,532 @@
+"""What workflows promise: conditions, actions, waiting, ending."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from motoko.errors import ActionFailed, ConditionError, RunNameMissing, RunsFailed
+from motoko.workflow import Workflow, event
+from tests.support.workflows import no_daemons, run, served_workflow
+
+__all__ = ["no_daemons"]
+pytestmark = pytest.mark.usefixtures("no_daemons")
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, "mult", "norm") as found:
+        yield found
+
+
+def fail_negative(study: Any, row: Any) -> str:
+    return "FAILED" if study.job_row(row["job_id"])["x"] < 0 else "FINISHED"
+
+
+# waiting
+
+
+def test_awaiting_created_tasks_gives_them_when_all_are_over(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        found = await workflow.mult.createTask(x=[1.0, 2.0])
+        assert [(run.id, job.x, run.state) for run, job in found] == [
+            (1, 1.0, "FINISHED"),
+            (2, 2.0, "FINISHED"),
+        ]
+        workflow.vars.sum = sum(job.x for _, job in found)
+
+    assert run(workflow, main) == 0
+    assert workflow.vars.sum == 3.0
+    assert workflow.finished
+
+
+def test_failed_runs_end_the_wait_when_all_are_over(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        await workflow.mult.createTask(x=[1.0, -1.0, 2.0])
+
+    with pytest.raises(RunsFailed) as caught:
+        run(workflow, main, outcome=fail_negative)
+
+    assert [(f.study, f.run_id, f.cause) for f in caught.value.failed] == [
+        ("mult", 2, "exit code 1")
+    ]
+    assert workflow.mult.base.counts() == {"FINISHED": 2, "FAILED": 1}
+
+
+def test_a_run_that_has_ever_finished_counts_as_finished(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        workflow.mult.base.run(1).state = "FINISHED"
+        workflow.mult.base.run(1).state = "FORWARDED"
+        found = await workflow.mult.createTask(x=1.0)
+        assert found[0][0].state == "FORWARDED"
+
+    assert run(workflow, main, outcome=None) == 0
+
+
+def test_awaiting_a_selection_waits_for_the_first_match(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(_first(workflow))
+            workflow.mult.createTask(x=[1.0, 5.0])
+        assert [job.x for _, job in waiting.result()] == [5.0]
+
+    async def _first(workflow: Workflow) -> Any:
+        return await workflow.mult.select(["x > 4", "state = FINISHED"])
+
+    assert run(workflow, main) == 0
+
+
+def test_all_waits_until_every_selected_run_satisfies_the_constraints(
+    workflow: Workflow,
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        selection = workflow.mult.select("x > 0")
+        assert not selection.all("state = FINISHED")
+        workflow.mult.createTask(x=[1.0, 5.0])
+        await selection.all("state = FINISHED")
+        assert [run.state for run, _ in selection] == ["FINISHED", "FINISHED"]
+
+    assert run(workflow, main) == 0
+
+
+def test_selections_combine(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=[1.0, 2.0, 3.0])
+        small, large = workflow.mult.select("x < 3"), workflow.mult.select("x > 1")
+        assert [job.x for _, job in small & large] == [2.0]
+        both = small & workflow.norm.select()
+        assert not both
+        workflow.norm.createTask(x=1.0)
+        assert await both
+        assert len(large) == 2
+        assert large[0][1].x == 2.0
+        assert bool(workflow.mult.select("x > 7")) is False
+
+    assert run(workflow, main, outcome=None) == 0
+
+
+def test_a_selection_is_of_the_present_run_name(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        workflow.run_name = "other"
+        assert workflow.mult.select().exec() == []
+        workflow.run_name = None
+        assert len(workflow.mult.select()) == 1
+        with pytest.raises(RunNameMissing):
+            workflow.mult.createTask(x=1.0)
+
+    assert run(workflow, main, outcome=None) == 0
+
+
+def test_the_list_of_constraints_is_left_as_it_was(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        constraints = ["x > 1"]
+        for _ in range(3):
+            list(workflow.mult.select(constraints))
+        assert constraints == ["x > 1"]
+
+    assert run(workflow, main) == 0
+
+
+# conditions
+
+
+def forms(workflow: Workflow) -> dict[str, Any]:
+    return {
+        "constraint": "state = FINISHED and x > 1",
+        "list of constraints": ["state = FINISHED", "x > 1"],
+        "function of run and job": lambda run, job: run.state == "FINISHED" and job.x > 1,
+        "function giving a selection": lambda workflow, task_manager: task_manager.select(
+            ["state = FINISHED", "x > 1"]
+        ),
+        "function of nothing": lambda: workflow.mult.select("state = FINISHED and x > 1"),
+    }
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "constraint",
+        "list of constraints",
+        "function of run and job",
+        "function giving a selection",
+        "function of nothing",
+    ],
+)
+@pytest.mark.parametrize("task", ["mult", "__all__"])
+def test_a_condition_on_runs_fires_with_the_matching_runs(
+    workflow: Workflow, form: str, task: str
+) -> None:
+    seen: list[int] = []
+
+    async def forward(runs: Any, workflow: Workflow, **params: Any) -> None:
+        for run, _ in runs:
+            seen.append(run.id)
+            run.state = "FORWARDED"
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("forward", task, forms(workflow)[form], f=forward)
+        workflow.add_action("end", event=lambda: len(seen) == 2, f=finish)
+        workflow.mult.createTask(x=[1.0, 2.0, 3.0])
+
+    assert run(workflow, main) == 0
+    assert sorted(seen) == [2, 3]
+    assert workflow.mult.base.counts() == {"FINISHED": 1, "FORWARDED": 2}
+
+
+async def finish(workflow: Workflow, **params: Any) -> None:
+    workflow.finished = True
+
+
+def test_a_boolean_condition_over_all_studies_fires_once(workflow: Workflow) -> None:
+    calls = []
+
+    async def count(workflow: Workflow, **params: Any) -> None:
+        calls.append(params.get("runs"))
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("all", event=lambda workflow, task_manager: True, f=count)
+
+    assert run(workflow, main) == 0
+    assert calls == [None]
+
+
+def test_nothing_fires_once_the_workflow_is_finished(workflow: Workflow) -> None:
+    calls = []
+
+    def act(name: str) -> Any:
+        async def action(workflow: Workflow, **params: Any) -> None:
+            calls.append(name)
+            workflow.finished = True
+
+        return action
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        for name in "ab":
+            workflow.add_action(name, event=lambda: not calls, f=act(name))
+
+    assert run(workflow, main) == 0
+    assert calls == ["a"]
+
+
+def test_a_condition_on_runs_of_an_empty_study_is_false(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("never", "mult", lambda run, job: True, f=finish)
+        assert await workflow.check_event("never", "mult") == []
+
+        workflow.finished = True
+
+    assert run(workflow, main) == 0
+
+
+def test_get_params_is_asked_at_the_firing(workflow: Workflow) -> None:
+    got = []
+
+    async def action(workflow: Workflow, params: Any, factor: int) -> None:
+        got.append((params, factor))
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        value = [1]
+        workflow.add_action("a", event=lambda: True, get_params=lambda: value[0], f=action)
+        value[0] = 2
+
+    assert run(workflow, main, factor=3) == 0
+    assert got == [(2, 3)]
+
+
+def test_the_same_task_and_event_name_replaces_the_action(workflow: Workflow) -> None:
+    async def wrong(**params: Any) -> None:
+        raise AssertionError
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("a", "mult", lambda: True, f=wrong)
+        workflow.add_action("a", "mult", lambda: True, f=finish)
+
+    assert run(workflow, main) == 0
+
+
+def test_plain_functions_and_generators_are_actions_too(workflow: Workflow) -> None:
+    calls = []
+
+    def plain(runs: Any) -> None:
+        calls.append("plain")
+        for found, _ in runs:
+            found.state = "PLAIN"
+
+    def generator(workflow: Workflow, runs: Any, **params: Any) -> Iterator[None]:
+        for found, _ in runs:
+            calls.append("generator")
+            found.state = "DONE"
+            yield
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("one", "mult", "state = FINISHED", f=plain)
+        workflow.add_action("two", "mult", "state = PLAIN", f=generator)
+        workflow.mult.createTask(x=1.0)
+
+    assert run(workflow, main) == 0
+    assert calls == ["plain", "generator"]
+    assert workflow.mult.base.counts() == {"DONE": 1}
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (None, "is None"),
+        (3, "is 3"),
+        (lambda a, b, c: True, r"a function of \(a, b, c\)"),
+        ([1, 2], r"is \[1, 2\]"),
+    ],
+)
+def test_a_condition_of_another_form_is_refused(
+    workflow: Workflow, condition: Any, message: str
+) -> None:
+    with pytest.raises(ConditionError, match=message):
+        workflow.add_action("a", "mult", condition, f=finish)
+
+
+def test_a_constraint_that_fits_no_study_ends_the_workflow(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("a", "mult", "stat = FINISHED", f=finish)
+
+    with pytest.raises(ConditionError, match="did you mean 'state'"):
+        run(workflow, main)
+
+
+def test_an_action_that_changes_nothing_is_not_repeated_until_something_changes(
+    workflow: Workflow,
+) -> None:
+    calls = []
+
+    async def idle(runs: Any, **params: Any) -> None:
+        calls.append([found.id for found, _ in runs])
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("idle", "mult", "state = FINISHED", f=idle)
+        workflow.mult.createTask(x=1.0)
+        while not calls:
+            await anyio.sleep(0)
+        for _ in range(200):
+            await anyio.sleep(0)
+        before = len(calls)
+        workflow.mult.createTask(x=2.0)
+        while [1, 2] not in calls:
+            await anyio.sleep(0)
+        assert before <= 2
+        workflow.finished = True
+
+    assert run(workflow, main) == 0
+
+
+# sessions
+
+
+def test_an_action_is_committed_as_a_whole_or_not_at_all(workflow: Workflow) -> None:
+    async def broken(runs: Any, workflow: Workflow, **params: Any) -> None:
+        for found, _ in runs:
+            found.state = "FORWARDED"
+        workflow.norm.createTask(x=1.0)
+        workflow.vars.done = True
+        raise RuntimeError("half way")
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("broken", "mult", "state = FINISHED", f=broken)
+        workflow.mult.createTask(x=1.0)
+
+    with pytest.raises(ActionFailed, match="RuntimeError: half way") as caught:
+        run(workflow, main)
+
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert workflow.mult.base.counts() == {"FINISHED": 1}
+    assert workflow.norm.base.counts() == {}
+    assert "done" not in workflow.vars
+
+
+def test_an_action_that_meets_a_conflict_is_run_again(workflow: Workflow) -> None:
+    attempts = []
+
+    @event
+    async def add(workflow: Workflow, **params: Any) -> None:
+        found = workflow.mult.base.run(1)
+        attempts.append(found.get("total"))
+        found.total = (found.get("total") or 0) + 1
+        if len(attempts) == 1:
+            await anyio.to_thread.run_sync(
+                lambda: workflow.mult.base.database.write(
+                    lambda tables: tables.update_run(1, {"total": 10})
+                )
+            )
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        await add(workflow)
+        assert workflow.mult.base.run(1).total == 11
+
+    assert run(workflow, main, outcome=None) == 0
+    assert attempts == [None, 10]
+
+
+def test_gathered_waits_inside_an_action_share_its_session(workflow: Workflow) -> None:
+    async def action(runs: Any, workflow: Workflow, **params: Any) -> None:
+        for found, _ in runs:
+            found.state = "SEEN"
+        one, two = await asyncio.gather(
+            workflow.norm.createTask(x=1.0)._until_over(),
+            workflow.norm.createTask(x=2.0)._until_over(),
+        )
+        workflow.vars.ids = [one[0][0].id, two[0][0].id]
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("go", "mult", "state = FINISHED", f=action)
+        workflow.mult.createTask(x=1.0)
+
+    assert run(workflow, main) == 0
+    assert workflow.vars.ids == [1, 2]
+    assert workflow.mult.base.counts() == {"SEEN": 1}
+
+
+def test_finished_takes_effect_with_the_commit(workflow: Workflow) -> None:
+    async def action(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+        assert workflow.finished
+        await workflow.mult.createTask(x=1.0)
+        workflow.vars.after = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("a", event=lambda: True, f=action)
+
+    assert run(workflow, main) == 0
+    assert workflow.mult.base.counts().keys() <= {"CREATED", "FINISHED"}
+    assert "after" not in workflow.vars
+
+
+# ending
+
+
+def test_sys_exit_in_an_action_commits_and_gives_the_exit_code(workflow: Workflow) -> None:
+    async def action(workflow: Workflow, **params: Any) -> None:
+        workflow.vars.left = True
+        raise SystemExit(7)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("a", event=lambda: True, f=action)
+
+    assert run(workflow, main) == 7
+    assert workflow.vars.left is True
+
+
+def test_an_exception_in_main_ends_the_workflow(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("a", event=lambda: False, f=finish)
+        raise KeyError("lost")
+
+    with pytest.raises(ActionFailed, match="main raised KeyError: 'lost'"):
+        run(workflow, main)
+
+
+def test_an_exception_in_a_condition_ends_the_workflow(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("a", event=lambda: 1 / 0, f=finish)
+
+    with pytest.raises(ActionFailed, match="condition of a raised ZeroDivisionError"):
+        run(workflow, main)
+
+
+def test_an_async_error_handler_is_awaited_and_then_the_workflow_ends(
+    workflow: Workflow,
+) -> None:
+    handled = []
+
+    async def handler(runs: Any, workflow: Workflow, **params: Any) -> None:
+        await anyio.sleep(0)
+        handled.extend(found.id for found, _ in runs)
+        workflow.vars.handled = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler(f=handler)
+        workflow.add_action("a", event=lambda: False, f=finish)
+        workflow.mult.createTask(x=[1.0, -1.0])
+
+    with pytest.raises(RunsFailed, match=r"mult\.2 FAILED: exit code 1"):
+        run(workflow, main, outcome=fail_negative)
+
+    assert handled == [2]
+    assert workflow.vars.handled is True
+
+
+def test_the_error_handler_runs_although_main_awaits_the_same_run(workflow: Workflow) -> None:
+    async def handler(workflow: Workflow, **params: Any) -> None:
+        workflow.vars.handled = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler(f=handler)
+        await workflow.mult.createTask(x=-1.0)
+
+    with pytest.raises(RunsFailed):
+        run(workflow, main, outcome=fail_negative)
+
+    assert workflow.vars.handled is True
+
+
+def test_two_error_handlers_of_different_tasks_are_both_kept(workflow: Workflow) -> None:
+    async def handler(**params: Any) -> None: ...
+
+    workflow.add_error_handler(f=handler, task="mult")
+    workflow.add_error_handler(f=handler, task="norm")
+
+    assert len(workflow.actions) == 2
+
+
+def test_a_workflow_without_actions_ends_when_main_returns(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+
+    assert run(workflow, main, outcome=None) == 0
+    assert workflow.finished
+
+
+def test_a_typo_says_which_names_there_are(workflow: Workflow) -> None:
+    with pytest.raises(AttributeError, match=r"'mul'; did you mean 'mult'\? \(task managers"):
+        _ = workflow.mul
+
+
+def test_get_runs_and_is_empty(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        assert workflow.is_empty()
+        workflow.mult.createTask(x=[1.0, 2.0])
+        assert not workflow.is_empty()
+        found = workflow.get_runs(["mult.2", "mult.1"])
+        assert [(r.id, r.job.x) for r in found["mult"]] == [(2, 2.0), (1, 1.0)]
+
+    assert run(workflow, main, outcome=None) == 0
+
+
+def test_event_name_is_the_calling_function(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        assert workflow.mult.base.run(1).event_name == "main"
+
+    assert run(workflow, main, outcome=None) == 0
+
+
+def test_a_dataframe_has_a_row_a_run(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        await workflow.mult.createTask(x=[1.0, 2.0])
+        workflow.mult.base.run(2).norm = 4.0
+
+    run(workflow, main)
+    table = workflow.mult.dataframe("x > 1")
+
+    assert table.index.tolist() == [2]
+    assert table.loc[2, ["x", "n", "norm", "state"]].tolist() == [2.0, 1, 4.0, "FINISHED"]
+    assert str(table.create_time.dtype).startswith("datetime64")

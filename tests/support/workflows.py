@@ -1,0 +1,120 @@
+"""Workflows with a real server in this process and a stand-in for the launcher, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from motoko.store.server import Server
+from motoko.store.tables import Tables
+from motoko.study.study import Study
+from motoko.workflow import Workflow, control
+from tests.support.studies import write_study
+
+ORCHESTRATOR = "async def main(workflow, **params):\n    workflow.finished = True\n"
+
+
+def write_workflow(
+    directory: Path,
+    studies: Mapping[str, str | None],
+    orchestrator: str = ORCHESTRATOR,
+    more: str = "",
+) -> Path:
+    """A workflow's directory with these studies (name to ``bd.yaml``, None for a usual one)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    names = "".join(f"  {name}:\n" for name in studies)
+    text = f"task_managers:\n{names}orchestrator: orchestrator.main\n{more}"
+    (directory / "motoko.yaml").write_text(text)
+    (directory / "orchestrator.py").write_text(orchestrator)
+    for name, yaml in studies.items():
+        write_study(directory / name, yaml)
+    return directory
+
+
+@contextmanager
+def served_workflow(directory: Path, *names: str, more: str = "") -> Iterator[Workflow]:
+    """A new workflow with these studies, its databases served from threads."""
+    write_workflow(directory, dict.fromkeys(names), more=more)
+    workflow = Workflow(str(directory))
+    server = Server(control.served(workflow))
+    server.start()
+    try:
+        workflow.initialise()
+        workflow.run_name = "test"
+        yield workflow
+    finally:
+        workflow.close()
+        server.close()
+
+
+def finish_all(study: Study, row: Mapping[str, Any]) -> str:
+    """What becomes of each run: it finishes."""
+    return "FINISHED"
+
+
+@asynccontextmanager
+async def executed(
+    workflow: Workflow, outcome: Callable[[Study, Mapping[str, Any]], str | None] = finish_all
+) -> AsyncIterator[None]:
+    """Give each CREATED run the state that ``outcome`` says (None: leave it), as a launcher
+    would, as soon as it is seen."""
+    stops = []
+
+    def watch(study: Study) -> None:
+        def look(tables: Tables, changed: set[int] | None) -> None:
+            for run_id in tables.select(tables.parse("state = CREATED")):
+                state = outcome(study, tables.run(run_id))
+                if state is not None:
+                    study.database.write(lambda t, i=run_id, s=state: conclude(t, i, s))
+
+        stops.append(study.lookout.watch(look))
+
+    for manager in workflow.task_managers.values():
+        watch(manager.base)
+    try:
+        yield
+    finally:
+        for stop in stops:
+            stop()
+
+
+def conclude(tables: Tables, run_id: int, state: str) -> None:
+    """End a run that is still CREATED."""
+    if tables.run(run_id)["state"] != "CREATED":
+        return
+    finished = {"has_finished": 1} if state == "FINISHED" else {}
+    tables.update_run(run_id, {"state": state, **finished})
+    if state == "FAILED":
+        tables.set_attempt(run_id, 1, {"class": "application", "cause": "exit code 1"})
+
+
+@pytest.fixture
+def no_daemons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workflows run on the server of the test, with the stand-in for the launcher."""
+    monkeypatch.setattr(control, "ensure_running", lambda workflow: None)
+
+
+def run(
+    workflow: Workflow,
+    main: Callable[..., Awaitable[Any]],
+    *,
+    outcome: Callable[[Study, Mapping[str, Any]], str | None] | None = finish_all,
+    seconds: float = 30,
+    **params: Any,
+) -> int:
+    """Run a workflow with this ``main``; its exit code. What hangs fails after ``seconds``."""
+
+    async def work() -> int:
+        workflow.orchestrator_function = main
+        with anyio.fail_after(seconds):
+            if outcome is None:
+                return await workflow.run(**params)
+            async with executed(workflow, outcome):
+                return await workflow.run(**params)
+
+    return anyio.run(work)
