@@ -83,7 +83,9 @@ class Groups:
     def first(self, group: int, most: int) -> list[int]:
         """The lowest ids of a group, ascending."""
         base = group << _ID_BITS
-        return [key & _ID_MASK for key in islice(self._members.keys(base, base | _ID_MASK), most)]
+        return [
+            key & _ID_MASK for key in islice(self._members.keys(base, base | _ID_MASK), most)
+        ]
 
     def counted(self) -> Iterator[tuple[str, str, int]]:
         """Run name, state and number of runs of each group that has runs."""
@@ -130,6 +132,10 @@ class JobValues:
         if tree is None:
             tree = self._by_name[name] = OOTreeSet()
         return tree
+
+    def clear(self) -> None:
+        """Forget all indexes."""
+        self._by_name.clear()
 
     def is_indexed(self, name: str) -> bool:
         """Whether an index of this entry exists."""

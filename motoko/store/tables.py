@@ -48,12 +48,13 @@ class Tables:
     """One study's jobs, runs and what belongs to them, in one transaction."""
 
     def __init__(self, root: Any, where: str) -> None:
-        self._trees = layout.trees(root, layout.STUDY, where)
-        self._runs = self._trees["runs"]
-        self._jobs = self._trees["jobs"]
-        self._tasks = self._trees["tasks"]
-        self.groups = Groups(self._trees)
-        self.values = JobValues(self._trees)
+        #: The trees themselves, for the modules of this package only.
+        self.trees = layout.trees(root, layout.STUDY, where)
+        self._runs = self.trees["runs"]
+        self._jobs = self.trees["jobs"]
+        self._tasks = self.trees["tasks"]
+        self.groups = Groups(self.trees)
+        self.values = JobValues(self.trees)
         self._schema: Schema | None = None
         self._job_rows: dict[int, dict[str, Any]] = {}
         self._run_rows: dict[int, tuple[bytes, dict[str, Any]]] = {}
@@ -64,18 +65,18 @@ class Tables:
 
     def fact(self, name: str) -> Any:
         """A stored fact about the database: ``generation``, ``created``, ``schema``, ..."""
-        raw = self._trees["meta"].get(name)
+        raw = self.trees["meta"].get(name)
         return None if raw is None else decode(raw)
 
     def set_fact(self, name: str, value: Any) -> None:
         """Store a fact about the database."""
-        self._trees["meta"][name] = encode(value)
+        self.trees["meta"][name] = encode(value)
 
     @property
     def schema(self) -> Schema:
         """Jobs and runs as this database knows them."""
         if self._schema is None:
-            self._schema = _schema_of(self._trees["meta"]["schema"])
+            self._schema = _schema_of(self.trees["meta"]["schema"])
         return self._schema
 
     @property
@@ -86,7 +87,7 @@ class Tables:
     @property
     def entries(self) -> frozenset[str]:
         """Names of the undeclared entries that runs have."""
-        return frozenset(self._trees["entries"])
+        return frozenset(self.trees["entries"])
 
     def parse(self, constraints: str | Sequence[str] | None) -> Constraint:
         """A constraint in the terms of this study."""
@@ -102,7 +103,7 @@ class Tables:
     @property
     def n_jobs(self) -> int:
         """Number of jobs that were ever made."""
-        return int(self._trees["last"].get("job", 0))
+        return int(self.trees["last"].get("job", 0))
 
     def has_run(self, run_id: int) -> bool:
         """Whether there is a run of this id."""
@@ -152,7 +153,7 @@ class Tables:
 
     def find_job(self, values: Mapping[str, Any]) -> int | None:
         """The id of the job with exactly these (converted) values."""
-        job_id = self._trees["job_ids"].get(b"".join(self._value_keys(values)))
+        job_id = self.trees["job_ids"].get(b"".join(self._value_keys(values)))
         return None if job_id is None else int(job_id)
 
     def runs_of(self, job_id: int) -> list[int]:
@@ -178,17 +179,17 @@ class Tables:
 
     def attempts(self, run_id: int) -> list[dict[str, Any]]:
         """What is recorded of the attempts of a run, oldest first."""
-        raw = self._trees["attempts"].get(run_id)
+        raw = self.trees["attempts"].get(run_id)
         return [] if raw is None else decode(raw)
 
     def quantities(self, run_id: int) -> dict[str, tuple[Any, Any]]:
         """Step and last value of each quantity of a run."""
-        raw = self._trees["quantities"].get(run_id)
+        raw = self.trees["quantities"].get(run_id)
         return {} if raw is None else {k: (v[0], v[1]) for k, v in decode(raw).items()}
 
     def manifest(self, key: str | None) -> dict[str, Any] | None:
         """The files that runs with this manifest were created with."""
-        raw = None if key is None else self._trees["manifests"].get(key)
+        raw = None if key is None else self.trees["manifests"].get(key)
         return None if raw is None else decode(raw)
 
     # selecting
@@ -291,7 +292,7 @@ class Tables:
             "machine_name": identity.machine_name,
         }
         self._remember_entries(row)
-        last = self._trees["last"]
+        last = self.trees["last"]
         next_id = int(last.get("run", 0)) + 1
         first_id = next_id
         ids = []
@@ -314,12 +315,12 @@ class Tables:
     def create_job(self, values: Mapping[str, Any]) -> int:
         """The id of the job with these (converted) values, made if there is none."""
         keys = self._value_keys(values)
-        job_ids = self._trees["job_ids"]
+        job_ids = self.trees["job_ids"]
         key = b"".join(keys)
         job_id = job_ids.get(key)
         if job_id is not None:
             return int(job_id)
-        last = self._trees["last"]
+        last = self.trees["last"]
         job_id = int(last.get("job", 0)) + 1
         last["job"] = job_id
         job_ids[key] = job_id
@@ -354,15 +355,15 @@ class Tables:
         records = [r for r in self.attempts(run_id) if r["number"] != number]
         records.append({"number": number, **record})
         records.sort(key=lambda r: int(r["number"]))
-        self._trees["attempts"][run_id] = encode(records)
+        self.trees["attempts"][run_id] = encode(records)
 
     def set_quantities(self, run_id: int, last: Mapping[str, tuple[Any, Any]]) -> None:
         """Replace the step and last value of all quantities of a run."""
-        self._trees["quantities"][run_id] = encode({k: list(v) for k, v in last.items()})
+        self.trees["quantities"][run_id] = encode({k: list(v) for k, v in last.items()})
 
     def set_manifest(self, key: str, manifest: Mapping[str, Any]) -> None:
         """Store which files a run is created with, under the digest of that."""
-        manifests = self._trees["manifests"]
+        manifests = self.trees["manifests"]
         if key not in manifests:
             manifests[key] = encode(dict(manifest))
 
@@ -376,15 +377,19 @@ class Tables:
         if not change:
             return
         extended = self.schema.extended(schema)
-        self.set_fact("schema", extended.to_json())
-        self._schema = extended
-        self._job_rows.clear()
+        self.replace_schema(extended)
         new = [f for f in extended.job.values() if f.name in change.added_to_jobs]
         if new:
             self._rekey_jobs([f.name for f in new if f.type not in ("list", "dict")])
 
+    def replace_schema(self, schema: Schema) -> None:
+        """Say what the stored rows are rows of; they must have been rewritten for it."""
+        self.set_fact("schema", schema.to_json())
+        self._schema = schema
+        self._job_rows.clear()
+
     def _rekey_jobs(self, to_index: Sequence[str]) -> None:
-        job_ids = self._trees["job_ids"]
+        job_ids = self.trees["job_ids"]
         job_ids.clear()
         for job_id, raw in self._jobs.items():
             values = self._decode_job(job_id, raw)
@@ -394,7 +399,7 @@ class Tables:
                 self.values.tree(name).insert(value_key(key, job_id))
 
     def _remember_entries(self, entries: Mapping[str, Any]) -> None:
-        known = self._trees["entries"]
+        known = self.trees["entries"]
         for name, value in entries.items():
             if name not in BUILT_IN and name not in self.schema.run and name not in known:
                 known[name] = type(value).__name__

@@ -19,6 +19,7 @@ from motoko.errors import (
 )
 from motoko.store.audit import problems
 from motoko.store.feed import Change, FeedingStorage
+from motoko.store.migration import Instructions, migrate
 from motoko.store.session import Session, entered
 from motoko.store.snapshot import Snapshot
 from motoko.study.study import Study
@@ -256,6 +257,46 @@ def test_a_removed_parameter_is_refused_and_nothing_is_lost(study: Study) -> Non
         newer.initialise()
 
     assert study.run(1).job.x == 1.0
+    newer.close()
+
+
+def test_a_migration_renames_removes_and_retypes(study: Study) -> None:
+    study.create_tasks(
+        {"x": [1.0, 2.0], "s": "7"}, {"method": "cg"}, run_name="a", event_name="m"
+    )
+    (study.directory / "bd.yaml").write_text(
+        "study: mult\njob: {y: int, s: int, extra: str, n: int}\nrun: {solver: str}\n"
+        "job_space: {n: 1}\n"
+    )
+    newer = open_study(study.directory)
+    wanted = Instructions(
+        {"x": "y", "method": "solver"}, frozenset({"flag", "norm"}), {"extra": "e"}
+    )
+
+    done = newer.database.write(lambda tables: migrate(tables, newer.schema, wanted))
+
+    assert (done.n_jobs, done.n_runs, done.without_identity) == (2, 2, ())
+    assert newer.run(2).job.entries == {"id": 2, "y": 2, "s": 7, "extra": "e", "n": 1}
+    assert newer.run(2).solver == "cg"
+    again = newer.create_tasks(
+        {"y": 2, "s": 7, "extra": "e"}, {"solver": "cg"}, run_name="a", event_name="m"
+    )
+    assert again == [2]
+    assert problems(newer.tables) == []
+    newer.close()
+
+
+def test_a_migration_that_would_merge_jobs_changes_nothing(study: Study) -> None:
+    create(study, x=[1.0, 2.0])
+    (study.directory / "bd.yaml").write_text("study: mult\njob: {n: int}\n")
+    newer = open_study(study.directory)
+    wanted = Instructions(removed=frozenset({"x", "s", "flag", "norm", "method"}))
+
+    with pytest.raises(SchemaChanged, match="jobs 1 and 2 would become the same point"):
+        newer.database.write(lambda tables: migrate(tables, newer.schema, wanted))
+
+    assert study.run(2).job.x == 2.0
+    assert problems(study.tables) == []
     newer.close()
 
 

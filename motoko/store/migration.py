@@ -1,0 +1,230 @@
+"""Bringing what is stored in line with a ``bd.yaml`` that lost, renamed or retyped parameters.
+
+Ids stay what they are. Where two jobs would become the same point the migration is refused:
+which of their runs counts is not for Motoko to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from motoko.errors import SchemaChanged, listed
+from motoko.model.schema import Field, Schema
+from motoko.store.codec import digest, encode, encode_run, ordered
+from motoko.store.index import value_key
+from motoko.store.tables import Tables, TaskIdentity
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """What to do with the parameters of jobs and the entries of runs that do not fit.
+
+    ``renamed`` maps old names to new ones; ``removed`` are dropped with their values;
+    ``filled`` gives the value of new parameters that have no default.
+    """
+
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+    filled: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What a migration changed.
+
+    Runs ``without_identity`` had entries changed since they were made: the same task asked for
+    again will be a new run.
+    """
+
+    n_jobs: int
+    n_runs: int
+    without_identity: tuple[int, ...]
+
+
+def migrate(tables: Tables, target: Schema, instructions: Instructions) -> Migrated:
+    """Rewrite jobs and runs for ``target``, the schema of the present ``bd.yaml``.
+
+    Raises SchemaChanged for what the instructions do not cover and when jobs would become
+    equal, and SchemaError for a value that cannot be converted. Nothing is changed then, if
+    the caller's transaction is aborted.
+    """
+    old = tables.schema
+    _check_covered(old, target, instructions)
+    jobs = {job_id: _job(tables, target, instructions, job_id) for job_id in tables.job_ids()}
+    _check_distinct(target, jobs)
+    runs = dict(_changed_runs(tables, target, instructions))
+    identities, without = _identities(tables, old, target, runs)
+    _write_jobs(tables, target, jobs)
+    for run_id, row in runs.items():
+        tables.trees["runs"][run_id] = encode_run(row)
+        tables.changed.add(run_id)
+    tasks = tables.trees["tasks"]
+    new_keys = [key for key, _ in identities.values()]
+    kept = (key for key in tasks if key not in identities)
+    if len(set(new_keys)) < len(new_keys) or not set(new_keys).isdisjoint(kept):
+        raise SchemaChanged(
+            target.study,
+            "runs",
+            "two runs of a job would become the same task",
+            "keep an entry that tells them apart",
+        )
+    for old_key, (new_key, run_id) in identities.items():
+        del tasks[old_key]
+        tasks[new_key] = run_id
+    return Migrated(len(jobs), len(runs), tuple(without))
+
+
+def _check_covered(old: Schema, target: Schema, instructions: Instructions) -> None:
+    new_names = set(instructions.renamed.values())
+    lost = [
+        name
+        for fields, left in ((old.job, target.job), (old.run, target.run))
+        for name in fields
+        if name not in left
+        and name not in instructions.removed
+        and instructions.renamed.get(name) not in left
+    ]
+    bare = [
+        f.name
+        for f in target.job.values()
+        if f.name not in old.job
+        and not f.has_default
+        and f.name not in new_names
+        and f.name not in instructions.filled
+    ]
+    known = {*old.job, *old.run, *target.job, *target.run}
+    given = {*instructions.renamed, *new_names, *instructions.removed, *instructions.filled}
+    unknown = sorted(given - known)
+    if unknown:
+        why = f"there is no {listed(unknown)}"
+        raise SchemaChanged(target.study, ", ".join(unknown), why, f"known: {listed(known)}")
+    if lost:
+        allowed = "say --rename OLD=NEW or --remove OLD for each of them"
+        raise SchemaChanged(target.study, ", ".join(lost), "gone from bd.yaml", allowed)
+    if bare:
+        allowed = "say --fill NAME=VALUE, or give a default in bd.yaml"
+        raise SchemaChanged(target.study, ", ".join(bare), "new and without a value", allowed)
+
+
+def _job(
+    tables: Tables, target: Schema, instructions: Instructions, job_id: int
+) -> dict[str, Any]:
+    values = {name: value for name, value in tables.job(job_id).items() if name != "id"}
+    values = _renamed(values, instructions)
+    for name in target.job:
+        if name not in values and name in instructions.filled:
+            values[name] = instructions.filled[name]
+    return target.convert_job(_retyped(values, target.job))
+
+
+def _renamed(values: Mapping[str, Any], instructions: Instructions) -> dict[str, Any]:
+    return {
+        instructions.renamed.get(name, name): value
+        for name, value in values.items()
+        if name not in instructions.removed
+    }
+
+
+def _retyped(values: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
+    """Numbers to text and text to numbers, where a conversion is more than a check."""
+    converted = dict(values)
+    for name, value in values.items():
+        wanted = fields[name].type if name in fields else None
+        if wanted == "str" and isinstance(value, int | float):
+            converted[name] = str(value)
+        elif wanted in ("int", "float") and isinstance(value, str | bool):
+            try:
+                converted[name] = int(value) if wanted == "int" else float(value)
+            except ValueError:
+                pass  # the schema's own check names study, key and value
+    return converted
+
+
+def _check_distinct(target: Schema, jobs: Mapping[int, Mapping[str, Any]]) -> None:
+    seen: dict[bytes, int] = {}
+    for job_id, values in jobs.items():
+        first = seen.setdefault(_key(target, values), job_id)
+        if first != job_id:
+            raise SchemaChanged(
+                target.study,
+                "jobs",
+                f"jobs {first} and {job_id} would become the same point",
+                "keep a parameter that tells them apart",
+            )
+
+
+def _key(target: Schema, values: Mapping[str, Any]) -> bytes:
+    return b"".join(ordered(values.get(name)) for name in target.job)
+
+
+def _write_jobs(tables: Tables, target: Schema, jobs: Mapping[int, Mapping[str, Any]]) -> None:
+    trees = tables.trees
+    trees["job_ids"].clear()
+    tables.values.clear()
+    for job_id, values in jobs.items():
+        trees["jobs"][job_id] = encode([values.get(name) for name in target.job])
+        trees["job_ids"][_key(target, values)] = job_id
+        for name, declared in target.job.items():
+            if declared.type not in ("list", "dict"):
+                key = value_key(ordered(values.get(name)), job_id)
+                tables.values.tree(name).insert(key)
+    tables.replace_schema(target)
+
+
+def _changed_runs(
+    tables: Tables, target: Schema, instructions: Instructions
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    declared = set(tables.schema.run)
+    for run_id in tables.run_ids():
+        row = dict(tables.run(run_id))
+        row.pop("id")
+        mine = {name: row.pop(name) for name in list(row) if name in declared}
+        if not mine:
+            continue
+        renamed = _retyped(_renamed(mine, instructions), target.run)
+        converted = target.convert_run(renamed)
+        if converted != mine:
+            yield run_id, {**row, **converted}
+
+
+def _identities(
+    tables: Tables, old: Schema, target: Schema, runs: Mapping[int, Mapping[str, Any]]
+) -> tuple[dict[bytes, tuple[bytes, int]], list[int]]:
+    """New keys of the tasks whose declared entries changed, by their old keys; and the runs
+    whose entries at their creation are no longer known, which keep the key they have."""
+    keys = {run_id: key for key, run_id in tables.trees["tasks"].items() if run_id in runs}
+    changed: dict[bytes, tuple[bytes, int]] = {}
+    without: list[int] = []
+    for run_id, new_row in runs.items():
+        key = keys[run_id]
+        found = _entries_at_creation(tables.run(run_id), old, key)
+        if found is None:
+            without.append(run_id)
+        elif found:
+            names = [n for n in target.run if n in new_row]
+            kept = tuple((n, new_row[n]) for n in names if n in found or n not in old.run)
+            mark = digest(list(_identity(new_row, kept)))
+            changed[key] = (key[:8] + mark, run_id)
+    return changed, without
+
+
+def _entries_at_creation(
+    row: Mapping[str, Any], old: Schema, key: bytes
+) -> tuple[str, ...] | None:
+    """Which declared entries made the task, found by trying; None when none of them fits."""
+    names = [name for name in old.run if name in row]
+    for size in range(len(names) + 1):
+        for chosen in combinations(names, size):
+            mark = digest(list(_identity(row, tuple((n, row[n]) for n in chosen))))
+            if key.endswith(mark):
+                return chosen
+    return None
+
+
+def _identity(row: Mapping[str, Any], declared: tuple[tuple[str, Any], ...]) -> TaskIdentity:
+    return TaskIdentity(
+        row["run_name"], row.get("nproc", 1), row.get("machine_name", ""), declared
+    )

@@ -1,0 +1,217 @@
+"""One launcher after another, and databases that go away: nothing is lost, nothing done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from motoko.errors import AlreadyRunning
+from tests.support.launch_session import (
+    Launching,
+    attempts,
+    create,
+    launching,
+    make_gate,
+    new_study,
+    open_gate,
+    row,
+    wait_for_attempts,
+    wait_for_file,
+    wait_for_state,
+)
+from tests.support.studies import open_study, server_process, write_study
+
+
+def test_a_run_that_goes_on_is_taken_over(tmp_path: Path) -> None:
+    gate = make_gate(tmp_path)
+    script = f"echo $$ >> {tmp_path}/pids; read _ < {gate}; exit 4\n"
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pids"))
+            wait_for_state(study, "RUNNING")
+        with launching(study):
+            assert row(study)["state"] == "RUNNING"
+            open_gate(gate)
+            _reap(pid)
+            (attempt,) = wait_for_attempts(study, 1)
+
+        assert row(study)["state"] == "FAILED"
+        assert attempt["exit_code"] == 4
+        assert attempt["pid"] == pid
+        assert len((tmp_path / "pids").read_text().split()) == 1
+
+
+def test_a_run_that_ended_meanwhile_is_recorded(tmp_path: Path) -> None:
+    gate = make_gate(tmp_path)
+    script = f"echo $$ >> {tmp_path}/pids; read _ < {gate}\n"
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pids"))
+        open_gate(gate)
+        _reap(pid)
+        with launching(study):
+            (attempt,) = wait_for_attempts(study, 1)
+
+        assert row(study)["state"] == "FINISHED"
+        assert attempt["exit_code"] == 0
+        assert len((tmp_path / "pids").read_text().split()) == 1
+
+
+def test_a_run_that_was_killed_meanwhile_has_vanished(tmp_path: Path) -> None:
+    script = f"echo $$ >> {tmp_path}/pids; exec sleep 60\n"
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pids"))
+        os.kill(pid, signal.SIGKILL)
+        _reap(pid)
+        with launching(study):
+            (attempt,) = wait_for_attempts(study, 1)
+
+        assert row(study)["state"] == "FAILED"
+        assert attempt["class"] == "infrastructure"
+
+
+def test_a_run_whose_shell_was_killed_lives_as_long_as_what_it_started(tmp_path: Path) -> None:
+    gate = make_gate(tmp_path)
+    script = f"(read _ < {gate}) & echo $$ >> {tmp_path}/pids; wait\n"
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pids"))
+            wait_for_state(study, "RUNNING")
+        os.kill(pid, signal.SIGKILL)
+        _reap(pid)
+        with launching(study, poll_s=0.05):
+            assert row(study)["state"] == "RUNNING"
+            open_gate(gate)
+            (attempt,) = wait_for_attempts(study, 1)
+
+        assert attempt["class"] == "infrastructure"
+
+
+def test_a_claimed_run_that_was_never_started_is_started(tmp_path: Path) -> None:
+    script = f"echo $MOTOKO_ATTEMPT >> {tmp_path}/ran\n"
+    with new_study(tmp_path / "s", script) as study:
+        create(study)
+        claimed = {"state": "SUBMITTED", "attempt": 1, "nonce": "abc"}
+        study.database.write(lambda tables: tables.update_run(1, claimed))
+        with launching(study):
+            wait_for_state(study, "FINISHED")
+
+        assert (tmp_path / "ran").read_text() == "1\n"
+        assert attempts(study)[0]["nonce"] == "abc"
+
+
+def test_a_cancelled_run_that_goes_on_is_ended_by_the_next_launcher(tmp_path: Path) -> None:
+    script = f"echo $$ >> {tmp_path}/pids; read -r _ <> {make_gate(tmp_path)}\n"
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pids"))
+            wait_for_state(study, "RUNNING")
+        study.update_run(1, {"state": "CANCELLED"})
+        with launching(study):
+            _reap(pid)
+            (attempt,) = wait_for_attempts(study, 1)
+
+        assert row(study)["state"] == "CANCELLED"
+        assert attempt["state"] == "CANCELLED"
+
+
+def test_what_a_reset_run_left_executing_is_ended_first(tmp_path: Path) -> None:
+    script = f"echo $$ >> {tmp_path}/pids; [ $MOTOKO_ATTEMPT = 2 ] || read -r _ <> {make_gate(tmp_path)}\n"
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pids"))
+        study.update_run(1, {"state": "CREATED"})
+        with launching(study):
+            _reap(pid)
+            wait_for_state(study, "FINISHED")
+
+        assert row(study)["attempt"] == 2
+
+
+def test_entries_are_set_once_although_two_launchers_read_them(tmp_path: Path) -> None:
+    gate = make_gate(tmp_path)
+    script = f"""
+n=$(sed 's/.*"nonce": "\\([^"]*\\)".*/\\1/' .motoko-run.json)
+say() {{ echo "- {{\\"n\\":\\"$n\\",\\"t\\":$1,\\"op\\":\\"set\\",$2}}" >> .motoko-journal-1-h-1-a; }}
+say 1 '"name":"norm","value":1.5'
+say 2 '"name":"state","value":"MESHING"'
+echo $$ > {tmp_path}/pid; read _ < {gate}
+say 3 '"name":"late","value":2'
+"""
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pid"))
+        assert row(study)["norm"] == 1.5
+        study.update_run(1, {"norm": 7.0})
+        with launching(study):
+            open_gate(gate)
+            _reap(pid)
+            wait_for_attempts(study, 1)
+
+        assert row(study)["norm"] == 7.0
+        assert row(study)["late"] == 2
+        assert row(study)["state"] == "MESHING"
+
+
+def test_an_older_launcher_stops_when_another_takes_over(tmp_path: Path) -> None:
+    with new_study(tmp_path / "s", "true\n") as study:
+        first = Launching(open_study(study.directory), epoch=1)
+        with launching(study, epoch=2):
+            create(study)
+            wait_for_state(study, "FINISHED")
+            first.join()
+
+        assert _is_caused_by(first.error, AlreadyRunning)
+        assert row(study)["attempt"] == 1
+
+
+def test_a_run_that_ends_while_the_database_is_away_is_recorded_later(tmp_path: Path) -> None:
+    gate = make_gate(tmp_path)
+    script = f"echo $MOTOKO_RUN_ID >> {tmp_path}/ran; read _ < {gate}; echo done >> {tmp_path}/done\n"
+    study = open_study(write_study(tmp_path / "s", None, script))
+    with server_process(study) as server:
+        study.database.connect(10)
+        study.initialise()
+        create(study)
+        launcher = Launching(open_study(study.directory))
+        try:
+            wait_for_file(tmp_path / "ran")
+            wait_for_state(study, "RUNNING")
+            server.kill()
+            server.wait()
+            open_gate(gate)
+            wait_for_file(tmp_path / "done")
+            with server_process(study):
+                study.database.connect(10)
+                wait_for_state(study, "FINISHED")
+                study.create_tasks({"x": 5.0}, None, run_name="q", event_name="m")
+                open_gate(gate)
+                wait_for_state(study, "FINISHED", 1, 2)
+                launcher.stop()
+                study.close()
+        finally:
+            launcher.stop()
+    assert launcher.error is None
+    assert (tmp_path / "ran").read_text().split() == ["1", "2"]
+
+
+def _reap(pid: int) -> None:
+    """Wait for a child of this process, as init would for that of a launcher that is gone."""
+    os.waitpid(pid, 0)
+
+
+def _is_caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_caused_by(e, kind) for e in error.exceptions)
+    return isinstance(error, kind)
+
+
