@@ -25,8 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from motoko.errors import AlreadyRunning, DaemonError, ForeignOwner, NotRunning, StartFailed
 from motoko import host
+from motoko.errors import AlreadyRunning, DaemonError, ForeignOwner, NotRunning, StartFailed
 
 READY = b"ready\n"
 #: Environment variable with the number of the descriptor on which a child says it is ready.
@@ -255,6 +255,7 @@ def log_to(file: Path, level: int = logging.INFO) -> None:
     handler.setFormatter(
         logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     )
+    logging.raiseExceptions = False  # a full disk must not fill the terminal as well
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level)

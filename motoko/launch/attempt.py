@@ -12,7 +12,7 @@ from motoko.errors import SchemaError
 from motoko.host import host_name
 from motoko.job import layout, outcome, verdict
 from motoko.job.record import FIXED
-from motoko.launch.failure import SUBMISSION, classify
+from motoko.launch.failure import classify
 from motoko.launch.generator import LocalProcess
 from motoko.launch.reading import Entry, Reading, last_lines
 from motoko.launch.record import Record
@@ -37,6 +37,8 @@ class Attempt:
     pid: int | None = None
     is_prepared = False
     exec_file = ""
+    #: When it first had to wait for what the attempt before it left executing.
+    waits_since: float | None = None
     #: Why the launcher ended its processes, if it did.
     _ended_for: str | None = None
     _has_timed_out = False
@@ -154,7 +156,7 @@ class Attempt:
             cause = self._ended_for or cause
         self._become(said, cause)
 
-    def refuse(self, why: str, now: float, failure: str = SUBMISSION) -> None:
+    def refuse(self, why: str, now: float, failure: str) -> None:
         """It never began, and will not."""
         self._has_ended = self._is_dirty = True
         self.end_time = now
@@ -170,6 +172,11 @@ class Attempt:
         """Its processes are ended because somebody has put its run into this state."""
         self._is_withdrawn = True
         self._ended_for = f"the run was set to {state}"
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its processes were told to end."""
+        return self._ended_for is not None
 
     def _become(self, state: str, cause: str | None) -> None:
         self.state, self._cause = state, cause

@@ -18,7 +18,12 @@ from typing import Any, Protocol
 import anyio
 from anyio import to_thread
 
-from motoko.errors import ConflictsExhausted, DaemonError, DatabaseUnavailable
+from motoko.errors import (
+    ConflictsExhausted,
+    DaemonError,
+    DatabaseUnavailable,
+    ForeignDatabase,
+)
 from motoko.launch.attempt import Attempt
 from motoko.launch.work import Claim, Done, Work
 from motoko.model import states
@@ -142,10 +147,6 @@ class Desk:
         """Record what is known, if the database answers soon."""
         self._is_closing = True
         with anyio.move_on_after(_LAST_COMMIT_S):
-            for attempt in self.held.values():
-                if attempt.pid is not None:
-                    attempt.fold()
-                    self.note(attempt)
             while self._dirty and await self._commit():
                 pass
 
@@ -160,7 +161,7 @@ class Desk:
                 log.warning("waiting for the database: %s", error)
             self._is_reachable = False
             return False
-        except DaemonError:
+        except (DaemonError, ForeignDatabase):
             raise
         except Exception:
             log.exception("study %s: a commit failed", self.study.name)
@@ -195,9 +196,12 @@ class Desk:
             is_first=self._is_first,
             is_search=self._is_search and not self._is_closing,
         )
+        if work.n_claims:
+            self.has_created = False  # until news says otherwise, also while this goes on
         try:
             done = await to_thread.run_sync(self._write, work)
         except BaseException:
+            self.has_created = True
             for attempt, record in records:
                 attempt.put_back(record)
                 self._dirty[attempt.nonce] = attempt
@@ -216,7 +220,7 @@ class Desk:
             self._committing_thread = None
 
     def _n_claims(self) -> int:
-        if self._is_closing or not self.has_created:
+        if self._is_closing or self._is_search or not self.has_created:
             return 0
         return self._executing.n_wanted(self)
 
@@ -226,8 +230,8 @@ class Desk:
         self.generation = done.generation
         self._manifests.update(done.manifests)
         self._stored = done.stored
-        if work.n_claims:
-            self.has_created = done.has_more
+        if work.n_claims and done.has_more:
+            self.has_created = True
         for run_id, row in done.changed.items():
             self._follow(run_id, row)
         for claim in done.claimed:

@@ -20,7 +20,7 @@ from motoko.launch.adoption import Fate, examine
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
 from motoko.launch.environment import Environment
-from motoko.launch.failure import INFRASTRUCTURE, is_transient
+from motoko.launch.failure import INFRASTRUCTURE, SUBMISSION, is_transient
 from motoko.launch.generator import LocalGenerator, LocalProcess, Start
 from motoko.launch.rundir import RunDirs
 from motoko.launch.slots import Slots
@@ -35,6 +35,8 @@ PAUSE_S = 1.0
 _AHEAD_S = 0.15
 _MOST_AHEAD = 64
 _HELD_PAUSE_S = 0.05
+#: How long killed processes of an earlier attempt may take to be gone.
+_PATIENCE_S = 10.0
 
 
 class Executor:
@@ -148,11 +150,8 @@ class Executor:
     def _prepare(self, desk: Desk, attempt: Attempt) -> bool:
         """Make the run directory; False when that cannot be done, now or at all."""
         try:
-            if attempt.number > 1 and token.is_held(attempt.run_dir, attempt.number - 1):
-                holders.end_holders(attempt.run_dir, attempt.number - 1)
-                if token.is_held(attempt.run_dir, attempt.number - 1):
-                    self._pause(_HELD_PAUSE_S)
-                    return False
+            if not self._end_earlier(desk, attempt):
+                return False
             kit = self._dirs[desk.study].make(attempt, desk.generation)
         except (MarkerUnset, SubmissionFailed) as error:
             self._refuse(desk, attempt, str(error))
@@ -162,6 +161,23 @@ class Executor:
             attempt.exec_file = kit.exec_file
             attempt.is_prepared = True
         return attempt.is_prepared
+
+    def _end_earlier(self, desk: Desk, attempt: Attempt) -> bool:
+        """End what the attempt before this one left executing; whether that is done."""
+        earlier = attempt.number - 1
+        if earlier == 0 or not token.is_held(attempt.run_dir, earlier):
+            return True
+        holders.end_holders(attempt.run_dir, earlier)
+        if not token.is_held(attempt.run_dir, earlier):
+            return True
+        now = time.monotonic()
+        attempt.waits_since = attempt.waits_since or now
+        if now - attempt.waits_since < _PATIENCE_S:
+            self._pause(_HELD_PAUSE_S)
+        else:
+            why = f"processes of its attempt {earlier} are still there and cannot be ended"
+            self._refuse(desk, attempt, why, INFRASTRUCTURE)
+        return False
 
     def _start(self, desk: Desk, attempt: Attempt) -> None:
         if not attempt.is_prepared and not self._prepare(desk, attempt):
@@ -221,8 +237,7 @@ class Executor:
             self.watch.adopt(desk, attempt, str(attempt.row["state"]))
             return
         why = f"{layout.token_file(attempt.run_dir, attempt.number)} is of another run"
-        attempt.refuse(why, time.time(), INFRASTRUCTURE)
-        desk.note(attempt)
+        self._refuse(desk, attempt, why, INFRASTRUCTURE)
 
     def _refused(self, desk: Desk, attempt: Attempt, error: OSError) -> None:
         """The system did not let a run start: try again in a while, or give it up."""
@@ -236,9 +251,11 @@ class Executor:
             self._refused_with = error.errno
         self._pause(PAUSE_S)
 
-    def _refuse(self, desk: Desk, attempt: Attempt, why: str) -> None:
+    def _refuse(
+        self, desk: Desk, attempt: Attempt, why: str, failure: str = SUBMISSION
+    ) -> None:
         log.warning("run %s cannot start: %s", attempt.title, why)
-        attempt.refuse(why, time.time())
+        attempt.refuse(why, time.time(), failure)
         desk.note(attempt)
 
     def queue(self, desk: Desk, attempt: Attempt) -> None:

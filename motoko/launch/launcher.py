@@ -15,8 +15,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,9 +44,10 @@ _QUIET_TICKS = 12
 class LauncherSettings:
     """What a launcher is told.
 
-    ``options`` are those of the generator. ``max_concurrent`` replaces the cores this process may use as what limits the runs at once.
-    ``knock`` is the socket that job scripts knock at; ``python_dir`` a directory, to be made,
-    through which they find the job side; ``epoch`` counts the launchers of the workflow.
+    ``options`` are those of the generator. ``max_concurrent`` is the number of runs at once;
+    without it, the cores that this process may use are the limit. ``knock`` is the socket that
+    job scripts knock at; ``python_dir`` a directory, to be made, through which they find the
+    job side; ``epoch`` counts the launchers of the workflow.
     """
 
     knock: Address
@@ -90,7 +91,7 @@ async def launch(
         executor.add(desk)
     with _heard_knocks(settings.knock, desks, executor):
         try:
-            async with anyio.create_task_group() as group:
+            async with _single_errors(), anyio.create_task_group() as group:
                 for desk in desks:
                     group.start_soon(desk.run)
                 group.start_soon(_tick, desks, executor, settings.poll_s)
@@ -104,6 +105,18 @@ async def launch(
                 for desk in desks:
                     executor.watch.close(desk)
                     await desk.close()
+
+
+@asynccontextmanager
+async def _single_errors() -> AsyncIterator[None]:
+    """An error that came out of a task group by itself is raised as what it is."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
 
 
 async def _tick(desks: Sequence[Desk], executor: Executor, poll_s: float) -> None:

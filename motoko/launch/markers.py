@@ -63,4 +63,4 @@ def marker_values(
 ) -> dict[str, Any]:
     """What markers stand for. ``id`` is the job's, ``run_id`` the run's; a parameter of the
     job comes before an entry of the run of that name, and ``places`` before both."""
-    return {**run, **job, **places, "run_id": run["id"]}
+    return {**run, **job, **places, "id": run["job_id"], "run_id": run["id"]}

@@ -36,13 +36,11 @@ class Record(NamedTuple):
         if not tables.has_run(self.run_id):
             return  # deleted meanwhile
         row = tables.run(self.run_id)
-        if row.get("nonce") != self.nonce:
-            if row.get("attempt", 0) > self.number:
-                tables.set_attempt(self.run_id, self.number, self.facts)
-            return
-        tables.set_attempt(self.run_id, self.number, self.facts)
-        if row["state"] == states.CREATED:
-            return  # the next attempt begins from an empty page
+        nonce, number = row.get("nonce"), row.get("attempt", 0)
+        if nonce == self.nonce or number > self.number or (number and nonce is None):
+            tables.set_attempt(self.run_id, self.number, self.facts)
+        if nonce != self.nonce:
+            return  # it was set back to CREATED, or is at its next attempt
         changes = dict(self.changes)
         if self.state is not None:
             if self._may_replace(row["state"]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from contextlib import suppress
 from typing import Protocol
@@ -73,6 +72,8 @@ class Watch:
     def close(self, desk: Desk) -> None:
         """Follow the attempts of a study no longer; they go on."""
         for attempt in desk.held.values():
+            if attempt.pid is not None:
+                self.fold(desk, attempt)
             self._cancel_timer(attempt)
             if attempt.process is not None:
                 attempt.process.leave()
@@ -81,18 +82,21 @@ class Watch:
         """Look at everything that would not speak up by itself."""
         for of, attempt in list(self._unclear.values()):
             if of is desk:
+                if attempt.is_ending:
+                    holders.end_holders(attempt.run_dir, attempt.number)
                 self.adopt(desk, attempt, attempt.state)
         for attempt in list(desk.held.values()):
             if attempt.pid is not None:
                 self.fold(desk, attempt)
 
     def fold(self, desk: Desk, attempt: Attempt) -> None:
-        """Take in what a script has written."""
+        """Take in what a script has written; a new state is recorded at once."""
+        has_new_state = False
         try:
-            attempt.fold()
+            has_new_state = attempt.fold()
         except OSError as error:
             log.warning("run %s: cannot read what it wrote: %s", attempt.title, error)
-        desk.note(attempt)
+        desk.note(attempt, is_urgent=has_new_state)
 
     # ends
 
@@ -110,7 +114,6 @@ class Watch:
 
     def _end(self, desk: Desk, attempt: Attempt, code: int | None, now: float) -> None:
         self._unseat(desk, attempt)
-        self._unclear.pop(attempt.nonce, None)
         try:
             attempt.end(code, now, out_of_memory=self._memory.has_new)
         except OSError as error:
@@ -137,7 +140,7 @@ class Watch:
             attempt.process.end(self._grace_s)
         elif attempt.nonce in self._unclear:
             attempt.withdraw(state)
-            holders.end_holders(attempt.run_dir, attempt.number, signal.SIGKILL)
+            holders.end_holders(attempt.run_dir, attempt.number)
         elif attempt.has_process_ended and not attempt.is_over:
             desk.let_go(attempt)
 
@@ -145,6 +148,7 @@ class Watch:
 
     def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """Find out what became of an attempt whose run is in this state, and go on."""
+        was_unclear = self._unclear.pop(attempt.nonce, None) is not None
         try:
             finding = examine(attempt)
         except OSError as error:
@@ -165,7 +169,11 @@ class Watch:
         elif finding.fate in (Fate.UNSTARTED, Fate.VANISHED):
             self._end(desk, attempt, None, time.time())
         elif finding.fate is not Fate.RUNNING or not self._find(desk, attempt, finding):
-            self._wait(desk, attempt, finding)
+            if not was_unclear:
+                log.info("run %s: %s", attempt.title, finding.fate.value)
+            self._unclear[attempt.nonce] = (desk, attempt)
+            if finding.fate is not Fate.ELSEWHERE:
+                self._seat(desk, attempt)
         if state == states.CANCELLED:
             self.withdraw(desk, attempt, state)
         self._starting.schedule()
@@ -174,19 +182,11 @@ class Watch:
         process = self._generator.find(finding.pid) if finding.pid is not None else None
         if process is None:
             return False
-        self._unclear.pop(attempt.nonce, None)
         if attempt.process is None:
             log.info("run %s goes on, process %d", attempt.title, process.pid)
             self.follow(desk, attempt, process)
         self.fold(desk, attempt)
         return True
-
-    def _wait(self, desk: Desk, attempt: Attempt, finding: Finding) -> None:
-        if attempt.nonce not in self._unclear:
-            log.info("run %s: %s", attempt.title, finding.fate.value)
-            self._unclear[attempt.nonce] = (desk, attempt)
-        if finding.fate is not Fate.ELSEWHERE:
-            self._seat(desk, attempt)
 
     def _seat(self, desk: Desk, attempt: Attempt) -> None:
         if attempt.nonce not in self._seated:

@@ -101,8 +101,7 @@ class Work:
                 "nonce": secrets.token_hex(8),
             }
             if number > 1:
-                for name in ("start_time", "end_time", "last_step", "last_step_time"):
-                    changes[name] = None
+                changes["last_step"] = changes["last_step_time"] = None
                 if tables.quantities(run_id):
                     tables.set_quantities(run_id, {})
             tables.update_run(run_id, changes)

@@ -14,7 +14,7 @@ from ZEO.StorageServer import StorageServer
 from ZODB.FileStorage import FileStorage
 from ZODB.serialize import referencesf
 
-from motoko.errors import AlreadyRunning, DatabaseUnavailable
+from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase
 from motoko.store.address import Address
 
 log = logging.getLogger(__name__)
@@ -137,6 +137,9 @@ def _open_file(file: Path) -> Any:
     except Exception as error:
         if type(error).__name__ == "LockError":
             raise AlreadyRunning(f"a server of {file}", _lock_owner(file)) from error
+        if type(error).__name__ == "FileStorageFormatError":
+            why = "is no database, or its beginning is damaged; move it away"
+            raise ForeignDatabase(str(file), why) from error
         raise DatabaseUnavailable(str(file), f"cannot be opened: {error}") from error
     finally:
         os.umask(before)

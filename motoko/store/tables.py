@@ -105,6 +105,11 @@ class Tables:
         """Number of jobs that were ever made."""
         return int(self.trees["last"].get("job", 0))
 
+    @property
+    def last_run_id(self) -> int:
+        """The highest id that a run was ever given; 0 before the first."""
+        return int(self.trees["last"].get("run", 0))
+
     def has_run(self, run_id: int) -> bool:
         """Whether there is a run of this id."""
         return run_id in self._runs

@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,15 @@ def manifest(store: FileStore, files: Sequence[Path], exec_file: Path) -> dict[s
     for entry in entries:
         mark.update(f"{entry['name']}\0{entry['hash']}\0{entry['mode']}\0".encode())
     return {"key": mark.hexdigest(), "exec": exec_file.name, "files": entries}
+
+
+def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
+    """Names of the files that two manifests do not have alike."""
+    contents = [
+        {entry["name"]: entry["hash"] for entry in (manifest or {"files": []})["files"]}
+        for manifest in (before, now)
+    ]
+    return sorted({name for name, _ in contents[0].items() ^ contents[1].items()})
 
 
 def place(store: FileStore, entry: dict[str, Any], run_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ from motoko.study import files
 from motoko.study.lookout import Lookout
 from motoko.study.records import Job, Run
 
+log = logging.getLogger(__name__)
+
 STATE_DIR = ".bd"
+#: Of how many runs that a call finds, rather than makes, the files are compared.
+_MOST_COMPARED = 1000
 NO_DATABASE = "has no database yet; `motoko create` or `motoko run` makes it"
 DATABASE_FILE = "motoko.db"
 #: Files by which a state directory written by BlackDynamite is recognised.
@@ -49,6 +54,7 @@ class Study:
         self.files = files.FileStore(self.state_dir / "files")
         self._single_calls = SingleCalls()
         self._lookout: Lookout | None = None
+        self._reported: set[tuple[str | None, str]] = set()
 
     def __repr__(self) -> str:
         return f"Study({self.name})"
@@ -212,14 +218,35 @@ class Study:
             machine_name=str(params.pop("machine_name", self.config.machine_name or "")),
             declared=tuple(declared.items()),
         )
+        manifest = self.manifest()
         operation = CreateTasks(
             space=space,
             identity=identity,
             entries={**params, "event_name": event_name},
-            manifest=self.manifest(),
+            manifest=manifest,
         )
+        last = self.tables.last_run_id
         ids: list[int] = self.session.do(self.database, operation)
+        self._report_other_files([i for i in ids if i <= last], manifest)
         return ids
+
+    def _report_other_files(self, run_ids: Sequence[int], manifest: Mapping[str, Any]) -> None:
+        """Say which runs that are there already were made with other files than the present."""
+        for run_id in run_ids[:_MOST_COMPARED]:
+            key = self.run_row(run_id).get("files")
+            if key == manifest["key"] or (key, manifest["key"]) in self._reported:
+                continue
+            self._reported.add((key, manifest["key"]))
+            with self.database.translated():
+                before = self.tables.manifest(key)
+            names = ", ".join(files.differing(before, manifest)) or "its files"
+            log.warning(
+                "%s.%d was made with another content of %s; it is taken as it is"
+                " (say replica: 2 in its run parameters for a new one)",
+                self.name,
+                run_id,
+                names,
+            )
 
     def update_run(self, run_id: int, changes: Mapping[str, Any]) -> None:
         """Change entries of a run; None removes one."""
@@ -255,7 +282,9 @@ class _Records(Mapping[int, Any]):
 
     def get(self, record_id: int, default: Any = None) -> Any:
         """The handle of this id, or ``default``."""
-        return self[record_id] if record_id in self else default
+        if record_id not in self:
+            return default
+        return self[record_id]
 
     def __iter__(self) -> Iterator[int]:
         tables = self._study.tables

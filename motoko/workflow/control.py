@@ -58,6 +58,17 @@ def orchestrator_file(workflow: Workflow, run_name: str | None = None) -> Path:
     return workflow.state_dir / f"orchestrator-{name}.lock"
 
 
+def orchestrator_office(workflow: Workflow, run_name: str) -> Office:
+    """Who orchestrates a run name."""
+    what = f"the orchestrator of run name {run_name!r}"
+    return Office(orchestrator_file(workflow, run_name), what)
+
+
+def log_file(workflow: Workflow) -> Path:
+    """The log of the workflow's orchestrators."""
+    return workflow.state_dir / "wf.log"
+
+
 def orchestrators(workflow: Workflow) -> dict[str, Owner]:
     """The orchestrators that run now, by run name."""
     found = {}
@@ -135,6 +146,12 @@ def is_created(workflow: Workflow) -> bool:
     return all(studies) and (workflow.state_dir / "wf.db").exists()
 
 
+def require_created(workflow: Workflow) -> None:
+    """StudyNotFound unless all databases exist."""
+    if not is_created(workflow):
+        raise StudyNotFound(str(workflow.directory), NO_DATABASE)
+
+
 def ensure_running(
     workflow: Workflow, generator: str | None = None, studies: tuple[str, ...] = ()
 ) -> None:
@@ -173,10 +190,15 @@ def open_for_reading(workflow: Workflow) -> None:
     office = server_office(workflow)
     for manager in workflow.task_managers.values():
         open_study(manager.base, office)
+    open_ledger(workflow)
+
+
+def open_ledger(workflow: Workflow) -> None:
+    """Open the workflow's own database to read it, whether its server runs or not."""
     file = workflow.state_dir / "wf.db"
     if not file.exists():
         raise StudyNotFound(str(workflow.directory), NO_DATABASE)
-    _open(workflow.vars.db, file, office)
+    _open(workflow.vars.db, file, server_office(workflow))
 
 
 def open_study(study: Study, server: Office) -> None:
@@ -325,10 +347,7 @@ def stop_all(workflow: Workflow, *, at_once: bool = False) -> list[str]:
 
     With ``at_once`` they are killed instead of being asked to end.
     """
-    offices = [
-        Office(orchestrator_file(workflow, name), f"the orchestrator of {name!r}")
-        for name in orchestrators(workflow)
-    ]
+    offices = [orchestrator_office(workflow, name) for name in orchestrators(workflow)]
     offices += [launcher_office(workflow), server_office(workflow)]
     stopped = []
     for office in offices:

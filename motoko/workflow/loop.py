@@ -81,6 +81,7 @@ class EventLoop:
         self._end: End | None = None
         self._is_main_done = False
         self._is_stalled = False
+        self._told_stall = ""
         self._has_handled = False
         self._scope = anyio.CancelScope()
         self._group: Any = None
@@ -341,7 +342,9 @@ class EventLoop:
             return
         self._is_stalled = True
         names = ", ".join(watch.action.label for watch in self._watches.values())
-        log.warning("stalled: nothing runs and no condition is true (%s)", names)
+        if names != self._told_stall:
+            log.warning("stalled: nothing runs and no condition is true (%s)", names)
+        self._told_stall = names
 
     @property
     def is_stalled(self) -> bool:

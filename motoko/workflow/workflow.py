@@ -376,7 +376,10 @@ class Workflow:
             try:
                 code = await self._loop.run(main)
             except BaseException as error:
-                self._record(ended=time.time(), error=f"{type(error).__name__}: {error}")
+                why = f"{type(error).__name__}: {error}"
+                if not isinstance(error, Exception):
+                    why = "stopped before its end"
+                self._record(ended=time.time(), error=why)
                 raise
             self._record(finished=time.time(), ended=time.time(), error=None)
             return code

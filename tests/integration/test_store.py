@@ -101,6 +101,19 @@ def test_a_state_must_be_allowed_to_follow(study: Study) -> None:
     assert study.counts() == {"SENT AWAY": 1}
 
 
+def test_another_content_of_the_scripts_is_reported_and_not_recomputed(
+    study: Study, caplog: pytest.LogCaptureFixture
+) -> None:
+    create(study, x=1.0)
+    (study.directory / "launch.sh").write_text("false\n")
+
+    again = create(study, x=1.0)
+    create(study, x=1.0)
+
+    assert again == [1]
+    assert caplog.text.count("mult.1 was made with another content of launch.sh") == 1
+
+
 def test_a_missing_run_is_named(study: Study) -> None:
     with pytest.raises(RunNotFound, match="study 'mult' has no run 7"):
         study.run(7)

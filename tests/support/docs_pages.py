@@ -16,8 +16,9 @@ What becomes of a fenced block is decided by the line before it and by its info 
 - ``text`` blocks are for reading only. Any other language is refused.
 
 Each page has a directory of its own to work in, empty at first. A comment
-``<!-- starts in a copy of examples/quickstart -->`` fills it. ``cd`` and ``export`` last until
-the end of the page. A comment ``<!-- slow -->`` takes the page out of `make test`.
+``<!-- starts in a copy of examples/quickstart -->`` fills it; the page of an example starts in
+a copy of that. ``cd`` and ``export`` last until the end of the page. A comment ``<!-- slow -->``
+takes the page out of `make test`.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Page:
     @property
     def start(self) -> Path | None:
         """The directory that it starts in a copy of."""
+        if self.path.parent.parent == ROOT / "examples":
+            return self.path.parent
         found = _START.search(self.text)
         return ROOT / found.group(1) if found else None
 
@@ -102,8 +105,10 @@ class Page:
 
 
 def pages() -> list[Page]:
-    """README, what changed, and everything in docs."""
-    files = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """README, what changed, everything in docs, and what the examples say of themselves."""
+    files = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
+    files += sorted((ROOT / "docs").rglob("*.md"))
+    files += sorted((ROOT / "examples").glob("*/README.md"))
     return [Page(file, file.read_text()) for file in files]
 
 

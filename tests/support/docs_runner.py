@@ -9,7 +9,9 @@ import select
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -21,7 +23,7 @@ LEFT_BY_RUNS = (".bd", ".wf", "BD-*-runs", "motoko-backup-*", "result.txt", "__p
 LONGEST_S = 110
 
 _KEYS = {*WorkflowConfig.known_keys(), *StudyConfig.known_keys()}
-_KEEP = "trap '{ pwd; export -p; } >\"$DOCS_STATE\"' EXIT\n"
+_KEEP = "trap '{ pwd; env -0; } >\"$DOCS_STATE\"' EXIT\n"
 
 
 class PageError(AssertionError):
@@ -32,7 +34,7 @@ class PageError(AssertionError):
 
 
 class PageRunner:
-    """Executes the blocks of a page in a directory; processes left over are ended by `close`."""
+    """Executes the blocks of a page in a directory; `close` ends what they left running."""
 
     def __init__(self, page: Page, directory: Path) -> None:
         self._top = directory
@@ -54,8 +56,11 @@ class PageRunner:
             command = bin_dir / name
             command.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
             command.chmod(0o755)
+        home = self._top / "home"
+        home.mkdir()
         return {
             **os.environ,
+            "HOME": str(home),
             "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -80,7 +85,7 @@ class PageRunner:
         elif block.language == "yaml":
             _check_yaml(block)
         elif block.language == "json":
-            json.loads(block.text)
+            _parsed(block, json.loads)
 
     def close(self) -> None:
         """End what the page has left running."""
@@ -98,7 +103,7 @@ class PageRunner:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(block.text)
         if name.endswith((".yaml", ".yml")):
-            yaml.safe_load(block.text)
+            _parsed(block, yaml.safe_load)
         if block.text.startswith("#!"):
             file.chmod(0o755)
 
@@ -113,7 +118,8 @@ class PageRunner:
             if code:
                 raise PageError(block, f"$ {command}\nexit code {code}\n{output}")
             if expected and not matches(expected, output):
-                shown = f"expected:\n{''.join(f'{e}\n' for e in expected)}printed:\n{output}"
+                wanted = "\n".join(expected)
+                shown = f"expected:\n{wanted}\nprinted:\n{output}"
                 raise PageError(block, f"$ {command}\n{shown}")
 
     def _shell(self, script: str) -> tuple[int, str]:
@@ -129,12 +135,11 @@ class PageRunner:
                 stderr=subprocess.STDOUT,
                 timeout=LONGEST_S,
             )
-        cwd, *exports = self._state.read_text().splitlines()
+        cwd, _, variables = self._state.read_text().partition("\n")
         self._cwd = Path(cwd)
-        for line in exports:
-            found = re.fullmatch(r'declare -x (\w+)="(.*)"', line)
-            if found and found.group(1) != "SHLVL":
-                self._env[found.group(1)] = re.sub(r"\\(.)", r"\1", found.group(2))
+        for variable in variables.split("\0")[:-1]:
+            name, _, value = variable.partition("=")
+            self._env[name] = value
         return done.returncode, output.read_text(errors="replace")
 
     def _run_python(self, block: Block) -> None:
@@ -173,8 +178,15 @@ class PageRunner:
         return answer.decode()
 
 
+def _parsed(block: Block, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(block.text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise PageError(block, str(error)) from error
+
+
 def _check_yaml(block: Block) -> None:
-    found = yaml.safe_load(block.text)
+    found = _parsed(block, yaml.safe_load)
     unknown = [k for k in found if k not in _KEYS and not k.endswith("_options")]
     if unknown:
         raise PageError(block, f"no file of ours has the keys {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""A database server as a process of its own: ``python -m tests.support.serve FILE SOCKET ...``"""
+"""A database server as a process: ``python -m tests.support.serve FILE SOCKET ...``"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def main() -> None:
         directory, script = json.loads(line)
         study = open_study(Path(directory))
         study.database.connect(20)
-        results = [in_session(lambda a=a: step(study, *a)) for a in script]  # type: ignore[misc]
+        results = [in_session(partial(step, study, *arguments)) for arguments in script]
         study.close()
         print(json.dumps(results), flush=True)
 

@@ -1,0 +1,1 @@
+"""What writes the reference pages that follow from the code."""

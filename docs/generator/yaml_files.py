@@ -1,0 +1,122 @@
+"""The pages about ``motoko.yaml`` and ``bd.yaml``, from the models that parse them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+
+from docs.generator.markdown import code, page, table
+from motoko.config import (
+    RUN_ENTRIES,
+    TYPES,
+    FieldConfig,
+    StudyConfig,
+    TaskManagerConfig,
+    WorkflowConfig,
+)
+from motoko.config.values import EXPECTED, Refused
+
+#: Keys that are read and checked, and that nothing in this version acts on.
+WITHOUT_EFFECT = frozenset(
+    "max_submitted run_space on_failure retry mem gpus partition account module modules array"
+    " pack checkpoint_signal artifacts blackdynamite".split()
+)
+#: The same of bd.yaml only.
+WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host", "generator"}
+
+_ENTRIES = {
+    "id": "number of the run, from 1",
+    "job_id": "number of its job, from 1",
+    "run_name": "the run name that it belongs to",
+    "event_name": "name of the function that created it",
+    "state": "see [states](states.md)",
+    "machine_name": "the machine it is meant for",
+    "run_path": "its [run directory](run-directory.md)",
+    "workflow": "path of `motoko.yaml`",
+    "exec": "name of the script",
+    "nproc": "cores that it uses",
+    "create_time": "when it was created",
+    "start_time": "when the present attempt began",
+    "end_time": "when the present attempt ended",
+    "last_step_time": "when a quantity was pushed last",
+    "last_step": "the step pushed last",
+    "attempt": "number of the present attempt, from 1",
+}
+
+
+def workflow_page() -> str:
+    """The page about ``motoko.yaml``."""
+    return page(
+        "motoko-yaml.md",
+        keys=_keys(WorkflowConfig, WITHOUT_EFFECT),
+        task_manager=_keys(TaskManagerConfig, frozenset()),
+    )
+
+
+def study_page() -> str:
+    """The page about ``bd.yaml``."""
+    return page(
+        "bd-yaml.md",
+        keys=_keys(StudyConfig, WITHOUT_EFFECT_IN_STUDY),
+        field=_keys(FieldConfig, frozenset()),
+        types=table(["type", "takes"], [[code(kind), EXPECTED[kind]] for kind in TYPES]),
+        entries=_entries(),
+    )
+
+
+def _entries() -> str:
+    if _ENTRIES.keys() != RUN_ENTRIES.keys():
+        raise ValueError(f"say what these are: {_ENTRIES.keys() ^ RUN_ENTRIES.keys()}")
+    rows = []
+    for name, kind in RUN_ENTRIES.items():
+        unit = ", seconds since 1970" if name.endswith("_time") else ""
+        rows.append([code(name), kind + unit, _ENTRIES[name]])
+    return table(["entry", "type", "meaning"], rows)
+
+
+def _keys(model: type[BaseModel], without_effect: frozenset[str]) -> str:
+    rows = [
+        [code(name), _allowed(info), _default(info), _description(info)]
+        for name, info in model.model_fields.items()
+        if name not in without_effect
+    ]
+    made = table(["key", "value", "default", "meaning"], rows)
+    idle = [name for name in model.model_fields if name in without_effect]
+    if not idle:
+        return made
+    names = ", ".join(map(code, idle))
+    return f"{made}\n\nRead and checked, but without effect in this version: {names}."
+
+
+def _description(info: FieldInfo) -> str:
+    return info.description or ""
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    value = info.get_default(call_default_factory=True, validated_data={})
+    return "" if value in (None, (), {}) or repr(value) == "UNSET" else code(value)
+
+
+def _allowed(info: FieldInfo) -> str:
+    return next(_words(info.annotation, info.metadata), "anything")
+
+
+def _words(annotation: Any, metadata: list[Any]) -> Iterator[str]:
+    """What a type accepts, in the words of its error message."""
+    for mark in metadata:
+        if isinstance(mark, BeforeValidator):
+            try:
+                mark.func(object())  # type: ignore[call-arg]
+            except Refused as refused:
+                yield refused.expected
+    if get_origin(annotation) is Literal:
+        yield ", ".join(code(value) for value in get_args(annotation))
+        return
+    for part in get_args(annotation):
+        if part is not type(None) and hasattr(part, "__metadata__"):
+            yield from _words(part.__origin__, list(part.__metadata__))

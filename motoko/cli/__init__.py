@@ -1,0 +1,16 @@
+"""The command line. click, rich, printing and exit codes live here and nowhere else.
+
+A command parses, calls one function and prints. Commands are loaded when they are called:
+``motoko --help`` imports none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``motoko`` and end the process with one of the codes in `exit_codes`."""
+    from motoko.cli.program import program
+
+    program.main(arguments)

@@ -1,0 +1,51 @@
+"""``motoko create``"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from motoko.cli import daemons
+from motoko.cli.places import directory_argument, load_workflow
+
+
+@click.command()
+@directory_argument
+@click.option("--validated", is_flag=True, help="Start from scratch without a question.")
+@click.option("--reset/--no-reset", default=None, help="Start from scratch, or keep all.")
+@click.option("--no-backup", is_flag=True, help="Remove what was there instead of keeping it.")
+def command(
+    directory: str | None, validated: bool, reset: bool | None, no_backup: bool
+) -> None:
+    """Make the databases of a workflow and of its studies.
+
+    What is there already (databases, run directories, logs) is moved into a dated backup
+    after a question, or with --validated. Otherwise only what is missing is added: a study,
+    or a parameter of a bd.yaml.
+    """
+    from motoko.workflow import control
+
+    workflow = load_workflow(directory)
+    existing = control.state_paths(workflow)
+    is_reset = bool(existing) and reset is not False
+    if is_reset and not validated:
+        is_reset = _may_reset(str(workflow.directory), is_asked_for=reset is True)
+    with daemons.server_kept_as_it_was(workflow):
+        backup = control.create(workflow, reset=is_reset, keep_backup=not no_backup)
+    names = ", ".join(workflow.task_managers) or "no studies"
+    if backup is not None:
+        click.echo(f"what was there is in {backup}")
+    if existing and not is_reset:
+        click.echo(f"kept what is there, added what was missing: {names}")
+    else:
+        click.echo(f"created {names} in {workflow.directory}")
+
+
+def _may_reset(directory: str, *, is_asked_for: bool) -> bool:
+    if sys.stdin.isatty():
+        question = f"{directory} has databases or runs already. Start from scratch?"
+        return click.confirm(question, default=False, err=True)
+    if is_asked_for:
+        raise click.UsageError("--reset needs --validated where nobody can be asked")
+    return False

@@ -1,0 +1,126 @@
+"""``motoko info``"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from motoko.cli import daemons, output, words
+from motoko.cli.places import directory_argument, load_workflow, study_names
+
+if TYPE_CHECKING:
+    from motoko.cli.overview import Overview
+
+_MOST_VARIABLES = 20
+
+
+@click.command()
+@directory_argument
+@click.option("--verbose", is_flag=True, help="Also places, run names and variables.")
+@click.option(
+    "--bd_study", "studies", metavar="NAME", multiple=True, help="Only this study (also -bd)."
+)
+@click.option("--run_name", metavar="NAME", help="Only runs of this run name.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    directory: str | None,
+    verbose: bool,
+    studies: tuple[str, ...],
+    run_name: str | None,
+    as_json: bool,
+) -> None:
+    """Show what runs, and how far each study is: runs by run name and state.
+
+    Answers at once, however many runs there are, and whether or not the server runs.
+    """
+    from motoko.cli import overview
+
+    workflow = load_workflow(directory)
+    try:
+        found = overview.look(workflow, study_names(workflow, studies), run_name)
+    finally:
+        workflow.close()
+    if as_json:
+        output.as_json(found.as_json())
+        return
+    _show_processes(found)
+    _show_studies(found)
+    _show_failed(found)
+    if verbose:
+        _show_more(found)
+
+
+def _show_processes(found: Overview) -> None:
+    pairs = [
+        ("workflow", found.directory),
+        ("server", daemons.in_words(found.server)),
+        ("launcher", daemons.in_words(found.launcher)),
+    ]
+    for run_name, owner in found.orchestrators.items():
+        pairs.append((f"orchestrator {run_name}", daemons.in_words(owner)))
+    if not found.orchestrators:
+        pairs.append(("orchestrator", "not running"))
+    output.facts(pairs)
+
+
+def _show_studies(found: Overview) -> None:
+    from motoko.cli.overview import state_columns
+
+    states = words.ordered_states(state_columns(found.studies))
+    rows: list[list[Any]] = []
+    for study in found.studies:
+        for run_name, counts in study.counts.items():
+            cells: list[Any] = [words.Whole(study.name), words.Whole(run_name)]
+            rows.append([*cells, *(counts.get(s, 0) for s in states), sum(counts.values())])
+        if not study.counts and not study.problem:
+            rows.append([study.name, "", *(0 for _ in states), 0])
+    if rows:
+        click.echo()
+        output.table(["study", "run name", *states, "total"], rows)
+    for study in found.studies:
+        if study.problem:
+            click.echo(f"{study.name}: {study.problem}")
+
+
+def _show_failed(found: Overview) -> None:
+    if not found.n_failed:
+        return
+    click.echo(f"\n{words.counted(found.n_failed, 'failed run')}:")
+    for run in found.failed:
+        click.echo(f"  {run.study}.{run.run_id}  {run.cause.splitlines()[0]}")
+    if found.n_failed > len(found.failed):
+        click.echo(f"  and {found.n_failed - len(found.failed)} more")
+    first = found.failed[-1]
+    click.echo(f"look further with `motoko runs show {first.study}.{first.run_id}`")
+
+
+def _show_more(found: Overview) -> None:
+    click.echo()
+    for study in found.studies:
+        output.facts(
+            [
+                ("study", study.name),
+                ("  directory", study.directory),
+                ("  run directories", study.runs_dir),
+                ("  database", study.address),
+            ]
+        )
+    if found.run_names:
+        click.echo()
+        headers = ["run name", "began", "ended", "finished", "options"]
+        rows = [
+            [
+                words.Whole(name),
+                words.moment(facts.get("began")),
+                words.moment(facts.get("ended")),
+                "yes" if facts.get("finished") else facts.get("error") or "no",
+                ", ".join(f"{k}={v}" for k, v in facts.get("params", {}).items()),
+            ]
+            for name, facts in found.run_names.items()
+        ]
+        output.table(headers, rows)
+    if found.variables:
+        click.echo()
+        shown = list(found.variables.items())[:_MOST_VARIABLES]
+        output.facts([(f"vars.{name}", words.value(v)) for name, v in shown])

@@ -1,0 +1,46 @@
+"""``motoko kill``"""
+
+from __future__ import annotations
+
+import click
+
+from motoko.cli import words
+from motoko.cli.places import directory_argument, load_workflow, study_names
+
+
+@click.command()
+@directory_argument
+@click.option(
+    "--bd_study",
+    "studies",
+    metavar="NAME",
+    multiple=True,
+    help="Only launch no more runs of this study (also -bd).",
+)
+@click.option("--reset", is_flag=True, help="End executing local runs: CREATED again.")
+@click.option("--aggressive", is_flag=True, help="Kill at once instead of asking to end.")
+def command(
+    directory: str | None, studies: tuple[str, ...], reset: bool, aggressive: bool
+) -> None:
+    """Stop orchestrators, launcher and server of a workflow.
+
+    Runs that execute go on, and the next launcher takes them over, unless --reset says
+    otherwise. With --bd_study the launcher leaves that study alone from now on; orchestrators
+    and the server go on, since they serve all studies.
+    """
+    from motoko.cli import ending
+    from motoko.workflow import control
+
+    workflow = load_workflow(directory)
+    names = study_names(workflow, studies)
+    if names:
+        stopped = ending.leave_alone(workflow, names)
+    else:
+        stopped = control.stop_all(workflow, at_once=aggressive)
+    for what in stopped:
+        click.echo(f"stopped {what}")
+    if reset:
+        n_runs = ending.reset_active(workflow, names, at_once=aggressive)
+        click.echo(f"{words.counted(n_runs, 'run')} back to CREATED")
+    if not stopped and not reset:
+        click.echo("nothing was running")

@@ -1,0 +1,124 @@
+"""``motoko launcher``"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+
+from motoko.cli import daemons
+from motoko.cli.defaulting import DefaultGroup
+from motoko.cli.interrupts import Interrupts
+from motoko.cli.places import directory_argument, find_directory, load_workflow, study_names
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+_studies = click.option(
+    "--bd_study", "studies", metavar="NAME", multiple=True, help="Only this study's runs."
+)
+_generator = click.option("--generator", metavar="NAME", help="How runs are executed: bash.")
+
+
+@click.group(cls=DefaultGroup)
+def command() -> None:
+    """The process that turns created runs into processes or batch jobs.
+
+    Without a further word it is started: `motoko launcher [DIR] [--bd_study NAME]
+    [--generator NAME] [--do_not_detach] [--log] [--stop] [--status]`.
+    """
+
+
+@command.command()
+@directory_argument
+@_studies
+@_generator
+@click.option("--do_not_detach", is_flag=True, help="Stay in the foreground.")
+@click.option("--log", "-l", "show_log", is_flag=True, help="Show the end of its log.")
+@click.option("--stop", "is_stop", is_flag=True, help="Stop it; local runs go on.")
+@click.option("--status", "is_status", is_flag=True, help="Say whether it runs.")
+def start(
+    directory: str | None,
+    studies: tuple[str, ...],
+    generator: str | None,
+    do_not_detach: bool,
+    show_log: bool,
+    is_stop: bool,
+    is_status: bool,
+) -> int:
+    """Start the launcher, unless it runs, and the database server if need be."""
+    from motoko.launch.generator import find_generator
+    from motoko.workflow import control
+
+    workflow = load_workflow(directory)
+    office = control.launcher_office(workflow)
+    log_file = workflow.state_dir / "launch.log"
+    if is_stop:
+        daemons.stop(office)
+        return 0
+    if is_status:
+        return daemons.show_status(office, log_file, as_json=False)
+    if show_log:
+        daemons.show_log(office, log_file, follow=False)
+        return 0
+    find_generator(generator or workflow.config.generator)
+    names = study_names(workflow, studies)
+    if do_not_detach:
+        control.ensure_served(workflow)
+        _be_launcher(workflow, generator, names)
+        return 0
+    before = office.owner()
+    control.ensure_running(workflow, generator, names)
+    workflow.close()
+    owner = office.owner()
+    if owner is not None:
+        daemons.say_started(office, owner, before)
+    return 0
+
+
+@command.command()
+@directory_argument
+def stop(directory: str | None) -> None:
+    """Stop the launcher. What it has started goes on, and the next one takes it over."""
+    from motoko.workflow import control
+
+    daemons.stop(control.launcher_office(load_workflow(directory)))
+
+
+@command.command()
+@directory_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, null if it does not run.")
+def status(directory: str | None, as_json: bool) -> int:
+    """Say whether the launcher runs; code 6 if it does not."""
+    from motoko.workflow import control
+
+    workflow = load_workflow(directory)
+    log_file = workflow.state_dir / "launch.log"
+    return daemons.show_status(control.launcher_office(workflow), log_file, as_json=as_json)
+
+
+@command.command(hidden=True)
+@directory_argument
+@_studies
+@_generator
+def serve(directory: str | None, studies: tuple[str, ...], generator: str | None) -> None:
+    """Be the launcher, until asked to end."""
+    from motoko import daemon
+
+    daemon.log_to(find_directory(directory) / ".wf" / "launch.log")
+    workflow = load_workflow(directory)
+    _be_launcher(workflow, generator, study_names(workflow, studies))
+
+
+def _be_launcher(workflow: Workflow, generator: str | None, studies: tuple[str, ...]) -> None:
+    from motoko import daemon
+    from motoko.workflow import control
+
+    options = control.LauncherOptions(generator, studies)
+
+    async def be() -> None:
+        with anyio.CancelScope() as scope, Interrupts(scope.cancel):
+            await control.run_launcher(workflow, options, daemon.say_ready)
+
+    anyio.run(be)

@@ -1,0 +1,137 @@
+"""``motoko orchestrator``"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from motoko.cli import daemons, exit_codes, output, words
+from motoko.cli.own_options import PREFIX, RawCommand
+from motoko.cli.places import directory_argument, load_workflow
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+_DESCRIPTION = """\
+Run the orchestrator of a workflow until it is finished.
+
+Server and launcher are started if they do not run, and stay. A run name that was begun before
+goes on where it stopped."""
+
+_run_name = click.option("--run_name", "-n", metavar="NAME", help="That of this run name.")
+
+
+@click.group()
+def command() -> None:
+    """The process that evaluates conditions and fires actions: one for each run name."""
+
+
+@command.command(cls=RawCommand)
+def start(arguments: tuple[str, ...]) -> int:
+    """Run the orchestrator until the workflow is finished."""
+    from motoko.cli import running
+
+    return running.start_orchestrator(arguments, _declare, _DESCRIPTION)
+
+
+def _declare(parser: Any) -> None:
+    parser.add_argument(
+        "--run_name",
+        "--run-name",
+        "-n",
+        dest=f"{PREFIX}run_name",
+        metavar="NAME",
+        help="The run name: begin it, or go on where it stopped.",
+    )
+    parser.add_argument(
+        "--detach",
+        "-d",
+        dest=f"{PREFIX}detach",
+        action="store_true",
+        help="Run in the background.",
+    )
+    parser.add_argument(
+        "--wait",
+        dest=f"{PREFIX}wait",
+        type=float,
+        metavar="S",
+        help="Look at everything every S seconds, besides at every change (default: 5).",
+    )
+
+
+@command.command()
+@directory_argument
+@_run_name
+def stop(directory: str | None, run_name: str | None) -> None:
+    """Stop an orchestrator; runs, launcher and server go on."""
+    from motoko.cli.orchestration import still_running
+    from motoko.workflow import control
+
+    workflow = load_workflow(directory)
+    active = sorted(control.orchestrators(workflow))
+    if run_name is None and len(active) > 1:
+        raise click.UsageError(f"several run: say --run_name, one of {', '.join(active)}")
+    workflow.run_name = run_name or (active[0] if active else None)
+    office = control.orchestrator_office(workflow, workflow.run_name or "of any run name")
+    daemons.stop(office)
+    click.echo(still_running(workflow, 0), err=True)
+
+
+@command.command()
+@directory_argument
+@_run_name
+@click.option("--logs", "-l", is_flag=True, help="Show the end of the log.")
+@click.option("--follow", "-f", is_flag=True, help="Show the log as it grows, until the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(
+    directory: str | None, run_name: str | None, logs: bool, follow: bool, as_json: bool
+) -> int:
+    """Say which orchestrators run; code 6 if none does."""
+    from motoko.workflow import control
+
+    workflow = load_workflow(directory)
+    active = {
+        name: owner
+        for name, owner in control.orchestrators(workflow).items()
+        if run_name in (None, name)
+    }
+    if as_json:
+        output.as_json([daemons.described(owner) for owner in active.values()])
+    else:
+        for name, owner in active.items():
+            click.echo(f"orchestrator of run name {name}: {daemons.in_words(owner)}")
+        if not active:
+            click.echo(f"no orchestrator runs{_last(workflow, run_name)}")
+    if logs or follow:
+        from motoko.cli.logs import show
+
+        def is_over() -> bool:
+            return not any(n in control.orchestrators(workflow) for n in active)
+
+        show(control.log_file(workflow), follow_until=is_over if follow else None)
+    return exit_codes.DONE if active else exit_codes.PROCESSES
+
+
+def _last(workflow: Workflow, run_name: str | None) -> str:
+    """How the last one ended, from the workflow's database."""
+    from motoko.errors import MotokoError
+    from motoko.workflow import control
+
+    known: dict[str, dict[str, Any]] = {}
+    with suppress(MotokoError):
+        control.open_ledger(workflow)
+        with workflow.vars.db.read() as ledger:
+            known = ledger.run_names()
+    workflow.close()
+    names = [name for name in known if run_name in (None, name)]
+    if not names:
+        return ""
+    facts = known[names[-1]]
+    when = words.moment(facts.get("ended"))
+    if facts.get("finished"):
+        return f"; {names[-1]} finished {when}"
+    if facts.get("error"):
+        return f"; {names[-1]} ended {when}: {facts['error']}"
+    return f"; {names[-1]} is not finished"

@@ -1,0 +1,51 @@
+"""``motoko run``"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from motoko.cli.own_options import PREFIX, RawCommand
+
+_DESCRIPTION = """\
+Run a workflow: everything in one command.
+
+Makes databases that are missing, starts the server and the launcher if they do not run, runs
+the orchestrator and shows how far each study is, until the workflow is finished. What dies
+meanwhile is started again. Without a run name the unfinished one is taken up again, with the
+options it was begun with; if there is none, a new name is made from the date.
+
+Ctrl-C ends the orchestrator; what executes goes on, and `motoko run` takes it up again."""
+
+
+@click.command(cls=RawCommand)
+def command(arguments: tuple[str, ...]) -> int:
+    """Run a workflow: everything in one command."""
+    from motoko.cli import running
+
+    return running.run(arguments, _declare, _DESCRIPTION)
+
+
+def _declare(parser: Any) -> None:
+    parser.add_argument(
+        "--run_name",
+        "--run-name",
+        "-n",
+        dest=f"{PREFIX}run_name",
+        metavar="NAME",
+        help="The run name: begin it, or go on where it stopped.",
+    )
+    parser.add_argument(
+        "--generator",
+        dest=f"{PREFIX}generator",
+        metavar="NAME",
+        help="How runs are executed, if not as motoko.yaml says.",
+    )
+    parser.add_argument(
+        "--wait",
+        dest=f"{PREFIX}wait",
+        type=float,
+        metavar="S",
+        help="Look at everything every S seconds, besides at every change (default: 5).",
+    )

@@ -1,0 +1,66 @@
+"""What the exit code of a command says. The only place where exit codes are written."""
+
+from __future__ import annotations
+
+from motoko import errors
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+MISTAKE = 3
+NOT_FOUND = 4
+RUNS_FAILED = 5
+PROCESSES = 6
+DATABASE = 7
+GAVE_UP = 8
+SYSTEM = 9
+BUG = 70
+INTERRUPTED = 130
+NOBODY_READS = 141
+TERMINATED = 143
+
+#: Code and meaning, for the reference.
+MEANINGS: dict[int, str] = {
+    DONE: "done",
+    FAILED: "an action, a condition or `main` raised",
+    USAGE: "the command line is wrong, or a question was answered with no",
+    MISTAKE: "a mistake in the configuration, the orchestrator or a value that was given",
+    NOT_FOUND: "no such workflow, study, job or run, or no database yet",
+    RUNS_FAILED: "runs failed",
+    PROCESSES: "a process runs already, does not run or start, or belongs to another host",
+    DATABASE: "a database does not answer, or is not one of this version of Motoko",
+    SYSTEM: "the system refused something: no space, no permission, too many files",
+    GAVE_UP: "conflicting changes, or a system that executes runs, left nothing to try",
+    BUG: "a bug in Motoko: the message says where the traceback lies",
+    INTERRUPTED: "interrupted (Ctrl-C)",
+    NOBODY_READS: "the reader of the output went away",
+    TERMINATED: "asked to end (SIGTERM)",
+}
+
+#: The first that fits decides, so that what is special comes before what is general.
+_OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
+    (errors.RunsFailed, RUNS_FAILED),
+    (errors.ActionFailed, FAILED),
+    (errors.WorkflowError, MISTAKE),
+    (errors.ConfigError, MISTAKE),
+    (errors.StudyNotFound, NOT_FOUND),
+    (errors.JobNotFound, NOT_FOUND),
+    (errors.RunNotFound, NOT_FOUND),
+    (errors.ForeignDatabase, DATABASE),
+    (errors.DatabaseUnavailable, DATABASE),
+    (errors.ConflictsExhausted, GAVE_UP),
+    (errors.SessionConflict, GAVE_UP),
+    (errors.StudyError, MISTAKE),
+    (errors.UnknownGenerator, MISTAKE),
+    (errors.LaunchError, GAVE_UP),
+    (errors.DaemonError, PROCESSES),
+    (errors.JobSideError, FAILED),
+)
+
+
+def of(error: errors.MotokoError) -> int:
+    """The exit code for an error of Motoko's own."""
+    for kind, code in _OF_ERRORS:
+        if isinstance(error, kind):
+            return code
+    return FAILED

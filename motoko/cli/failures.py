@@ -1,0 +1,142 @@
+"""From an exception to a message on standard error and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from motoko.cli import exit_codes
+from motoko.errors import ActionFailed, MotokoError, RunsFailed
+
+
+class Stopped(Exception):
+    """A signal asked a command to end, and it did so in good order."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def report(error: BaseException, *, with_traceback: bool = False) -> int:
+    """Say on standard error what went wrong; the exit code."""
+    error = _only(error)
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):
+        return _code_of(error)
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, Stopped):
+        is_sigint = error.number == signal.SIGINT
+        return exit_codes.INTERRUPTED if is_sigint else exit_codes.TERMINATED
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        say("interrupted")
+        return exit_codes.INTERRUPTED
+    if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) == errno.EPIPE:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exit_codes.NOBODY_READS
+    if with_traceback:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    if isinstance(error, MotokoError):
+        say("\n".join(explanation(error)))
+        return exit_codes.of(error)
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        say(_refusal(error))
+        return exit_codes.SYSTEM
+    _report_bug(error)
+    return exit_codes.BUG
+
+
+#: What a system may refuse to any program.
+_REFUSALS = {
+    errno.ENOSPC: "; free some, then go on with the same command: nothing is lost",
+    errno.EDQUOT: "; free some, then go on with the same command: nothing is lost",
+    errno.EROFS: "; a workflow needs a place where it can write",
+    errno.EACCES: "; see who owns it, and its mode",
+    errno.EPERM: "",
+    errno.EMFILE: "; see `ulimit -n`",
+    errno.ENFILE: "",
+    errno.EAGAIN: "; see `ulimit -u`",
+    errno.ENOMEM: "",
+    errno.EIO: "",
+}
+
+
+def _refusal(error: OSError) -> str:
+    file = f"{error.filename}: " if error.filename else ""
+    return f"{file}{error.strerror}{_REFUSALS[error.errno or 0]}"
+
+
+def say(text: str) -> None:
+    """One message on standard error."""
+    click.echo(f"motoko: {text}", err=True)
+
+
+def explanation(error: MotokoError) -> Iterator[str]:
+    """The message of an error, and what its reader needs besides."""
+    if isinstance(error, RunsFailed):
+        n = len(error.failed)
+        yield f"{n} run{'' if n == 1 else 's'} failed"
+        for run in error.failed[:10]:
+            yield f"  {run}"
+        if n > 10:
+            yield f"  and {n - 10} more"
+        if n:
+            first = error.failed[0]
+            yield f"look further with `motoko runs show {first.study}.{first.run_id}`"
+    else:
+        yield str(error)
+    if isinstance(error, ActionFailed):
+        place = _place_in_user_code(error.__cause__)
+        if place:
+            yield f"  {place}"
+    yield from getattr(error, "__notes__", ())
+
+
+def _place_in_user_code(error: BaseException | None) -> str:
+    """The innermost line of the traceback that is neither ours nor a library's."""
+    if error is None:
+        return ""
+    not_theirs = (str(Path(__file__).parents[1]), str(Path(os.__file__).parent), "<")
+    found = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if "site-packages" not in frame.filename and not frame.filename.startswith(not_theirs):
+            found = f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}"
+    return found
+
+
+def _report_bug(error: BaseException) -> None:
+    text = "".join(traceback.format_exception(error))
+    name = f"{type(error).__name__}: {error}"
+    try:
+        handle, file = tempfile.mkstemp(prefix="motoko-bug-", suffix=".log", text=True)
+        with open(handle, "w", encoding="utf-8", errors="replace") as log:
+            log.write(f"motoko {' '.join(sys.argv[1:])}\n{text}")
+    except OSError as problem:
+        click.echo(text, err=True, nl=False)
+        say(f"this is a bug in Motoko: {name} (its traceback cannot be kept: {problem})")
+        return
+    say(f"this is a bug in Motoko: {name}\n  The traceback lies in {file}; please send it in.")
+
+
+def _only(error: BaseException) -> BaseException:
+    """The exception inside a group that has one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _code_of(stop: SystemExit) -> int:
+    if stop.code is None or isinstance(stop.code, int):
+        return stop.code or exit_codes.DONE
+    say(str(stop.code))
+    return exit_codes.FAILED

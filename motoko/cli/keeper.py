@@ -1,0 +1,133 @@
+"""Restarts the server and the launcher of a workflow when they die."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from motoko.daemon import Office
+from motoko.errors import MotokoError, StudyNotFound
+from motoko.workflow import control
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+#: A process that lived this long starts again at once when it dies.
+_STEADY_S = 60.0
+
+
+@dataclass
+class _Post:
+    office: Office
+    start: Callable[[], object]
+    pause_s: float = 0.0
+    next_try: float = 0.0
+    since: float = 0.0
+    is_left_alone: bool = False
+
+
+class Keeper:
+    """Watches from a thread of its own: the event loop may be waiting for the server.
+
+    A process that somebody has asked to stop stays stopped.
+    """
+
+    def __init__(self, workflow: Workflow, on_lost: Callable[[MotokoError], object]) -> None:
+        """``on_lost`` is called, in the thread, when there is nothing left to serve."""
+        self._workflow = workflow
+        self._on_lost = on_lost
+        now = time.monotonic()
+        self._posts = [
+            _Post(
+                control.server_office(workflow),
+                lambda: control.start_server(workflow),
+                since=now,
+            ),
+            _Post(
+                control.launcher_office(workflow),
+                lambda: control.start_launcher(workflow),
+                since=now,
+            ),
+        ]
+        self._is_ending = False
+        self._reader, self._writer = os.pipe()
+        self._thread = threading.Thread(target=self._watch, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a restart that is under way is waited for."""
+        self._is_ending = True
+        os.write(self._writer, b"x")
+        self._thread.join()
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def _watch(self) -> None:
+        while not self._is_ending:
+            waiting = [fd for post in self._posts if (fd := _death_of(post.office)) is not None]
+            try:
+                for post in self._posts:
+                    self._look_after(post)
+                poll = select.poll()
+                for fd in (self._reader, *waiting):
+                    poll.register(fd, select.POLLIN)
+                poll.poll(_LOOK_S * 1000)
+            except StudyNotFound as error:
+                self._on_lost(error)
+                return
+            finally:
+                for fd in waiting:
+                    os.close(fd)
+
+    def _look_after(self, post: _Post) -> None:
+        now = time.monotonic()
+        if self._is_ending or post.office.owner() is not None:
+            if now - post.since > _STEADY_S:
+                post.pause_s = 0.0
+            post.is_left_alone = False
+            return
+        if post.office.was_stopped:
+            if not post.is_left_alone:
+                log.warning("%s was stopped; it is not started again", post.office.what)
+            post.is_left_alone = True
+            return
+        if now < post.next_try:
+            return
+        self._check_not_removed()
+        try:
+            post.start()
+            log.warning("%s had died and was started again", post.office.what)
+        except MotokoError as error:
+            log.error("%s has died: %s", post.office.what, error)
+        post.since = time.monotonic()
+        post.pause_s = min(_LONGEST_PAUSE_S, 2 * post.pause_s or _LOOK_S)
+        post.next_try = post.since + post.pause_s
+
+    def _check_not_removed(self) -> None:
+        if not control.is_created(self._workflow):
+            why = "its databases were removed while it ran; `motoko run` begins anew"
+            raise StudyNotFound(str(self._workflow.directory), why)
+
+
+def _death_of(office: Office) -> int | None:
+    """A descriptor that can be read once the holder has died; None where there is none."""
+    owner = office.owner()
+    if owner is None or not owner.is_here:
+        return None
+    with suppress(OSError, AttributeError):
+        return os.pidfd_open(owner.pid)
+    return None

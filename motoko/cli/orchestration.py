@@ -1,0 +1,150 @@
+"""An orchestrator in this process: run with a view, ended by signals, closed with a line."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.from_thread
+from anyio.lowlevel import current_token
+
+from motoko import daemon
+from motoko.cli import words
+from motoko.cli.failures import Stopped
+from motoko.cli.interrupts import Interrupts
+from motoko.cli.keeper import Keeper
+from motoko.cli.progress import Progress
+from motoko.errors import ActionFailed, MotokoError
+from motoko.workflow import control
+
+if TYPE_CHECKING:
+    from motoko.cli.views import View
+    from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+_MOST_VARIABLES = 4
+_LONGEST_VALUE = 60
+
+
+class Orchestration:
+    """One orchestrator's time in this process."""
+
+    def __init__(
+        self, workflow: Workflow, params: dict[str, Any], view: View, *, keep_alive: bool
+    ) -> None:
+        """With ``keep_alive`` a server or a launcher that dies is started again."""
+        assert workflow.run_name is not None
+        self._workflow = workflow
+        self._params = params
+        self._view = view
+        self._keep_alive = keep_alive
+        self._lost: MotokoError | None = None
+        self._error: Exception | None = None
+        self._code: int | None = None
+        self._signal: int | None = None
+        self.progress = Progress(workflow, workflow.run_name)
+
+    def run(self) -> int:
+        """Run until the workflow ends; the exit code.
+
+        Raises what ended it badly, and Stopped when a signal did.
+        """
+        try:
+            anyio.run(self._run)
+        finally:
+            self.progress.read_again()
+            self._view.close(self.progress)
+        if self._code is not None:
+            return self._code
+        if self._lost is not None:
+            raise self._lost
+        if isinstance(self._error, ActionFailed):
+            self._error.add_note(f"  its traceback is in {control.log_file(self._workflow)}")
+        if self._error is not None:
+            raise self._error
+        assert self._signal is not None
+        raise Stopped(self._signal)
+
+    def n_active(self) -> int:
+        """Runs that are executing."""
+        return self.progress.n_active()
+
+    async def _run(self) -> None:
+        workflow = self._workflow
+        token = current_token()
+        with ExitStack() as stack:
+            scope = stack.enter_context(anyio.CancelScope())
+            interrupts = stack.enter_context(Interrupts(scope.cancel))
+
+            def lose(error: MotokoError) -> None:
+                self._lost = error
+                anyio.from_thread.run_sync(scope.cancel, token=token)
+
+            if self._keep_alive:
+                keeper = Keeper(workflow, lose)
+                keeper.start()
+                stack.callback(keeper.stop)
+            stack.enter_context(self.progress.watching())
+            # The child of `start --detach` is ready once its name stands in the ledger.
+            stack.callback(workflow.vars.db.feed.listen(lambda change: daemon.say_ready()))
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._view.follow, self.progress)
+                try:
+                    self._code = await workflow.run(**self._params)
+                except Exception as error:
+                    self._error = error
+                group.cancel_scope.cancel()
+        self._signal = interrupts.number
+
+
+def closing_line(workflow: Workflow, progress: Progress) -> str:
+    """What was computed, how long it took, where it lies and what the variables say."""
+    done = []
+    for study, counts in progress.counts.items():
+        if counts:
+            n_other = progress.n_runs(study) - counts.get("FINISHED", 0)
+            rest = {s: n for s, n in counts.items() if s != "FINISHED"}
+            note = f" ({words.states(rest)})" if n_other else ""
+            done.append(f"{study} {words.counted(progress.n_runs(study), 'run')}{note}")
+    parts = [
+        f"finished after {words.duration(progress.elapsed_s)}: {', '.join(done) or 'no runs'}",
+        f"results in {workflow.directory}",
+    ]
+    variables = _variables(workflow)
+    if 0 < len(variables) <= _MOST_VARIABLES:
+        shown = ", ".join(f"{name} = {value}" for name, value in variables.items())
+        parts.append(shown)
+    return "; ".join(parts)
+
+
+def _variables(workflow: Workflow) -> dict[str, str]:
+    """The short ones among the workflow's variables."""
+    try:
+        with workflow.vars.db.read() as ledger:
+            found = ledger.variables()
+    except MotokoError:
+        return {}
+    return {n: str(v) for n, v in found.items() if len(str(v)) <= _LONGEST_VALUE}
+
+
+def still_running(workflow: Workflow, n_active: int) -> str:
+    """After the orchestrator has ended: what goes on, and the commands to deal with it."""
+    where = shlex.quote(str(workflow.directory))
+    running = []
+    if n_active:
+        running.append(words.counted(n_active, "run"))
+    for office in (control.launcher_office(workflow), control.server_office(workflow)):
+        owner = office.owner()
+        if owner is not None:
+            running.append(f"{office.what} (process {owner.pid})")
+    if not running:
+        return "nothing runs any more"
+    lines = [f"still running: {', '.join(running)}", f"  look      motoko info {where}"]
+    if workflow.run_name:
+        name = shlex.quote(workflow.run_name)
+        lines.append(f"  go on     motoko run {where} --run_name {name}")
+    return "\n".join([*lines, f"  stop all  motoko kill {where}"])

@@ -1,0 +1,128 @@
+"""What commands print: tables for people, aligned text for pipes, JSON for programs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from motoko.cli import words
+
+Rows = Sequence[Sequence[Any]]
+_COLOURS = {"ok": "green", "warning": "yellow", "mistake": "red"}
+_STYLES = {
+    "FINISHED": "green",
+    "RUNNING": "cyan",
+    "SUBMITTED": "cyan",
+    "FAILED": "bold red",
+    "CANCELLED": "magenta",
+}
+
+
+def is_for_people() -> bool:
+    """Whether somebody looks at what is printed."""
+    return sys.stdout.isatty()
+
+
+def table(headers: Sequence[str], rows: Rows, *, title: str | None = None) -> None:
+    """Print rows under their headers; numbers stand at the right."""
+    cells = [[words.value(cell) for cell in row] for row in rows]
+    numeric = [
+        bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
+        for i in range(len(headers))
+    ]
+    if is_for_people():
+        _rich_table(headers, cells, numeric, title)
+        return
+    if title:
+        click.echo(title)
+    for line in aligned([list(headers), *cells], numeric):
+        click.echo(line)
+
+
+def aligned(lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    """Columns as plain text, two blanks apart."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _rich_table(
+    headers: Sequence[str], cells: Rows, numeric: Sequence[bool], title: str | None
+) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(rich_table(headers, cells, numeric, title))
+
+
+def rich_table(
+    headers: Sequence[str], cells: Rows, numeric: Sequence[bool], title: str | None = None
+) -> Any:
+    """A table for a terminal; states have their colours."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for header, is_number in zip(headers, numeric, strict=True):
+        made.add_column(
+            Text(header, _STYLES.get(header, "")), justify="right" if is_number else "left"
+        )
+    for row in cells:
+        shown = []
+        for header, cell in zip(headers, row, strict=True):
+            style = _STYLES.get(str(cell), _STYLES.get(header, "") if cell != "0" else "dim")
+            shown.append(Text(str(cell), style))
+        made.add_row(*shown)
+    return made
+
+
+def facts(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
+    """Print names and values below each other; what has no value is left out."""
+    items = list(pairs.items() if isinstance(pairs, Mapping) else pairs)
+    shown = [(name, str(found)) for name, found in items if found not in (None, "")]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, text in shown:
+        first, *more = text.splitlines() or [""]
+        click.echo(f"{name.ljust(width)}  {first}")
+        for line in more:
+            click.echo(f"{' ' * width}  {line}")
+
+
+def as_json(data: Any) -> None:
+    """Print data as JSON; times are seconds since the epoch."""
+    click.echo(json.dumps(data, indent=2, default=_plain))
+
+
+def _plain(given: Any) -> Any:
+    if isinstance(given, set | frozenset):
+        return sorted(given, key=repr)
+    if isinstance(given, datetime.date | datetime.time):
+        return given.isoformat()
+    if hasattr(given, "tolist"):
+        return given.tolist()
+    if isinstance(given, bytes):
+        return given.decode("utf-8", "replace")
+    return str(given)
+
+
+def lines(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows whose last cell is a text of any length; states and levels are coloured."""
+    n_columns = max((len(row) for row in rows), default=1)
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(n_columns - 1)]
+    for row in rows:
+        *cells, text = row
+        shown = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        if is_for_people() and cells and cells[0] in _COLOURS:
+            shown[0] = click.style(shown[0], fg=_COLOURS[cells[0]])
+        indent = " " * (sum(widths) + 2 * len(widths))
+        click.echo("  ".join([*shown, text.replace("\n", f"\n{indent}")]))

@@ -1,0 +1,163 @@
+"""What a workflow is doing, gathered for ``motoko info``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from motoko.cli import daemons
+from motoko.errors import MotokoError, StudyNotFound
+from motoko.model import states
+from motoko.study.waiting import failed_run
+from motoko.workflow import control
+
+if TYPE_CHECKING:
+    from motoko.daemon import Owner
+    from motoko.errors import FailedRun
+    from motoko.store.tables import Tables
+    from motoko.study.study import Study
+    from motoko.workflow.workflow import Workflow
+
+MOST_FAILED = 10
+
+
+@dataclass
+class StudyOverview:
+    """Runs of one study by run name and state; or why nothing is known of them."""
+
+    name: str
+    directory: str
+    runs_dir: str
+    address: str
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def total(self) -> dict[str, int]:
+        """Runs of all run names by state."""
+        found: dict[str, int] = {}
+        for counts in self.counts.values():
+            for state, n_runs in counts.items():
+                found[state] = found.get(state, 0) + n_runs
+        return found
+
+
+@dataclass
+class Overview:
+    """Everything that ``motoko info`` shows."""
+
+    directory: str
+    server: Owner | None
+    launcher: Owner | None
+    orchestrators: dict[str, Owner]
+    studies: list[StudyOverview]
+    run_names: dict[str, dict[str, Any]]
+    variables: dict[str, Any]
+    failed: list[FailedRun]
+    n_failed: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented keys of ``motoko info --json``."""
+        return {
+            "directory": self.directory,
+            "server": daemons.described(self.server),
+            "launcher": daemons.described(self.launcher),
+            "orchestrators": [daemons.described(o) for o in self.orchestrators.values()],
+            "studies": [
+                {
+                    "study": study.name,
+                    "directory": study.directory,
+                    "runs_dir": study.runs_dir,
+                    "address": study.address,
+                    "run_names": study.counts,
+                    "total": study.total,
+                    "problem": study.problem,
+                }
+                for study in self.studies
+            ],
+            "run_names": [{"run_name": n, **facts} for n, facts in self.run_names.items()],
+            "variables": self.variables,
+            "n_failed": self.n_failed,
+            "failed": [failed_as_json(run) for run in self.failed],
+        }
+
+
+def failed_as_json(run: FailedRun) -> dict[str, Any]:
+    """A failed run as JSON has it."""
+    return {"run": f"{run.study}.{run.run_id}", "state": run.state, "cause": run.cause}
+
+
+def look(workflow: Workflow, studies: tuple[str, ...], run_name: str | None) -> Overview:
+    """Gather what is to be known, from counters; databases that cannot be read are named."""
+    names = studies or tuple(workflow.task_managers)
+    office = control.server_office(workflow)
+    overview = Overview(
+        directory=str(workflow.directory),
+        server=office.owner(),
+        launcher=control.launcher_office(workflow).owner(),
+        orchestrators=control.orchestrators(workflow),
+        studies=[],
+        run_names={},
+        variables={},
+        failed=[],
+        n_failed=0,
+    )
+    for name in names:
+        study = workflow.task_manager(name).base
+        found = StudyOverview(
+            name, str(study.directory), str(study.runs_dir), str(study.address)
+        )
+        overview.studies.append(found)
+        try:
+            control.open_study(study, office)
+            with study.database.read() as tables:
+                found.counts = _counts(tables, run_name)
+                _add_failed(overview, study, tables, run_name)
+        except MotokoError as error:
+            found.problem = "no database yet" if _is_missing(error) else str(error)
+    if not all(study.problem for study in overview.studies):
+        _add_ledger(overview, workflow)
+    return overview
+
+
+def _is_missing(error: MotokoError) -> bool:
+    return isinstance(error, StudyNotFound)
+
+
+def _counts(tables: Tables, run_name: str | None) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for name, state, n_runs in tables.groups.counted():
+        if n_runs and run_name in (None, name):
+            found.setdefault(name, {})[state] = n_runs
+    return found
+
+
+def _add_failed(overview: Overview, study: Study, tables: Tables, run_name: str | None) -> None:
+    constraint = tables.parse(f"state = {states.FAILED}")
+    if run_name is not None:
+        constraint = constraint.restricted_to(run_name)
+    n_failed = tables.count(constraint)
+    overview.n_failed += n_failed
+    if n_failed and len(overview.failed) < MOST_FAILED:
+        latest = tables.select(constraint)[-(MOST_FAILED - len(overview.failed)) :]
+        overview.failed += [failed_run(study, tables, run_id) for run_id in latest]
+
+
+def _add_ledger(overview: Overview, workflow: Workflow) -> None:
+    file = workflow.state_dir / "wf.db"
+    if not file.exists():
+        return
+    try:
+        control.open_ledger(workflow)
+        with workflow.vars.db.read() as ledger:
+            overview.run_names = ledger.run_names()
+            overview.variables = ledger.variables()
+    except MotokoError:
+        return  # the studies were read; what is missing is said of none of them
+
+
+def state_columns(studies: list[StudyOverview]) -> list[str]:
+    """The states worth a column: those of a plain life, and all that some run is in."""
+    present: Mapping[str, int] = {s: 1 for study in studies for s in study.total}
+    return [*{states.CREATED, states.RUNNING, states.FINISHED, states.FAILED, *present}]

@@ -1,0 +1,66 @@
+"""Which workflow a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from motoko.errors import StudyNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from motoko.workflow.workflow import Workflow
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+WORKFLOW_FILE = "motoko.yaml"
+
+
+def directory_argument(function: F) -> F:
+    """The optional argument DIR of a command."""
+    return click.argument("directory", metavar="[DIR]", required=False)(function)
+
+
+def find_directory(given: str | None) -> Path:
+    """The workflow's directory: the one given, or the nearest upward that is one.
+
+    StudyNotFound when there is none.
+    """
+    if given is not None:
+        path = Path(given)
+        if path.is_file() and path.suffix in (".yaml", ".yml"):
+            return path.parent.absolute()
+        if (path / WORKFLOW_FILE).exists():
+            return path.absolute()
+        if not path.exists():
+            raise StudyNotFound(given, "no such directory")
+        if not path.is_dir():
+            raise StudyNotFound(given, "is not a directory; name that of a workflow")
+        why = f"no {WORKFLOW_FILE} in it; `motoko new DIR` makes a workflow to start from"
+        raise StudyNotFound(given, why)
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        if (directory / WORKFLOW_FILE).is_file():
+            return directory
+    raise StudyNotFound(
+        str(here),
+        f"no {WORKFLOW_FILE} here or in a directory above; name a workflow's directory, or"
+        " make one with `motoko new DIR`",
+    )
+
+
+def load_workflow(given: str | None) -> Workflow:
+    """The workflow that a command is about. ConfigError for mistakes in its files."""
+    from motoko.workflow.workflow import Workflow
+
+    directory = find_directory(given)
+    is_file = given is not None and Path(given).is_file()
+    return Workflow(str(given if is_file else directory))
+
+
+def study_names(workflow: Workflow, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of studies that were given by name or alias. UnknownTaskManager."""
+    return tuple(dict.fromkeys(workflow.task_manager(name).study for name in given))

@@ -1,0 +1,99 @@
+"""The group of all commands, each loaded when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from motoko import __version__
+from motoko.cli import failures
+from motoko.errors import nearest
+
+_COMMANDS = "motoko.cli.commands"
+
+#: Name, and what it does in a line. The module of the same name has it as ``command``.
+COMMANDS: dict[str, str] = {
+    "new": "Make a small working workflow to start from.",
+    "check": "Look a workflow over before anything starts.",
+    "create": "Make the databases; after a question, from scratch.",
+    "run": "Everything in one command: server, launcher, orchestrator.",
+    "orchestrator": "Start, stop and watch orchestrators.",
+    "launcher": "Start, stop and watch the launcher of runs.",
+    "server": "Start, stop and watch the database server.",
+    "info": "What runs, and how far each study is.",
+    "runs": "List runs, show one of them.",
+    "ps": "My workflows on this host.",
+    "schema": "Print the JSON Schema of motoko.yaml or bd.yaml.",
+    "clean": "Put runs back to CREATED, or delete all that was computed.",
+    "kill": "Stop orchestrators, launcher and server.",
+}
+
+
+class Program(click.Group):
+    """Knows the commands by a table, and turns errors into messages and exit codes."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> None:
+        arguments = spelled(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(arguments, prog_name or "motoko", **extra)
+        except BaseException as error:
+            code = failures.report(error, with_traceback="--traceback" in arguments)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"{_COMMANDS}.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def spelled(arguments: Sequence[str]) -> list[str]:
+    """The arguments with ``-bd`` as ``--bd_study``, since click takes it for ``-b -d``."""
+    found = list(arguments)
+    end = found.index("--") if "--" in found else len(found)
+    return ["--bd_study" if a == "-bd" and i < end else a for i, a in enumerate(found)]
+
+
+@click.group(
+    cls=Program,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # --run-name and --run_name are one option.
+        "token_normalize_func": lambda name: name.replace("-", "_"),
+        "max_content_width": 96,
+    },
+)
+@click.version_option(__version__, message="motoko %(version)s")
+@click.option("--verbose", "-v", is_flag=True, help="Show the log on standard error.")
+@click.option("--traceback", is_flag=True, help="Show where an error came from.")
+def program(verbose: bool, traceback: bool) -> None:
+    """Orchestrate parametric studies: one study's results decide what the next computes.
+
+    Commands that work on a workflow take its directory, or find motoko.yaml in the current
+    one or above. `motoko COMMAND --help` says more about each.
+    """
+    if verbose:
+        from motoko.cli.logs import show_on_stderr
+
+        show_on_stderr()

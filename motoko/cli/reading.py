@@ -1,0 +1,25 @@
+"""Reading a workflow's databases for those who only look: its server need not run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from motoko.cli.places import load_workflow
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+
+@contextmanager
+def opened(directory: str | None) -> Iterator[Workflow]:
+    """A workflow with its databases open to be read."""
+    from motoko.workflow import control
+
+    workflow = load_workflow(directory)
+    try:
+        control.open_for_reading(workflow)
+        yield workflow
+    finally:
+        workflow.close()

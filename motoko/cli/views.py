@@ -1,0 +1,146 @@
+"""What is shown while a workflow runs: a live table, or lines where nobody looks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+import anyio
+import click
+
+from motoko.cli import words
+from motoko.cli.logs import Latest
+from motoko.cli.output import rich_table
+from motoko.cli.progress import Progress
+
+_FRAME_S = 0.1
+_CLOCK_S = 0.5
+_LINE_S = 1.0
+_N_EVENTS = 5
+_PLAIN_STATES = ("CREATED", "RUNNING", "FINISHED", "FAILED")
+
+
+class View(Protocol):
+    """Shows progress until it is cancelled; `close` shows how it ended."""
+
+    async def follow(self, progress: Progress) -> None:
+        """Show what there is, and what comes."""
+
+    def close(self, progress: Progress) -> None:
+        """Leave the last word on the screen."""
+
+
+class Silent:
+    """Shows nothing: somebody else looks, at the log."""
+
+    async def follow(self, progress: Progress) -> None:
+        await anyio.sleep_forever()
+
+    def close(self, progress: Progress) -> None:
+        pass
+
+
+class Lines:
+    """One line for each change, one a second at most."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    async def follow(self, progress: Progress) -> None:
+        while True:
+            await progress.wait(progress.workflow.wait_s)
+            self._show(progress)
+            await anyio.sleep(_LINE_S)
+
+    def close(self, progress: Progress) -> None:
+        self._show(progress)
+
+    def _show(self, progress: Progress) -> None:
+        parts = [
+            f"{study}: {words.states(counts)}"
+            for study, counts in progress.counts.items()
+            if counts
+        ]
+        if progress.is_stalled:
+            parts.append(_stalled(progress))
+        line = "; ".join(parts)
+        if line and line != self._last:
+            self._last = line
+            click.echo(f"[{words.duration(progress.elapsed_s)}] {line}")
+
+
+class Live:
+    """A table of all studies that changes in place, and the last events below it."""
+
+    def __init__(self, latest: Latest) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._latest = latest
+        self._console = Console(highlight=False)
+        self._live = RichLive(console=self._console, auto_refresh=False)
+        self._states = set(_PLAIN_STATES)  # a column that was there once stays
+
+    async def follow(self, progress: Progress) -> None:
+        self._live.start()
+        while True:
+            self._live.update(self._picture(progress), refresh=True)
+            await anyio.sleep(_FRAME_S)
+            await progress.wait(_CLOCK_S)
+
+    def close(self, progress: Progress) -> None:
+        if self._live.is_started:
+            self._live.update(self._picture(progress, is_last=True), refresh=True)
+            self._live.stop()
+
+    def _picture(self, progress: Progress, *, is_last: bool = False) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        title = f"{progress.workflow.directory.name}  {progress.run_name}"
+        heading = Text.assemble((title, "bold"), f"  {words.duration(progress.elapsed_s)}")
+        parts: list[Any] = [heading, self._table(progress)]
+        if not is_last:
+            for when, message in list(self._latest.messages):
+                clock = time.strftime("%H:%M:%S", time.localtime(when))
+                line = Text(
+                    f"{clock} {message}", style="dim", no_wrap=True, overflow="ellipsis"
+                )
+                parts.append(line)
+            if progress.is_stalled:
+                parts.append(Text(_stalled(progress), style="bold yellow"))
+        return Group(*parts)
+
+    def _table(self, progress: Progress) -> Any:
+        self._states.update(*progress.counts.values())
+        states = words.ordered_states(self._states)
+        rows = []
+        for study, counts in progress.counts.items():
+            rate = progress.rate(study)
+            rows.append(
+                [
+                    study,
+                    *(str(counts.get(state, 0)) for state in states),
+                    _bar(progress.n_done(study), progress.n_runs(study)),
+                    _rate(rate) if rate > 0 else "",
+                ]
+            )
+        numeric = [False, *(True for _ in states), False, True]
+        return rich_table(["study", *states, "done", "rate"], rows, numeric)
+
+
+def _stalled(progress: Progress) -> str:
+    text = "stalled: nothing runs and no condition is true"
+    n_failed = progress.n_failed()
+    return f"{text} ({words.counted(n_failed, 'run')} FAILED)" if n_failed else text
+
+
+def _bar(n_done: int, n_runs: int, width: int = 16) -> str:
+    if not n_runs:
+        return ""
+    filled = width * n_done // n_runs
+    return f"{'━' * filled}{'╌' * (width - filled)} {100 * n_done // n_runs}%"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:.1f}/s" if per_s >= 1 else f"{60 * per_s:.1f}/min"

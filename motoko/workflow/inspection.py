@@ -1,0 +1,161 @@
+"""Trying things out beside this process, so that their side effects do not matter."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from motoko.daemon import Office
+from motoko.errors import ForeignOwner, MotokoError, OrchestratorNotLoadable
+from motoko.study.study import Study
+from motoko.workflow import control, loader
+from motoko.workflow.workflow import Workflow
+
+_IMPORT_S = 60.0
+_COMMAND_S = 10.0
+_PROBE = "import sys; from motoko.workflow.inspection import answer; answer(*sys.argv[1:])"
+
+
+class Python(NamedTuple):
+    """A Python that scripts may find; its version is None when it does not work."""
+
+    path: str
+    version: tuple[int, ...] | None
+    problem: str = ""
+
+
+def try_orchestrator(directory: Path, orchestrator: str) -> tuple[str, int]:
+    """Import the orchestrator in a process of its own.
+
+    What is wrong with it, in words (empty: nothing), and how many options it adds.
+    """
+    reader, writer = os.pipe()
+    command = [sys.executable, "-c", _PROBE, str(directory), orchestrator, str(writer)]
+    environment = {**os.environ, "PYTHONPATH": _import_path()}
+    try:
+        with open(reader, encoding="utf-8") as answers:
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=directory,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    pass_fds=(writer,),
+                    timeout=_IMPORT_S,
+                )
+            except subprocess.TimeoutExpired:
+                return f"importing {orchestrator} takes longer than {_IMPORT_S:g} s", 0
+            finally:
+                os.close(writer)
+            text = answers.read()
+    except OSError as error:
+        return f"cannot try {orchestrator}: {error}", 0
+    if not text:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        ending = f"importing {orchestrator} ends its process (code {done.returncode})"
+        return f"{ending}: {said[-1]}" if said else ending, 0
+    found = json.loads(text)
+    return str(found["problem"]), int(found["n_options"])
+
+
+def _import_path() -> str:
+    """Where this package lies, before what was there."""
+    ours = str(Path(__file__).resolve().parents[2])
+    before = os.environ.get("PYTHONPATH")
+    return f"{ours}{os.pathsep}{before}" if before else ours
+
+
+def answer(directory: str, orchestrator: str, fd: str) -> None:
+    """The other side of `try_orchestrator`: import, and write what came of it."""
+    problem, n_options = "", 0
+    try:
+        module = loader.load_module(Path(directory), orchestrator)
+        loader.find_function(module, orchestrator)
+        parser = loader.add_options(module, argparse.ArgumentParser(add_help=False))
+        n_options = len(parser._actions)
+    except OrchestratorNotLoadable as error:
+        problem = str(error)
+    os.write(int(fd), json.dumps({"problem": problem, "n_options": n_options}).encode())
+
+
+def find_command(name: str) -> str | None:
+    """The path of a program, if it is there."""
+    return shutil.which(name)
+
+
+def script_python() -> Python | None:
+    """The ``python3`` that scripts find; None when there is none."""
+    path = shutil.which("python3")
+    if path is None:
+        return None
+    ask = "import sys; print(sys.version_info[:3])"
+    done = _output([path, "-c", ask])
+    numbers = re.findall(r"\d+", done.stdout) if done.returncode == 0 else []
+    if len(numbers) != 3:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        return Python(path, None, said[-1] if said else f"it ended with code {done.returncode}")
+    return Python(path, tuple(map(int, numbers)))
+
+
+def syntax_problem(script: Path) -> str:
+    """What bash says about the syntax of a script; empty when it is content."""
+    bash = shutil.which("bash")
+    if bash is None:
+        return ""
+    said = _output([bash, "-n", str(script)])
+    lines = said.stderr.strip().splitlines() if said.returncode else []
+    return lines[0].removeprefix(f"{script}: ") if lines else ""
+
+
+def _output(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_COMMAND_S,
+            text=True,
+            errors="replace",
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+# databases
+
+
+def databases(workflow_file: Path) -> Iterator[tuple[str, str, str]]:
+    """Level, name and condition of each database and of the process that holds them."""
+    workflow = Workflow(str(workflow_file))
+    office = control.server_office(workflow)
+    server = office.owner()
+    if server is not None and not server.is_here:
+        yield "mistake", "server", str(ForeignOwner(office.what, str(server)))
+    else:
+        yield "ok", "server", f"runs: {server}" if server else "does not run"
+    try:
+        for manager in workflow.task_managers.values():
+            yield _database(manager.base, f"database {manager.study}", office)
+    finally:
+        workflow.close()
+
+
+def _database(study: Study, about: str, server: Office) -> tuple[str, str, str]:
+    try:
+        if study.is_served_here and not study.is_created:
+            return "ok", about, "not made yet; `motoko create` or `motoko run` does that"
+        control.open_study(study, server)
+        tables = study.tables
+        study.schema.changes_since(tables.schema).check()
+        return "ok", about, f"{tables.n_runs} runs of {tables.n_jobs} jobs"
+    except MotokoError as error:
+        return "mistake", about, str(error)

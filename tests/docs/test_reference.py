@@ -1,0 +1,90 @@
+"""The reference pages that are written from the code say what the code says now."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.generate import PAGES, REFERENCE, generated
+from docs.generator import markdown
+from docs.generator.yaml_files import WITHOUT_EFFECT
+from tests.support.docs_pages import ROOT
+
+PACKAGE = ROOT / "motoko"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_equals_what_the_code_gives_now(name):
+    committed = (REFERENCE / name).read_text()
+
+    assert committed == PAGES[name](), "run `make docs`"
+
+
+def test_check_fails_for_a_stale_page_and_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("docs.generate.REFERENCE", tmp_path / "docs" / "reference")
+    from docs.generate import main
+
+    (tmp_path / "docs/reference").mkdir(parents=True)
+    before = main(["--check"])
+    written = main([])
+    after = main(["--check"])
+
+    assert (before, written, after) == (1, 0, 0)
+
+
+def test_generator_is_a_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "docs.generate", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_no_page_shows_what_differs_between_runs_of_the_generator():
+    odd = [f.name for f, text in generated().items() if re.search(r" at 0x|<built-in", text)]
+
+    assert not odd
+
+
+@pytest.mark.parametrize("key", sorted(WITHOUT_EFFECT))
+def test_key_that_is_said_to_have_no_effect_is_not_used(key):
+    pattern = re.compile(rf"config\.{key}\b")
+    elsewhere = [f for f in PACKAGE.rglob("*.py") if f.parent.name not in ("config", "cli")]
+
+    users = [
+        str(f) for f in elsewhere if f.name != "check.py" and pattern.search(f.read_text())
+    ]
+
+    assert len(elsewhere) > 20
+    assert not users
+
+
+def test_template_must_get_all_its_parts():
+    with pytest.raises(ValueError, match=r"states\.md wants"):
+        markdown.page("states.md", meanings="x")
+
+
+def test_docstring_becomes_markdown():
+    text = "First ``a\nb``.\n\nA tree::\n\n    root\n      leaf\n\nEnd `c`."
+
+    made = markdown.from_docstring(text)
+
+    assert made == "First `a b`.\n\nA tree:\n```text\nroot\n  leaf\n```\n\nEnd `c`."
+
+
+def test_every_template_is_used():
+    assert {file.name.removesuffix(".in") for file in markdown.TEMPLATES.iterdir()} == set(
+        PAGES
+    )
+
+
+def test_docs_target_of_make_writes_the_pages():
+    makefile = Path(ROOT / "Makefile").read_text()
+
+    assert re.search(r"^docs:.*\n\t.*-m docs\.generate$", makefile, re.MULTILINE)

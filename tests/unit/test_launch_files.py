@@ -1,0 +1,124 @@
+"""What the launcher reads in run directories, and the directory that scripts import from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from motoko.job.journal import Journal, encode
+from motoko.job.token import is_held, take_token, token_facts
+from motoko.launch.environment import make_python_dir
+from motoko.launch.holders import end_holders, find_holders
+from motoko.launch.reading import TAIL_BYTES, Reading, last_lines
+
+NONCE = "abc"
+
+
+def journal(directory: Path, name: str, *entries: dict[str, object]) -> None:
+    with open(directory / f".motoko-journal-1-{name}", "ab") as file:
+        for entry in entries:
+            file.write(encode({"n": NONCE, **entry}))
+
+
+def test_entries_come_by_time_from_all_journals_and_only_once(tmp_path: Path) -> None:
+    reading = Reading(str(tmp_path), 1, NONCE)
+    journal(tmp_path, "a", {"t": 1, "op": "start"}, {"t": 4, "op": "finish"})
+    journal(tmp_path, "b", {"t": 3, "op": "set", "name": "x", "value": 1})
+    journal(tmp_path, "b", {"t": 5, "op": "fail", "n": "another"})
+
+    assert [e["t"] for e in reading.read()] == [1, 3, 4]
+    assert reading.read() == []
+    journal(tmp_path, "b", {"t": 2, "op": "set", "name": "x", "value": 2})
+    assert [e["t"] for e in reading.read()] == [2]
+    assert [e["t"] for e in reading.entries] == [1, 2, 3, 4]
+    assert reading.final_word is not None and reading.final_word["op"] == "finish"
+
+
+def test_entries_that_were_recorded_before_are_known_but_no_news(tmp_path: Path) -> None:
+    journal(tmp_path, "a", {"t": 1, "op": "start"}, {"t": 2, "op": "set", "name": "x"})
+    first = Reading(str(tmp_path), 1, NONCE)
+    first.read()
+    journal(tmp_path, "a", {"t": 3, "op": "set", "name": "y"})
+
+    second = Reading(str(tmp_path), 1, NONCE, folded=first.offsets)
+
+    assert [e["t"] for e in second.read()] == [3]
+    assert [e["t"] for e in second.entries] == [1, 2, 3]
+    assert second.read() == []
+
+
+def test_only_a_last_reading_takes_tables_that_no_journal_names(tmp_path: Path) -> None:
+    for name in ("q", "given", ".hidden"):
+        (tmp_path / f"{name}.csv").write_text(f"step[int],{name}[float]\n3,1.5\n")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    reading = Reading(str(tmp_path), 1, NONCE, inputs={"given.csv"})
+
+    reading.read()
+    assert reading.last_values == {}
+    reading.read(is_last=True)
+    assert reading.last_values == {"q": (3, 1.5)}
+    assert reading.last_step is not None and reading.last_step[0] == 3
+
+
+def test_damage_is_told_and_a_directory_that_is_gone_has_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".motoko-journal-1-x").write_bytes(b"00000000 {}\n" * 50)
+    reading = Reading(str(tmp_path), 1, NONCE)
+    reading.read()
+    assert 0 < len(reading.damage) <= 10
+
+    assert Reading(str(tmp_path / "gone"), 1, NONCE).read() == []
+
+
+def test_another_attempts_journal_is_not_read(tmp_path: Path) -> None:
+    Journal(tmp_path, 11, NONCE).append("finish")
+    reading = Reading(str(tmp_path), 1, NONCE)
+
+    assert reading.read() == []
+    assert len(Reading(str(tmp_path), 11, NONCE).read()) == 1
+
+
+def test_the_last_lines_are_bounded_in_lines_and_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "e"
+    file.write_text("".join(f"{i}\n" for i in range(100)))
+    assert last_lines(str(file)).splitlines() == [str(i) for i in range(80, 100)]
+
+    file.write_bytes(b"\xff" * 3 * TAIL_BYTES)
+    assert len(last_lines(str(file))) == TAIL_BYTES
+    assert last_lines(str(tmp_path / "none")) == ""
+
+
+def test_the_python_directory_holds_this_package_and_nothing_else(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "python"
+    make_python_dir(directory)
+    make_python_dir(directory)
+
+    assert os.listdir(directory) == ["motoko"]
+    command = [sys.executable, "-S", "-c", "import motoko; print(motoko.__version__)"]
+    environment = {"PYTHONPATH": str(directory)}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+def test_a_link_to_another_place_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "motoko").symlink_to("/nowhere")
+    make_python_dir(tmp_path)
+
+    assert (tmp_path / "motoko" / "errors.py").is_file()
+
+
+def test_processes_that_inherited_a_token_are_found_and_readers_are_not(tmp_path: Path) -> None:
+    fd = take_token(tmp_path, 1, token_facts(NONCE, "g"))
+    assert fd is not None
+    with open(tmp_path / ".motoko-token-1") as reader:
+        holder = subprocess.Popen(["sleep", "60"], pass_fds=(fd,))
+        bystander = subprocess.Popen(["sleep", "60"], pass_fds=(reader.fileno(),))
+    os.close(fd)
+
+    assert find_holders(str(tmp_path), 1) == [holder.pid]
+    assert end_holders(str(tmp_path), 1) == 1
+    assert holder.wait() == -9
+    assert not is_held(tmp_path, 1)
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()

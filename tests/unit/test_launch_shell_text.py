@@ -1,0 +1,113 @@
+"""Values put into bash scripts stay text, wherever their marker stands."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from motoko.errors import MarkerUnset
+from motoko.launch.markers import Template, marker_values
+
+M = "__BLACKDYNAMITE__v__"
+
+
+def fill(script: str, value: Any) -> bytes:
+    return Template(script.encode(), "launch.sh", is_script=True).fill({"v": value})
+
+
+def run(script: bytes) -> str:
+    command = ["/bin/bash", "--norc", "-c", script]
+    done = subprocess.run(command, capture_output=True, check=True, env={"PATH": "/none"})
+    return done.stdout.decode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize(
+    ("script", "shown"),
+    [
+        (f'printf "%s|" "a{M}b"', "a{}b|"),
+        (f"printf '%s|' 'a{M}b'", "a{}b|"),
+        (f"printf '%s|' a{M}b", "a{}b|"),
+        (f"x={M}\nprintf '%s|' \"$x\"", "{}|"),
+        (f"printf '%s|' $'a\\t{M}'", "a\t{}|"),
+        (f"printf '%s|' \"$(printf '%s' \"{M}\")x\"", "{}x|"),
+        (f"printf '%s|' \"`printf '%s' '-'`{M}\"", "-{}|"),
+        (f"# it's a comment\nprintf '%s|' \"{M}\" # {M} isn't\nprintf '%s|' '{M}'", "{0}|{0}|"),
+        (f"printf '%s|' \\\"'{M}'", '"{}|'),
+        (f"printf '%s|' $(( 1 << 2 )) \"{M}\"", "4|{}|"),
+    ],
+)
+@settings(max_examples=25, deadline=None)
+@example("$(echo hit)")
+@example("`echo hit`; echo hit\necho hit")
+@example("'\"\\'\\\"$x!*?[a] ~ {1,2} # ")
+@given(
+    st.text(st.characters(blacklist_characters="\0", codec="utf-8"), min_size=1, max_size=20)
+)
+def test_any_value_stands_for_itself(script: str, shown: str, value: str) -> None:
+    value = value.rstrip("\n") or "-"  # command substitution drops them
+    filled = fill(script, value)
+
+    assert run(filled) == shown.format(value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(st.characters(blacklist_characters="\0\r\n", codec="utf-8"), max_size=20))
+def test_here_documents_keep_the_value(value: str) -> None:
+    read = "while IFS= read -r line; do printf '%s|' \"$line\"; done"
+
+    assert run(fill(f"{read} <<END\na{M}b\nEND\n", value)) == f"a{value}b|"
+    assert run(fill(f"{read} <<'END'\na{M}b\nEND\n", value)) == f"a{value}b|"
+    assert run(fill(f"{read} <<-END\n\ta{M}b\n\tEND\nprintf %s '{M}'", value)) == (
+        f"a{value}b|{value}"
+    )
+
+
+def test_a_here_document_cannot_be_ended_by_a_value() -> None:
+    filled = fill(f": <<END\n{M}\nEND\n", "x\nEND\nprintf hit")
+
+    assert run(filled) == ""
+
+
+def test_harmless_words_stay_several_words() -> None:
+    assert run(fill(f"printf '%s|' {M} end", "-n 4 --file=a.txt")) == "-n|4|--file=a.txt|end|"
+
+
+def test_words_are_one_word_where_several_would_be_a_command() -> None:
+    assert run(fill(f'x={M} && printf %s "$x"', "a printf")) == "a printf"
+
+
+def test_numbers_and_lists_are_written_as_python_does() -> None:
+    assert fill(f"a {M}", 1.5) == b"a 1.5"
+    assert fill(f"a {M}", [1, 2]) == b"a '[1, 2]'"
+    assert Template(f"[{M}]".encode(), "in.txt", is_script=False).fill({"v": [1]}) == b"[[1]]"
+
+
+def test_other_files_get_values_as_they_are() -> None:
+    filled = Template(f"x = '{M}'\n".encode(), "in.cfg", is_script=False).fill({"v": "it's"})
+
+    assert filled == b"x = 'it's'\n"
+
+
+def test_the_first_marker_without_a_value_is_named_with_its_line() -> None:
+    template = Template(
+        b"a\n__BLACKDYNAMITE__x__\n__BLACKDYNAMITE__yy__", "f.txt", is_script=False
+    )
+
+    with pytest.raises(MarkerUnset) as caught:
+        template.fill({"x": 1, "y": 2, "yy": None})
+
+    assert (caught.value.file, caught.value.line, caught.value.marker) == ("f.txt", 3, "yy")
+    assert "did you mean 'y'" in str(caught.value)
+
+
+def test_the_id_is_the_jobs_and_a_parameter_comes_before_an_entry() -> None:
+    run_row = {"id": 7, "job_id": 3, "x": "run's", "y": 1, "study": "entry"}
+
+    values = marker_values({"x": "job's"}, run_row, {"study": "s"})
+
+    assert (values["id"], values["run_id"], values["x"], values["y"]) == (3, 7, "job's", 1)
+    assert values["study"] == "s"
