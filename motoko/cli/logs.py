@@ -75,7 +75,9 @@ def last_lines(file: Path, n_lines: int) -> list[str]:
     return text.splitlines()[-n_lines:]
 
 
-def new_lines(file: Path, is_over: Callable[[], bool]) -> Iterator[str]:
+def new_lines(
+    file: Path, is_over: Callable[[], bool], look_s: float = _LOOK_S
+) -> Iterator[str]:
     """Lines as they are added to a file, from now on; across its turning over."""
     inode, position = _look(file)
     rest = b""
@@ -93,7 +95,7 @@ def new_lines(file: Path, is_over: Callable[[], bool]) -> Iterator[str]:
             yield from (line.decode("utf-8", "replace") for line in lines)
         if ending:
             return
-        time.sleep(_LOOK_S)
+        time.sleep(look_s)
 
 
 def _look(file: Path) -> tuple[int, int]:

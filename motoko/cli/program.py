@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "server": "Start, stop and watch the database server.",
     "info": "What runs, and how far each study is.",
     "runs": "List runs, show one of them.",
+    "study": "Bring what is stored in line with a changed bd.yaml.",
     "ps": "My workflows on this host.",
     "schema": "Print the JSON Schema of motoko.yaml or bd.yaml.",
     "clean": "Put runs back to CREATED, or delete all that was computed.",

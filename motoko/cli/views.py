@@ -34,10 +34,11 @@ class Silent:
     """Shows nothing: somebody else looks, at the log."""
 
     async def follow(self, progress: Progress) -> None:
+        """Wait to be cancelled."""
         await anyio.sleep_forever()
 
     def close(self, progress: Progress) -> None:
-        pass
+        """Nothing is left to say."""
 
 
 class Lines:
@@ -47,12 +48,14 @@ class Lines:
         self._last = ""
 
     async def follow(self, progress: Progress) -> None:
+        """Print until it is cancelled."""
         while True:
             await progress.wait(progress.workflow.wait_s)
             self._show(progress)
             await anyio.sleep(_LINE_S)
 
     def close(self, progress: Progress) -> None:
+        """Print how it ended."""
         self._show(progress)
 
     def _show(self, progress: Progress) -> None:
@@ -82,6 +85,7 @@ class Live:
         self._states = set(_PLAIN_STATES)  # a column that was there once stays
 
     async def follow(self, progress: Progress) -> None:
+        """Draw until it is cancelled."""
         self._live.start()
         while True:
             self._live.update(self._picture(progress), refresh=True)
@@ -89,6 +93,7 @@ class Live:
             await progress.wait(_CLOCK_S)
 
     def close(self, progress: Progress) -> None:
+        """Leave the last picture on the screen."""
         if self._live.is_started:
             self._live.update(self._picture(progress, is_last=True), refresh=True)
             self._live.stop()

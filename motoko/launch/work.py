@@ -90,7 +90,7 @@ class Work:
 
     def _claim_created(self, tables: Tables, done: Done) -> None:
         # Runs that are still held here come again when their old attempt is over.
-        created = tables.first(states.CREATED, self.n_claims + len(self.held))
+        created = tables.first(states.CREATED, self.n_claims + len(self.held) + 1)
         free = [run_id for run_id in created if run_id not in self.held]
         done.has_more = len(free) > self.n_claims
         for run_id in free[: self.n_claims]:

@@ -183,7 +183,7 @@ def _changed_runs(
         row.pop("id")
         mine = {name: row.pop(name) for name in list(row) if name in declared}
         if not mine:
-            continue
+            continue  # what is not declared is not touched
         renamed = _retyped(_renamed(mine, instructions), target.run)
         converted = target.convert_run(renamed)
         if converted != mine:
@@ -204,8 +204,10 @@ def _identities(
         if found is None:
             without.append(run_id)
         elif found:
-            names = [n for n in target.run if n in new_row]
-            kept = tuple((n, new_row[n]) for n in names if n in found or n not in old.run)
+            names = [n for n in (*target.run, "replica") if n in new_row]
+            kept = tuple(
+                (n, new_row[n]) for n in names if n in found or n not in (*old.run, "replica")
+            )
             mark = digest(list(_identity(new_row, kept)))
             changed[key] = (key[:8] + mark, run_id)
     return changed, without
@@ -215,7 +217,7 @@ def _entries_at_creation(
     row: Mapping[str, Any], old: Schema, key: bytes
 ) -> tuple[str, ...] | None:
     """Which declared entries made the task, found by trying; None when none of them fits."""
-    names = [name for name in old.run if name in row]
+    names = [name for name in (*old.run, "replica") if name in row]
     for size in range(len(names) + 1):
         for chosen in combinations(names, size):
             mark = digest(list(_identity(row, tuple((n, row[n]) for n in chosen))))

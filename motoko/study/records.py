@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from motoko.study.study import Study
 
 #: Entries that only Motoko itself writes.
-_FIXED = frozenset(
+FIXED_ENTRIES = frozenset(
     "id job_id run_name event_name run_path workflow exec create_time start_time end_time"
     " attempt nonce has_finished files last_step last_step_time".split()
 )
@@ -176,7 +176,7 @@ class Run(Record):
         """
         changes = {name.lower(): value for name, value in changes.items()}
         for name in changes:
-            if name in _FIXED:
+            if name in FIXED_ENTRIES:
                 raise SchemaError(
                     self.study.name, name, "is kept by Motoko itself", "choose another name"
                 )

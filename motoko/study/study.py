@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from motoko.config import StudyConfig
-from motoko.errors import ForeignDatabase, StudyNotFound
+from motoko.errors import ForeignDatabase, SchemaError, StudyNotFound
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import merge
@@ -21,7 +22,7 @@ from motoko.store.session import Session, SingleCalls, current_session
 from motoko.store.tables import Tables, TaskIdentity
 from motoko.study import files
 from motoko.study.lookout import Lookout
-from motoko.study.records import Job, Run
+from motoko.study.records import FIXED_ENTRIES, Job, Run
 
 log = logging.getLogger(__name__)
 
@@ -206,29 +207,56 @@ class Study:
     ) -> list[int]:
         """Make sure there is a task for each point of the given space; their run ids.
 
-        What is not given comes from ``job_space`` and ``run_params`` of ``bd.yaml``. Raises
+        What is not given comes from ``job_space``, ``run_space`` and ``run_params`` of
+        ``bd.yaml``; a list in ``run_space`` gives a run for each of its values. Raises
         SchemaError for unknown names and values of the wrong type.
         """
         space = merge(self.config.job_space, given)
-        params = self.schema.convert_run(merge(self.config.run_params, run_params or {}))
-        declared = {name: params.pop(name) for name in self.schema.run if name in params}
+        params = merge(self.config.run_params, run_params or {})
+        manifest = self.manifest()
+        last = self.tables.last_run_id
+        ids: list[int] = []
+        for chosen in self._run_points(params):
+            operation = self._creation(space, chosen, manifest, run_name, event_name)
+            ids += self.session.do(self.database, operation)
+        self._report_other_files([i for i in ids if i <= last], manifest)
+        return ids
+
+    def _run_points(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The run parameters of each run on a job: given ones over those of ``run_space``."""
+        types = {name: field.type for name, field in self.schema.run.items()}
+        axes = {
+            name: values if isinstance(values, list) and types.get(name) != "list" else [values]
+            for name, values in self.config.run_space.items()
+            if name not in params
+        }
+        for values in product(*axes.values()):
+            yield {**params, **dict(zip(axes, values, strict=True))}
+
+    def _creation(
+        self,
+        space: Mapping[str, Any],
+        run_params: Mapping[str, Any],
+        manifest: Mapping[str, Any],
+        run_name: str,
+        event_name: str,
+    ) -> CreateTasks:
+        params = self.schema.convert_run(run_params)
+        for name in params:
+            if name in FIXED_ENTRIES or name == "state":
+                raise SchemaError(
+                    self.name, name, "is kept by Motoko itself", "choose another name"
+                )
+        identifying = (*self.schema.run, "replica")
+        declared = {name: params.pop(name) for name in identifying if name in params}
         identity = TaskIdentity(
             run_name=run_name,
             nproc=int(params.pop("nproc", self.config.nproc or 1)),
             machine_name=str(params.pop("machine_name", self.config.machine_name or "")),
             declared=tuple(declared.items()),
         )
-        manifest = self.manifest()
-        operation = CreateTasks(
-            space=space,
-            identity=identity,
-            entries={**params, "event_name": event_name},
-            manifest=manifest,
-        )
-        last = self.tables.last_run_id
-        ids: list[int] = self.session.do(self.database, operation)
-        self._report_other_files([i for i in ids if i <= last], manifest)
-        return ids
+        entries = {**params, "event_name": event_name}
+        return CreateTasks(space, identity, entries, manifest)
 
     def _report_other_files(self, run_ids: Sequence[int], manifest: Mapping[str, Any]) -> None:
         """Say which runs that are there already were made with other files than the present."""

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,31 @@ def test_docs_target_of_make_writes_the_pages():
     makefile = Path(ROOT / "Makefile").read_text()
 
     assert re.search(r"^docs:.*\n\t.*-m docs\.generate$", makefile, re.MULTILINE)
+
+
+def declared_dependencies():
+    """What pyproject.toml asks for: name, lower bound and, if there is one, upper bound."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    texts = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["plot"],
+    ]
+    return [re.fullmatch(r"([\w-]+)>=([\d.]+),<([\d.]+)", text).groups() for text in texts]
+
+
+@pytest.mark.parametrize(("name", "low", "high"), declared_dependencies())
+def test_page_on_dependencies_has_each_with_its_bounds(name, low, high):
+    page = (ROOT / "docs" / "explanation" / "dependencies.md").read_text()
+    rows = [line for line in page.splitlines() if re.match(rf"\| .*\b{name}\b", line, re.I)]
+
+    assert any(f"| {low}, below {high} |" in row for row in rows)
+
+
+def test_page_on_dependencies_has_those_of_development():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    page = (ROOT / "docs" / "explanation" / "dependencies.md").read_text()
+
+    names = [re.match(r"[\w-]+", text).group() for text in project["dependency-groups"]["dev"]]
+
+    assert names
+    assert [name for name in names if name not in page] == []

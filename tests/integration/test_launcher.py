@@ -8,11 +8,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from motoko.errors import ForeignDatabase
-from motoko.launch import desk, executor, launcher
+from motoko.launch import desk, executor, launcher, watch
+from motoko.launch.failure import MemoryKills
 from motoko.launch.record import Record
 from motoko.launch.work import Done, Work
 from motoko.store.audit import problems
@@ -193,10 +195,10 @@ def test_nothing_is_committed_while_nothing_happens(
         return write(self, work)
 
     monkeypatch.setattr(desk.Desk, "_write", writing)
-    with new_study(tmp_path / "s", "read -t 0.4 _ < <(sleep 1); true\n") as study:
-        with launching(study):
-            create(study)
-            wait_for_state(study, "FINISHED")
+    script = "read -t 0.4 _ < <(sleep 1); true\n"
+    with new_study(tmp_path / "s", script) as study, launching(study):
+        create(study)
+        wait_for_state(study, "FINISHED")
 
     assert len(commits) < 12
 
@@ -262,13 +264,26 @@ def test_a_cancelled_run_is_ended_and_stays_cancelled(tmp_path: Path) -> None:
         assert not is_process_there(int((tmp_path / "pid").read_text()))
 
 
-def test_a_waiting_run_that_is_cancelled_never_starts(tmp_path: Path) -> None:
+def test_a_waiting_run_that_is_cancelled_never_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    withdraw = watch.Watch.withdraw
+    is_withdrawn = threading.Event()
+
+    def withdrawing(self: watch.Watch, *given: Any) -> None:
+        withdraw(self, *given)
+        is_withdrawn.set()
+
+    monkeypatch.setattr(watch.Watch, "withdraw", withdrawing)
+    monkeypatch.setattr(executor, "_AHEAD_S", 60.0)
     gate = make_gate(tmp_path)
     script = f"echo $MOTOKO_RUN_ID >> {tmp_path}/ran; read _ < {gate}\n"
     with new_study(tmp_path / "s", script) as study, launching(study, max_concurrent=1):
         create(study, 2)
         wait_for_file(tmp_path / "ran")
+        wait_for_state(study, "SUBMITTED", 2)
         study.update_run(2, {"state": "CANCELLED"})
+        assert is_withdrawn.wait(8)
         open_gate(gate)
         wait_for_state(study, "FINISHED", 1)
         study.create_tasks({"x": 7.0}, None, run_name="r", event_name="main")
@@ -316,9 +331,38 @@ printf 'step[int],q[float]\\n1,%s.5\\n' $MOTOKO_ATTEMPT > q.csv
         assert json.loads((aside / ".motoko-run.json").read_text())["attempt"] == 1
         assert (aside / "deep" / "1").exists() and not (run_dir / "deep" / "1").exists()
         assert (run_dir / "doIt.py").read_text() == "original\nchanged\n"
+        assert not (aside / "doIt.py").exists() and not (aside / "launch.sh").exists()
         assert [a["state"] for a in attempts(study)] == ["FAILED", "FINISHED"]
         with study.database.read() as tables:
             assert tables.quantities(1) == {"q": (1, 2.5)}
+
+
+def test_an_attempt_begins_without_the_values_of_the_one_before(tmp_path: Path) -> None:
+    script = """
+[ $MOTOKO_ATTEMPT = 2 ] && exit
+printf 'step[int],q[float]\\n4,1.5\\n' > q.csv; exit 1
+"""
+    with new_study(tmp_path / "s", script) as study, launching(study):
+        create(study)
+        wait_for_state(study, "FAILED")
+        assert row(study)["last_step"] == 4
+        study.update_run(1, {"state": "CREATED"})
+        wait_for_state(study, "FINISHED")
+
+        assert "last_step" not in row(study)
+        with study.database.read() as tables:
+            assert tables.quantities(1) == {}
+
+
+def test_a_run_killed_for_want_of_memory_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryKills, "has_new", lambda _: True)
+    with new_study(tmp_path / "s", "bash -c 'kill -KILL $$'\n") as study, launching(study):
+        create(study)
+        (attempt,) = wait_for_attempts(study, 1)
+
+        assert attempt["class"] == "out of memory"
 
 
 def test_a_directory_that_nobody_knows_is_set_aside(tmp_path: Path) -> None:

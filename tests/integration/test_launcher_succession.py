@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
-from motoko.errors import AlreadyRunning
+import pytest
+
+from motoko.errors import AlreadyRunning, DatabaseUnavailable
+from motoko.launch.desk import Desk
+from motoko.launch.work import Done, Work
 from tests.support.launch_session import (
     Launching,
     attempts,
     create,
+    is_process_there,
     launching,
     make_gate,
     new_study,
@@ -19,6 +25,7 @@ from tests.support.launch_session import (
     wait_for_attempts,
     wait_for_file,
     wait_for_state,
+    wait_until,
 )
 from tests.support.studies import open_study, server_process, write_study
 
@@ -206,6 +213,53 @@ def test_a_run_that_ends_while_the_database_is_away_is_recorded_later(tmp_path: 
             launcher.stop()
     assert launcher.error is None
     assert (tmp_path / "ran").read_text().split() == ["1", "2"]
+
+
+def test_runs_claimed_by_a_commit_whose_answer_was_lost_are_started_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Desk._write
+    lost: list[Done] = []
+
+    def writing(self: Desk, work: Work) -> Done:
+        done = write(self, work)
+        if done.claimed and not lost:
+            lost.append(done)
+            raise DatabaseUnavailable("of s", "the answer was lost")
+        return done
+
+    monkeypatch.setattr(Desk, "_write", writing)
+    script = f"echo $MOTOKO_RUN_ID >> {tmp_path}/ran\n"
+    with new_study(tmp_path / "s", script) as study, launching(study):
+        create(study, 5)
+        wait_for_state(study, "FINISHED", 1, 2, 3, 4, 5)
+
+    assert lost
+    assert sorted((tmp_path / "ran").read_text().split()) == ["1", "2", "3", "4", "5"]
+
+
+def test_what_executes_for_a_database_that_is_no_more_is_ended(tmp_path: Path) -> None:
+    script = f"echo $$ > {tmp_path}/pid; read -r _ <> {make_gate(tmp_path)}\n"
+    study = open_study(write_study(tmp_path / "s", None, script))
+    with server_process(study):
+        study.database.connect(10)
+        study.initialise()
+        create(study)
+        launcher = Launching(open_study(study.directory))
+        pid = int(wait_for_file(tmp_path / "pid"))
+        wait_for_state(study, "RUNNING")
+    study.close()
+    shutil.rmtree(study.state_dir)
+    try:
+        with server_process(study):
+            study.database.connect(10)
+            study.initialise()
+            wait_until(lambda: not is_process_there(pid))
+            launcher.stop()
+            study.close()
+    finally:
+        launcher.stop()
+    assert launcher.error is None
 
 
 def _reap(pid: int) -> None:

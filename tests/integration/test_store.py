@@ -15,6 +15,7 @@ from motoko.errors import (
     InvalidTransition,
     RunNotFound,
     SchemaChanged,
+    SchemaError,
     SessionConflict,
 )
 from motoko.store.audit import problems
@@ -99,6 +100,32 @@ def test_a_state_must_be_allowed_to_follow(study: Study) -> None:
     assert run.state == "FINISHED"
     run.state = "SENT AWAY"
     assert study.counts() == {"SENT AWAY": 1}
+
+
+def test_a_list_in_run_space_gives_a_run_for_each_value(tmp_path: Path) -> None:
+    yaml = "study: s\njob: {x: float}\nrun: {method: str}\nrun_space: {method: [cg, lu]}\n"
+    with running_study(tmp_path / "s", yaml) as study:
+        assert create(study, x=[1.0, 2.0]) == [1, 2, 3, 4]
+        assert [study.run(i).method for i in (1, 2, 3, 4)] == ["cg", "cg", "lu", "lu"]
+        only = study.create_tasks({"x": 1.0}, {"method": "lu"}, run_name="a", event_name="m")
+        assert only == [3]
+
+
+def test_a_replica_is_another_run_on_the_same_job(study: Study) -> None:
+    create(study, x=1.0)
+
+    again = study.create_tasks({"x": 1.0}, {"replica": 2}, run_name="a", event_name="m")
+
+    assert again == [2]
+    assert study.run(2).job == study.run(1).job
+
+
+def test_entries_that_motoko_keeps_are_not_for_users(study: Study) -> None:
+    with pytest.raises(SchemaError, match="'state': is kept by Motoko itself"):
+        study.create_tasks({"x": 1.0}, {"state": "FINISHED"}, run_name="a", event_name="m")
+    create(study, x=1.0)
+    with pytest.raises(SchemaError, match="'run_name'"):
+        study.run(1).run_name = "b"
 
 
 def test_another_content_of_the_scripts_is_reported_and_not_recomputed(

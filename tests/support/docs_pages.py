@@ -17,7 +17,7 @@ What becomes of a fenced block is decided by the line before it and by its info 
 
 Each page has a directory of its own to work in, empty at first. A comment
 ``<!-- starts in a copy of examples/quickstart -->`` fills it; the page of an example starts in
-a copy of that. ``cd`` and ``export`` last until the end of the page. A comment ``<!-- slow -->``
+a copy of that. ``cd`` and ``export`` last until the page ends. A comment ``<!-- slow -->``
 takes the page out of `make test`.
 """
 

@@ -156,15 +156,18 @@ def wait_for_attempts(study: Study, n_ended: int, run_id: int = 1) -> list[dict[
     return found
 
 
-def wait_for_file(file: Path, deadline_s: float = DEADLINE_S) -> str:
+def wait_for_file(file: Path) -> str:
     """The content of a file that a script writes, once it ends in a line end."""
+    wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
+    return file.read_text()
+
+
+def wait_until(ask: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    """Wait for something that no feed tells of."""
     deadline = time.monotonic() + deadline_s
-    while time.monotonic() < deadline:
-        if file.exists() and (text := file.read_text()).endswith("\n"):
-            return text
-        os.sched_yield()
+    while not ask():
+        assert time.monotonic() < deadline, "in vain"
         threading.Event().wait(0.002)
-    raise AssertionError(f"{file} was not written")
 
 
 def open_gate(gate: Path) -> None:

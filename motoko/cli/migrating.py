@@ -1,0 +1,84 @@
+"""What ``motoko study migrate`` does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from motoko.cli.daemons import server_kept_as_it_was
+from motoko.errors import AlreadyRunning
+from motoko.store.migration import Instructions, Migrated, migrate
+from motoko.workflow import control
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+
+class Outcome(NamedTuple):
+    """What a migration changed, and where the database as it was lies."""
+
+    migrated: Migrated
+    backup: Path
+
+
+def instructions(
+    renamed: Iterable[str], removed: Iterable[str], filled: Iterable[str]
+) -> Instructions:
+    """Instructions as a command line has them: ``OLD=NEW``, ``NAME``, ``NAME=VALUE``."""
+    return Instructions(
+        renamed={old.lower(): new.lower() for old, new in _pairs(renamed).items()},
+        removed=frozenset(name.lower() for name in removed),
+        filled={name.lower(): _value(text) for name, text in _pairs(filled).items()},
+    )
+
+
+def _pairs(texts: Iterable[str]) -> Mapping[str, str]:
+    found = {}
+    for text in texts:
+        name, sign, rest = text.partition("=")
+        if not sign or not name or not rest:
+            raise click.UsageError(f"{text!r} is not of the form NAME=...")
+        found[name] = rest
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome:
+    """Bring the stored jobs and runs of a study in line with its ``bd.yaml``.
+
+    The database is copied into a dated backup first. Raises AlreadyRunning while an
+    orchestrator or the launcher runs, and SchemaChanged for what the instructions leave open.
+    """
+    offices = [
+        control.orchestrator_office(workflow, n) for n in control.orchestrators(workflow)
+    ]
+    for office in [*offices, control.launcher_office(workflow)]:
+        owner = office.owner()
+        if owner is not None:
+            raise AlreadyRunning(office.what, str(owner))
+    study = workflow.task_manager(name).base
+    control.require_created(workflow)
+    place = control.new_backup(workflow)
+    backup = place / study.database_file.relative_to(workflow.directory)
+    with server_kept_as_it_was(workflow):
+        control.start_server(workflow)
+        study.database.connect()
+        backup.parent.mkdir(parents=True)
+        shutil.copy2(study.database_file, backup)
+        try:
+            migrated = study.database.write(lambda tables: migrate(tables, study.schema, how))
+        except BaseException:
+            shutil.rmtree(place)
+            raise
+    return Outcome(migrated, backup)

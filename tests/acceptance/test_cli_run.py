@@ -1,0 +1,234 @@
+"""A good day: new, check, run, look; and what happens to a run that is disturbed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine, new_workflow
+from tests.support.waiting import wait_until
+
+MEAN = "0.4374625855441357"
+#: A script that goes on until the test lets it.
+HELD = "while [ ! -e ../../../go ]; do sleep 0.02; done\npython3 doIt.py\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[CommandLine]:
+    with new_workflow(tmp_path / "demo") as line:
+        yield line
+
+
+def held(here: CommandLine) -> None:
+    """Let the samples wait for `let_go`."""
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+
+
+def let_go(here: CommandLine) -> None:
+    """Let the scripts of `held` go on."""
+    (here.directory / "go").touch()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, output and messages of a process that ends."""
+    output, messages = process.communicate(timeout=60)
+    return process.returncode, output, messages
+
+
+def test_new_workflow_passes_check_and_runs_to_its_result(here: CommandLine) -> None:
+    assert {finding["level"] for finding in here.json("check")} == {"ok"}
+
+    done = here.run("run")
+
+    assert re.match(r"run name run-\d{8}-\d{4}\n", done.stdout)
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("finished after ")
+    assert f"sample 5 runs, mean 1 run; results in {here.directory}; mean = {MEAN}" in last
+    assert done.stderr == ""
+
+
+def test_nothing_runs_any_more_after_run_and_everything_can_be_looked_at(
+    here: CommandLine,
+) -> None:
+    here.run("run", "-n", "first")
+
+    info = here.json("info")
+
+    assert (info["server"], info["launcher"], info["orchestrators"]) == (None, None, [])
+    assert [study["run_names"] for study in info["studies"]] == [
+        {"first": {"FINISHED": 5}},
+        {"first": {"FINISHED": 1}},
+    ]
+    assert info["variables"] == {"mean": float(MEAN)}
+    assert info["run_names"][0]["run_name"] == "first"
+    assert info["run_names"][0]["finished"] > info["run_names"][0]["began"]
+
+
+def test_second_run_has_a_name_of_its_own(here: CommandLine) -> None:
+    here.run("run")
+    here.run("run", "--n_samples", "2")
+
+    names = [entry["run_name"] for entry in here.json("info")["run_names"]]
+
+    assert len(set(names)) == 2
+    assert here.counts("sample") == {"FINISHED": 7}
+
+
+def test_new_refuses_a_directory_that_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine.txt").write_text("keep")
+
+    done = CommandLine(tmp_path).run("new", "there", code=2)
+
+    assert "there is there already and not empty" in done.stderr
+    assert (tmp_path / "there" / "mine.txt").read_text() == "keep"
+
+
+def test_workflow_is_found_upward_from_the_current_directory(here: CommandLine) -> None:
+    inside = CommandLine(here.directory / "sample")
+
+    assert inside.json("info")["directory"] == str(here.directory)
+
+
+def test_runs_are_listed_and_shown(here: CommandLine) -> None:
+    here.run("run", "-n", "first")
+
+    rows = here.json("runs", "list", "sample", "seed > 3")
+    table = here.run("runs", "list", "sample", "state", "=", "FINISHED", "--limit", "2").stdout
+    card = here.json("runs", "show", "mean.1")
+
+    assert [row["run"] for row in rows] == ["sample.4", "sample.5"]
+    assert rows[0]["job"] == {"seed": 4}
+    assert rows[0]["state"] == "FINISHED"
+    assert table.splitlines()[-1] == "the last 2 of 5 runs; --all shows all"
+    assert card["entries"]["mean"] == float(MEAN)
+    assert card["failure"] is None
+    assert Path(card["paths"]["directory"]).name == "run-1"
+
+
+def test_failed_runs_end_with_code_5_and_a_card(here: CommandLine) -> None:
+    script = here.directory / "sample" / "launch.sh"
+    script.write_text("echo going down >&2\nexit 3\n")
+
+    done = here.run("run", "-n", "first", code=5)
+    card = here.json("runs", "show", "sample.1")
+    shown = here.run("runs", "show", "sample.1").stdout
+    info = here.run("info").stdout
+
+    assert "sample.1 FAILED: exit code 3" in done.stderr
+    assert "motoko runs show sample.1" in done.stderr
+    assert card["failure"]["class"] == "application"
+    assert card["failure"]["exit_code"] == 3
+    assert card["failure"]["stderr"] == "going down"
+    assert re.search(r"exit code +3\n", shown)
+    assert "sample.1  exit code 3" in info
+
+
+def test_interrupted_run_says_what_still_runs_and_is_taken_up_again(here: CommandLine) -> None:
+    held(here)
+    with here.started("run", "--n_samples", "3") as first:
+        here.wait_for_state("sample", "RUNNING")
+        first.send_signal(signal.SIGINT)
+        code, output, messages = ended(first)
+
+    name = output.split()[2]
+    assert code == 130
+    assert f"stopped the orchestrator of {name}" in messages
+    assert re.search(
+        r"still running: \d runs?, the launcher \(process \d+\), the data", messages
+    )
+    assert f"motoko run {here.directory} --run_name {name}" in messages
+    let_go(here)
+    again = here.run("run")
+    assert f"going on with {name} (--n_samples 3)" in again.stdout
+    assert "sample 3 runs, mean 1 run" in again.stdout
+    assert here.json("info")["launcher"] is None
+
+
+def test_sigterm_ends_in_good_order_with_code_143(here: CommandLine) -> None:
+    held(here)
+    with here.started("run") as process:
+        here.wait_for_state("sample", "RUNNING")
+        process.terminate()
+        code, _, messages = ended(process)
+
+    assert code == 143
+    assert "Traceback" not in messages
+
+
+@pytest.mark.parametrize("kind", ["server", "launcher"])
+def test_process_that_dies_is_started_again(here: CommandLine, kind: str) -> None:
+    held(here)
+    with here.started("run", "-n", "first") as process:
+        here.wait_for_state("sample", "RUNNING")
+        before = here.pid(kind)
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: here.pid(kind) not in (None, before), f"another {kind}")
+        let_go(here)
+        code, output, _ = ended(process)
+
+    assert code == 0
+    assert "sample 5 runs, mean 1 run" in output
+    assert "had died and was started again" in (here.directory / ".wf" / "wf.log").read_text()
+
+
+def test_process_that_somebody_stopped_is_left_alone(here: CommandLine) -> None:
+    held(here)
+    log = here.directory / ".wf" / "wf.log"
+    with here.started("run", "-n", "first") as process:
+        here.wait_for_state("sample", "RUNNING")
+        here.run("launcher", "--stop")
+        wait_until(lambda: "it is not started again" in log.read_text(), "the word of it")
+        is_running = here.pid("launcher") is not None
+        let_go(here)
+        here.run("launcher")
+        code, _, _ = ended(process)
+
+    assert not is_running
+    assert code == 0
+
+
+def test_databases_removed_under_a_run_end_it(here: CommandLine) -> None:
+    held(here)
+    with here.started("run") as process:
+        here.wait_for_state("sample", "RUNNING")
+        for directory in (".wf", "sample/.bd", "mean/.bd", "sample/BD-sample-runs"):
+            shutil.rmtree(here.directory / directory)
+        code, _, messages = ended(process)
+
+    assert code == 4
+    assert "its databases were removed while it ran; `motoko run` begins anew" in messages
+    assert not (here.directory / "sample" / ".bd" / "motoko.db").exists()
+
+
+def test_stalled_workflow_says_so(here: CommandLine) -> None:
+    file = here.directory / "orchestrator.py"
+    file.write_text(file.read_text().replace("workflow.add_error_handler()", "pass"))
+    (here.directory / "sample" / "launch.sh").write_text("exit 1\n")
+    with here.started("run") as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        line = next(line for line in lines if "stalled" in line)
+
+    assert "5 FAILED; stalled: nothing runs and no condition is true (5 runs FAILED)" in line
+
+
+def test_verbose_shows_the_log_on_standard_error(here: CommandLine) -> None:
+    done = here.run("--verbose", "run")
+
+    assert "motoko.workflow.loop: firing all_drawn" in done.stderr
+
+
+def test_exit_code_of_the_orchestrator_is_that_of_the_command(here: CommandLine) -> None:
+    file = here.directory / "orchestrator.py"
+    file.write_text("import sys\nasync def main(workflow, **params):\n    sys.exit(42)\n")
+
+    here.run("run", code=42)

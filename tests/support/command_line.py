@@ -1,0 +1,92 @@
+"""The command line as people use it: a process of its own, in a directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 60
+
+
+class CommandLine:
+    """``motoko`` in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, which must be with this exit code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "motoko", *arguments],
+            cwd=self.directory,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+        assert done.returncode == code, f"{arguments}: {done}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """What a command prints with ``--json``."""
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on beside the test; killed at the end."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "motoko", *arguments],
+            cwd=self.directory,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def pid(self, kind: str) -> int | None:
+        """The process id of the server or the launcher."""
+        found = self.json("info")[kind]
+        return found["pid"] if found else None
+
+    def counts(self, study: str) -> dict[str, int]:
+        """Runs of a study by state."""
+        [found] = [s for s in self.json("info")["studies"] if s["study"] == study]
+        return found["total"]
+
+    def wait_for_state(self, study: str, state: str) -> None:
+        """Wait until some run of a study is in a state."""
+        wait_until(lambda: self.counts(study).get(state, 0) > 0, f"{study} {state}")
+
+
+@contextmanager
+def new_workflow(directory: Path) -> Iterator[CommandLine]:
+    """What ``motoko new`` makes; nothing of it runs any more at the end."""
+    CommandLine(directory.parent).run("new", directory.name)
+    here = CommandLine(directory)
+    try:
+        yield here
+    finally:
+        if (directory / "motoko.yaml").exists():
+            subprocess.run(
+                [sys.executable, "-m", "motoko", "kill", "--aggressive", str(directory)],
+                env=here._environment,
+                capture_output=True,
+            )

@@ -1,0 +1,207 @@
+"""What ``motoko check`` finds, beside what the table of bad input has."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from motoko.workflow import inspection
+from motoko.workflow.check import MISTAKE, OK, WARNING, Finding, check, is_good
+from tests.support.workflows import write_workflow
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return write_workflow(tmp_path / "w", {"mult": None, "norm": None})
+
+
+def found(directory: Path, level: str) -> list[Finding]:
+    """The findings of one level."""
+    return [finding for finding in check(directory) if finding.level == level]
+
+
+def test_good_workflow_has_only_good_findings(directory: Path) -> None:
+    findings = list(check(directory))
+
+    assert is_good(findings)
+    assert {finding.level for finding in findings} == {OK}
+    assert {"study mult", "orchestrator", "generator bash", "sockets"} <= {
+        finding.about for finding in findings
+    }
+
+
+def test_nothing_is_made_by_looking(directory: Path) -> None:
+    before = sorted(directory.rglob("*"))
+
+    list(check(directory))
+
+    assert [p for p in sorted(directory.rglob("*")) if "__pycache__" not in str(p)] == before
+
+
+def test_mistakes_of_all_files_are_found_together(directory: Path) -> None:
+    (directory / "motoko.yaml").write_text("task_managers: 3\n")
+    (directory / "mult" / "bd.yaml").write_text("study: a/b\njob: {}\n")
+    (directory / "norm" / "launch.sh").unlink()
+
+    texts = [finding.text for finding in found(directory, MISTAKE)]
+
+    assert len(texts) == 4
+    for part in (
+        "task_managers: found 3",
+        "orchestrator: missing",
+        "a/b",
+        "launch.sh: no such",
+    ):
+        assert any(part in text for text in texts), part
+
+
+def test_unknown_key_is_a_warning_and_the_workflow_good(directory: Path) -> None:
+    with (directory / "mult" / "bd.yaml").open("a") as file:
+        file.write("job_spaces: {}\n")
+
+    [finding] = found(directory, WARNING)
+
+    assert finding.text.endswith("job_spaces: unknown key; did you mean 'job_space'?")
+    assert is_good(list(check(directory)))
+
+
+@pytest.mark.parametrize("marker", ["x", "method", "run_id", "id", "nproc", "dbhost"])
+def test_marker_with_a_value_is_good(directory: Path, marker: str) -> None:
+    (directory / "mult" / "launch.sh").write_text(f"echo __BLACKDYNAMITE__{marker}__\n")
+
+    assert not found(directory, WARNING)
+
+
+def test_marker_that_nothing_declares_is_a_warning_with_its_line(directory: Path) -> None:
+    (directory / "mult" / "launch.sh").write_text("\necho __BLACKDYNAMITE__methd__\n")
+
+    [finding] = found(directory, WARNING)
+
+    assert f"{directory}/mult/launch.sh:2: marker 'methd' has no value" in finding.text
+    assert "did you mean 'method'?" in finding.text
+
+
+def test_two_input_files_of_one_name_clash(directory: Path) -> None:
+    for name in ("a", "b"):
+        (directory / "mult" / name).mkdir()
+        (directory / "mult" / name / "mesh.geo").write_text("")
+    with (directory / "mult" / "bd.yaml").open("a") as file:
+        file.write("config_files: [a/mesh.geo, b/mesh.geo]\n")
+
+    [finding] = found(directory, MISTAKE)
+
+    assert "would both be mesh.geo in a run directory" in finding.text
+
+
+def test_script_with_a_syntax_error_is_a_warning(directory: Path) -> None:
+    (directory / "mult" / "launch.sh").write_text("if true; then\n")
+
+    [finding] = found(directory, WARNING)
+
+    assert "bash finds it wrong: line 2: syntax error" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("import sys; sys.exit(4)", "ends its process (code 4)"),
+        ("import os; os._exit(0)", "ends its process (code 0)"),
+        ("print('hello')\n1/0", "orchestrator.py:2:"),
+        ("def populate_arg_parser(p): p.add_argumnt('x')\nasync def main(w): ...", "py:1:"),
+    ],
+)
+def test_orchestrator_is_tried_in_a_process_of_its_own(
+    directory: Path, body: str, problem: str
+) -> None:
+    (directory / "orchestrator.py").write_text(body)
+
+    [finding] = found(directory, MISTAKE)
+
+    assert finding.about == "orchestrator"
+    assert problem in finding.text
+
+
+def test_import_that_takes_for_ever_is_a_mistake(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection, "_IMPORT_S", 0.3)
+    (directory / "orchestrator.py").write_text("import time; time.sleep(60)\n")
+
+    [finding] = found(directory, MISTAKE)
+
+    assert "takes longer than 0.3 s" in finding.text
+
+
+def fake_python(directory: Path, body: str) -> None:
+    """A program named python3 in a directory of its own."""
+    directory.mkdir()
+    (directory / "python3").write_text(f"#!/bin/sh\n{body}\n")
+    (directory / "python3").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("echo '(3, 7, 9)'", "is version 3.7.9; motoko.get_run() needs 3.8 or later"),
+        ("echo broken >&2; exit 1", "does not work: broken"),
+    ],
+)
+def test_python_of_the_scripts_that_will_not_do_is_a_warning(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, text: str
+) -> None:
+    fake_python(tmp_path / "bin", body)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+    [finding] = found(directory, WARNING)
+
+    assert text in finding.text
+
+
+def test_missing_programs_are_told(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection.shutil, "which", lambda name: None)
+
+    [mistake] = found(directory, MISTAKE)
+    [warning] = found(directory, WARNING)
+
+    assert mistake.about == "generator bash"
+    assert "is not on the PATH" in mistake.text
+    assert warning.about == "python3 of scripts"
+
+
+def test_path_too_long_for_sockets_names_the_private_directory(tmp_path: Path) -> None:
+    deep = write_workflow(tmp_path / ("d" * 60) / ("e" * 60), {"mult": None})
+
+    [finding] = [f for f in check(deep) if f.about == "sockets"]
+
+    assert finding.level == OK
+    assert f"motoko-{os.getuid()}" in finding.text
+
+
+def test_file_system_without_sockets_names_the_private_directory(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: socket.socket, path: object) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr("motoko.store.address._socket_support", {})
+    monkeypatch.setattr("motoko.store.address.socket.socket.bind", refuse, raising=False)
+
+    [finding] = [f for f in check(directory) if f.about == "sockets"]
+
+    assert "private directory" in finding.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_directory_that_cannot_be_written_to_is_a_mistake(directory: Path) -> None:
+    (directory / "mult").chmod(0o500)
+    try:
+        texts = [finding.text for finding in found(directory, MISTAKE)]
+    finally:
+        (directory / "mult").chmod(0o700)
+
+    assert any("mult cannot be written to" in text for text in texts)

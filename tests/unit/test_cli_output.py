@@ -1,0 +1,141 @@
+"""How values, tables and lists are written."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motoko.cli import logs, output, runs, words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0.00 s"),
+        (0.126, "0.13 s"),
+        (4.25, "4.2 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (360_000, "4 d 4 h"),
+    ],
+)
+def test_duration_is_in_the_units_that_matter(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
+def test_states_are_in_the_order_of_a_runs_life_and_users_own_ones_last() -> None:
+    counts = {"FORWARDED": 1, "FINISHED": 3, "CREATED": 2, "FAILED": 0}
+
+    assert words.states(counts) == "2 CREATED, 3 FINISHED, 1 FORWARDED"
+    assert words.states({}) == "no runs"
+
+
+def test_long_value_is_shortened_in_a_cell_and_a_whole_one_is_not() -> None:
+    assert words.value(list(range(100))).endswith("...")
+    assert len(words.value(list(range(100)))) == 40
+    assert words.value(words.Whole("x" * 100)) == "x" * 100
+    assert words.value("two\nlines") == "two lines"
+    assert words.value(None) == ""
+
+
+def test_table_for_a_pipe_is_aligned_text(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(["study", "n"], [["a", 5], ["longer", 123]])
+
+    assert capsys.readouterr().out == "study     n\na         5\nlonger  123\n"
+
+
+def test_json_has_everything_that_a_run_may_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    output.as_json({"a": np.arange(2), "b": np.float64(0.5), "c": {"x"}, "d": b"y"})
+
+    assert json.loads(capsys.readouterr().out) == {"a": [0, 1], "b": 0.5, "c": ["x"], "d": "y"}
+
+
+def test_lines_are_indented_under_their_last_column(capsys: pytest.CaptureFixture[str]) -> None:
+    output.lines([("ok", "a", "first\nsecond"), ("mistake", "bb", "x")])
+
+    assert (
+        capsys.readouterr().out == "ok       a   first\n             second\nmistake  bb  x\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "constraints"),
+    [
+        (("state = FAILED", "id < 3"), ["state = FAILED", "id < 3"]),
+        (("state", "=", "FAILED"), ["state = FAILED"]),
+        (("state=FAILED",), ["state=FAILED"]),
+        (("state", "=", "SLURM", "submit"), ["state = SLURM submit"]),
+        ((), []),
+    ],
+)
+def test_constraint_may_be_split_by_the_shell(
+    given: tuple[str, ...], constraints: list[str]
+) -> None:
+    assert runs.as_constraints(given) == constraints
+
+
+def test_last_lines_of_a_log(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("".join(f"line {i}\n" for i in range(50)))
+
+    assert logs.last_lines(file, 2) == ["line 48", "line 49"]
+    assert logs.last_lines(tmp_path / "none", 2) == []
+
+
+def test_new_lines_are_followed_across_the_turning_over_of_a_log(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_text("old\n")
+
+    def add(text: str) -> None:
+        file.write_text(file.read_text() + text)
+
+    def turn_over() -> None:
+        file.rename(tmp_path / "log.1")
+        file.write_text("two\n")
+
+    steps = iter([lambda: add("one\nhal"), lambda: add("f\n"), turn_over])
+
+    def is_over() -> bool:
+        step = next(steps, None)
+        if step is not None:
+            step()
+        return step is None
+
+    assert list(logs.new_lines(file, is_over, look_s=0)) == ["one", "half", "two"]
+
+
+def test_log_is_shown_on_what_standard_error_is_at_that_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    logs.show_on_stderr()
+    try:
+        now = io.StringIO()
+        monkeypatch.setattr("sys.stderr", now)
+        logging.getLogger("motoko.test").info("hello")
+
+        assert "INFO motoko.test: hello" in now.getvalue()
+        assert logs.is_shown_on_stderr()
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+
+
+def test_latest_messages_leave_out_what_is_no_event() -> None:
+    latest = logs.Latest(2)
+    for name, level in (
+        ("motoko.workflow.loop", logging.INFO),
+        ("motoko.workflow.firings", logging.INFO),
+        ("ZEO.client", logging.INFO),
+        ("mine", logging.INFO),
+        ("ZEO.client", logging.WARNING),
+    ):
+        latest.handle(logging.LogRecord(name, level, "", 0, f"{name}\nmore", (), None))
+
+    assert [text for _, text in latest.messages] == ["mine", "ZEO.client"]
