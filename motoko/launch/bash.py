@@ -58,7 +58,7 @@ class Bash(LocalGenerator):
         return process if process.is_there else None
 
 
-class Process:
+class Process(LocalProcess):
     """The bash of an attempt, first of its process group."""
 
     def __init__(self, pid: int, *, is_child: bool) -> None:

@@ -23,6 +23,7 @@ from motoko.store.address import Address
 from motoko.store.feed import Change, Feed, FeedingStorage
 from motoko.store.ledger import Ledger
 from motoko.store.tables import Tables
+from motoko.store.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Database(Generic[V]):
         self.address = address
         self.where = where
         self.feed = Feed()
+        self.turn = Turn()
         self._view = view
         self._db: Any = None
 
@@ -80,24 +82,35 @@ class Database(Generic[V]):
         return ask is None or bool(ask())
 
     def _open(self, wait_s: float) -> None:
+        deadline = time.monotonic() + wait_s
         with self.translated():
-            storage = FeedingStorage(
-                self.address.for_zeo,
-                self.feed,
-                wait=False,
-                wait_timeout=BLOCKING_S,
-                disconnect_poll=0.05,
-                drop_cache_rather_verify=True,
-            )
-            deadline = time.monotonic() + wait_s
-            while not storage.is_connected():
-                if time.monotonic() > deadline:
+            while self._db is None:
+                storage = self._connected_storage(deadline)
+                try:
+                    self._db = ZODB.DB(
+                        storage,
+                        pool_size=50,
+                        cache_size=_CACHED_OBJECTS,
+                        large_record_size=1 << 30,
+                    )
+                except ConflictError:  # another client has made the root of a new database
                     storage.close()
-                    raise self._unavailable("no server answers")
-                time.sleep(0.005)
-            self._db = ZODB.DB(
-                storage, pool_size=50, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30
-            )
+
+    def _connected_storage(self, deadline: float) -> FeedingStorage:
+        storage = FeedingStorage(
+            self.address.for_zeo,
+            self.feed,
+            wait=False,
+            wait_timeout=BLOCKING_S,
+            disconnect_poll=0.05,
+            drop_cache_rather_verify=True,
+        )
+        while not storage.is_connected():
+            if time.monotonic() > deadline:
+                storage.close()
+                raise self._unavailable("no server answers")
+            time.sleep(0.005)
+        return storage
 
     def open_file(self, file: Path) -> None:
         """Read the database from its file, which no server may hold, instead of connecting.

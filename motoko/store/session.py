@@ -27,14 +27,23 @@ from ZODB.POSException import ConflictError
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
 from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
-from motoko.store.operations import Operation, UpdateRun
+from motoko.store.operations import CreateTasks, Operation, UpdateRun
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
 
 #: How long a call outside any session blocks while a database is away.
 PATIENCE_S = 120.0
+_patience: ContextVar[float] = ContextVar("motoko_patience", default=PATIENCE_S)
 
 _current: ContextVar[Session | None] = ContextVar("motoko_session", default=None)
+
+
+class TurnTaken(SessionConflict):
+    """Another session of this process creates tasks in the study; begin again after it."""
+
+    def __init__(self, database: Database[Any]) -> None:
+        super().__init__(f"the numbering of {database.where}")
+        self.turn = database.turn
 
 
 class _Share:
@@ -88,8 +97,12 @@ class Session:
     Safe to use from the tasks of one loop and from the thread that commits it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_turns: bool = False) -> None:
+        """With ``takes_turns``, `do` raises TurnTaken rather than to create tasks in a study
+        where another such session does; whoever owns the work begins it again later."""
         self._lock = threading.RLock()
+        self._takes_turns = takes_turns
+        self._refused: TurnTaken | None = None
         self._mark = ""
         self._manager: Any = None
         self._shares: dict[int, _Share] = {}
@@ -119,6 +132,10 @@ class Session:
         """Apply an operation; what it gives."""
         with self._lock:
             share = self._share(database)
+            is_creation = isinstance(operation, CreateTasks)
+            if is_creation and self._takes_turns and not database.turn.take(self):
+                self._refused = TurnTaken(database)
+                raise self._refused
             if isinstance(operation, UpdateRun):
                 for name in operation.changes:
                     share.observe(operation.run_id, name)
@@ -138,6 +155,8 @@ class Session:
         server is away; after that `commit` may be called again and loses nothing.
         """
         with self._lock:
+            if self._refused is not None:
+                raise self._refused
             if not self.is_changed:
                 self._release()
                 self._call_after()
@@ -215,6 +234,7 @@ class Session:
             undo(self._manager)
         for share in self._shares.values():
             share.connection.close()
+            share.database.turn.leave(self)
         self._shares.clear()
         self._manager = None
         self._must_repeat = self._is_in_doubt = False
@@ -227,7 +247,8 @@ def _is_changed(share: _Share) -> bool:
 class SingleCalls(Session):
     """Each operation is a session of its own; reading sees what is newest.
 
-    A database that is away is waited for, in the calling thread, for at most PATIENCE_S.
+    A database that is away is waited for, in the calling thread, for at most PATIENCE_S, or
+    what `patience` says.
     """
 
     def __init__(self) -> None:
@@ -268,7 +289,7 @@ class SingleCalls(Session):
 
 
 def _patiently(call: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + _patience.get()
     while True:
         try:
             return call()
@@ -281,6 +302,16 @@ def _patiently(call: Callable[[], Any]) -> Any:
 def current_session() -> Session | None:
     """The session that the calling task runs in, None outside of any."""
     return _current.get()
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Let calls inside, outside any session, wait this long for a database that is away."""
+    token = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +17,16 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
-from motoko.store.session import Session, current_session, entered
+from motoko.store.session import Session, TurnTaken, current_session, entered
+from motoko.store.turn import Turn
 from motoko.workflow.actions import accepted
 
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 30
 _AWAY_S = 0.2
+#: An action that waits for something else while it has created tasks holds others up so long.
+_LONGEST_TURN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,17 @@ async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
     and is passed on.
     """
     n_conflicts = 0
+    takes_turns = True
     while True:
-        session = Session()
+        session = Session(takes_turns=takes_turns)
         try:
             with entered(session):
                 value, exit_code = await _until_exit(body)
                 await _commit(session, what)
             return Outcome(value, session.has_changed, exit_code)
+        except TurnTaken as taken:
+            session.abort()
+            takes_turns = await _until_free(taken.turn)
         except SessionConflict as conflict:
             n_conflicts += 1
             log.debug("%s begins again: %s", what, conflict)
@@ -61,6 +70,21 @@ async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
             await anyio.sleep(_AWAY_S)
         finally:
             session.abort()
+
+
+async def _until_free(turn: Turn) -> bool:
+    """Wait for a turn; False when that takes so long that the conflict may as well decide."""
+    is_free = anyio.Event()
+    loop = asyncio.get_running_loop()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(is_free.set)
+
+    turn.when_free(tell)
+    with anyio.move_on_after(_LONGEST_TURN_S):
+        await is_free.wait()
+    return is_free.is_set()
 
 
 async def _commit(session: Session, what: str) -> None:

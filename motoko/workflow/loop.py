@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from motoko.errors import ActionFailed, FailedRun, MotokoError, RunsFailed
+from motoko.errors import (
+    ActionFailed,
+    DatabaseUnavailable,
+    FailedRun,
+    MotokoError,
+    RunsFailed,
+)
 from motoko.model import states
 from motoko.store.feed import Change
+from motoko.store.session import patience
 from motoko.store.tables import Tables
 from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList
@@ -35,6 +42,8 @@ log = logging.getLogger(__name__)
 #: A firing that changed nothing is repeated after something changed, and after this pause,
 #: which doubles each time up to the interval of the timer.
 _FIRST_PAUSE_S = 0.05
+#: How long the conditions wait before they look again for a database that is away.
+_AWAY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -149,16 +158,21 @@ class EventLoop:
                 self._stop(End())
                 return
             try:
-                n_true = await self._evaluate()
+                with patience(0.0):  # the loop has other things to do than to block
+                    self._report_stall(await self._evaluate())
+                    is_over = self._is_over()
+            except DatabaseUnavailable as error:
+                log.warning("conditions wait for a database: %s", error)
+                await anyio.sleep(_AWAY_S)
+                continue
             except Exception as error:
                 self._fail("a condition", None, error)
                 return
-            if self._is_over():
+            if is_over:
                 log.info("main() has returned and nothing is left to do: finished")
                 self._workflow.finished = True
                 self._stop(End())
                 return
-            self._report_stall(n_true)
             if n_changes == self._n_changes:
                 await self._news.wait()
 

@@ -375,6 +375,30 @@ def test_an_action_that_meets_a_conflict_is_run_again(workflow: Workflow) -> Non
     assert attempts == [None, 10]
 
 
+def test_actions_that_create_in_one_study_take_turns(workflow: Workflow) -> None:
+    bodies = []
+
+    def creator(x: float) -> Any:
+        async def create(workflow: Workflow, **params: Any) -> None:
+            bodies.append(x)
+            workflow.mult.createTask(x=x)
+            await anyio.sleep(0)
+            workflow.norm.createTask(x=x)
+
+        return create
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        async with anyio.create_task_group() as group:
+            for i in range(8):
+                group.start_soon(event(creator(float(i))), workflow)
+        assert len(workflow.norm.select()) == 8
+
+    assert run(workflow, main, outcome=None) == 0
+    assert sorted(set(bodies)) == [float(i) for i in range(8)]
+    assert len(bodies) < 8 * 8
+    assert sorted(workflow.mult.base.runs) == list(range(1, 9))
+
+
 def test_gathered_waits_inside_an_action_share_its_session(workflow: Workflow) -> None:
     async def action(runs: Any, workflow: Workflow, **params: Any) -> None:
         for found, _ in runs:
