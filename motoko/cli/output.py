@@ -75,7 +75,10 @@ def rich_table(
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for header, is_number in zip(headers, numeric, strict=True):
         made.add_column(
-            Text(header, _STYLES.get(header, "")), justify="right" if is_number else "left"
+            Text(header, _STYLES.get(header, "")),
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="fold",
         )
     for row in cells:
         shown = []

@@ -93,14 +93,16 @@ class Chosen:
 def choose_run_name(request: Request, given: str | None) -> Chosen:
     """The run name given, the unfinished one, or a new one made from the date.
 
-    A name that is taken up again without options gets those it was begun with. The databases
-    must be open.
+    A name that is taken up again without options gets those it was begun with; with options
+    only a name that was begun with the same ones is taken up. The databases must be open.
     """
     workflow = request.workflow
     active = control.orchestrators(workflow)
     with workflow.vars.db.read() as ledger:
         known = ledger.run_names()
     open_names = [n for n, f in known.items() if not f.get("finished") and n not in active]
+    if request.rest:  # other options are another piece of work
+        open_names = [n for n in open_names if known[n].get("arguments") == list(request.rest)]
     name = given or (open_names[-1] if open_names else _new_name(known))
     facts = known.get(name)
     rest = request.rest

@@ -16,7 +16,8 @@ from motoko.cli.progress import Progress
 _FRAME_S = 0.1
 _CLOCK_S = 0.5
 _LINE_S = 1.0
-_N_EVENTS = 5
+_BAR = 16
+_WIDE = 100
 _PLAIN_STATES = ("CREATED", "RUNNING", "FINISHED", "FAILED")
 
 
@@ -120,13 +121,14 @@ class Live:
         self._states.update(*progress.counts.values())
         states = words.ordered_states(self._states)
         rows = []
+        width = _BAR if self._console.width >= _WIDE else 0
         for study, counts in progress.counts.items():
             rate = progress.rate(study)
             rows.append(
                 [
                     study,
                     *(str(counts.get(state, 0)) for state in states),
-                    _bar(progress.n_done(study), progress.n_runs(study)),
+                    _bar(progress.n_done(study), progress.n_runs(study), width),
                     _rate(rate) if rate > 0 else "",
                 ]
             )
@@ -140,11 +142,11 @@ def _stalled(progress: Progress) -> str:
     return f"{text} ({words.counted(n_failed, 'run')} FAILED)" if n_failed else text
 
 
-def _bar(n_done: int, n_runs: int, width: int = 16) -> str:
+def _bar(n_done: int, n_runs: int, width: int) -> str:
     if not n_runs:
         return ""
     filled = width * n_done // n_runs
-    return f"{'━' * filled}{'╌' * (width - filled)} {100 * n_done // n_runs}%"
+    return f"{'━' * filled}{'╌' * (width - filled)} {100 * n_done // n_runs}%".lstrip()
 
 
 def _rate(per_s: float) -> str:

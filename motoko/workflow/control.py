@@ -27,13 +27,12 @@ from motoko.errors import (
     NotRunning,
     StudyNotFound,
 )
-from motoko.launch.launcher import LauncherSettings, launch
 from motoko.store.address import socket_address
 from motoko.store.database import Database
-from motoko.store.server import Served, serve
 from motoko.study.study import NO_DATABASE, Study, check_created, check_not_foreign
 
 if TYPE_CHECKING:
+    from motoko.store.server import Served
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -84,6 +83,8 @@ def orchestrators(workflow: Workflow) -> dict[str, Owner]:
 
 def served(workflow: Workflow) -> list[Served]:
     """The database files that the workflow's server holds: its own and the local studies'."""
+    from motoko.store.server import Served  # who only asks need not load a server
+
     found = [Served(workflow.state_dir / "wf.db", socket_address(workflow.state_dir))]
     for manager in workflow.task_managers.values():
         study = manager.base
@@ -94,6 +95,8 @@ def served(workflow: Workflow) -> list[Served]:
 
 def run_server(workflow: Workflow, stop: threading.Event, ready: Callable[[], object]) -> str:
     """Be the server until ``stop`` is set or the files are removed; says which, in words."""
+    from motoko.store.server import serve
+
     for manager in workflow.task_managers.values():
         check_not_foreign(manager.base.state_dir)
     files = served(workflow)
@@ -233,6 +236,8 @@ async def run_launcher(
     workflow: Workflow, options: LauncherOptions, ready: Callable[[], object]
 ) -> None:
     """Be the launcher until cancelled."""
+    from motoko.launch.launcher import LauncherSettings, launch
+
     office = launcher_office(workflow)
     names = options.studies or tuple(workflow.task_managers)
     studies = [workflow.task_manager(name).base for name in names]

@@ -71,6 +71,7 @@ def test_nothing_runs_any_more_after_run_and_everything_can_be_looked_at(
     assert info["run_names"][0]["finished"] > info["run_names"][0]["began"]
 
 
+@pytest.mark.slow
 def test_second_run_has_a_name_of_its_own(here: CommandLine) -> None:
     here.run("run")
     here.run("run", "--n_samples", "2")
@@ -134,7 +135,7 @@ def test_failed_runs_end_with_code_5_and_a_card(here: CommandLine) -> None:
 def test_interrupted_run_says_what_still_runs_and_is_taken_up_again(here: CommandLine) -> None:
     held(here)
     with here.started("run", "--n_samples", "3") as first:
-        here.wait_for_state("sample", "RUNNING")
+        here.wait_for_script("sample")
         first.send_signal(signal.SIGINT)
         code, output, messages = ended(first)
 
@@ -152,10 +153,26 @@ def test_interrupted_run_says_what_still_runs_and_is_taken_up_again(here: Comman
     assert here.json("info")["launcher"] is None
 
 
+@pytest.mark.slow
+def test_other_options_begin_another_run_name(here: CommandLine) -> None:
+    held(here)
+    with here.started("run", "-n", "first", "--n_samples", "3") as first:
+        here.wait_for_script("sample")
+        first.send_signal(signal.SIGINT)
+        ended(first)
+    let_go(here)
+
+    other = here.run("run", "--n_samples", "2")
+    same = here.run("run", "--n_samples", "3")
+
+    assert other.stdout.startswith("run name run-")
+    assert same.stdout.startswith("going on with first (--n_samples 3)")
+
+
 def test_sigterm_ends_in_good_order_with_code_143(here: CommandLine) -> None:
     held(here)
     with here.started("run") as process:
-        here.wait_for_state("sample", "RUNNING")
+        here.wait_for_script("sample")
         process.terminate()
         code, _, messages = ended(process)
 
@@ -167,7 +184,7 @@ def test_sigterm_ends_in_good_order_with_code_143(here: CommandLine) -> None:
 def test_process_that_dies_is_started_again(here: CommandLine, kind: str) -> None:
     held(here)
     with here.started("run", "-n", "first") as process:
-        here.wait_for_state("sample", "RUNNING")
+        here.wait_for_script("sample")
         before = here.pid(kind)
         assert before is not None
         os.kill(before, signal.SIGKILL)
@@ -180,11 +197,12 @@ def test_process_that_dies_is_started_again(here: CommandLine, kind: str) -> Non
     assert "had died and was started again" in (here.directory / ".wf" / "wf.log").read_text()
 
 
+@pytest.mark.slow
 def test_process_that_somebody_stopped_is_left_alone(here: CommandLine) -> None:
     held(here)
     log = here.directory / ".wf" / "wf.log"
     with here.started("run", "-n", "first") as process:
-        here.wait_for_state("sample", "RUNNING")
+        here.wait_for_script("sample")
         here.run("launcher", "--stop")
         wait_until(lambda: "it is not started again" in log.read_text(), "the word of it")
         is_running = here.pid("launcher") is not None
@@ -196,10 +214,11 @@ def test_process_that_somebody_stopped_is_left_alone(here: CommandLine) -> None:
     assert code == 0
 
 
+@pytest.mark.slow
 def test_databases_removed_under_a_run_end_it(here: CommandLine) -> None:
     held(here)
     with here.started("run") as process:
-        here.wait_for_state("sample", "RUNNING")
+        here.wait_for_script("sample")
         for directory in (".wf", "sample/.bd", "mean/.bd", "sample/BD-sample-runs"):
             shutil.rmtree(here.directory / directory)
         code, _, messages = ended(process)
@@ -221,12 +240,14 @@ def test_stalled_workflow_says_so(here: CommandLine) -> None:
     assert "5 FAILED; stalled: nothing runs and no condition is true (5 runs FAILED)" in line
 
 
+@pytest.mark.slow
 def test_verbose_shows_the_log_on_standard_error(here: CommandLine) -> None:
     done = here.run("--verbose", "run")
 
     assert "motoko.workflow.loop: firing all_drawn" in done.stderr
 
 
+@pytest.mark.slow
 def test_exit_code_of_the_orchestrator_is_that_of_the_command(here: CommandLine) -> None:
     file = here.directory / "orchestrator.py"
     file.write_text("import sys\nasync def main(workflow, **params):\n    sys.exit(42)\n")

@@ -1,4 +1,4 @@
-"""What hurts users of the tools before this one, and the test that shows that it cannot here."""
+"""What hurts users of earlier tools, and the tests that show that it cannot here."""
 
 from __future__ import annotations
 

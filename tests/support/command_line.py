@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from motoko.daemon import Office
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -63,17 +64,18 @@ class CommandLine:
 
     def pid(self, kind: str) -> int | None:
         """The process id of the server or the launcher."""
-        found = self.json("info")[kind]
-        return found["pid"] if found else None
+        owner = Office(self.directory / ".wf" / f"{kind}.lock", kind).owner()
+        return owner.pid if owner else None
 
     def counts(self, study: str) -> dict[str, int]:
         """Runs of a study by state."""
         [found] = [s for s in self.json("info")["studies"] if s["study"] == study]
         return found["total"]
 
-    def wait_for_state(self, study: str, state: str) -> None:
-        """Wait until some run of a study is in a state."""
-        wait_until(lambda: self.counts(study).get(state, 0) > 0, f"{study} {state}")
+    def wait_for_script(self, study: str) -> None:
+        """Wait until some run of a study has begun to execute."""
+        tokens = f"{study}/BD-{study}-runs/*/.motoko-token-*"
+        wait_until(lambda: any(self.directory.glob(tokens)), f"a script of {study}")
 
 
 @contextmanager
@@ -84,9 +86,10 @@ def new_workflow(directory: Path) -> Iterator[CommandLine]:
     try:
         yield here
     finally:
+        (directory / "go").touch()  # for scripts that wait for the test
         if (directory / "motoko.yaml").exists():
             subprocess.run(
-                [sys.executable, "-m", "motoko", "kill", "--aggressive", str(directory)],
+                [sys.executable, "-m", "motoko", "kill", "--reset", str(directory)],
                 env=here._environment,
                 capture_output=True,
             )

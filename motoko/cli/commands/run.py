@@ -14,7 +14,8 @@ Run a workflow: everything in one command.
 Makes databases that are missing, starts the server and the launcher if they do not run, runs
 the orchestrator and shows how far each study is, until the workflow is finished. What dies
 meanwhile is started again. Without a run name the unfinished one is taken up again, with the
-options it was begun with; if there is none, a new name is made from the date.
+options it was begun with; if there is none, or if it was begun with other options than are
+given, a new name is made from the date.
 
 Ctrl-C ends the orchestrator; what executes goes on, and `motoko run` takes it up again."""
 

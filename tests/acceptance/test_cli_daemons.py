@@ -1,0 +1,218 @@
+"""Server, launcher and orchestrators as background processes, and what stops them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine, new_workflow
+from tests.support.waiting import wait_until
+
+HELD = "while [ ! -e ../../../go ]; do sleep 0.02; done\npython3 doIt.py\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[CommandLine]:
+    with new_workflow(tmp_path / "demo") as line:
+        yield line
+
+
+@pytest.mark.parametrize("kind", ["server", "launcher"])
+def test_process_is_started_once_and_stopped(here: CommandLine, kind: str) -> None:
+    here.run(kind, "status", code=6)
+
+    first = here.run(kind, "start").stdout
+    second = here.run(kind, "start").stdout
+    status = here.json(kind, "status")
+    here.run(kind, "stop")
+
+    assert first.startswith(f"started the {'database server' if kind == 'server' else kind}")
+    assert second.startswith("already running: the ")
+    assert status["pid"] == int(first.rstrip(")\n").rpartition(" ")[2])
+    assert here.json(kind, "status", code=6) is None
+    assert "is not running" in here.run(kind, "stop", code=6).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["server", "launcher"])
+def test_status_is_true_after_kill_9(here: CommandLine, kind: str) -> None:
+    here.run(kind, "start")
+    pid = here.pid(kind)
+    assert pid is not None
+
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: here.pid(kind) is None)
+    status = here.run(kind, "status", code=6)
+    here.run(kind, "start")
+
+    assert "not running\nthe last one did not end in good order; see " in status.stdout
+    assert here.pid(kind) not in (None, pid)
+
+
+def test_spellings_of_the_launcher_in_use(here: CommandLine) -> None:
+    here.run("launcher", "--bd_study", "sample", "--generator", "bash")
+
+    assert here.json("info")["launcher"]["studies"] == ["sample"]
+    assert "the launcher: process " in here.run("launcher", "--status").stdout
+    assert "launching 1 studies" in here.run("launcher", "-l").stdout
+    here.run("launcher", "--stop")
+    assert here.pid("launcher") is None
+
+
+@pytest.mark.slow
+def test_launcher_in_the_foreground_ends_at_sigterm(here: CommandLine) -> None:
+    with here.started("launcher", "--do_not_detach") as process:
+        wait_until(lambda: here.pid("launcher") == process.pid, "the launcher")
+        process.terminate()
+        process.wait(timeout=30)
+
+        assert process.returncode == 0
+
+
+def test_detached_orchestrator_runs_to_the_end_beside_the_terminal(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+
+    started = here.run("orchestrator", "start", "-n", "first", "-d", "--n_samples", "2")
+    running = here.json("orchestrator", "status")
+    refused = here.run("orchestrator", "start", "-n", "first", "-d", code=6)
+    with here.started("orchestrator", "status", "--follow") as following:
+        assert following.stdout is not None
+        first_line = following.stdout.readline()
+        (here.directory / "go").touch()
+        followed, _ = following.communicate(timeout=60)
+
+    assert "started the orchestrator of run name 'first'" in started.stdout
+    assert [entry["run_name"] for entry in running] == ["first"]
+    assert "the orchestrator of run name 'first' is already running" in refused.stderr
+    assert first_line.startswith("orchestrator of run name first: process ")
+    assert "finished after" in followed
+    assert "first finished" in here.run("orchestrator", "status", code=6).stdout
+    assert here.counts("sample") == {"FINISHED": 2}
+    assert "firing all_drawn" in here.run("orchestrator", "status", "-l", code=6).stdout
+
+
+def test_orchestrator_that_cannot_start_says_why_before_it_is_left_alone(
+    here: CommandLine,
+) -> None:
+    (here.directory / "orchestrator.py").write_text("import nowhere\n")
+
+    done = here.run("orchestrator", "start", "-n", "first", "--detach", code=3)
+
+    assert "No module named 'nowhere'" in done.stderr
+
+
+@pytest.mark.slow
+def test_stopped_orchestrator_leaves_the_rest_running(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "-n", "first", "-d")
+
+    done = here.run("orchestrator", "stop")
+
+    assert "stopped the orchestrator of run name 'first'" in done.stdout
+    assert "still running: the launcher" in done.stderr
+    status = here.run("orchestrator", "status", code=6).stdout
+    assert "first ended" in status and "stopped before its end" in status
+    assert here.json("info")["launcher"] is not None
+
+
+@pytest.mark.slow
+def test_one_of_several_orchestrators_is_stopped_by_name(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    for name in ("a", "b"):
+        here.run("orchestrator", "start", "-n", name, "-d")
+
+    unclear = here.run("orchestrator", "stop", code=2)
+    here.run("orchestrator", "stop", "--run_name", "a")
+
+    assert "several run: say --run_name, one of a, b" in unclear.stderr
+    assert [entry["run_name"] for entry in here.json("orchestrator", "status")] == ["b"]
+
+
+def test_ps_shows_what_runs_with_directory_and_run_name(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "-n", "a/b", "-d")
+
+    mine = [p for p in here.json("ps") if p["directory"] == str(here.directory)]
+
+    assert [(p["kind"], p["run_name"]) for p in mine] == [
+        ("launcher", ""),
+        ("orchestrator", "a/b"),
+        ("server", ""),
+    ]
+    assert all(p["memory_bytes"] > 10_000_000 and p["cpu_s"] > 0 for p in mine)
+    assert mine[2]["pid"] == here.pid("server")
+
+
+def test_kill_stops_everything_and_says_what(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "-n", "first", "-d")
+
+    said = here.run("kill").stdout.splitlines()
+
+    assert [line.split(" (")[0] for line in said] == [
+        "stopped the orchestrator of run name 'first'",
+        "stopped the launcher",
+        "stopped the database server",
+    ]
+    assert here.run("kill").stdout == "nothing was running\n"
+    assert not [p for p in here.json("ps") if p["directory"] == str(here.directory)]
+
+
+@pytest.mark.parametrize(
+    "options", [pytest.param((), marks=pytest.mark.slow), ("--aggressive",)]
+)
+def test_kill_with_reset_ends_executing_runs(
+    here: CommandLine, options: tuple[str, ...]
+) -> None:
+    script = here.directory / "sample" / "launch.sh"
+    script.write_text(f"trap '' TERM\necho $BASHPID >> {here.directory}/pids\n{HELD}")
+    here.run("orchestrator", "start", "-n", "first", "-d", "--n_samples", "1")
+    pids = here.directory / "pids"
+    wait_until(pids.exists, "the script")
+
+    done = here.run("kill", "--reset", *options)
+
+    assert "1 run back to CREATED" in done.stdout
+    assert here.counts("sample") == {"CREATED": 1}
+    wait_until(lambda: not Path(f"/proc/{pids.read_text().strip()}").exists(), "its end")
+
+
+@pytest.mark.slow
+def test_kill_of_one_study_keeps_the_launcher_for_the_others(here: CommandLine) -> None:
+    here.run("launcher")
+
+    said = here.run("kill", "-bd", "sample").stdout
+
+    assert said == "stopped launching runs of sample\n"
+    assert here.json("info")["launcher"]["studies"] == ["mean"]
+    assert here.run("kill", "-bd", "mean").stdout == "stopped launching runs of mean\n"
+    assert here.pid("launcher") is None
+    assert here.pid("server") is not None
+
+
+def test_server_whose_directory_is_gone_ends_by_itself(here: CommandLine) -> None:
+    here.run("server", "start")
+    pid = here.pid("server")
+
+    for name in (".wf", "sample/.bd", "mean/.bd"):
+        (here.directory / name).rename(here.directory / name.replace("/", "-"))
+
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the server")
+
+
+def test_owner_on_another_host_is_named_and_nothing_started(here: CommandLine) -> None:
+    here.run("server", "start")
+    here.run("server", "stop")
+    lock = here.directory / ".wf" / "server.lock"
+    lock.write_text(lock.read_text().replace(f'"{os.uname().nodename}"', '"login2"'))
+
+    for command in (("server", "start"), ("run",), ("launcher",), ("server", "stop")):
+        done = here.run(*command, code=6)
+
+        assert "the database server belongs to process" in done.stderr
+        assert "on login2" in done.stderr
+    assert here.json("info")["server"]["host"] == "login2"
