@@ -32,6 +32,8 @@ READY = b"ready\n"
 #: Environment variable with the number of the descriptor on which a child says it is ready.
 READY_FD = "MOTOKO_READY_FD"
 _LOG_BYTES = 5 << 20
+#: Longer than anybody's question who holds an office takes.
+_ASKING_S = 0.5
 _LOG_FILES = 3
 
 
@@ -78,7 +80,7 @@ class Office:
         known = self.last_owner()
         if known is None:
             return None
-        if known.is_here and not self._is_locked():
+        if known.is_here and not host.is_locked(str(self.file)):
             return None
         return known
 
@@ -107,11 +109,9 @@ class Office:
         """
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._lock(fd):
             os.close(fd)
-            raise AlreadyRunning(self.what, str(self.last_owner() or "starting")) from None
+            raise AlreadyRunning(self.what, str(self.last_owner() or "starting"))
         last = self.last_owner()
         if last is not None and not last.is_here and not takeover:
             os.close(fd)
@@ -121,9 +121,35 @@ class Office:
         self.stop_file.unlink(missing_ok=True)
         self._write(facts or {})
 
+    def _lock(self, fd: int) -> bool:
+        """Lock the file; whoever only asks who holds it has a lock for an instant too."""
+        deadline = time.monotonic() + _ASKING_S
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                last = self.last_owner()
+                if last is not None and last.is_here and last.is_alive:
+                    return False
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.005)
+
     def update(self, facts: Mapping[str, Any]) -> None:
         """Replace the facts that others read about the holder."""
         self._write(facts)
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the file of the office that is held is gone, or another one now."""
+        assert self._fd is not None
+        try:
+            return os.stat(self.file).st_ino != os.fstat(self._fd).st_ino
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # unknown is not gone
 
     def leave(self) -> None:
         """Give the office up."""
@@ -146,19 +172,6 @@ class Office:
         text = json.dumps(asdict(owner)).encode() + b"\n"
         os.pwrite(self._fd, text, 0)
         os.ftruncate(self._fd, len(text))
-
-    def _is_locked(self) -> bool:
-        try:
-            fd = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
-        return False
 
 
 def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.0) -> int:
@@ -186,6 +199,7 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
         has_news, _, _ = select.select([reader], [], [], wait_s)
         said = os.read(reader, len(READY)) if has_news else b""
         if said == READY:
+            process.returncode = 0  # it outlives this object, which must not complain of that
             return process.pid
         if not has_news:
             process.terminate()
@@ -208,6 +222,8 @@ def say_ready() -> None:
 
 
 def _last_line(log_file: Path, start: int) -> str:
+    if not log_file.exists():
+        return f"{log_file.parent} was removed meanwhile"
     with open(log_file, "rb") as file:
         file.seek(min(start, log_file.stat().st_size))
         lines = [line for line in file.read().decode(errors="replace").splitlines() if line]

@@ -49,15 +49,16 @@ def report(error: BaseException, *, with_traceback: bool = False) -> int:
     if isinstance(error, MotokoError):
         say("\n".join(explanation(error)))
         return exit_codes.of(error)
-    if isinstance(error, OSError) and error.errno in _REFUSALS:
-        say(_refusal(error))
+    if isinstance(error, OSError) and (error.filename or error.errno in _ADVICE):
+        file = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        say(f"{file}{error.strerror}{_ADVICE.get(error.errno or 0, '')}")
         return exit_codes.SYSTEM
     _report_bug(error)
     return exit_codes.BUG
 
 
-#: What a system may refuse to any program.
-_REFUSALS = {
+#: What a system may refuse to any program, and what to do.
+_ADVICE = {
     errno.ENOSPC: "; free some, then go on with the same command: nothing is lost",
     errno.EDQUOT: "; free some, then go on with the same command: nothing is lost",
     errno.EROFS: "; a workflow needs a place where it can write",
@@ -69,11 +70,6 @@ _REFUSALS = {
     errno.ENOMEM: "",
     errno.EIO: "",
 }
-
-
-def _refusal(error: OSError) -> str:
-    file = f"{error.filename}: " if error.filename else ""
-    return f"{file}{error.strerror}{_REFUSALS[error.errno or 0]}"
 
 
 def say(text: str) -> None:

@@ -101,7 +101,7 @@ class Orchestration:
         self._signal = interrupts.number
 
 
-def closing_line(workflow: Workflow, progress: Progress) -> str:
+def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
     """What was computed, how long it took, where it lies and what the variables say."""
     done = []
     for study, counts in progress.counts.items():
@@ -110,8 +110,10 @@ def closing_line(workflow: Workflow, progress: Progress) -> str:
             rest = {s: n for s, n in counts.items() if s != "FINISHED"}
             note = f" ({words.states(rest)})" if n_other else ""
             done.append(f"{study} {words.counted(progress.n_runs(study), 'run')}{note}")
+    how = "finished" if code == 0 else f"ended with exit code {code}"
+    took = words.duration(progress.elapsed_s)
     parts = [
-        f"finished after {words.duration(progress.elapsed_s)}: {', '.join(done) or 'no runs'}",
+        f"{how} after {took}: {', '.join(done) or 'no runs'}",
         f"results in {workflow.directory}",
     ]
     variables = _variables(workflow)

@@ -25,6 +25,14 @@ PREFIX = "motoko_"
 Declare = Callable[[Any], None]
 
 
+def seconds(text: str) -> float:
+    """A duration in seconds, more than 0; for options of a parser."""
+    found = float(text)
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return found
+
+
 class RawCommand(click.Command):
     """A command whose arguments reach its function as they were written, in ``arguments``."""
 

@@ -89,7 +89,7 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
                 _leave(started, workflow)
                 error.add_note(still_running(workflow, orchestration.n_active()))
             raise
-        click.echo(closing_line(workflow, orchestration.progress))
+        click.echo(closing_line(workflow, orchestration.progress, code))
         if orchestration.n_active():
             _leave(started, workflow)
             click.echo(still_running(workflow, orchestration.n_active()), err=True)
@@ -130,7 +130,7 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
             if not is_child:
                 _say_stopped(workflow, orchestration)
             raise
-        line = closing_line(workflow, orchestration.progress)
+        line = closing_line(workflow, orchestration.progress, code)
         if is_child:
             log.info("%s", line)
         else:

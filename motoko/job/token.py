@@ -17,7 +17,7 @@ import os
 import time
 from collections import namedtuple
 
-from motoko.host import boot_id, host_name
+from motoko.host import boot_id, host_name, is_locked
 from motoko.job.facts import write_all
 from motoko.job.layout import token_file
 
@@ -148,17 +148,7 @@ def _read_started(words: list[str]) -> tuple[Optional[int], Optional[float], Opt
 def is_held(run_dir: StrPath, attempt: int) -> bool:
     """Whether a process of the attempt, on this host, still lives; False without a token.
 
-    Asks with a shared lock on an opening of its own. Takers lock a file that has no name yet,
-    so nobody ever waits for, or is refused because of, this question.
+    Takers lock a file that has no name yet, so nobody ever waits for, or is refused because
+    of, this question.
     """
-    try:
-        fd = os.open(token_file(run_dir, attempt), os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return is_locked(token_file(run_dir, attempt))

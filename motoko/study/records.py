@@ -180,9 +180,13 @@ class Run(Record):
                 raise SchemaError(
                     self.study.name, name, "is kept by Motoko itself", "choose another name"
                 )
-        state = changes.get("state")
-        if state is not None:
-            changes["state"] = states.normalise(state)
+        if "state" in changes:
+            try:
+                changes["state"] = states.normalise(changes["state"])
+            except ValueError as error:
+                raise SchemaError(
+                    self.study.name, "state", str(error), "a state is text that is not empty"
+                ) from error
         self.study.update_run(self.id, changes)
 
     @property

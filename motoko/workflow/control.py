@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import anyio
+
 from motoko import daemon
 from motoko.daemon import Office, Owner
 from motoko.errors import (
@@ -39,6 +41,7 @@ log = logging.getLogger(__name__)
 
 BACKUP_PREFIX = "motoko-backup-"
 _START_S = 30.0
+_WATCH_S = 2.0
 
 
 def server_office(workflow: Workflow) -> Office:
@@ -252,9 +255,21 @@ async def run_launcher(
             python_dir=workflow.state_dir / "python",
             epoch=office.epoch,
         )
-        await launch(studies, settings=settings, ready=ready)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_end_when_removed, office, group.cancel_scope)
+            await launch(studies, settings=settings, ready=ready)
+            group.cancel_scope.cancel()
     finally:
         office.leave()
+
+
+async def _end_when_removed(office: Office, scope: anyio.CancelScope) -> None:
+    while True:  # nobody tells of a removal
+        await anyio.sleep(_WATCH_S)
+        if office.is_removed:
+            break
+    log.warning("%s ends: %s was removed", office.what, office.file.parent)
+    scope.cancel()
 
 
 def start_launcher(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,9 @@ def test_launcher_in_the_foreground_ends_at_sigterm(here: CommandLine) -> None:
         assert process.returncode == 0
 
 
-def test_detached_orchestrator_runs_to_the_end_beside_the_terminal(here: CommandLine) -> None:
+def test_detached_orchestrator_runs_to_the_end_and_is_followed(
+    here: CommandLine,
+) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
 
     started = here.run("orchestrator", "start", "-n", "first", "-d", "--n_samples", "2")
@@ -105,13 +108,19 @@ def test_orchestrator_that_cannot_start_says_why_before_it_is_left_alone(
     assert "No module named 'nowhere'" in done.stderr
 
 
-@pytest.mark.slow
-def test_stopped_orchestrator_leaves_the_rest_running(here: CommandLine) -> None:
+def test_detached_orchestrator_is_seen_followed_and_stopped(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
-    here.run("orchestrator", "start", "-n", "first", "-d")
+    here.run("orchestrator", "start", "-n", "first", "-d", "--wait", "2")
+    seen = here.json("orchestrator", "status")
 
-    done = here.run("orchestrator", "stop")
+    with here.started("orchestrator", "status", "-f") as following:
+        assert following.stdout is not None
+        first_line = following.stdout.readline()
+        done = here.run("orchestrator", "stop")
+        following.wait(timeout=30)
 
+    assert [entry["run_name"] for entry in seen] == ["first"]
+    assert first_line.startswith("orchestrator of run name first: process ")
     assert "stopped the orchestrator of run name 'first'" in done.stdout
     assert "still running: the launcher" in done.stderr
     status = here.run("orchestrator", "status", code=6).stdout
@@ -194,14 +203,15 @@ def test_kill_of_one_study_keeps_the_launcher_for_the_others(here: CommandLine) 
     assert here.pid("server") is not None
 
 
-def test_server_whose_directory_is_gone_ends_by_itself(here: CommandLine) -> None:
-    here.run("server", "start")
-    pid = here.pid("server")
+def test_processes_whose_directories_are_gone_end_by_themselves(here: CommandLine) -> None:
+    here.run("launcher")
+    pids = [here.pid("server"), here.pid("launcher")]
 
     for name in (".wf", "sample/.bd", "mean/.bd"):
-        (here.directory / name).rename(here.directory / name.replace("/", "-"))
+        shutil.rmtree(here.directory / name)
 
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the server")
+    for pid in pids:
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
 
 
 def test_owner_on_another_host_is_named_and_nothing_started(here: CommandLine) -> None:

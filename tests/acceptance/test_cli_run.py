@@ -219,7 +219,7 @@ def test_databases_removed_under_a_run_end_it(here: CommandLine) -> None:
     held(here)
     with here.started("run") as process:
         here.wait_for_script("sample")
-        for directory in (".wf", "sample/.bd", "mean/.bd", "sample/BD-sample-runs"):
+        for directory in (".wf", "sample/.bd", "mean/.bd"):
             shutil.rmtree(here.directory / directory)
         code, _, messages = ended(process)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from motoko.cli.own_options import PREFIX, OwnOptions, split
+from motoko.cli.own_options import PREFIX, OwnOptions, seconds, split
 from motoko.errors import OrchestratorNotLoadable, StudyNotFound
 
 
@@ -81,6 +81,12 @@ def test_without_populate_arg_parser_there_are_no_parameters(module: ModuleType)
     del module.populate_arg_parser
 
     assert OwnOptions(module, declare, "motoko run").parse([]) == {}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "soon"])
+def test_seconds_are_a_number_above_zero(text: str) -> None:
+    with pytest.raises((ValueError, ArgumentTypeError)):
+        seconds(text)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -60,12 +60,13 @@ sys.exit(", ".join(name for name in {HEAVY!r} if name in sys.modules) or 0)
 
 
 def test_help_is_there_at_once() -> None:
-    def elapsed() -> float:
-        begin = time.perf_counter()
+    def cpu_time() -> float:  # not the clock's: the machine may be busy
+        before = os.times()
         subprocess.run([sys.executable, "-m", "motoko", "--help"], capture_output=True)
-        return time.perf_counter() - begin
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])
 
-    assert min(elapsed() for _ in range(3)) < 0.15
+    assert min(cpu_time() for _ in range(3)) < 0.15
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -132,6 +133,7 @@ def test_every_error_has_a_documented_exit_code() -> None:
         (failures.Stopped(15), 143),
         (KeyboardInterrupt(), 130),
         (SystemExit(7), 7),
+        (PermissionError(13, "Permission denied", "/x"), 9),
         (ExceptionGroup("one", [errors.NotRunning("w")]), 6),
         (click.UsageError("u"), 2),
     ],

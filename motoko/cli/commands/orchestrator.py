@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from motoko.cli import daemons, exit_codes, output, words
-from motoko.cli.own_options import PREFIX, RawCommand
+from motoko.cli.own_options import PREFIX, RawCommand, seconds
 from motoko.cli.places import directory_argument, load_workflow
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _declare(parser: Any) -> None:
     parser.add_argument(
         "--wait",
         dest=f"{PREFIX}wait",
-        type=float,
+        type=seconds,
         metavar="S",
         help="Look at everything every S seconds, besides at every change (default: 5).",
     )

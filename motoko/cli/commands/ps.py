@@ -18,18 +18,19 @@ def command(as_json: bool) -> None:
     if not found:
         click.echo("no workflow of yours runs on this host")
         return
-    output.table(
-        ["directory", "kind", "run name", "pid", "cpu", "memory", "since"],
+    headers = ["kind", "run name", "pid", "cpu", "memory", "since", "directory"]
+    rows = [
         [
-            [
-                words.Whole(p.directory),
-                p.kind,
-                words.Whole(p.run_name),
-                p.pid,
-                words.duration(p.cpu_s),
-                words.size(p.memory_bytes),
-                words.moment(p.since),
-            ]
-            for p in found
-        ],
-    )
+            p.kind,
+            p.run_name,
+            str(p.pid),
+            words.duration(p.cpu_s),
+            words.size(p.memory_bytes),
+            words.moment(p.since),
+            f"{p.directory} (removed)" if p.is_removed else p.directory,
+        ]
+        for p in found
+    ]
+    numeric = [False, False, True, True, True, False, False]
+    for line in output.aligned([headers, *rows], numeric):
+        click.echo(line)

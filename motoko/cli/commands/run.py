@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from motoko.cli.own_options import PREFIX, RawCommand
+from motoko.cli.own_options import PREFIX, RawCommand, seconds
 
 _DESCRIPTION = """\
 Run a workflow: everything in one command.
@@ -46,7 +46,7 @@ def _declare(parser: Any) -> None:
     parser.add_argument(
         "--wait",
         dest=f"{PREFIX}wait",
-        type=float,
+        type=seconds,
         metavar="S",
         help="Look at everything every S seconds, besides at every change (default: 5).",
     )

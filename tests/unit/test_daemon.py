@@ -1,0 +1,130 @@
+"""Offices: what one process at a time may do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from motoko import daemon
+from motoko.daemon import Office
+from motoko.errors import AlreadyRunning, ForeignOwner, NotRunning, StartFailed
+
+HOLDER = """\
+import sys, signal
+from pathlib import Path
+from motoko.daemon import Office, say_ready
+Office(Path(sys.argv[1]), "it").take({"a": 1})
+say_ready()
+signal.pause()
+"""
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path / "office.lock", "it")
+
+
+def test_an_office_is_held_until_it_is_left(office: Office) -> None:
+    assert office.owner() is None
+
+    office.take({"a": 1})
+    owner = office.owner()
+    office.leave()
+
+    assert owner is not None
+    assert (owner.facts, owner.epoch, owner.is_here, owner.is_alive) == (
+        {"a": 1},
+        1,
+        True,
+        True,
+    )
+    assert office.owner() is None
+
+
+def test_there_is_one_holder_at_a_time(office: Office) -> None:
+    office.take()
+
+    with pytest.raises(AlreadyRunning, match=r"it is already running \(process \d+ on"):
+        Office(office.file, "it").take()
+
+    office.leave()
+    other = Office(office.file, "it")
+    other.take()
+    assert other.epoch == 2
+    other.leave()
+
+
+def test_a_question_never_keeps_anybody_from_an_office(office: Office) -> None:
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            Office(office.file, "it").owner()
+
+    office.take()
+    office.leave()
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(200):
+            office.take()
+            office.leave()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert office.epoch == 201
+
+
+def test_a_holder_on_another_host_is_not_replaced_unless_that_is_wanted(office: Office) -> None:
+    office.take()
+    office.leave()
+    facts = json.loads(office.file.read_text())
+    office.file.write_text(json.dumps({**facts, "host": "elsewhere"}))
+
+    with pytest.raises(ForeignOwner, match=r"belongs to process .* on elsewhere"):
+        office.take()
+    with pytest.raises(ForeignOwner):
+        daemon.stop(office)
+
+    office.take(takeover=True)
+    assert office.epoch == 2
+    office.leave()
+
+
+def test_a_process_is_started_apart_and_stopped(office: Office, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(office.file)]
+
+    pid = daemon.start(command, "it", tmp_path / "log")
+    owner = office.owner()
+    stopped = daemon.stop(office)
+
+    assert owner is not None
+    assert owner.pid == pid == stopped.pid
+    assert office.owner() is None
+    with pytest.raises(NotRunning):
+        daemon.stop(office)
+
+
+def test_a_process_killed_leaves_its_office(office: Office, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(office.file)]
+    with subprocess.Popen(command) as process:
+        while office.owner() is None:
+            assert process.poll() is None
+        process.kill()
+
+    assert office.owner() is None
+
+
+def test_a_process_that_does_not_start_is_reported_with_its_last_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no luck today')"]
+
+    with pytest.raises(StartFailed, match="it did not start: no luck today"):
+        daemon.start(command, "it", tmp_path / "log")
