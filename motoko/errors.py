@@ -404,10 +404,7 @@ class ForeignOwner(DaemonError, RuntimeError):
     """The process that owns this lives on another host."""
 
     def __init__(self, what: str, owner: str) -> None:
-        message = (
-            f"{what} belongs to {owner}; stop it there,"
-            " or pass --takeover when that host is gone for good"
-        )
+        message = f"{what} belongs to {owner}; stop it there first"
         super().__init__(message, what=what, owner=owner)
 
 

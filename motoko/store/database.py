@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -55,6 +56,7 @@ class Database(Generic[V]):
         self.feed = Feed()
         self.turn = Turn()
         self._view = view
+        self._opening = threading.Lock()
         self._db: Any = None
 
     def __repr__(self) -> str:
@@ -64,14 +66,14 @@ class Database(Generic[V]):
 
     def connect(self, wait_s: float = BLOCKING_S) -> None:
         """Wait until the server answers; DatabaseUnavailable when it does not in time."""
-        if self._db is None:
-            self._open(wait_s)
-        elif not self.is_connected:
-            deadline = time.monotonic() + wait_s
-            while not self.is_connected:
-                if time.monotonic() > deadline:
-                    raise self._unavailable("the server does not answer")
-                time.sleep(0.02)
+        deadline = time.monotonic() + wait_s
+        with self._opening:
+            if self._db is None:
+                self._open(wait_s)
+        while not self.is_connected:
+            if time.monotonic() > deadline:
+                raise self._unavailable("the server does not answer")
+            time.sleep(0.02)
 
     @property
     def is_connected(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -40,9 +41,15 @@ def run(
             capture_output=True,
             text=True,
             env=env,
+            preexec_fn=_hear_all_signals,
         )
     finally:
         os.close(fd)
+
+
+def _hear_all_signals() -> None:
+    """As the launcher does: under nohup a hang-up would be ignored."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
