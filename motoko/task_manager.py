@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import anyio
 
 from motoko.config import StudyConfig
-from motoko.errors import ConditionError, FailedRun, RunNameMissing, RunsFailed
+from motoko.errors import ConditionError, FailedRun, RunNameMissing, RunsFailed, WorkflowError
 from motoko.model.constraints import Constraint
 from motoko.store.session import current_session
 from motoko.study.records import Job, Run
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 Pair = tuple[Run, Job]
+_LONGEST_RUN_NAME = 100
+
+
+def check_run_name(name: str) -> None:
+    """WorkflowError for a run name that no table, file or shell could show."""
+    is_fit = name.isprintable() and name.strip() == name and name.strip(".")
+    if not is_fit or len(name) > _LONGEST_RUN_NAME:
+        raise WorkflowError(
+            f"{name[:_LONGEST_RUN_NAME]!r} is no run name: use up to {_LONGEST_RUN_NAME}"
+            " printable characters, without blanks at the ends"
+        )
 
 
 class RunList(Sequence[Pair]):
@@ -307,6 +318,7 @@ class TaskManager:
         run_name = self.workflow.run_name
         if not run_name:
             raise RunNameMissing
+        check_run_name(run_name)
         ids = self._study.create_tasks(
             job_values, run_params, run_name=run_name, event_name=event_name
         )

@@ -56,7 +56,7 @@ class Keeper:
             ),
             _Post(
                 control.launcher_office(workflow),
-                lambda: control.start_launcher(workflow),
+                lambda: control.restart_launcher(workflow),
                 since=now,
             ),
         ]
@@ -111,8 +111,8 @@ class Keeper:
         try:
             post.start()
             log.warning("%s had died and was started again", post.office.what)
-        except MotokoError as error:
-            log.error("%s has died: %s", post.office.what, error)
+        except Exception as error:  # whatever the system refuses now may go well later
+            log.error("%s has died and does not start: %s", post.office.what, error)
         post.since = time.monotonic()
         post.pause_s = min(_LONGEST_PAUSE_S, 2 * post.pause_s or _LOOK_S)
         post.next_try = post.since + post.pause_s

@@ -60,6 +60,12 @@ class StartedHere:
         self._workflow.close()
         if self._is_leaving:
             return
+        others = control.orchestrators(self._workflow)
+        if others:
+            click.echo(
+                f"server and launcher go on for {', '.join(map(repr, others))}", err=True
+            )
+            return
         for office in self._offices:
             if self._there[office.file] is None and office.owner() is not None:
                 try:

@@ -53,6 +53,9 @@ class TaskManagerConfig(Section):
     host: Host | None = Field(
         None, description="Where the study's database is served; absent: a local socket."
     )
+    insecure: bool = Field(
+        False, description="Whether a database over TCP may be spoken to without encryption."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -165,13 +165,25 @@ class Desk:
             raise
         except Exception:
             log.exception("study %s: a commit failed", self.study.name)
-            for attempt in dirty:
-                await self._record_alone(attempt)
+            if not await self._record_each(dirty):
+                return False
         finally:
             self._has_tried.set()
         if not self._is_reachable:
             log.warning("the database of study %s is back", self.study.name)
             self._is_reachable = True
+        return True
+
+    async def _record_each(self, attempts: Sequence[Attempt]) -> bool:
+        """Record what could not be recorded together; False when the database went away."""
+        for i, attempt in enumerate(attempts):
+            try:
+                await self._record_alone(attempt)
+            except DatabaseUnavailable:
+                self._is_search = True
+                for rest in attempts[i:]:
+                    self._dirty[rest.nonce] = rest
+                return False
         return True
 
     async def _record_alone(self, attempt: Attempt) -> None:

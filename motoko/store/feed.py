@@ -111,4 +111,7 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
     def notify_connected(self, conn: Any, info: Any) -> None:
         """Called at each new connection to the server."""
         super().notify_connected(conn, info)
+        self._oids: list[
+            bytes
+        ] = []  # a server that was started anew gives the same ids to others
         self._feed.tell(Change(is_everything=True))

@@ -204,7 +204,7 @@ def _identities(
         if found is None:
             without.append(run_id)
         elif found:
-            names = [n for n in (*target.run, "replica") if n in new_row]
+            names = [n for n in sorted({*target.run, "replica"}) if n in new_row]
             kept = tuple(
                 (n, new_row[n]) for n in names if n in found or n not in (*old.run, "replica")
             )
@@ -217,7 +217,7 @@ def _entries_at_creation(
     row: Mapping[str, Any], old: Schema, key: bytes
 ) -> tuple[str, ...] | None:
     """Which declared entries made the task, found by trying; None when none of them fits."""
-    names = [name for name in (*old.run, "replica") if name in row]
+    names = [name for name in sorted({*old.run, "replica"}) if name in row]
     for size in range(len(names) + 1):
         for chosen in combinations(names, size):
             mark = digest(list(_identity(row, tuple((n, row[n]) for n in chosen))))

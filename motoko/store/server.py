@@ -99,6 +99,8 @@ class _Storage:
 
     @property
     def is_removed(self) -> bool:
+        if self._packing is not None and self._packing.is_alive():
+            return False  # a pack replaces the file
         try:
             return os.stat(self.file).st_ino != self._inode
         except FileNotFoundError:
@@ -122,6 +124,7 @@ class _Storage:
         except Exception:
             log.exception("packing %s failed; the database is as it was", self.file)
         self._packed_size = self._storage.getSize()
+        self._inode = os.stat(self.file).st_ino
         log.info("packed %s from %d to %d bytes", self.file, before, self._packed_size)
 
     def close(self) -> None:

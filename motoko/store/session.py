@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import transaction
 from ZODB.POSException import ConflictError
@@ -27,13 +27,28 @@ from ZODB.POSException import ConflictError
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
 from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
-from motoko.store.operations import CreateTasks, Operation, UpdateRun
+from motoko.store.ledger import Ledger
+from motoko.store.operations import (
+    CreateTasks,
+    Operation,
+    RemoveVariable,
+    SetVariable,
+    UpdateRun,
+)
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
+from motoko.store.turn import Turn
+
+R = TypeVar("R")
 
 #: How long a call outside any session blocks while a database is away.
 PATIENCE_S = 120.0
 _patience: ContextVar[float] = ContextVar("motoko_patience", default=PATIENCE_S)
+
+#: Stands for all entries of a run, where what follows rests on the run as it is.
+EVERYTHING = "*"
+#: What a launcher keeps up to date while a run executes; nobody's work rests on it.
+_TELEMETRY = frozenset({"last_step", "last_step_time", "nonce", "attempt", "start_time"})
 
 _current: ContextVar[Session | None] = ContextVar("motoko_session", default=None)
 
@@ -51,6 +66,7 @@ class _Share:
 
     def __init__(self, database: Database[Any], manager: Any) -> None:
         self.database = database
+        self.version = database.feed.version
         self.connection = database.open(manager)
         self.since = database.last_transaction()
         self.view = database.view(self.connection)
@@ -59,6 +75,8 @@ class _Share:
         self.is_settled = False
         #: Of each run that was read or written: how it was stored, and which entries.
         self.observed: dict[int, tuple[bytes, set[str]]] = {}
+        #: Of each variable that was read or written: how it was stored.
+        self.variables: dict[str, bytes | None] = {}
 
     def observe(self, run_id: int, name: str) -> None:
         """Remember that an entry mattered."""
@@ -67,25 +85,43 @@ class _Share:
             seen = self.observed[run_id] = (self.view.raw_run(run_id), set())
         seen[1].add(name)
 
+    def observe_variable(self, name: str) -> None:
+        """Remember that a variable mattered."""
+        if name not in self.variables:
+            self.variables[name] = self.view.raw_variable(name)
+
     def renew(self) -> None:
         """Look at the manager's new transaction."""
+        self.version = self.database.feed.version
         self.view = self.database.view(self.connection)
 
     def repeat(self) -> None:
         """Apply the operations again; SessionConflict if they would not be the same."""
-        self._check()
+        self.check(self.view)
         for i, (operation, result) in enumerate(self.done):
             again = operation.apply(self.view)
             if again != result:
                 raise SessionConflict(f"the numbering of {self.database.where}")
             self.done[i] = (operation, again)
 
-    def _check(self) -> None:
+    def check_news(self) -> None:
+        """Check against the newest state, if there is one newer than the snapshot."""
+        if (self.observed or self.variables) and self.version != self.database.feed.version:
+            with self.database.read() as newest:
+                self.check(newest)
+
+    def check(self, view: Any) -> None:
+        """SessionConflict if anything that mattered is different in this view."""
+        for variable, stored in self.variables.items():
+            if view.raw_variable(variable) != stored:
+                raise SessionConflict(f"variable {variable!r}")
         for run_id, (raw, names) in self.observed.items():
-            now_raw = self.view.raw_run(run_id)
+            now_raw = view.raw_run(run_id)
             if now_raw == raw:
                 continue
             before, now = decode_run(raw), decode_run(now_raw)
+            if EVERYTHING in names:
+                names = {*before, *now} - _TELEMETRY
             for name in names:
                 if now.get(name) != before.get(name):
                     raise SessionConflict(f"{name} of {self.database.where}.{run_id}")
@@ -103,6 +139,7 @@ class Session:
         self._lock = threading.RLock()
         self._takes_turns = takes_turns
         self._refused: TurnTaken | None = None
+        self._turns: set[Turn] = set()
         self._mark = ""
         self._manager: Any = None
         self._shares: dict[int, _Share] = {}
@@ -123,26 +160,49 @@ class Session:
             view: V = self._share(database).view
             return view
 
+    def read(self, database: Database[V], question: Callable[[V], R]) -> R:
+        """Ask what the session sees of a database."""
+        with database.translated():
+            return question(self.view(database))
+
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
         """Say that what follows rests on this entry of this run."""
         with self._lock:
             self._share(database).observe(run_id, name)
+
+    def observe_variable(self, database: Database[Ledger], name: str) -> None:
+        """Say that what follows rests on this variable."""
+        with self._lock:
+            self._share(database).observe_variable(name)
 
     def do(self, database: Database[Any], operation: Operation) -> Any:
         """Apply an operation; what it gives."""
         with self._lock:
             share = self._share(database)
             is_creation = isinstance(operation, CreateTasks)
-            if is_creation and self._takes_turns and not database.turn.take(self):
-                self._refused = TurnTaken(database)
-                raise self._refused
+            if is_creation and self._takes_turns:
+                if not database.turn.take(self):
+                    self._refused = TurnTaken(database)
+                    raise self._refused
+                self._turns.add(database.turn)
             if isinstance(operation, UpdateRun):
                 for name in operation.changes:
                     share.observe(operation.run_id, name)
+            elif isinstance(operation, SetVariable | RemoveVariable):
+                share.observe_variable(operation.name)
             with database.translated():
                 result = operation.apply(share.view)
             share.done.append((operation, result))
             return result
+
+    def wait_for(self, turn: Turn, given: Callable[[], None]) -> None:
+        """Get in line for a turn, before any work; ``given`` is called when it has come."""
+        self._turns.add(turn)
+        turn.wait(self, given)
+
+    def stop_taking_turns(self) -> None:
+        """Let the commit decide between this session and others that create tasks."""
+        self._takes_turns = False
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call this once the session is committed; never, if it is aborted."""
@@ -201,6 +261,9 @@ class Session:
                     if not share.is_settled:
                         share.repeat()
                 self._must_repeat = self._is_in_doubt = False
+            else:
+                for share in shares:
+                    share.check_news()
             self._manager.get().note(self._mark)
             self._manager.commit()
 
@@ -234,8 +297,10 @@ class Session:
             undo(self._manager)
         for share in self._shares.values():
             share.connection.close()
-            share.database.turn.leave(self)
         self._shares.clear()
+        for turn in self._turns:
+            turn.leave(self)
+        self._turns.clear()
         self._manager = None
         self._must_repeat = self._is_in_doubt = False
 
@@ -265,7 +330,13 @@ class SingleCalls(Session):
                 self._snapshots[id(database)] = snapshot, version, view
             return cast("V", view)
 
+    def read(self, database: Database[V], question: Callable[[V], R]) -> R:
+        return cast("R", _patiently(lambda: super(SingleCalls, self).read(database, question)))
+
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
+        """Nothing rests on what is read: the next call is another session."""
+
+    def observe_variable(self, database: Database[Ledger], name: str) -> None:
         """Nothing rests on what is read: the next call is another session."""
 
     def do(self, database: Database[Any], operation: Operation) -> Any:

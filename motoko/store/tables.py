@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from motoko.errors import JobNotFound, RunNotFound
+from motoko.errors import JobNotFound, RunNotFound, SchemaError
 from motoko.model import states
 from motoko.model.bounds import Bounds
 from motoko.model.constraints import Constraint, parse
@@ -341,6 +341,9 @@ class Tables:
         before = self.run(run_id)
         row = {**before, **changes}
         row.pop("id")
+        if not isinstance(row["state"], str) or not row["state"]:
+            found = f"found {row['state']!r}"
+            raise SchemaError(self.study, "state", found, "a state is text that is not empty")
         if row["state"] != before["state"]:
             states.check(f"{self.study}.{run_id}", before["state"], row["state"])
             row.update({**_AT_STATE.get(row["state"], {}), **changes})

@@ -8,16 +8,17 @@ instead; between processes the conflict at the commit decides.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 
 
 class Turn:
-    """Held by one holder at a time, from its first creation to its commit. Thread-safe."""
+    """Held by one holder at a time, then handed to who has waited longest. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holder: object | None = None
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: deque[tuple[object, Callable[[], None]]] = deque()
 
     def take(self, holder: object) -> bool:
         """Take the turn; False when somebody else has it."""
@@ -26,20 +27,24 @@ class Turn:
                 self._holder = holder
             return self._holder is holder
 
-    def leave(self, holder: object) -> None:
-        """Give the turn back, if this is who has it, and tell those that wait."""
-        with self._lock:
-            if self._holder is not holder:
-                return
-            self._holder = None
-            waiting, self._waiting = self._waiting, []
-        for call in waiting:
-            call()
+    def wait(self, holder: object, given: Callable[[], None]) -> None:
+        """Get the turn after those who wait already; ``given`` is called then, in any thread.
 
-    def when_free(self, call: Callable[[], None]) -> None:
-        """Call this once, in any thread, when nobody has the turn; at once if nobody does."""
+        Who has called this must `leave`, whether or not the turn came.
+        """
         with self._lock:
             if self._holder is not None:
-                self._waiting.append(call)
+                self._waiting.append((holder, given))
                 return
-        call()
+            self._holder = holder
+        given()
+
+    def leave(self, holder: object) -> None:
+        """Give the turn, or the place among those that wait, back."""
+        with self._lock:
+            if self._holder is not holder:
+                self._waiting = deque(w for w in self._waiting if w[0] is not holder)
+                return
+            self._holder, given = self._waiting.popleft() if self._waiting else (None, None)
+        if given is not None:
+            given()

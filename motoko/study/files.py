@@ -111,7 +111,8 @@ def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[
 def place(store: FileStore, entry: dict[str, Any], run_dir: Path) -> None:
     """Put a file without markers into a run directory, as a copy that shares what it can."""
     source, target = store.path(entry["hash"]), run_dir / entry["name"]
-    if entry["size"] > 1 << 16 and os.geteuid() != 0:
+    is_executable = bool(entry["mode"] & 0o111)
+    if entry["size"] > 1 << 16 and os.geteuid() != 0 and not is_executable:
         try:
             os.link(source, target)  # read-only for its owner: it cannot be modified in place
             return

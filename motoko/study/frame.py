@@ -24,6 +24,9 @@ def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
 
     rows = [_row(tables, run_id) for run_id in run_ids]
     table = pd.DataFrame(rows, index=pd.Index(run_ids, name="run_id", dtype="int64"))
+    for name in (*tables.schema.job, *tables.schema.run):
+        if name not in table:
+            table[name] = None  # declared, though no run has it yet
     for name in _TIMES:
         if name in table:
             table[name] = pd.to_datetime(table[name], unit="s", utc=True)

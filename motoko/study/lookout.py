@@ -79,6 +79,9 @@ class Lookout:
             self._is_scheduled = False
         if not self._watchers:
             return
+        if not self._database.is_connected:
+            self._loop.call_later(_RETRY_S, self.look_again)
+            return
         try:
             with self._database.translated():
                 tables = self._snapshot.renew()

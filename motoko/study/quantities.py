@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motoko.errors import EntryNotFound
+from motoko.job.quantities import read_frame
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,13 +25,7 @@ def inside(directory: Path, name: str) -> Path:
 
 def read(run_dir: Path, name: str, step: int | None = None) -> DataFrame:
     """All rows of a quantity, or those of one step; the first column is ``step[int]``."""
-    import pandas as pd
-
-    file = inside(run_dir, f"{name}.csv")
-    if not file.is_file():
-        known = sorted(p.stem for p in run_dir.glob("*.csv"))
-        raise EntryNotFound(f"run directory {run_dir}", name, known)
-    table = pd.read_csv(file)
+    table: DataFrame = read_frame(str(run_dir), name, title=run_dir.name)
     if step is None:
         return table
     return table[table.iloc[:, 0] == step].reset_index(drop=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from motoko.errors import EntryNotFound, SchemaError
 from motoko.model import states
 from motoko.model.schema import RUN_ENTRIES
+from motoko.store.session import EVERYTHING
 from motoko.study import quantities
 
 if TYPE_CHECKING:
@@ -66,7 +67,11 @@ class Record:
     def __getitem__(self, name: str) -> Any:
         return self._get(name)
 
+    def _observe(self, name: str) -> None:
+        """Say that the present session rests on this entry."""
+
     def __contains__(self, name: object) -> bool:
+        self._observe(str(name).lower())
         return isinstance(name, str) and name.lower() in self._row()
 
     def __iter__(self) -> Iterator[str]:
@@ -85,12 +90,14 @@ class Record:
 
     def get(self, name: str, default: Any = None) -> Any:
         """An entry, or ``default`` where it is unset or unknown."""
+        self._observe(name.lower())
         value = self._row().get(name.lower())
         return default if value is None else copy.deepcopy(value)
 
     @property
     def entries(self) -> dict[str, Any]:
         """All entries that are set, as a mapping of its own."""
+        self._observe(EVERYTHING)
         return copy.deepcopy(dict(self._row()))
 
     @property
@@ -140,6 +147,9 @@ class Run(Record):
     __slots__ = ()
     state: str
 
+    def _observe(self, name: str) -> None:
+        self.study.observe(self.id, name)
+
     def _row(self) -> Mapping[str, Any]:
         row = self.study.run_row(self.id)
         return {**row, **self._places(row)}
@@ -156,7 +166,7 @@ class Run(Record):
 
     def _get(self, name: str) -> Any:
         name = name.lower()
-        self.study.observe(self.id, name)
+        self._observe(name)
         value = self.study.run_row(self.id).get(name)  # the common case, without the places
         if value is None or type(value) in (list, dict):
             return super()._get(name)

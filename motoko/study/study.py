@@ -125,13 +125,11 @@ class Study:
 
     def run_row(self, run_id: int) -> Mapping[str, Any]:
         """The stored entries of a run. Not to be changed."""
-        with self.database.translated():
-            return self.tables.run(run_id)
+        return self.session.read(self.database, lambda tables: tables.run(run_id))
 
     def job_row(self, job_id: int) -> Mapping[str, Any]:
         """The values of a job. Not to be changed."""
-        with self.database.translated():
-            return self.tables.job(job_id)
+        return self.session.read(self.database, lambda tables: tables.job(job_id))
 
     def observe(self, run_id: int, name: str) -> None:
         """Say that the present session rests on this entry."""
@@ -139,33 +137,27 @@ class Study:
 
     def attempts(self, run_id: int) -> list[dict[str, Any]]:
         """What is recorded of the attempts of a run."""
-        with self.database.translated():
-            return self.tables.attempts(run_id)
+        return self.session.read(self.database, lambda tables: tables.attempts(run_id))
 
     def quantities(self, run_id: int) -> dict[str, tuple[Any, Any]]:
         """Step and last value of each quantity of a run."""
-        with self.database.translated():
-            return self.tables.quantities(run_id)
+        return self.session.read(self.database, lambda tables: tables.quantities(run_id))
 
     def parse(self, constraints: str | Sequence[str] | None) -> Constraint:
         """A constraint in the terms of this study."""
-        with self.database.translated():
-            return self.tables.parse(constraints)
+        return self.session.read(self.database, lambda tables: tables.parse(constraints))
 
     def select(self, constraint: Constraint) -> list[int]:
         """Ids of the runs that a constraint holds for, ascending."""
-        with self.database.translated():
-            return self.tables.select(constraint)
+        return self.session.read(self.database, lambda tables: tables.select(constraint))
 
     def count(self, constraint: Constraint) -> int:
         """Number of runs that a constraint holds for."""
-        with self.database.translated():
-            return self.tables.count(constraint)
+        return self.session.read(self.database, lambda tables: tables.count(constraint))
 
     def counts(self, run_name: str | None = None) -> dict[str, int]:
         """Number of runs by state, of one run name or of all."""
-        with self.database.translated():
-            return self.tables.counts(run_name)
+        return self.session.read(self.database, lambda tables: tables.counts(run_name))
 
     def run(self, run_id: int) -> Run:
         """The handle on a run; RunNotFound if there is none."""
@@ -211,6 +203,9 @@ class Study:
         ``bd.yaml``; a list in ``run_space`` gives a run for each of its values. Raises
         SchemaError for unknown names and values of the wrong type.
         """
+        if run_params is not None and not isinstance(run_params, Mapping):
+            found = f"found {type(run_params).__name__}"
+            raise SchemaError(self.name, "run_params", found, "expected a mapping")
         space = merge(self.config.job_space, given)
         params = merge(self.config.run_params, run_params or {})
         manifest = self.manifest()
@@ -247,7 +242,10 @@ class Study:
                 raise SchemaError(
                     self.name, name, "is kept by Motoko itself", "choose another name"
                 )
-        identifying = (*self.schema.run, "replica")
+        if params.get("nproc", 1) < 1:
+            found = f"found {params['nproc']}"
+            raise SchemaError(self.name, "nproc", found, "a run uses one core at least")
+        identifying = sorted({*self.schema.run, "replica"})
         declared = {name: params.pop(name) for name in identifying if name in params}
         identity = TaskIdentity(
             run_name=run_name,

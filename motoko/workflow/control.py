@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -245,7 +246,14 @@ async def run_launcher(
     names = options.studies or tuple(workflow.task_managers)
     studies = [workflow.task_manager(name).base for name in names]
     generator = options.generator or workflow.config.generator
-    office.take({"generator": generator, "studies": list(names)})
+    office.take(
+        {
+            "generator": generator,
+            "studies": list(names),
+            "is_chosen": bool(options.studies),
+            "files": _files_mark(workflow),
+        }
+    )
     try:
         settings = LauncherSettings(
             generator=generator,
@@ -280,6 +288,12 @@ def start_launcher(
     owner = office.owner()
     if owner is not None and not owner.is_here:
         raise ForeignOwner(office.what, str(owner))
+    if owner is not None and _is_outdated(workflow, owner):
+        if owner.facts.get("is_chosen"):
+            studies = studies or tuple(owner.facts["studies"])
+        log.info("the launcher is replaced: studies or their files have changed")
+        daemon.stop(office)
+        owner = None
     if owner is None:
         command = daemon.python_command("launcher", "serve", str(workflow.directory))
         if generator is not None:
@@ -288,6 +302,30 @@ def start_launcher(
             command += ["--bd_study", name]
         _start(command, office, workflow.state_dir / "launch.log")
     return _present(office)
+
+
+def _is_outdated(workflow: Workflow, owner: Owner) -> bool:
+    """Whether a launcher does not know all studies that it should, or older files of them."""
+    missing = set(workflow.task_managers) - set(owner.facts.get("studies", ()))
+    is_short = bool(missing) and not owner.facts.get("is_chosen")
+    return is_short or owner.facts.get("files") != _files_mark(workflow)
+
+
+def _files_mark(workflow: Workflow) -> str:
+    """Stands for the content of ``motoko.yaml`` and every ``bd.yaml``."""
+    mark = blake2b(digest_size=8)
+    configs = [workflow.config, *(m.base.config for m in workflow.task_managers.values())]
+    for config in configs:
+        mark.update(config.file.read_bytes() + b"\0")
+    return mark.hexdigest()
+
+
+def restart_launcher(workflow: Workflow) -> Owner:
+    """Start a launcher like the last one: with its generator, for its studies."""
+    last = launcher_office(workflow).last_owner()
+    facts = last.facts if last is not None else {}
+    known = [name for name in facts.get("studies", ()) if name in workflow.task_managers]
+    return start_launcher(workflow, facts.get("generator"), tuple(known))
 
 
 # making and removing

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 MOST_ATTEMPTS = 30
 _AWAY_S = 0.2
 #: An action that waits for something else while it has created tasks holds others up so long.
-_LONGEST_TURN_S = 5.0
+_LONGEST_TURN_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,19 @@ async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
     and is passed on.
     """
     n_conflicts = 0
-    takes_turns = True
+    turn: Turn | None = None
     while True:
-        session = Session(takes_turns=takes_turns)
+        session = Session(takes_turns=True)
         try:
+            if turn is not None:
+                await _until_given(session, turn)
+            turn = None
             with entered(session):
                 value, exit_code = await _until_exit(body)
                 await _commit(session, what)
             return Outcome(value, session.has_changed, exit_code)
         except TurnTaken as taken:
-            session.abort()
-            takes_turns = await _until_free(taken.turn)
+            turn = taken.turn
         except SessionConflict as conflict:
             n_conflicts += 1
             log.debug("%s begins again: %s", what, conflict)
@@ -72,19 +74,22 @@ async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
             session.abort()
 
 
-async def _until_free(turn: Turn) -> bool:
-    """Wait for a turn; False when that takes so long that the conflict may as well decide."""
-    is_free = anyio.Event()
+async def _until_given(session: Session, turn: Turn) -> None:
+    """Wait for a turn; when that takes too long the conflict may as well decide."""
+    is_given = anyio.Event()
     loop = asyncio.get_running_loop()
 
     def tell() -> None:
         with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(is_free.set)
+            loop.call_soon_threadsafe(is_given.set)
 
-    turn.when_free(tell)
-    with anyio.move_on_after(_LONGEST_TURN_S):
-        await is_free.wait()
-    return is_free.is_set()
+    session.wait_for(turn, tell)
+    with anyio.move_on_after(_LONGEST_TURN_S) as scope:
+        await is_given.wait()
+    if scope.cancelled_caught:
+        log.warning("an action has held others up for %g s", _LONGEST_TURN_S)
+        session.abort()
+        session.stop_taking_turns()
 
 
 async def _commit(session: Session, what: str) -> None:

@@ -40,20 +40,24 @@ class WorkflowVars:
     @property
     def root(self) -> dict[str, Any]:
         """All variables by name."""
-        with self.db.translated():
-            return self.conn.view(self.db).variables()
+        found = self.conn.read(self.db, lambda ledger: ledger.variables())
+        for name in found:
+            self.conn.observe_variable(self.db, name)
+        return found
 
     def get(self, name: str, default: Any = None) -> Any:
         """A variable, or ``default`` if it was never set."""
-        with self.db.translated():
-            raw = self.conn.view(self.db).raw_variable(name)
+        raw = self._raw(name)
         return default if raw is None else decode(raw)
+
+    def _raw(self, name: str) -> bytes | None:
+        self.conn.observe_variable(self.db, name)
+        return self.conn.read(self.db, lambda ledger: ledger.raw_variable(name))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        with self.db.translated():
-            raw = self.conn.view(self.db).raw_variable(name)
+        raw = self._raw(name)
         if raw is None:
             raise EntryNotFound("workflow.vars", name, sorted(self.root))
         return decode(raw)

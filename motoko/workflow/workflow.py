@@ -25,7 +25,7 @@ from motoko.store.feed import Change
 from motoko.store.session import Session, current_session, entered
 from motoko.study.records import Run
 from motoko.study.study import Study
-from motoko.task_manager import TaskManager
+from motoko.task_manager import TaskManager, check_run_name
 from motoko.workflow import actions as forms
 from motoko.workflow import control, loader
 from motoko.workflow.actions import (
@@ -106,7 +106,14 @@ class Workflow:
     def load_study(self, name: str) -> Study:
         """The study in the directory of this name."""
         config = read_study(self.directory / name)
-        host = self.config.task_managers[name].host
+        manager = self.config.task_managers[name]
+        host = manager.host
+        is_tcp = host is not None and not host.startswith("zeo:///")
+        if is_tcp and not manager.insecure:
+            found = f"{host} would be spoken to in clear, by whoever reaches that port"
+            allowed = "use zeo:///directory, or add `insecure: true` if nobody else can"
+            key = f"task_managers.{name}.host"
+            raise ConfigError([Mistake(self.config_path, 0, key, found, allowed)])
         return Study(config, name, host=host, workflow_file=self.config.file)
 
     def _load_task_managers(self) -> None:
@@ -362,6 +369,8 @@ class Workflow:
         Starts the server and the launcher in the background if they do not run.
         """
         self.params = params
+        if self.run_name:
+            check_run_name(self.run_name)
         main = functools.partial(self.get_orchestrator_function(), self, **params)
         office = Office(
             control.orchestrator_file(self), f"the orchestrator of run name {self.run_name!r}"

@@ -171,6 +171,45 @@ async def main(workflow, **params):
     assert str(first.pid) in other.stdout
 
 
+def test_who_started_the_server_leaves_it_to_another_run_name(directory: Path) -> None:
+    script = "until [ -e ../../../go ]; do sleep 0.02; done\n"
+    for study in ("mult", "norm"):
+        waits = script.replace("go", f"go-{study}")
+        (directory / study / "launch.sh").write_text(waits)
+    orchestrate(
+        directory,
+        """\
+async def main(workflow, study, **params):
+    await workflow.task_manager(study).createTask(x=1.0)
+
+def populate_arg_parser(parser):
+    parser.add_argument("--study")
+""",
+    )
+    going = []
+    for name, study in (("a", "mult"), ("b", "norm")):
+        process = subprocess.Popen(
+            [*MOTOKO, "run", "-n", name, "--study", study],
+            cwd=directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        while "1 RUNNING" not in process.stdout.readline():
+            assert process.poll() is None
+        going.append(process)
+    first, second = going
+
+    (directory / "go-mult").touch()
+    _, said = first.communicate(timeout=60)
+    (directory / "go-norm").touch()
+    rest, _ = second.communicate(timeout=60)
+
+    assert "server and launcher go on for 'b'" in said
+    assert (first.returncode, second.returncode) == (0, 0), rest
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ from typing import Any
 import anyio
 import pytest
 
-from motoko.errors import ActionFailed, ConditionError, RunNameMissing, RunsFailed
+from motoko.errors import (
+    ActionFailed,
+    ConditionError,
+    RunNameMissing,
+    RunsFailed,
+    WorkflowError,
+)
 from motoko.workflow import Workflow, event
 from tests.support.workflows import no_daemons, run, served_workflow
 
@@ -399,6 +405,67 @@ def test_actions_that_create_in_one_study_take_turns(workflow: Workflow) -> None
     assert sorted(workflow.mult.base.runs) == list(range(1, 9))
 
 
+def test_concurrent_actions_lose_no_update_of_a_variable(workflow: Workflow) -> None:
+    async def add(workflow: Workflow, **params: Any) -> None:
+        value = workflow.vars.n
+        await anyio.sleep(0)
+        workflow.vars.n = value + 1
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.vars.n = 0
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(event(add), workflow)
+
+    assert run(workflow, main, outcome=None) == 0
+    assert workflow.vars.n == 5
+
+
+def test_a_serial_action_has_one_firing_at_a_time(workflow: Workflow) -> None:
+    together: list[int] = []
+    now = 0
+
+    async def forward(runs: Any, workflow: Workflow, **params: Any) -> None:
+        nonlocal now
+        now += 1
+        together.append(now)
+        await workflow.norm.createTask(x=float(runs[0][0].id))
+        for found, _ in runs:
+            found.state = "FORWARDED"
+        now -= 1
+        workflow.finished = len(workflow.mult.select("state = FORWARDED")) == 6
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("f", "mult", "state = FINISHED", f=forward, serial=True)
+        for x in range(6):
+            workflow.mult.createTask(x=float(x))
+            await anyio.sleep(0.001)
+
+    assert run(workflow, main) == 0
+    assert set(together) == {1}
+
+
+def test_finished_is_not_seen_by_others_before_the_commit(workflow: Workflow) -> None:
+    seen = []
+
+    async def action(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+        has_looked.set()
+        await has_seen.wait()
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        nonlocal has_looked, has_seen
+        has_looked, has_seen = anyio.Event(), anyio.Event()
+        workflow.add_action("a", event=lambda: True, f=action)
+        await has_looked.wait()
+        seen.append(workflow.finished)
+        has_seen.set()
+
+    has_looked = has_seen = None  # type: ignore[assignment]
+    assert run(workflow, main) == 0
+    assert seen == [False]
+
+
 def test_gathered_waits_inside_an_action_share_its_session(workflow: Workflow) -> None:
     async def action(runs: Any, workflow: Workflow, **params: Any) -> None:
         for found, _ in runs:
@@ -522,6 +589,14 @@ def test_a_workflow_without_actions_ends_when_main_returns(workflow: Workflow) -
 def test_a_typo_says_which_names_there_are(workflow: Workflow) -> None:
     with pytest.raises(AttributeError, match=r"'mul'; did you mean 'mult'\? \(task managers"):
         _ = workflow.mul
+
+
+@pytest.mark.parametrize("name", ["..", "a\nb", " ", "x" * 300])
+def test_a_run_name_that_cannot_be_shown_is_refused(workflow: Workflow, name: str) -> None:
+    workflow.run_name = name
+
+    with pytest.raises(WorkflowError, match="is no run name"):
+        workflow.mult.createTask(x=1.0)
 
 
 def test_get_runs_and_is_empty(workflow: Workflow) -> None:

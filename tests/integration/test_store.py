@@ -18,6 +18,7 @@ from motoko.errors import (
     SchemaError,
     SessionConflict,
 )
+from motoko.store import server
 from motoko.store.audit import problems
 from motoko.store.feed import Change, FeedingStorage
 from motoko.store.migration import Instructions, migrate
@@ -196,6 +197,99 @@ def test_a_session_that_read_what_another_changed_must_begin_again(study: Study)
         session.commit()
 
     assert study.run(1).norm == 10.0
+
+
+def test_what_was_read_counts_however_far_from_what_is_written(study: Study) -> None:
+    create(study, x=[float(i) for i in range(500)])
+    for read in (
+        lambda: study.run(1).state,
+        lambda: study.run(1).get("state"),
+        lambda: "norm" in study.run(1),
+        lambda: study.run(1).entries,
+    ):
+        session = Session()
+        with entered(session):
+            read()
+            study.run(500).norm = 1.0
+        study.run(1).norm = 2.0
+        study.run(1).state = "FINISHED" if study.run(1).state == "CREATED" else "CREATED"
+
+        with pytest.raises(SessionConflict, match=r"of mult\.1"):
+            session.commit()
+        study.run(1).norm = None
+
+    assert study.run(500).norm is None
+
+
+def test_what_a_launcher_keeps_up_to_date_disturbs_nobody(study: Study) -> None:
+    create(study, x=1.0)
+    session = Session()
+    with entered(session):
+        study.run(1).norm = float(len(study.run(1).entries))
+    study.database.write(lambda tables: tables.update_run(1, {"last_step": 7}))
+
+    session.commit()
+
+    assert study.run(1).last_step == 7
+
+
+def test_a_state_is_text_that_is_not_empty(study: Study) -> None:
+    create(study, x=1.0)
+    for state in (None, "", 3):
+        with pytest.raises(SchemaError, match="a state is text"):
+            study.run(1).state = state
+        with pytest.raises(SchemaError, match="a state is text"):
+            study.database.write(lambda t, s=state: t.update_run(1, {"state": s}))
+    assert study.run(1).state == "CREATED"
+
+
+def test_the_order_of_declared_entries_is_no_part_of_a_task(tmp_path: Path) -> None:
+    yaml = "study: s\njob: {x: float}\nrun: {a: int, b: int}\n"
+    with running_study(tmp_path / "s", yaml) as study:
+        params = {"a": 1, "b": 2}
+        assert study.create_tasks({"x": 1.0}, params, run_name="r", event_name="m") == [1]
+        (study.directory / "bd.yaml").write_text(
+            yaml.replace("a: int, b: int", "b: int, a: int")
+        )
+        newer = open_study(study.directory)
+        newer.initialise()
+        assert newer.create_tasks({"x": 1.0}, params, run_name="r", event_name="m") == [1]
+        newer.close()
+
+
+def test_a_pack_drops_old_revisions_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_PACK_FROM_BYTES", 1)
+    monkeypatch.setattr(server, "_PACK_FACTOR", 0)
+    monkeypatch.setattr(server, "_PACK_KEEP_S", -1.0)
+    study = open_study(write_study(tmp_path / "s"))
+    with served(study) as process:
+        study.initialise()
+        create(study, x=[float(i) for i in range(50)])
+        for i in range(60):
+            study.run(1).norm = float(i)
+        before = study.database_file.stat().st_size
+        (storage,) = process._open
+        storage.pack_when_due()
+        assert storage._packing is not None
+        storage._packing.join()
+
+        assert study.database_file.stat().st_size < before
+        assert not storage.is_removed
+        study.run(2).norm = 2.0
+        assert study.run(1).norm == 59.0
+        assert problems(study.tables) == []
+        study.database_file.unlink()
+        assert storage.is_removed
+        study.close()
+
+
+def test_values_that_no_run_can_have_are_refused(study: Study) -> None:
+    for params, message in (({"nproc": 0}, "one core at least"), (5, "expected a mapping")):
+        with pytest.raises(SchemaError, match=message):
+            study.create_tasks({"x": 1.0}, params, run_name="a", event_name="m")  # type: ignore[arg-type]
+    assert study.counts() == {}
 
 
 def test_ids_that_were_handed_out_are_kept_or_the_session_begins_again(study: Study) -> None:
