@@ -25,6 +25,7 @@ import transaction
 from ZODB.POSException import ConflictError
 
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
+from motoko.model import states
 from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
 from motoko.store.ledger import Ledger
@@ -49,6 +50,8 @@ _patience: ContextVar[float] = ContextVar("motoko_patience", default=PATIENCE_S)
 EVERYTHING = "*"
 #: What a launcher keeps up to date while a run executes; nobody's work rests on it.
 _TELEMETRY = frozenset({"last_step", "last_step_time", "nonce", "attempt", "start_time"})
+
+_UNDER_WAY = frozenset({states.CREATED, *states.ACTIVE})
 
 _current: ContextVar[Session | None] = ContextVar("motoko_session", default=None)
 
@@ -115,11 +118,14 @@ class _Share:
         for variable, stored in self.variables.items():
             if view.raw_variable(variable) != stored:
                 raise SessionConflict(f"variable {variable!r}")
+        written = {op.run_id for op, _ in self.done if isinstance(op, UpdateRun)}
         for run_id, (raw, names) in self.observed.items():
             now_raw = view.raw_run(run_id)
             if now_raw == raw:
                 continue
             before, now = decode_run(raw), decode_run(now_raw)
+            if before["state"] in _UNDER_WAY and run_id not in written:
+                continue  # it was executing: whoever only looked expects news of it
             if EVERYTHING in names:
                 names = {*before, *now} - _TELEMETRY
             for name in names:

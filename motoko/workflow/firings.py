@@ -23,7 +23,7 @@ from motoko.workflow.actions import accepted
 
 log = logging.getLogger(__name__)
 
-MOST_ATTEMPTS = 30
+MOST_ATTEMPTS = 100
 _AWAY_S = 0.2
 #: An action that waits for something else while it has created tasks holds others up so long.
 _LONGEST_TURN_S = 120.0

@@ -201,6 +201,7 @@ def test_a_session_that_read_what_another_changed_must_begin_again(study: Study)
 
 def test_what_was_read_counts_however_far_from_what_is_written(study: Study) -> None:
     create(study, x=[float(i) for i in range(500)])
+    study.run(1).state = "FINISHED"
     for read in (
         lambda: study.run(1).state,
         lambda: study.run(1).get("state"),
@@ -212,13 +213,27 @@ def test_what_was_read_counts_however_far_from_what_is_written(study: Study) -> 
             read()
             study.run(500).norm = 1.0
         study.run(1).norm = 2.0
-        study.run(1).state = "FINISHED" if study.run(1).state == "CREATED" else "CREATED"
+        study.run(1).state = "SEEN" if study.run(1).state == "FINISHED" else "FINISHED"
 
         with pytest.raises(SessionConflict, match=r"of mult\.1"):
             session.commit()
         study.run(1).norm = None
 
     assert study.run(500).norm is None
+
+
+def test_looking_at_a_run_that_executes_does_not_make_a_session_begin_again(
+    study: Study,
+) -> None:
+    create(study, x=[1.0, 2.0])
+    session = Session()
+    with entered(session):
+        study.run(2).norm = float(study.run(1).state == "FINISHED")
+    study.run(1).state = "RUNNING"
+
+    session.commit()
+
+    assert study.run(2).norm == 0.0
 
 
 def test_what_a_launcher_keeps_up_to_date_disturbs_nobody(study: Study) -> None:
