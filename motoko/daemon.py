@@ -129,12 +129,9 @@ class Office:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
             except BlockingIOError:
-                last = self.last_owner()
-                if last is not None and last.is_here and last.is_alive:
+                if host.is_locked(str(self.file)) or time.monotonic() > deadline:
                     return False
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(0.005)
+                time.sleep(0.001)
 
     def update(self, facts: Mapping[str, Any]) -> None:
         """Replace the facts that others read about the holder."""
