@@ -7,6 +7,7 @@ harmless: tasks are found by their content, entries are set to what they are.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -17,14 +18,14 @@ from motoko.store.tables import Tables, TaskIdentity
 
 
 @dataclass(frozen=True)
-class Operation:
+class Operation(ABC):
     """One logical change of one database."""
 
     kind: ClassVar[str]
 
+    @abstractmethod
     def apply(self, view: Any) -> Any:
         """Do it, in the transaction of the view; what the caller of the session gets."""
-        raise NotImplementedError
 
     def to_plain(self) -> dict[str, Any]:
         """The operation as plain values."""

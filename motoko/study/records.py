@@ -8,6 +8,7 @@ given is None; a name that is neither declared nor set is an EntryNotFound.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import ItemsView, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ FIXED_ENTRIES = frozenset(
 )
 
 
-class Record:
+class Record(ABC):
     """What runs and jobs share: a mapping from entry names to values, also as attributes."""
 
     __slots__ = ("id", "study")
@@ -41,13 +42,13 @@ class Record:
         object.__setattr__(self, "study", study)
         object.__setattr__(self, "id", record_id)
 
+    @abstractmethod
     def _row(self) -> Mapping[str, Any]:
         """All entries that are set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _declared(self) -> Mapping[str, str]:
         """Names that may be asked for although they are unset, with their types."""
-        raise NotImplementedError
 
     def _get(self, name: str) -> Any:
         row = self._row()
@@ -67,6 +68,7 @@ class Record:
     def __getitem__(self, name: str) -> Any:
         return self._get(name)
 
+    @abstractmethod
     def _observe(self, name: str) -> None:
         """Say that the present session rests on this entry."""
 
@@ -127,6 +129,9 @@ class Job(Record):
     """One point of a study's parameter space. Jobs do not change."""
 
     __slots__ = ()
+
+    def _observe(self, name: str) -> None:
+        """Nothing to say: jobs do not change."""
 
     def _row(self) -> Mapping[str, Any]:
         return self.study.job_row(self.id)

@@ -439,7 +439,7 @@ def test_a_serial_action_has_one_firing_at_a_time(workflow: Workflow) -> None:
         workflow.add_action("f", "mult", "state = FINISHED", f=forward, serial=True)
         for x in range(6):
             workflow.mult.createTask(x=float(x))
-            await anyio.sleep(0.001)
+            await anyio.sleep(0)
 
     assert run(workflow, main) == 0
     assert set(together) == {1}
