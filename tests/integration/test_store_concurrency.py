@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motoko.store.audit import problems
-from tests.support.studies import ROOT, running_study
+from tests.support.studies import ROOT, open_study, server_process, write_study
 
 POINTS = st.lists(st.integers(0, 40).map(float), min_size=1, max_size=12)
 STEP = st.one_of(
@@ -55,7 +55,9 @@ def workers() -> Iterator[list[subprocess.Popen[str]]]:
 def test_interleaved_sessions_lose_nothing_and_show_no_half(
     tmp_path: Path, workers: list[subprocess.Popen[str]], scripts: tuple[Any, Any]
 ) -> None:
-    with running_study(tmp_path / f"s{next(NUMBERS)}") as study:
+    study = open_study(write_study(tmp_path / f"s{next(NUMBERS)}"))
+    with server_process(study), closing(study):
+        study.initialise()
         study.create_tasks({"x": [100.0, 101.0]}, None, run_name="a", event_name="main")
 
         for worker, script in zip(workers, scripts, strict=True):
