@@ -61,6 +61,10 @@ class Owner:
             return True
         return self.boot == host.boot_id() and host.is_alive(self.pid, self.started)
 
+    def described(self) -> dict[str, Any]:
+        """Pid, host, since, and what it says of itself, as JSON has it."""
+        return {"pid": self.pid, "host": self.host, "since": self.began, **self.facts}
+
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.began))
         return f"process {self.pid} on {self.host}, since {since}"

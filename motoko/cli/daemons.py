@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from motoko import daemon
-from motoko.cli import exit_codes, logs, output, words
+from motoko.cli import exit_codes, output, words
+from motoko.cli.places import directory_argument, load_workflow
 from motoko.daemon import Office, Owner
-from motoko.errors import NotRunning
-
-if TYPE_CHECKING:
-    from motoko.workflow.workflow import Workflow
-
-
-def described(owner: Owner | None) -> dict[str, Any] | None:
-    """A process as JSON has it: pid, host, since, and what it says of itself."""
-    if owner is None:
-        return None
-    return {"pid": owner.pid, "host": owner.host, "since": owner.began, **owner.facts}
 
 
 def in_words(owner: Owner | None) -> str:
@@ -39,7 +26,7 @@ def show_status(office: Office, log_file: Path, *, as_json: bool) -> int:
     """Print whether the holder of an office runs; code 6 if it does not."""
     owner = office.owner()
     if as_json:
-        output.as_json(described(owner))
+        output.as_json(owner and owner.described())
     else:
         click.echo(f"{office.what}: {in_words(owner)}")
         if owner is None and _has_died(office):
@@ -64,27 +51,24 @@ def say_started(office: Office, owner: Owner, before: Owner | None) -> None:
     click.echo(f"{verb} {office.what} (process {owner.pid})")
 
 
-def follower(office: Office) -> Callable[[], bool]:
-    """Whether there is nothing more to follow: nobody holds the office."""
-    return lambda: office.owner() is None
+def add_stop_and_status(group: click.Group, kind: str, stop_help: str) -> None:
+    """Give the group of the server or the launcher its commands ``stop`` and ``status``."""
 
+    def office_and_log(directory: str | None) -> tuple[Office, Path]:
+        from motoko.workflow import control
 
-def show_log(office: Office, file: Path, *, follow: bool) -> None:
-    """Print the end of a process's log, and what comes until it ends."""
-    logs.show(file, follow_until=follower(office) if follow else None)
+        workflow = load_workflow(directory)
+        if kind == "server":
+            return control.server_office(workflow), control.server_log(workflow)
+        return control.launcher_office(workflow), control.launcher_log(workflow)
 
+    @group.command(name="stop", help=stop_help)
+    @directory_argument
+    def stop_it(directory: str | None) -> None:
+        stop(office_and_log(directory)[0])
 
-@contextmanager
-def server_kept_as_it_was(workflow: Workflow) -> Iterator[None]:
-    """Afterwards the server runs only if it did before."""
-    from motoko.workflow import control
-
-    office = control.server_office(workflow)
-    was_running = office.owner() is not None
-    try:
-        yield
-    finally:
-        workflow.close()
-        if not was_running:
-            with suppress(NotRunning):
-                daemon.stop(office)
+    @group.command(help=f"Say whether the {kind} runs; code 6 if it does not.")
+    @directory_argument
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, null if not running.")
+    def status(directory: str | None, as_json: bool) -> int:
+        return show_status(*office_and_log(directory), as_json=as_json)

@@ -15,10 +15,10 @@ from motoko import daemon
 from motoko.cli import words
 from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
-from motoko.cli.keeper import Keeper
-from motoko.cli.progress import Progress
 from motoko.errors import ActionFailed, MotokoError
 from motoko.workflow import control
+from motoko.workflow.keeper import Keeper
+from motoko.workflow.progress import Progress
 
 if TYPE_CHECKING:
     from motoko.cli.views import View

@@ -33,6 +33,25 @@ def seconds(text: str) -> float:
     return found
 
 
+def declare_shared(parser: Any) -> None:
+    """The options that ``run`` and ``orchestrator start`` both have."""
+    parser.add_argument(
+        "--run_name",
+        "--run-name",
+        "-n",
+        dest=f"{PREFIX}run_name",
+        metavar="NAME",
+        help="The run name: begin it, or go on where it stopped.",
+    )
+    parser.add_argument(
+        "--wait",
+        dest=f"{PREFIX}wait",
+        type=seconds,
+        metavar="S",
+        help="Look at everything every S seconds, besides at every change (default: 5).",
+    )
+
+
 class RawCommand(click.Command):
     """A command whose arguments reach its function as they were written, in ``arguments``."""
 

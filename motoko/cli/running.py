@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Collection, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,10 +18,12 @@ from motoko.cli.logs import Latest, is_shown_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
 from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
-from motoko.workflow import control
+from motoko.workflow import control, run_names
+from motoko.workflow.custody import Custody
 
 if TYPE_CHECKING:
-    from motoko.cli.run_options import Chosen, Request
+    from motoko.cli.run_options import Request
+    from motoko.workflow.run_names import Chosen
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -29,83 +31,53 @@ log = logging.getLogger(__name__)
 _N_EVENTS = 5
 
 
-class StartedHere:
-    """Stops the server and the launcher at the end of a block, if they came up inside it.
-
-    Those that an earlier block started and left running are adopted, by their process ids.
-    """
-
-    def __init__(self, workflow: Workflow) -> None:
-        self._workflow = workflow
-        self._offices = [control.launcher_office(workflow), control.server_office(workflow)]
-        self._there = {office.file: office.owner() for office in self._offices}
-        self._is_leaving = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def adopt(self, pids: Collection[int]) -> None:
-        """Take processes for one's own that were there before."""
-        for file, owner in self._there.items():
-            if owner is not None and owner.pid in pids:
-                self._there[file] = None
-
-    def leave(self) -> list[int]:
-        """Let them run on; their process ids."""
-        self._is_leaving = True
-        owners = [o.owner() for o in self._offices if self._there[o.file] is None]
-        return [owner.pid for owner in owners if owner is not None]
-
-    def __exit__(self, *_: object) -> None:
-        self._workflow.close()
-        if self._is_leaving:
-            return
-        others = control.orchestrators(self._workflow)
-        if others:
-            click.echo(
-                f"server and launcher go on for {', '.join(map(repr, others))}", err=True
-            )
-            return
-        for office in self._offices:
-            if self._there[office.file] is None and office.owner() is not None:
-                try:
-                    daemon.stop(office)
-                except MotokoError as error:
-                    log.info("%s", error)
+@contextmanager
+def _in_custody(workflow: Workflow) -> Iterator[Custody]:
+    """What comes up in the block ends with it, unless it was left."""
+    custody = Custody(workflow)
+    try:
+        yield custody
+    finally:
+        workflow.close()
+        others = custody.needed_by()
+        if others and not custody.is_left:
+            names = ", ".join(map(repr, others))
+            click.echo(f"server and launcher go on for {names}", err=True)
+        custody.end()
 
 
 def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     """Run a workflow from its files to its end; the exit code."""
     request = run_options.read(arguments, declare, "motoko run", description)
     workflow = request.workflow
-    with StartedHere(workflow) as started:
+    with _in_custody(workflow) as custody:
         control.ensure_running(workflow, request.mine[f"{PREFIX}generator"])
-        chosen = run_options.choose_run_name(request, request.mine[f"{PREFIX}run_name"])
-        started.adopt((chosen.facts or {}).get("daemons", ()))
+        chosen = run_names.choose(workflow, request.mine[f"{PREFIX}run_name"], request.rest)
+        custody.adopt((chosen.facts or {}).get("daemons", ()))
         orchestration = _prepared(request, chosen, keep_alive=True)
         _announce(workflow, chosen)
         try:
             code = orchestration.run()
         except Stopped:
-            _leave(started, workflow)
+            _leave(custody, workflow)
             _say_stopped(workflow, orchestration)
             raise
         except Exception as error:
             if orchestration.n_active():
-                _leave(started, workflow)
+                _leave(custody, workflow)
                 error.add_note(still_running(workflow, orchestration.n_active()))
             raise
         click.echo(closing_line(workflow, orchestration.progress, code))
         if orchestration.n_active():
-            _leave(started, workflow)
+            _leave(custody, workflow)
             click.echo(still_running(workflow, orchestration.n_active()), err=True)
     return code
 
 
-def _leave(started: StartedHere, workflow: Workflow) -> None:
-    pids = started.leave()
+def _leave(custody: Custody, workflow: Workflow) -> None:
+    pids = custody.leave()
     with suppress(MotokoError):
-        run_options.record(workflow, str(workflow.run_name), daemons=pids)
+        run_names.record(workflow, str(workflow.run_name), daemons=pids)
 
 
 def start_orchestrator(arguments: Sequence[str], declare: Declare, description: str) -> int:
@@ -126,7 +98,7 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
     is_child = daemon.READY_FD in os.environ
     try:
         control.ensure_running(workflow)
-        chosen = run_options.choose_run_name(request, run_name)
+        chosen = run_names.choose(workflow, run_name, request.rest)
         orchestration = _prepared(request, chosen, keep_alive=False, is_silent=is_child)
         if not is_child:
             _announce(workflow, chosen)
@@ -163,8 +135,8 @@ def _prepared(
     request: Request, chosen: Chosen, *, keep_alive: bool, is_silent: bool = False
 ) -> Orchestration:
     workflow = request.workflow
-    params = request.params(chosen.rest)
-    run_options.record(workflow, chosen.run_name, arguments=list(chosen.rest))
+    params = request.params(chosen.options)
+    run_names.record(workflow, chosen.run_name, arguments=list(chosen.options))
     workflow.run_name = chosen.run_name
     workflow.wait_s = request.mine[f"{PREFIX}wait"] or workflow.wait_s
     daemon.log_to(control.log_file(workflow))
@@ -178,9 +150,9 @@ def _prepared(
 
 def _announce(workflow: Workflow, chosen: Chosen) -> None:
     verb = "going on with" if chosen.is_resumed else "run name"
-    options = f" ({shlex.join(chosen.rest)})" if chosen.rest else ""
+    options = f" ({shlex.join(chosen.options)})" if chosen.options else ""
     click.echo(f"{verb} {chosen.run_name}{options}")
-    n_failed = run_options.n_failed_runs(workflow, chosen.run_name)
+    n_failed = run_names.n_failed(workflow, chosen.run_name)
     if n_failed:
         click.echo(
             f"{words.counted(n_failed, 'run')} of it FAILED before: `motoko info` says why,"

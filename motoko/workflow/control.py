@@ -10,8 +10,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -53,6 +53,16 @@ def server_office(workflow: Workflow) -> Office:
 def launcher_office(workflow: Workflow) -> Office:
     """Who launches the runs."""
     return Office(workflow.state_dir / "launcher.lock", "the launcher")
+
+
+def launcher_log(workflow: Workflow) -> Path:
+    """The log of the launcher."""
+    return workflow.state_dir / "launch.log"
+
+
+def server_log(workflow: Workflow) -> Path:
+    """The log of the database server."""
+    return workflow.state_dir / "server.log"
 
 
 def orchestrator_file(workflow: Workflow, run_name: str | None = None) -> Path:
@@ -127,8 +137,7 @@ def start_server(workflow: Workflow) -> Owner:
         owner = None
     if owner is None:
         command = daemon.python_command("server", "serve", str(workflow.directory))
-        log_file = workflow.state_dir / "server.log"
-        _start(command, office, log_file)
+        _start(command, office, server_log(workflow))
     return _present(office)
 
 
@@ -145,6 +154,20 @@ def _present(office: Office) -> Owner:
     if owner is None:
         raise NotRunning(office.what)
     return owner
+
+
+@contextmanager
+def server_kept_as_it_was(workflow: Workflow) -> Iterator[None]:
+    """Afterwards the server runs only if it did before."""
+    office = server_office(workflow)
+    was_running = office.owner() is not None
+    try:
+        yield
+    finally:
+        workflow.close()
+        if not was_running:
+            with suppress(NotRunning):
+                daemon.stop(office)
 
 
 def is_created(workflow: Workflow) -> bool:
@@ -300,7 +323,7 @@ def start_launcher(
             command += ["--generator", generator]
         for name in studies:
             command += ["--bd_study", name]
-        _start(command, office, workflow.state_dir / "launch.log")
+        _start(command, office, launcher_log(workflow))
     return _present(office)
 
 

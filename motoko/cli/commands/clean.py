@@ -38,7 +38,7 @@ def command(
     With --delete, everything that was computed is removed after a question, and there is no
     backup.
     """
-    from motoko.cli import ending
+    from motoko.workflow import control, ending
 
     workflow = load_workflow(directory)
     names = study_names(workflow, studies)
@@ -52,7 +52,6 @@ def command(
         click.echo(f"removed {', '.join(removed)}" if removed else "there was nothing")
         return
     from motoko.cli.runs import as_constraints
-    from motoko.workflow import control
 
     control.require_created(workflow)
     cleaned = ending.clean(

@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from motoko.cli import daemons
 from motoko.cli.places import directory_argument, load_workflow
 
 
@@ -31,7 +30,7 @@ def command(
     is_reset = bool(existing) and reset is not False
     if is_reset and not validated:
         is_reset = _may_reset(str(workflow.directory), is_asked_for=reset is True)
-    with daemons.server_kept_as_it_was(workflow):
+    with control.server_kept_as_it_was(workflow):
         backup = control.create(workflow, reset=is_reset, keep_backup=not no_backup)
     names = ", ".join(workflow.task_managers) or "no studies"
     if backup is not None:

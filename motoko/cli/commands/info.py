@@ -10,7 +10,7 @@ from motoko.cli import daemons, output, words
 from motoko.cli.places import directory_argument, load_workflow, study_names
 
 if TYPE_CHECKING:
-    from motoko.cli.overview import Overview
+    from motoko.workflow.overview import Overview, StudyOverview
 
 _MOST_VARIABLES = 20
 
@@ -34,7 +34,7 @@ def command(
 
     Answers at once, however many runs there are, and whether or not the server runs.
     """
-    from motoko.cli import overview
+    from motoko.workflow import overview
 
     workflow = load_workflow(directory)
     try:
@@ -65,9 +65,7 @@ def _show_processes(found: Overview) -> None:
 
 
 def _show_studies(found: Overview) -> None:
-    from motoko.cli.overview import state_columns
-
-    states = words.ordered_states(state_columns(found.studies))
+    states = _state_columns(found.studies)
     rows: list[list[Any]] = []
     for study in found.studies:
         for run_name, counts in study.counts.items():
@@ -81,6 +79,14 @@ def _show_studies(found: Overview) -> None:
     for study in found.studies:
         if study.problem:
             click.echo(f"{study.name}: {study.problem}")
+
+
+def _state_columns(studies: list[StudyOverview]) -> list[str]:
+    """The states worth a column: those of a plain life, and all that some run is in."""
+    from motoko.model import states
+
+    plain = {states.CREATED, states.RUNNING, states.FINISHED, states.FAILED}
+    return words.ordered_states(plain.union(*(study.total for study in studies)))
 
 
 def _show_failed(found: Overview) -> None:

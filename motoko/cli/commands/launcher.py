@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from motoko.cli import daemons
+from motoko.cli import daemons, logs
 from motoko.cli.defaulting import DefaultGroup
 from motoko.cli.interrupts import Interrupts
 from motoko.cli.places import directory_argument, find_directory, load_workflow, study_names
@@ -53,14 +53,14 @@ def start(
 
     workflow = load_workflow(directory)
     office = control.launcher_office(workflow)
-    log_file = workflow.state_dir / "launch.log"
+    log_file = control.launcher_log(workflow)
     if is_stop:
         daemons.stop(office)
         return 0
     if is_status:
         return daemons.show_status(office, log_file, as_json=False)
     if show_log:
-        daemons.show_log(office, log_file, follow=False)
+        logs.show(log_file, follow_until=None)
         return 0
     find_generator(generator or workflow.config.generator)
     names = study_names(workflow, studies)
@@ -77,25 +77,11 @@ def start(
     return 0
 
 
-@command.command()
-@directory_argument
-def stop(directory: str | None) -> None:
-    """Stop the launcher. What it has started goes on, and the next one takes it over."""
-    from motoko.workflow import control
-
-    daemons.stop(control.launcher_office(load_workflow(directory)))
-
-
-@command.command()
-@directory_argument
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, null if it does not run.")
-def status(directory: str | None, as_json: bool) -> int:
-    """Say whether the launcher runs; code 6 if it does not."""
-    from motoko.workflow import control
-
-    workflow = load_workflow(directory)
-    log_file = workflow.state_dir / "launch.log"
-    return daemons.show_status(control.launcher_office(workflow), log_file, as_json=as_json)
+daemons.add_stop_and_status(
+    command,
+    "launcher",
+    "Stop the launcher. What it has started goes on, and the next one takes it over.",
+)
 
 
 @command.command(hidden=True)

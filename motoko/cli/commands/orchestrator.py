@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from motoko.cli import daemons, exit_codes, output, words
-from motoko.cli.own_options import PREFIX, RawCommand, seconds
+from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
 from motoko.cli.places import directory_argument, load_workflow
 
 if TYPE_CHECKING:
@@ -37,27 +37,13 @@ def start(arguments: tuple[str, ...]) -> int:
 
 
 def _declare(parser: Any) -> None:
-    parser.add_argument(
-        "--run_name",
-        "--run-name",
-        "-n",
-        dest=f"{PREFIX}run_name",
-        metavar="NAME",
-        help="The run name: begin it, or go on where it stopped.",
-    )
+    declare_shared(parser)
     parser.add_argument(
         "--detach",
         "-d",
         dest=f"{PREFIX}detach",
         action="store_true",
         help="Run in the background.",
-    )
-    parser.add_argument(
-        "--wait",
-        dest=f"{PREFIX}wait",
-        type=seconds,
-        metavar="S",
-        help="Look at everything every S seconds, besides at every change (default: 5).",
     )
 
 
@@ -98,7 +84,7 @@ def status(
         if run_name in (None, name)
     }
     if as_json:
-        output.as_json([daemons.described(owner) for owner in active.values()])
+        output.as_json([owner.described() for owner in active.values()])
     else:
         for name, owner in active.items():
             click.echo(f"orchestrator of run name {name}: {daemons.in_words(owner)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from motoko.cli.own_options import PREFIX, RawCommand, seconds
+from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
 
 _DESCRIPTION = """\
 Run a workflow: everything in one command.
@@ -29,24 +29,10 @@ def command(arguments: tuple[str, ...]) -> int:
 
 
 def _declare(parser: Any) -> None:
-    parser.add_argument(
-        "--run_name",
-        "--run-name",
-        "-n",
-        dest=f"{PREFIX}run_name",
-        metavar="NAME",
-        help="The run name: begin it, or go on where it stopped.",
-    )
+    declare_shared(parser)
     parser.add_argument(
         "--generator",
         dest=f"{PREFIX}generator",
         metavar="NAME",
         help="How runs are executed, if not as motoko.yaml says.",
-    )
-    parser.add_argument(
-        "--wait",
-        dest=f"{PREFIX}wait",
-        type=seconds,
-        metavar="S",
-        help="Look at everything every S seconds, besides at every change (default: 5).",
     )

@@ -41,9 +41,10 @@ def list_runs(
     shown when there are more than the limit.
     """
     from motoko.cli import runs
+    from motoko.workflow import rows
 
     with reading.opened(directory) as workflow:
-        found = runs.listed(
+        found = rows.listed(
             workflow.task_manager(study).base,
             runs.as_constraints(constraints),
             run_name=run_name,
@@ -55,7 +56,7 @@ def list_runs(
     if not found.rows:
         click.echo("no runs")
         return
-    output.table(*found.table())
+    output.table(*runs.table(found))
     if found.n_runs > len(found.rows):
         click.echo(f"the last {len(found.rows)} of {found.n_runs} runs; --all shows all")
 
@@ -67,14 +68,15 @@ def list_runs(
 def show(run: str, directory: str | None, as_json: bool) -> None:
     """Show everything that is known of one run; of a failed one, why."""
     from motoko.cli import runs
+    from motoko.workflow import rows
 
     with reading.opened(directory) as workflow:
-        found = runs.card(workflow, run)
+        found = rows.card(workflow, run)
     if as_json:
         output.as_json(found.as_json())
         return
-    click.echo(click.style(found.title, bold=True))
-    for heading, pairs in found.sections():
+    click.echo(click.style(f"{found.study}.{found.run['id']}  {found.run['state']}", bold=True))
+    for heading, pairs in runs.sections(found):
         shown = [(k, v if isinstance(v, words.Whole) else words.value(v)) for k, v in pairs]
         if shown:
             click.echo(f"\n{heading}")

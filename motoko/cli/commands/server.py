@@ -32,25 +32,11 @@ def start(directory: str | None) -> None:
         daemons.say_started(office, owner, before)
 
 
-@command.command()
-@directory_argument
-def stop(directory: str | None) -> None:
-    """Stop the server. Who needs it waits until it is there again."""
-    from motoko.workflow import control
-
-    daemons.stop(control.server_office(load_workflow(directory)))
-
-
-@command.command()
-@directory_argument
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, null if it does not run.")
-def status(directory: str | None, as_json: bool) -> int:
-    """Say whether the server runs; code 6 if it does not."""
-    from motoko.workflow import control
-
-    workflow = load_workflow(directory)
-    log_file = workflow.state_dir / "server.log"
-    return daemons.show_status(control.server_office(workflow), log_file, as_json=as_json)
+daemons.add_stop_and_status(
+    command,
+    "server",
+    "Stop the server. Who needs it waits until it is there again.",
+)
 
 
 @command.command(hidden=True)

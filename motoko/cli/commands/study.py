@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from motoko.cli import words
 from motoko.cli.places import load_workflow
+
+if TYPE_CHECKING:
+    from motoko.store.migration import Instructions
 
 
 @click.group()
@@ -37,10 +44,10 @@ def migrate(
     Parameters and entries that were renamed or removed in bd.yaml are named here; those of
     another type are converted. The database is copied into a dated backup first.
     """
-    from motoko.cli import migrating
+    from motoko.workflow import migrating
 
     workflow = load_workflow(directory)
-    how = migrating.instructions(renamed, removed, filled)
+    how = _instructions(renamed, removed, filled)
     done = migrating.migrate_study(workflow, study, how)
     n_jobs = words.counted(done.migrated.n_jobs, "job")
     click.echo(f"migrated {n_jobs} and {words.counted(done.migrated.n_runs, 'run')}")
@@ -48,3 +55,33 @@ def migrate(
     if done.migrated.without_identity:
         n_runs = words.counted(len(done.migrated.without_identity), "run")
         click.echo(f"{n_runs} had entries changed by hand: the same task will be a new run")
+
+
+def _instructions(
+    renamed: Iterable[str], removed: Iterable[str], filled: Iterable[str]
+) -> Instructions:
+    """Instructions as a command line has them: ``OLD=NEW``, ``NAME``, ``NAME=VALUE``."""
+    from motoko.store.migration import Instructions
+
+    return Instructions(
+        renamed={old.lower(): new.lower() for old, new in _pairs(renamed).items()},
+        removed=frozenset(name.lower() for name in removed),
+        filled={name.lower(): _value(text) for name, text in _pairs(filled).items()},
+    )
+
+
+def _pairs(texts: Iterable[str]) -> Mapping[str, str]:
+    found = {}
+    for text in texts:
+        name, sign, rest = text.partition("=")
+        if not sign or not name or not rest:
+            raise click.UsageError(f"{text!r} is not of the form NAME=...")
+        found[name] = rest
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

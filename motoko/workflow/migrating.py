@@ -1,16 +1,11 @@
-"""What ``motoko study migrate`` does."""
+"""Bringing what is stored of a study in line with a changed ``bd.yaml``."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from motoko.cli.daemons import server_kept_as_it_was
 from motoko.errors import AlreadyRunning
 from motoko.store.migration import Instructions, Migrated, migrate
 from motoko.workflow import control
@@ -24,34 +19,6 @@ class Outcome(NamedTuple):
 
     migrated: Migrated
     backup: Path
-
-
-def instructions(
-    renamed: Iterable[str], removed: Iterable[str], filled: Iterable[str]
-) -> Instructions:
-    """Instructions as a command line has them: ``OLD=NEW``, ``NAME``, ``NAME=VALUE``."""
-    return Instructions(
-        renamed={old.lower(): new.lower() for old, new in _pairs(renamed).items()},
-        removed=frozenset(name.lower() for name in removed),
-        filled={name.lower(): _value(text) for name, text in _pairs(filled).items()},
-    )
-
-
-def _pairs(texts: Iterable[str]) -> Mapping[str, str]:
-    found = {}
-    for text in texts:
-        name, sign, rest = text.partition("=")
-        if not sign or not name or not rest:
-            raise click.UsageError(f"{text!r} is not of the form NAME=...")
-        found[name] = rest
-    return found
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome:
@@ -71,7 +38,7 @@ def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome:
     control.require_created(workflow)
     place = control.new_backup(workflow)
     backup = place / study.database_file.relative_to(workflow.directory)
-    with server_kept_as_it_was(workflow):
+    with control.server_kept_as_it_was(workflow):
         control.start_server(workflow)
         study.database.connect()
         backup.parent.mkdir(parents=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko import daemon, host
-from motoko.cli.daemons import server_kept_as_it_was
 from motoko.job import token
 from motoko.launch.holders import end_holders
 from motoko.model import states
@@ -52,7 +51,7 @@ def reset_active(workflow: Workflow, studies: Sequence[str], *, at_once: bool) -
     if not control.is_created(workflow):
         return 0
     n_runs = 0
-    with server_kept_as_it_was(workflow):
+    with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
         for name in studies or tuple(workflow.task_managers):
             study = workflow.task_manager(name).base
@@ -132,7 +131,7 @@ def clean(
     """
     cleaned = Cleaned(0, 0, 0, None)
     backup = control.new_backup(workflow)
-    with server_kept_as_it_was(workflow):
+    with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
         for name in studies or tuple(workflow.task_managers):
             study = workflow.task_manager(name).base

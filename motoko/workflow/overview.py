@@ -1,12 +1,10 @@
-"""What a workflow is doing, gathered for ``motoko info``."""
+"""What a workflow is doing, gathered from counters: processes, studies, failures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from motoko.cli import daemons
 from motoko.errors import MotokoError, StudyNotFound
 from motoko.model import states
 from motoko.study.waiting import failed_run
@@ -61,9 +59,9 @@ class Overview:
         """The documented keys of ``motoko info --json``."""
         return {
             "directory": self.directory,
-            "server": daemons.described(self.server),
-            "launcher": daemons.described(self.launcher),
-            "orchestrators": [daemons.described(o) for o in self.orchestrators.values()],
+            "server": self.server and self.server.described(),
+            "launcher": self.launcher and self.launcher.described(),
+            "orchestrators": [o.described() for o in self.orchestrators.values()],
             "studies": [
                 {
                     "study": study.name,
@@ -155,9 +153,3 @@ def _add_ledger(overview: Overview, workflow: Workflow) -> None:
             overview.variables = ledger.variables()
     except MotokoError:
         return  # the studies were read; what is missing is said of none of them
-
-
-def state_columns(studies: list[StudyOverview]) -> list[str]:
-    """The states worth a column: those of a plain life, and all that some run is in."""
-    present: Mapping[str, int] = {s: 1 for study in studies for s in study.total}
-    return [*{states.CREATED, states.RUNNING, states.FINISHED, states.FAILED, *present}]

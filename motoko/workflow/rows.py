@@ -1,0 +1,145 @@
+"""Rows of runs, and everything that is known of one run."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motoko.errors import WorkflowError
+from motoko.job import layout
+from motoko.model import states
+from motoko.study.waiting import failed_run
+
+if TYPE_CHECKING:
+    from motoko.store.tables import Tables
+    from motoko.study.study import Study
+    from motoko.workflow.workflow import Workflow
+
+_HIDDEN = frozenset({"nonce", "files", "has_finished"})
+#: What comes first of a run.
+FIRST_ENTRIES = ("id", "run_name", "state")
+
+
+@dataclass
+class Listed:
+    """Runs as JSON has them, the declared names, and how many runs there are in all."""
+
+    rows: list[dict[str, Any]]
+    declared: tuple[list[str], list[str]]
+    n_runs: int
+
+
+def listed(
+    study: Study, constraints: list[str], *, run_name: str | None, limit: int | None
+) -> Listed:
+    """The runs that constraints hold for; the latest of them, up to a limit."""
+    with study.database.read() as tables:
+        constraint = tables.parse(constraints)
+        if run_name is not None:
+            constraint = constraint.restricted_to(run_name)
+        ids = tables.select(constraint)
+        chosen = ids if limit is None else ids[-limit:]
+        rows = [_row(study, tables, run_id) for run_id in chosen]
+        declared = (list(tables.schema.job), list(tables.schema.run))
+    return Listed(rows, declared, len(ids))
+
+
+def _row(study: Study, tables: Tables, run_id: int) -> dict[str, Any]:
+    run = tables.run(run_id)
+    job = {k: v for k, v in tables.job(run["job_id"]).items() if k != "id"}
+    is_bad = states.is_bad(run["state"])
+    return {
+        "run": f"{study.name}.{run_id}",
+        **{name: run.get(name) for name in FIRST_ENTRIES},
+        "job": job,
+        "entries": {k: v for k, v in run.items() if k not in _HIDDEN},
+        "elapsed_s": elapsed_s(run),
+        "cause": failed_run(study, tables, run_id).cause if is_bad else None,
+    }
+
+
+def elapsed_s(run: Any) -> float | None:
+    """How long a run took, or has taken until now; None before its start."""
+    start = run.get("start_time")
+    if start is None:
+        return None
+    end = run.get("end_time")
+    if end is None and run["state"] in states.ACTIVE:
+        end = time.time()
+    return None if end is None else max(0.0, end - start)
+
+
+@dataclass
+class Card:
+    """Everything that is known of one run."""
+
+    study: str
+    run: dict[str, Any]
+    job: dict[str, Any]
+    attempts: list[dict[str, Any]]
+    quantities: dict[str, tuple[Any, Any]]
+    paths: dict[str, str]
+    cause: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented keys of ``motoko runs show --json``."""
+        last = self.attempts[-1] if self.attempts else {}
+        failure = None
+        if self.cause is not None:
+            keys = ("class", "exit_code", "signal", "host", "stderr")
+            failure = {"cause": self.cause, **{key: last.get(key) for key in keys}}
+        return {
+            "run": f"{self.study}.{self.run['id']}",
+            "state": self.run["state"],
+            "job": self.job,
+            "entries": self.run,
+            "attempts": self.attempts,
+            "quantities": {k: {"step": s, "value": v} for k, (s, v) in self.quantities.items()},
+            "paths": self.paths,
+            "failure": failure,
+        }
+
+
+def card(workflow: Workflow, name: str) -> Card:
+    """The card of the run ``study.id``. RunNotFound, UnknownTaskManager, WorkflowError."""
+    manager, _, number = name.rpartition(".")
+    if not manager or not number.isdigit():
+        raise WorkflowError(f"{name!r} does not name a run; write study.id, as in mult.3")
+    study = workflow.task_manager(manager).base
+    run_id = int(number)
+    with study.database.read() as tables:
+        row = tables.run(run_id)
+        run = {k: v for k, v in row.items() if k not in _HIDDEN}
+        job = dict(tables.job(row["job_id"]))
+        attempts = [
+            {k: v for k, v in a.items() if k != "nonce"} for a in tables.attempts(run_id)
+        ]
+        quantities = tables.quantities(run_id)
+        is_bad = states.is_bad(row["state"])
+        cause = failed_run(study, tables, run_id).cause if is_bad else None
+    paths = _paths(study, run)
+    return Card(
+        study=study.name,
+        run={"id": run_id, **run},
+        job=job,
+        attempts=attempts,
+        quantities=quantities,
+        paths=paths,
+        cause=cause,
+    )
+
+
+def _paths(study: Study, run: dict[str, Any]) -> dict[str, str]:
+    directory = study.run_dir(run["id"])
+    if not directory.is_dir():
+        return {}
+    name = str(run["run_name"])
+    found = {
+        "directory": str(directory),
+        "standard output": layout.output_file(str(directory), name, run["id"]),
+        "standard error": layout.error_file(str(directory), name, run["id"]),
+    }
+    return {what: path for what, path in found.items() if Path(os.fspath(path)).exists()}
