@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from docs.generator.markdown import code, page, table
+from motoko.columns import COLUMNS, TIMES
 from motoko.config import (
-    RUN_ENTRIES,
     TYPES,
     FieldConfig,
     StudyConfig,
@@ -26,25 +26,6 @@ WITHOUT_EFFECT = frozenset(
 )
 #: The same of bd.yaml only.
 WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host", "generator"}
-
-_ENTRIES = {
-    "id": "number of the run, from 1",
-    "job_id": "number of its job, from 1",
-    "run_name": "the run name that it belongs to",
-    "event_name": "name of the function that created it",
-    "state": "see [states](states.md)",
-    "machine_name": "the machine it is meant for",
-    "run_path": "its [run directory](run-directory.md)",
-    "workflow": "path of `motoko.yaml`",
-    "exec": "name of the script",
-    "nproc": "cores that it uses",
-    "create_time": "when it was created",
-    "start_time": "when the present attempt began",
-    "end_time": "when the present attempt ended",
-    "last_step_time": "when a quantity was pushed last",
-    "last_step": "the step pushed last",
-    "attempt": "number of the present attempt, from 1",
-}
 
 
 def workflow_page() -> str:
@@ -68,12 +49,11 @@ def study_page() -> str:
 
 
 def _entries() -> str:
-    if _ENTRIES.keys() != RUN_ENTRIES.keys():
-        raise ValueError(f"say what these are: {_ENTRIES.keys() ^ RUN_ENTRIES.keys()}")
     rows = []
-    for name, kind in RUN_ENTRIES.items():
-        unit = ", seconds since 1970" if name.endswith("_time") else ""
-        rows.append([code(name), kind + unit, _ENTRIES[name]])
+    for column in COLUMNS:
+        if column.is_shown:
+            unit = ", seconds since 1970" if column.name in TIMES else ""
+            rows.append([code(column.name), column.type + unit, column.meaning])
     return table(["entry", "type", "meaning"], rows)
 
 

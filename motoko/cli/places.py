@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from motoko.errors import StudyNotFound
+from motoko.paths import WORKFLOW_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 F = TypeVar("F", bound="Callable[..., Any]")
-
-WORKFLOW_FILE = "motoko.yaml"
 
 
 def directory_argument(function: F) -> F:

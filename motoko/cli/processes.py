@@ -11,9 +11,10 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from motoko.daemon import Office
+from motoko.paths import WORKFLOW_STATE
 
 _LOCK = re.compile(
-    r"(?P<directory>.*)/\.wf/(?:(?P<kind>server|launcher|orchestrator)(?:-(?P<name>.*))?)\.lock"
+    rf"(?P<directory>.*)/{re.escape(WORKFLOW_STATE)}/(?:(?P<kind>server|launcher|orchestrator)(?:-(?P<name>.*))?)\.lock"
     r"(?P<removed> \(deleted\))?"
 )
 _TICKS_S = 1 / os.sysconf("SC_CLK_TCK")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from motoko.cli import words
-from motoko.model.schema import RUN_ENTRIES
+from motoko.columns import RUN_ENTRIES
 from motoko.workflow.rows import FIRST_ENTRIES, Card, Listed, elapsed_s
 
 _WHOLE_CONSTRAINT = re.compile(r"\s*[\w.]+\s*(=|!|<|>|~).*\S", re.DOTALL)

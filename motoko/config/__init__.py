@@ -30,12 +30,10 @@ from motoko.config.models import (
     WorkflowConfig,
 )
 from motoko.config.schemas import study_schema, workflow_schema
-from motoko.config.values import RUN_ENTRIES, TYPES, UNSET, Unset
+from motoko.config.values import TYPES, UNSET, Unset
 from motoko.config.walltime import parse_walltime
 from motoko.errors import ConfigError, Mistake
-
-WORKFLOW_FILE = "motoko.yaml"
-STUDY_FILE = "bd.yaml"
+from motoko.paths import STUDY_FILE, WORKFLOW_FILE
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -90,12 +88,9 @@ def _read(
 
 __all__ = [
     "GENERATORS",
-    "RUN_ENTRIES",
-    "STUDY_FILE",
     "TYPES",
     "UNSET",
     "WORKFLOW_ATTRIBUTES",
-    "WORKFLOW_FILE",
     "FieldConfig",
     "FileConfig",
     "StudyConfig",

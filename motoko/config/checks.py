@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from motoko.columns import RUN_ENTRIES
 from motoko.config.document import Document, KeyPath
 from motoko.config.fields import NAME_EXPECTED, is_name, texts
 from motoko.config.models import (
@@ -19,7 +20,6 @@ from motoko.config.models import (
 from motoko.config.values import (
     JOB_CONVERTERS,
     RUN_CONVERTERS,
-    RUN_ENTRIES,
     TYPES,
     Refused,
     dimension,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from motoko.columns import RUN_ENTRIES
 from motoko.config.fields import NAME_PATTERN
 from motoko.config.models import FileConfig, StudyConfig, WorkflowConfig
-from motoko.config.values import RUN_ENTRIES, TYPES, UNSET
+from motoko.config.values import TYPES, UNSET
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VALUE: dict[str, dict[str, Any]] = {

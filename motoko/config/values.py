@@ -32,29 +32,6 @@ EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-#: The built-in entries of runs and their types; times are seconds since the epoch.
-RUN_ENTRIES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "id": "int",
-        "job_id": "int",
-        "run_name": "str",
-        "event_name": "str",
-        "state": "str",
-        "machine_name": "str",
-        "run_path": "str",
-        "workflow": "str",
-        "exec": "str",
-        "nproc": "int",
-        "create_time": "float",
-        "start_time": "float",
-        "end_time": "float",
-        "last_step_time": "float",
-        "last_step": "int",
-        "attempt": "int",
-    }
-)
-
-
 Place = tuple[str | int, ...]
 
 

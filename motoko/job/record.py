@@ -11,6 +11,7 @@ import os
 import time
 import warnings
 
+from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.errors import JobSideError, SchemaError
 from motoko.job.entries import Job
 from motoko.job.facts import find_run_dir, read_facts
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
-# Entries that the launcher owns: a script reads them.
-FIXED = frozenset(
-    ["id", "job_id", "run_name", "event_name", "machine_name", "run_path", "workflow", "exec"]
-    + ["nproc", "attempt", "create_time", "start_time", "end_time"]
-    + ["last_step", "last_step_time"]
-)
 LONGEST_TRACEBACK = 20_000
 
 
@@ -117,7 +112,7 @@ class Run(Results):
 
     def __setitem__(self, name: str, value: Any) -> None:
         key = str(name).lower()
-        if key in FIXED:
+        if key in FIXED_FOR_SCRIPTS:
             raise SchemaError(
                 self._study, key, "this entry is Motoko's own", "scripts may read it"
             )

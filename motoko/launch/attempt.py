@@ -7,11 +7,11 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.config import parse_walltime
 from motoko.errors import SchemaError
 from motoko.host import host_name
 from motoko.job import layout, outcome, verdict
-from motoko.job.record import FIXED
 from motoko.launch.failure import classify
 from motoko.launch.generator import LocalProcess
 from motoko.launch.reading import Entry, Reading, last_lines
@@ -21,8 +21,6 @@ from motoko.model.schema import Schema
 
 log = logging.getLogger(__name__)
 
-#: Entries that no script sets by its journal.
-_NOT_TO_SET = FIXED | {"state", "nonce", "has_finished", "files"}
 _MOST_WARNINGS = 20
 
 
@@ -202,7 +200,7 @@ class Attempt:
             if entry["op"] != "set" or name == "state":
                 continue
             try:
-                if name in _NOT_TO_SET:
+                if name in FIXED_FOR_SCRIPTS:
                     raise SchemaError(self.title, name, "is Motoko's own", "it was not set")
                 self._entries.update(self._schema.convert_run({name: entry.get("value")}))
             except SchemaError as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import motoko
-from motoko.study.study import STATE_DIR, Study
+from motoko.paths import STUDY_STATE
+from motoko.study.study import Study
 
 
 def make_python_dir(directory: Path) -> None:
@@ -35,7 +36,7 @@ def database_host(study: Study) -> str:
     address = study.address
     if address.path is None:
         return f"zeo://{address.host}:{address.port}"
-    if address.path.parent.name == STATE_DIR:
+    if address.path.parent.name == STUDY_STATE:
         return f"zeo://{address.path.parent.parent}"
     return f"zeo://{study.directory}"
 

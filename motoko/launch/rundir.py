@@ -19,21 +19,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from motoko.columns import HIDDEN, RUN_ENTRIES
 from motoko.errors import SubmissionFailed
 from motoko.job import layout
 from motoko.job.facts import FORMAT, write_all
 from motoko.launch.attempt import Attempt
 from motoko.launch.environment import database_host
 from motoko.launch.markers import Template, marker_values
-from motoko.model.schema import RUN_ENTRIES
 from motoko.study import files
 from motoko.study.study import Study
 
 #: Files up to this size are kept in memory between runs.
 _SMALL = 1 << 16
 _MOST_KITS = 64
-#: Columns of a run that mean nothing to its script.
-_INTERNAL = ("nonce", "has_finished", "files")
 _SET_ASIDE = re.compile(r"attempt-\d+")
 
 
@@ -162,7 +160,7 @@ class RunDirs:
             Path(attempt.run_dir, name).rename(target)
 
     def _run_file(self, attempt: Attempt, generation: str) -> bytes:
-        run = {k: v for k, v in attempt.row.items() if k not in _INTERNAL}
+        run = {k: v for k, v in attempt.row.items() if k not in HIDDEN}
         facts = {
             **self._facts,
             "run_id": attempt.run_id,

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Literal
 
+from motoko.columns import RUN_ENTRIES
 from motoko.config.values import Refused
 from motoko.errors import AmbiguousField, ConstraintError, UnknownField
 from motoko.model import states
@@ -39,7 +40,7 @@ from motoko.model.operands import (
     typed_test,
     untyped_test,
 )
-from motoko.model.schema import JOB_ENTRIES, RUN_ENTRIES, Schema
+from motoko.model.schema import JOB_ENTRIES, Schema
 
 Matcher = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from motoko.columns import RUN_ENTRIES
 from motoko.config import FieldConfig, StudyConfig
 from motoko.config.values import (
     JOB_CONVERTERS,
     RUN_CONVERTERS,
-    RUN_ENTRIES,
     UNSET,
     Refused,
     Unset,
@@ -291,7 +291,6 @@ def _fields_from_json(data: list[dict[str, Any]]) -> dict[str, Field]:
 
 __all__ = [
     "JOB_ENTRIES",
-    "RUN_ENTRIES",
     "UNSET",
     "Change",
     "Field",

@@ -16,29 +16,14 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
+from motoko.columns import STORED
+
 _TAG = "$"
 _TAG_BYTES = b'{"$":'
 
-#: Entries of a run that have a fixed place in its row; all others follow in a mapping.
-RUN_COLUMNS = (
-    "job_id",
-    "state",
-    "run_name",
-    "event_name",
-    "nproc",
-    "machine_name",
-    "create_time",
-    "start_time",
-    "end_time",
-    "attempt",
-    "nonce",
-    "has_finished",
-    "last_step",
-    "last_step_time",
-    "files",
-)
-_N_COLUMNS = len(RUN_COLUMNS)
-_COLUMN_SET = frozenset(RUN_COLUMNS)
+#: Stored entries have a fixed place in a run's row; all others follow in a mapping.
+_N_COLUMNS = len(STORED)
+_COLUMN_SET = frozenset(STORED)
 
 _dumps = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, check_circular=False
@@ -59,7 +44,7 @@ def decode(raw: bytes) -> Any:
 
 def encode_run(row: Mapping[str, Any]) -> bytes:
     """A run's entries as bytes; entries that are None take no room."""
-    fixed = [row.get(name) for name in RUN_COLUMNS]
+    fixed = [row.get(name) for name in STORED]
     rest = {k: v for k, v in row.items() if k not in _COLUMN_SET and v is not None}
     if rest:
         fixed.append(_tagged(rest))
@@ -73,9 +58,7 @@ def decode_run(raw: bytes) -> dict[str, Any]:
     """The entries of a run; those that are unset are absent."""
     values = _loads(raw.decode("utf-8", "surrogatepass"))
     row = {
-        name: value
-        for name, value in zip(RUN_COLUMNS, values, strict=False)
-        if value is not None
+        name: value for name, value in zip(STORED, values, strict=False) if value is not None
     }
     if len(values) > _N_COLUMNS:
         rest = values[_N_COLUMNS]

@@ -24,6 +24,7 @@ from typing import Any, TypeVar, cast
 import transaction
 from ZODB.POSException import ConflictError
 
+from motoko.columns import TELEMETRY
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
 from motoko.model import states
 from motoko.store.codec import decode_run
@@ -48,8 +49,6 @@ _patience: ContextVar[float] = ContextVar("motoko_patience", default=PATIENCE_S)
 
 #: Stands for all entries of a run, where what follows rests on the run as it is.
 EVERYTHING = "*"
-#: What a launcher keeps up to date while a run executes; nobody's work rests on it.
-_TELEMETRY = frozenset({"last_step", "last_step_time", "nonce", "attempt", "start_time"})
 
 _UNDER_WAY = frozenset({states.CREATED, *states.ACTIVE})
 
@@ -127,7 +126,7 @@ class _Share:
             if before["state"] in _UNDER_WAY and run_id not in written:
                 continue  # it was executing: whoever only looked expects news of it
             if EVERYTHING in names:
-                names = {*before, *now} - _TELEMETRY
+                names = {*before, *now} - TELEMETRY
             for name in names:
                 if now.get(name) != before.get(name):
                     raise SessionConflict(f"{name} of {self.database.where}.{run_id}")

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from motoko.columns import BUILT_IN
 from motoko.errors import JobNotFound, RunNotFound, SchemaError
 from motoko.model import states
 from motoko.model.bounds import Bounds
 from motoko.model.constraints import Constraint, parse
-from motoko.model.schema import RUN_ENTRIES, UNSET, Schema
+from motoko.model.schema import UNSET, Schema
 from motoko.store import layout
 from motoko.store.codec import (
-    RUN_COLUMNS,
     decode,
     decode_run,
     digest,
@@ -29,8 +29,6 @@ from motoko.store.codec import (
 )
 from motoko.store.index import Groups, JobValues, value_key
 
-#: Entries of a run whose names users cannot take for their own.
-BUILT_IN = frozenset(RUN_ENTRIES) | frozenset(RUN_COLUMNS)
 _MOST_JOBS = 20_000
 _FEW = 64
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from motoko.columns import HIDDEN, TIMES
 from motoko.store.tables import Tables
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_HIDDEN = ("id", "nonce", "files", "has_finished", "job_id")
-_TIMES = ("create_time", "start_time", "end_time", "last_step_time")
+#: Columns of the table itself, which are put first.
+_KEYS = ("id", "job_id")
 
 
 def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
@@ -27,7 +28,7 @@ def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
     for name in (*tables.schema.job, *tables.schema.run):
         if name not in table:
             table[name] = None  # declared, though no run has it yet
-    for name in _TIMES:
+    for name in TIMES:
         if name in table:
             table[name] = pd.to_datetime(table[name], unit="s", utc=True)
     return table
@@ -39,7 +40,7 @@ def _row(tables: Tables, run_id: int) -> dict[str, Any]:
     row: dict[str, Any] = {"job_id": run["job_id"]}
     row.update((name, value) for name, value in job.items() if name != "id")
     for name, value in run.items():
-        if name not in _HIDDEN:
+        if name not in HIDDEN and name not in _KEYS:
             row[f"run.{name}" if name in row else name] = value
     for name, (_, value) in tables.quantities(run_id).items():
         row[f"quantity.{name}" if name in row else name] = value

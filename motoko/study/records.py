@@ -8,14 +8,15 @@ given is None; a name that is neither declared nor set is an EntryNotFound.
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from collections.abc import ItemsView, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.errors import EntryNotFound, SchemaError
+from motoko.columns import FIXED, RUN_ENTRIES
+from motoko.errors import EntryNotFound, SchemaError, WorkflowError
 from motoko.model import states
-from motoko.model.schema import RUN_ENTRIES
 from motoko.store.session import EVERYTHING
 from motoko.study import quantities
 
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
 
     from motoko.study.study import Study
 
-#: Entries that only Motoko itself writes.
-FIXED_ENTRIES = frozenset(
-    "id job_id run_name event_name run_path workflow exec create_time start_time end_time"
-    " attempt nonce has_finished files last_step last_step_time".split()
-)
+
+#: Study and id, with no more digits than an id can have.
+_RUN_NAME = re.compile(r"(.+)\.([0-9]{1,18})")
+
+
+def split_run_name(text: str) -> tuple[str, int]:
+    """Study and id of a run that is named ``study.id``. WorkflowError for another form."""
+    found = _RUN_NAME.fullmatch(text)
+    if found is None:
+        raise WorkflowError(f"{text!r} does not name a run; write study.id, as in mult.3")
+    return found[1], int(found[2])
 
 
 class Record(ABC):
@@ -191,7 +198,7 @@ class Run(Record):
         """
         changes = {name.lower(): value for name, value in changes.items()}
         for name in changes:
-            if name in FIXED_ENTRIES:
+            if name in FIXED:
                 raise SchemaError(
                     self.study.name, name, "is kept by Motoko itself", "choose another name"
                 )

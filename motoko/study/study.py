@@ -9,11 +9,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from motoko.columns import FIXED
 from motoko.config import StudyConfig
 from motoko.errors import ForeignDatabase, SchemaError, StudyNotFound
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import merge
+from motoko.paths import STUDY_DATABASE, STUDY_STATE
 from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
 from motoko.store.database import Database
@@ -22,15 +24,13 @@ from motoko.store.session import Session, SingleCalls, current_session
 from motoko.store.tables import Tables, TaskIdentity
 from motoko.study import files
 from motoko.study.lookout import Lookout
-from motoko.study.records import FIXED_ENTRIES, Job, Run
+from motoko.study.records import Job, Run
 
 log = logging.getLogger(__name__)
 
-STATE_DIR = ".bd"
 #: Of how many runs that a call finds, rather than makes, the files are compared.
 _MOST_COMPARED = 1000
 NO_DATABASE = "has no database yet; `motoko create` or `motoko run` makes it"
-DATABASE_FILE = "motoko.db"
 #: Files by which a state directory written by BlackDynamite is recognised.
 _FOREIGN = ("bd.zeo", "zeo.conf", "bd.zeo.index")
 
@@ -65,12 +65,12 @@ class Study:
     @property
     def state_dir(self) -> Path:
         """Where the database and its socket lie."""
-        return self.directory / STATE_DIR
+        return self.directory / STUDY_STATE
 
     @property
     def database_file(self) -> Path:
         """The file that the server holds."""
-        return self.state_dir / DATABASE_FILE
+        return self.state_dir / STUDY_DATABASE
 
     @property
     def is_created(self) -> bool:
@@ -238,7 +238,7 @@ class Study:
     ) -> CreateTasks:
         params = self.schema.convert_run(run_params)
         for name in params:
-            if name in FIXED_ENTRIES or name == "state":
+            if name in FIXED or name == "state":
                 raise SchemaError(
                     self.name, name, "is kept by Motoko itself", "choose another name"
                 )
@@ -323,9 +323,9 @@ class _Records(Mapping[int, Any]):
 
 def study_address(directory: Path, host: str | None) -> Address:
     """Where the server of a study is reached: by default in its own directory."""
-    found = socket_address(directory / STATE_DIR) if host is None else parse_host(host)
+    found = socket_address(directory / STUDY_STATE) if host is None else parse_host(host)
     if isinstance(found, Path):
-        return socket_address(found / STATE_DIR)
+        return socket_address(found / STUDY_STATE)
     return found
 
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from motoko.columns import RUN_ENTRIES
 from motoko.config import (
-    STUDY_FILE,
     StudyConfig,
     WorkflowConfig,
     read_study,
@@ -21,12 +21,10 @@ from motoko.config import (
 from motoko.errors import ConfigError, Mistake, UnknownGenerator, listed, nearest
 from motoko.launch.generator import find_generator
 from motoko.launch.slots import available_cores
-from motoko.model.schema import RUN_ENTRIES
+from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
 from motoko.store.address import socket_address
 from motoko.study.files import MARKER
-from motoko.study.study import STATE_DIR
 from motoko.workflow import inspection
-from motoko.workflow.workflow import STATE_DIR as WORKFLOW_STATE_DIR
 
 OK = "ok"
 WARNING = "warning"
@@ -228,8 +226,8 @@ def _places(directory: Path, studies: dict[str, StudyConfig]) -> Iterator[Findin
         if not os.access(place, os.W_OK | os.X_OK):
             text = f"{place} cannot be written to; databases and runs lie in it"
             yield Finding(MISTAKE, "directory", text)
-    state_dirs = [directory / WORKFLOW_STATE_DIR]
-    state_dirs += [study.directory / STATE_DIR for study in studies.values()]
+    state_dirs = [directory / WORKFLOW_STATE]
+    state_dirs += [study.directory / STUDY_STATE for study in studies.values()]
     elsewhere = set()
     for state_dir in state_dirs:
         path = socket_address(state_dir).path

@@ -30,6 +30,7 @@ from motoko.errors import (
     NotRunning,
     StudyNotFound,
 )
+from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
 from motoko.store.address import socket_address
 from motoko.store.database import Database
 from motoko.study.study import NO_DATABASE, Study, check_created, check_not_foreign
@@ -57,12 +58,12 @@ def launcher_office(workflow: Workflow) -> Office:
 
 def launcher_log(workflow: Workflow) -> Path:
     """The log of the launcher."""
-    return workflow.state_dir / "launch.log"
+    return workflow.state_dir / LAUNCHER_LOG
 
 
 def server_log(workflow: Workflow) -> Path:
     """The log of the database server."""
-    return workflow.state_dir / "server.log"
+    return workflow.state_dir / SERVER_LOG
 
 
 def orchestrator_file(workflow: Workflow, run_name: str | None = None) -> Path:
@@ -79,7 +80,7 @@ def orchestrator_office(workflow: Workflow, run_name: str) -> Office:
 
 def log_file(workflow: Workflow) -> Path:
     """The log of the workflow's orchestrators."""
-    return workflow.state_dir / "wf.log"
+    return workflow.state_dir / WORKFLOW_LOG
 
 
 def orchestrators(workflow: Workflow) -> dict[str, Owner]:
@@ -99,7 +100,7 @@ def served(workflow: Workflow) -> list[Served]:
     """The database files that the workflow's server holds: its own and the local studies'."""
     from motoko.store.server import Served  # who only asks need not load a server
 
-    found = [Served(workflow.state_dir / "wf.db", socket_address(workflow.state_dir))]
+    found = [Served(workflow.state_dir / WORKFLOW_DATABASE, socket_address(workflow.state_dir))]
     for manager in workflow.task_managers.values():
         study = manager.base
         if study.address.path is not None and study.is_served_here:
@@ -173,7 +174,7 @@ def server_kept_as_it_was(workflow: Workflow) -> Iterator[None]:
 def is_created(workflow: Workflow) -> bool:
     """Whether all databases exist. ForeignDatabase for one that is not ours."""
     studies = [manager.base.is_created for manager in workflow.task_managers.values()]
-    return all(studies) and (workflow.state_dir / "wf.db").exists()
+    return all(studies) and (workflow.state_dir / WORKFLOW_DATABASE).exists()
 
 
 def require_created(workflow: Workflow) -> None:
@@ -225,7 +226,7 @@ def open_for_reading(workflow: Workflow) -> None:
 
 def open_ledger(workflow: Workflow) -> None:
     """Open the workflow's own database to read it, whether its server runs or not."""
-    file = workflow.state_dir / "wf.db"
+    file = workflow.state_dir / WORKFLOW_DATABASE
     if not file.exists():
         raise StudyNotFound(str(workflow.directory), NO_DATABASE)
     _open(workflow.vars.db, file, server_office(workflow))

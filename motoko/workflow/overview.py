@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.errors import MotokoError, StudyNotFound
 from motoko.model import states
+from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
 from motoko.workflow import control
 
@@ -143,7 +144,7 @@ def _add_failed(overview: Overview, study: Study, tables: Tables, run_name: str 
 
 
 def _add_ledger(overview: Overview, workflow: Workflow) -> None:
-    file = workflow.state_dir / "wf.db"
+    file = workflow.state_dir / WORKFLOW_DATABASE
     if not file.exists():
         return
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motoko.columns import HIDDEN
 from motoko.errors import WorkflowError
 from motoko.job import layout
 from motoko.model import states
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from motoko.study.study import Study
     from motoko.workflow.workflow import Workflow
 
-_HIDDEN = frozenset({"nonce", "files", "has_finished"})
 #: What comes first of a run.
 FIRST_ENTRIES = ("id", "run_name", "state")
 
@@ -55,7 +55,7 @@ def _row(study: Study, tables: Tables, run_id: int) -> dict[str, Any]:
         "run": f"{study.name}.{run_id}",
         **{name: run.get(name) for name in FIRST_ENTRIES},
         "job": job,
-        "entries": {k: v for k, v in run.items() if k not in _HIDDEN},
+        "entries": {k: v for k, v in run.items() if k not in HIDDEN},
         "elapsed_s": elapsed_s(run),
         "cause": failed_run(study, tables, run_id).cause if is_bad else None,
     }
@@ -112,7 +112,7 @@ def card(workflow: Workflow, name: str) -> Card:
     run_id = int(number)
     with study.database.read() as tables:
         row = tables.run(run_id)
-        run = {k: v for k, v in row.items() if k not in _HIDDEN}
+        run = {k: v for k, v in row.items() if k not in HIDDEN}
         job = dict(tables.job(row["job_id"]))
         attempts = [
             {k: v for k, v in a.items() if k != "nonce"} for a in tables.attempts(run_id)

@@ -19,11 +19,12 @@ import anyio.to_thread
 from motoko.config import read_study, read_workflow
 from motoko.daemon import Office
 from motoko.errors import ConfigError, Mistake, StudyError, UnknownTaskManager, WorkflowError
+from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
 from motoko.store import layout
 from motoko.store.codec import encode
 from motoko.store.feed import Change
 from motoko.store.session import Session, current_session, entered
-from motoko.study.records import Run
+from motoko.study.records import Run, split_run_name
 from motoko.study.study import Study
 from motoko.task_manager import TaskManager, check_run_name
 from motoko.workflow import actions as forms
@@ -42,8 +43,6 @@ from motoko.workflow.triggers import read_answer
 from motoko.workflow.variables import WorkflowVars
 
 log = logging.getLogger(__name__)
-
-STATE_DIR = ".wf"
 
 
 class Workflow:
@@ -133,11 +132,9 @@ class Workflow:
         """
         found: dict[str, list[Run]] = {}
         for uri in run_list:
-            name, _, run_id = str(uri).rpartition(".")
-            if not name or not run_id.isdigit():
-                raise WorkflowError(f"{uri!r} names no run; write study.id, as in mult.3")
+            name, run_id = split_run_name(str(uri))
             manager = self.task_manager(name)
-            found.setdefault(manager.study, []).append(manager.base.run(int(run_id)))
+            found.setdefault(manager.study, []).append(manager.base.run(run_id))
         return found
 
     def is_empty(self) -> bool:
@@ -150,13 +147,13 @@ class Workflow:
     def vars(self) -> WorkflowVars:
         """Values that are kept in the workflow's database; see `WorkflowVars`."""
         if self._vars is None:
-            self._vars = WorkflowVars(str(self.state_dir / "wf.db"))
+            self._vars = WorkflowVars(str(self.state_dir / WORKFLOW_DATABASE))
         return self._vars
 
     @property
     def state_dir(self) -> Path:
         """Where the workflow's own database, its locks and its logs lie."""
-        return self.directory / STATE_DIR
+        return self.directory / WORKFLOW_STATE
 
     @contextmanager
     def session(self) -> Iterator[Session]:

@@ -225,7 +225,7 @@ print(*sorted(name for name in sys.modules if name.startswith("motoko.")))
 
     heavy, mine = done.stdout.splitlines()
     assert (done.returncode, heavy) == (0, "")
-    assert {name.split(".")[1] for name in mine.split()} == {"errors", "host", "job"}
+    assert {name.split(".")[1] for name in mine.split()} == {"columns", "errors", "host", "job"}
 
 
 def test_killed_launcher_leaves_a_running_script_that_holds_its_token(

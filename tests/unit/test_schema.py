@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motoko.columns import RUN_ENTRIES
 from motoko.config import read_study
 from motoko.errors import SchemaChanged, SchemaError
-from motoko.model.schema import RUN_ENTRIES, UNSET, Field, Schema
+from motoko.model.schema import UNSET, Field, Schema
 
 
 def schema(job: dict[str, str], run: dict[str, str] | None = None, **defaults) -> Schema:

@@ -11,6 +11,7 @@ from motoko.cli import daemons, logs
 from motoko.cli.defaulting import DefaultGroup
 from motoko.cli.interrupts import Interrupts
 from motoko.cli.places import directory_argument, find_directory, load_workflow, study_names
+from motoko.paths import LAUNCHER_LOG, WORKFLOW_STATE
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -92,7 +93,7 @@ def serve(directory: str | None, studies: tuple[str, ...], generator: str | None
     """Be the launcher, until asked to end."""
     from motoko import daemon
 
-    daemon.log_to(find_directory(directory) / ".wf" / "launch.log")
+    daemon.log_to(find_directory(directory) / WORKFLOW_STATE / LAUNCHER_LOG)
     workflow = load_workflow(directory)
     _be_launcher(workflow, generator, study_names(workflow, studies))
 

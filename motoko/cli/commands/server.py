@@ -9,6 +9,7 @@ import click
 
 from motoko.cli import daemons
 from motoko.cli.places import directory_argument, find_directory, load_workflow
+from motoko.paths import SERVER_LOG, WORKFLOW_STATE
 
 
 @click.group()
@@ -46,7 +47,7 @@ def serve(directory: str | None) -> None:
     from motoko import daemon
     from motoko.workflow import control
 
-    daemon.log_to(find_directory(directory) / ".wf" / "server.log")
+    daemon.log_to(find_directory(directory) / WORKFLOW_STATE / SERVER_LOG)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
