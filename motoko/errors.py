@@ -66,10 +66,16 @@ def _rebuild(kind: type, args: Tuple[Any, ...], facts: Any) -> BaseException:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which of the known names was probably meant: a clause, or nothing."""
+    meant = closest(name, known)
+    return f"; did you mean {meant!r}?" if meant is not None else ""
+
+
+def closest(name: str, known: Iterable[str]) -> Optional[str]:
+    """The one of the known names that is most like this one, if any is."""
     from difflib import get_close_matches
 
     matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    return matches[0] if matches else None
 
 
 def listed(names: Iterable[str]) -> str:

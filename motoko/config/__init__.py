@@ -7,8 +7,9 @@ allowed, all of them together in one ConfigError. What is only odd is in ``.warn
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -40,14 +41,45 @@ _YAML_SUFFIXES = (".yaml", ".yml")
 Config = TypeVar("Config", bound=FileConfig)
 
 
+@dataclass(frozen=True)
+class Examined(Generic[Config]):
+    """All that can be told of one file, right or wrong.
+
+    The config of a file with mistakes has stand-ins for its keys that are ``wrong``; there is
+    none of a file that cannot be read at all.
+    """
+
+    config: Config | None
+    mistakes: tuple[Mistake, ...]
+    wrong: frozenset[str] = frozenset()
+    warnings: tuple[Mistake, ...] = ()
+
+    @property
+    def sound(self) -> Config | None:
+        """The config, if there is no mistake in the file."""
+        return None if self.mistakes else self.config
+
+
+def examine_workflow(directory: Path) -> Examined[WorkflowConfig]:
+    """Look at ``motoko.yaml`` of a workflow's directory, or at that file itself."""
+    file = _file_in(directory, WORKFLOW_FILE)
+    advice = "expected a workflow's directory; `motoko new DIR` makes one"
+    return _examine(WorkflowConfig, file, advice, workflow_mistakes, workflow_warnings)
+
+
+def examine_study(directory: Path) -> Examined[StudyConfig]:
+    """Look at ``bd.yaml`` of a study's directory, or at that file itself."""
+    file = _file_in(directory, STUDY_FILE)
+    advice = "expected a study's directory; its bd.yaml names the study and its parameters"
+    return _examine(StudyConfig, file, advice, study_mistakes, study_warnings)
+
+
 def read_workflow(directory: Path) -> WorkflowConfig:
     """Read ``motoko.yaml`` of a workflow's directory, or that file itself.
 
     Raises ConfigError with every mistake in it.
     """
-    file = _file_in(directory, WORKFLOW_FILE)
-    advice = "expected a workflow's directory; `motoko new DIR` makes one"
-    return _read(WorkflowConfig, file, advice, workflow_mistakes, workflow_warnings)
+    return _sound(examine_workflow(directory))
 
 
 def read_study(directory: Path) -> StudyConfig:
@@ -55,9 +87,7 @@ def read_study(directory: Path) -> StudyConfig:
 
     Raises ConfigError with every mistake in it.
     """
-    file = _file_in(directory, STUDY_FILE)
-    advice = "expected a study's directory; its bd.yaml names the study and its parameters"
-    return _read(StudyConfig, file, advice, study_mistakes, study_warnings)
+    return _sound(examine_study(directory))
 
 
 def _file_in(directory: Path, name: str) -> Path:
@@ -67,23 +97,34 @@ def _file_in(directory: Path, name: str) -> Path:
     return path if path.suffix in _YAML_SUFFIXES or path.is_file() else path / name
 
 
-def _read(
+def _sound(examined: Examined[Config]) -> Config:
+    if examined.sound is None:
+        raise ConfigError(examined.mistakes)
+    return examined.sound
+
+
+def _examine(
     kind: type[Config],
     file: Path,
     advice: str,
     check: Callable[[Document], Iterable[Mistake]],
     warn: Callable[[Document], Iterable[Mistake]],
-) -> Config:
-    document = read_document(file, advice)
-    mistakes = [*document.mistakes, *check(document)]
+) -> Examined[Config]:
     try:
-        config = kind.from_document(document, file, tuple(warn(document)))
+        document = read_document(file, advice)
+    except ConfigError as error:
+        return Examined(None, error.mistakes)
+    mistakes = [*document.mistakes, *check(document)]
+    warnings = tuple(warn(document))
+    wrong: frozenset[str] = frozenset()
+    try:
+        config = kind.from_document(document, file, warnings)
     except ValidationError as error:
-        mistakes += translated(document, error)
-    if mistakes:
-        unique = dict.fromkeys(mistakes)
-        raise ConfigError(sorted(unique, key=lambda mistake: (mistake.line, mistake.key)))
-    return config
+        mistakes += translated(document, error, kind.known_keys())
+        wrong = frozenset(str(problem["loc"][0]) for problem in error.errors())
+        config = kind.from_document(document, file, warnings, without=wrong)
+    found = sorted(dict.fromkeys(mistakes), key=lambda mistake: (mistake.line, mistake.key))
+    return Examined(config, tuple(found), wrong, warnings)
 
 
 __all__ = [
@@ -91,12 +132,15 @@ __all__ = [
     "TYPES",
     "UNSET",
     "WORKFLOW_ATTRIBUTES",
+    "Examined",
     "FieldConfig",
     "FileConfig",
     "StudyConfig",
     "TaskManagerConfig",
     "Unset",
     "WorkflowConfig",
+    "examine_study",
+    "examine_workflow",
     "parse_walltime",
     "read_study",
     "read_workflow",

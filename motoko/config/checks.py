@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from motoko.columns import RUN_ENTRIES
 from motoko.config.document import Document, KeyPath
-from motoko.config.fields import NAME_EXPECTED, is_name, texts
+from motoko.config.fields import NAME_EXPECTED, is_host, is_name, texts
 from motoko.config.models import (
     FieldConfig,
     StudyConfig,
@@ -25,7 +25,7 @@ from motoko.config.values import (
     dimension,
     shown,
 )
-from motoko.errors import Mistake, listed, nearest
+from motoko.errors import Mistake, closest, listed, nearest
 
 #: Attributes of a workflow, which no alias may hide.
 WORKFLOW_ATTRIBUTES = frozenset(
@@ -70,15 +70,25 @@ _MISSING = {
 }
 
 
-def translated(document: Document, error: ValidationError) -> Iterator[Mistake]:
-    """The mistakes that the models found."""
+def translated(
+    document: Document, error: ValidationError, known: tuple[str, ...]
+) -> Iterator[Mistake]:
+    """The mistakes that the models found; ``known`` are the keys of the file."""
     for problem in error.errors(include_url=False):
         path: KeyPath = problem["loc"]
         cause = problem.get("ctx", {}).get("error")
         if path and path[-1] == "[key]":
             continue  # the checks below say it with the name
         if problem["type"] == "missing":
-            yield document.mistake(path, "missing", f"expected {_MISSING.get(path, 'a value')}")
+            expected = f"expected {_MISSING.get(path, 'a value')}"
+            others = [k for k in document.data if isinstance(k, str) and k not in known]
+            spelled = closest(str(path[-1]), others) if len(path) == 1 else None
+            if spelled is None:
+                yield document.mistake(path, "missing", expected)
+            else:
+                found = f"missing; is it {spelled!r} that should be {path[-1]!r}?"
+                line = document.line((spelled,))
+                yield document.mistake(path, found, expected, line)
         elif isinstance(cause, Refused):
             value = cause.value if cause.at else problem["input"]
             found = "missing" if cause.at and value is None else f"found {shown(value)}"
@@ -97,6 +107,7 @@ def workflow_mistakes(document: Document) -> Iterator[Mistake]:
         if not is_name(name):
             found = f"found the name {_quoted(name)}"
             yield document.mistake(("task_managers", name), found, f"expected {NAME_EXPECTED}")
+        yield from _host_mistakes(document, ("task_managers", name), managers[name])
     for alias, target in aliases.items():
         path = ("aliases", alias)
         if not isinstance(alias, str) or not alias.isidentifier():
@@ -112,6 +123,16 @@ def workflow_mistakes(document: Document) -> Iterator[Mistake]:
             found = f"found {target!r}, which is no task manager{nearest(target, known)}"
             yield document.mistake(path, found, f"expected one of: {listed(known)}")
     yield from _options_mistakes(document)
+
+
+def _host_mistakes(document: Document, path: KeyPath, settings: Any) -> Iterator[Mistake]:
+    if not isinstance(settings, Mapping) or settings.get("insecure") is True:
+        return
+    host = settings.get("host")
+    if isinstance(host, str) and is_host(host) and not host.startswith("zeo:///"):
+        found = f"{host} would be spoken to in clear, by whoever reaches that port"
+        allowed = "use zeo:///directory, or add `insecure: true` if nobody else can"
+        yield document.mistake((*path, "host"), found, allowed)
 
 
 def study_mistakes(document: Document) -> Iterator[Mistake]:

@@ -73,9 +73,12 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 0)
 
-    def mistake(self, path: KeyPath, found: str, allowed: str) -> Mistake:
-        """A mistake at a key of this file."""
-        return Mistake(self.file, self.line(path), key_text(path), found, allowed)
+    def mistake(
+        self, path: KeyPath, found: str, allowed: str, line: int | None = None
+    ) -> Mistake:
+        """A mistake at a key of this file, which stands on its line unless another is given."""
+        place = self.line(path) if line is None else line
+        return Mistake(self.file, place, key_text(path), found, allowed)
 
     def section(self, key: str) -> Mapping[Any, Any]:
         """The mapping under a key; an empty one when there is something else."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from motoko.config.values import Refused
+from motoko.config.values import EXPECTED, Refused
 from motoko.config.walltime import parse_walltime
 
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
@@ -57,6 +57,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Refused(EXPECTED["bool"])
+    return value
+
+
 def _amount(value: Any) -> str | int:
     if isinstance(value, str) and value.strip():
         return value
@@ -74,12 +80,13 @@ def _orchestrator(value: Any) -> str:
 
 
 def _host(value: Any) -> str:
-    if isinstance(value, str) and _is_host(value):
+    if isinstance(value, str) and is_host(value):
         return value
     raise Refused("zeo:///directory or zeo://name:port")
 
 
-def _is_host(text: str) -> bool:
+def is_host(text: str) -> bool:
+    """Whether this says where a database is served."""
     if any(c.isspace() for c in text):
         return False
     try:
@@ -128,6 +135,7 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(_LIST
 Count = Annotated[
     int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})
 ]
+Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Amount = Annotated[
     str | int, BeforeValidator(_amount), WithJsonSchema({"type": ["string", "integer"]})
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -22,6 +22,7 @@ from motoko.config.fields import (
     OPTIONS_SUFFIX,
     Amount,
     Count,
+    Flag,
     Generator,
     Host,
     Name,
@@ -53,7 +54,7 @@ class TaskManagerConfig(Section):
     host: Host | None = Field(
         None, description="Where the study's database is served; absent: a local socket."
     )
-    insecure: bool = Field(
+    insecure: Flag = Field(
         False, description="Whether a database over TCP may be spoken to without encryption."
     )
 
@@ -115,10 +116,21 @@ class FileConfig(Section):
 
     @classmethod
     def from_document(
-        cls, document: Document, file: Path, warnings: tuple[Mistake, ...]
+        cls,
+        document: Document,
+        file: Path,
+        warnings: tuple[Mistake, ...],
+        without: Collection[str] = (),
     ) -> Self:
-        """The model of a file that was read; pydantic's ValidationError says what is wrong."""
-        config = cls.model_validate(cls.present(document.data))
+        """The model of a file that was read; pydantic's ValidationError says what is wrong.
+
+        Keys that it shall do ``without`` have their defaults, or stand-ins.
+        """
+        present = cls.present(document.data)
+        if without:
+            present = {key: value for key, value in present.items() if key not in without}
+            present = {**cls._stand_ins, **present}
+        config = cls.model_validate(present)
         config._file = file.absolute()
         config._raw = document.data
         config._warnings = warnings
@@ -134,6 +146,8 @@ class FileConfig(Section):
         }
 
     _may_be_empty: ClassVar[frozenset[str]] = frozenset()
+    #: For what a file must have, where it is wrong or missing.
+    _stand_ins: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def file(self) -> Path:
@@ -209,6 +223,11 @@ def is_options_key(key: str) -> bool:
 class WorkflowConfig(FileConfig):
     """``motoko.yaml``: the studies of a workflow and what orchestrates them."""
 
+    _stand_ins: ClassVar[Mapping[str, Any]] = {
+        "task_managers": {},
+        "orchestrator": "orchestrator.main",
+    }
+
     task_managers: Annotated[
         dict[str, TaskManagerConfig], BeforeValidator(mapping_of("study directories"))
     ] = Field(description="One study each: the name of its directory, and settings or nothing.")
@@ -235,6 +254,7 @@ class StudyConfig(FileConfig):
     """``bd.yaml``: the parameters of a study and how its runs are executed."""
 
     _may_be_empty: ClassVar[frozenset[str]] = frozenset({"job"})
+    _stand_ins: ClassVar[Mapping[str, Any]] = {"study": "unnamed", "job": {}}
 
     study: Name = Field(description="The study's name.")
     job: Fields = Field(description="The parameters of a job and their types.")

@@ -6,19 +6,21 @@ Nothing is started, made or changed, and nothing that is found wrong hides what 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from motoko.columns import RUN_ENTRIES
 from motoko.config import (
+    Examined,
     StudyConfig,
     WorkflowConfig,
-    read_study,
-    read_workflow,
+    examine_study,
+    examine_workflow,
 )
-from motoko.errors import ConfigError, Mistake, UnknownGenerator, listed, nearest
+from motoko.config.fields import is_name
+from motoko.errors import UnknownGenerator, listed, nearest
 from motoko.launch.generator import find_generator
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
@@ -46,34 +48,31 @@ class Finding(NamedTuple):
 
 def check(directory: Path) -> Iterator[Finding]:
     """Look a workflow over: its files, orchestrator, commands, sockets and databases."""
-    config: WorkflowConfig | None = None
-    try:
-        config = read_workflow(directory)
-    except ConfigError as error:
-        yield from _mistakes(error.mistakes)
-    else:
-        yield Finding(OK, "motoko.yaml", str(config.file))
-        yield from _warnings(config.warnings)
-    directory = config.directory if config is not None else directory
-    studies: dict[str, StudyConfig] = {}
-    for name in _study_names(directory, config):
-        try:
-            study = studies[name] = read_study(directory / name)
-        except ConfigError as error:
-            yield from _mistakes(error.mistakes)
-            continue
-        yield from _warnings(study.warnings)
-        found = list(_study_files(study))
+    workflow = examine_workflow(directory)
+    yield from _configuration(workflow)
+    if workflow.sound is not None:
+        yield Finding(OK, "motoko.yaml", str(workflow.sound.file))
+    directory = workflow.config.directory if workflow.config is not None else directory
+    studies = {n: examine_study(directory / n) for n in _study_names(directory, workflow)}
+    for name, study in studies.items():
+        yield from _configuration(study)
+        found = [] if study.config is None else list(_study_files(study.config, study.wrong))
         yield from found
-        if not found:
-            yield Finding(OK, f"study {name}", _described(study))
-    if config is not None:
-        yield from _orchestrator(config)
-        yield from _generators(config, studies)
+        if study.sound is not None and not found:
+            yield Finding(OK, f"study {name}", _described(study.sound))
+    if workflow.config is not None and "orchestrator" not in workflow.wrong:
+        yield from _orchestrator(workflow.config)
+    yield from _generators(workflow, studies.values())
     yield from _python()
-    yield from _places(directory, studies)
-    if config is not None and len(studies) == len(config.task_managers):
-        for level, about, text in inspection.databases(config.file):
+    yield from _places(directory, [directory / name for name in studies])
+    if workflow.config is not None and "task_managers" not in workflow.wrong:
+        doubtful = {mistake.key for mistake in workflow.mistakes}
+        sound = {
+            name: study.sound
+            for name, study in studies.items()
+            if study.sound and f"task_managers.{name}.host" not in doubtful
+        }
+        for level, about, text in inspection.databases(workflow.config, sound):
             yield Finding(level, about, text)
 
 
@@ -82,20 +81,18 @@ def is_good(findings: Sequence[Finding]) -> bool:
     return all(finding.level != MISTAKE for finding in findings)
 
 
-def _mistakes(mistakes: Sequence[Mistake]) -> Iterator[Finding]:
-    for mistake in mistakes:
-        yield Finding(MISTAKE, "configuration", str(mistake))
+def _configuration(examined: Examined[Any]) -> Iterator[Finding]:
+    for level, texts in ((MISTAKE, examined.mistakes), (WARNING, examined.warnings)):
+        for text in texts:
+            yield Finding(level, "configuration", str(text))
 
 
-def _warnings(mistakes: Sequence[Mistake]) -> Iterator[Finding]:
-    for mistake in mistakes:
-        yield Finding(WARNING, "configuration", str(mistake))
-
-
-def _study_names(directory: Path, config: WorkflowConfig | None) -> list[str]:
+def _study_names(directory: Path, workflow: Examined[WorkflowConfig]) -> list[str]:
     """The workflow's studies; when that cannot be known, what looks like some."""
-    if config is not None:
-        return list(config.task_managers)
+    if workflow.config is not None:
+        named = workflow.config.get("task_managers")
+        if isinstance(named, Mapping):
+            return [name for name in named if is_name(name)]
     with suppress(OSError):
         return sorted(p.parent.name for p in directory.glob(f"*/{STUDY_FILE}"))
     return []
@@ -109,12 +106,14 @@ def _described(study: StudyConfig) -> str:
 # files of a study
 
 
-def _study_files(study: StudyConfig) -> Iterator[Finding]:
+def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding]:
     about = f"study {study.directory.name}"
     script = study.directory / study.exec_file
-    given = [study.directory / name for name in study.config_files]
     program = study.directory / "doIt.py"
-    files = [script, *given, *([program] if program.exists() else [])]
+    scripts = [] if "exec_file" in wrong else [script]
+    given = [study.directory / name for name in study.config_files]
+    files = [*scripts, *given, *([program] if program.exists() else [])]
+    values = _value_names(study)
     yield from _clashes(about, files)
     for file in dict.fromkeys(files):
         if not file.exists():
@@ -123,12 +122,23 @@ def _study_files(study: StudyConfig) -> Iterator[Finding]:
             yield Finding(MISTAKE, about, f"{file}: no such file; {allowed}")
         elif not file.is_file() or not os.access(file, os.R_OK):
             yield Finding(MISTAKE, about, f"{file}: is not a file that can be read")
-        else:
-            yield from _markers(about, file, study)
-    if script.is_file():
+        elif values is not None:
+            yield from _markers(about, file, values)
+    if scripts and script.is_file():
         problem = inspection.syntax_problem(script)
         if problem:
             yield Finding(WARNING, about, f"{script}: bash finds it wrong: {problem}")
+
+
+def _value_names(study: StudyConfig) -> set[str] | None:
+    """What markers may name; None when the file does not say it in the proper form."""
+    names = {*RUN_ENTRIES, *_PLACES}
+    for section in ("job", "run", "run_params", "run_space"):
+        declared = study.get(section) or {}
+        if not isinstance(declared, Mapping):
+            return None
+        names.update(str(name).lower() for name in declared)
+    return names
 
 
 def _clashes(about: str, files: Sequence[Path]) -> Iterator[Finding]:
@@ -142,19 +152,12 @@ def _clashes(about: str, files: Sequence[Path]) -> Iterator[Finding]:
             yield Finding(MISTAKE, about, text)
 
 
-def _markers(about: str, file: Path, study: StudyConfig) -> Iterator[Finding]:
+def _markers(about: str, file: Path, known: set[str]) -> Iterator[Finding]:
     if file.stat().st_size > _LARGEST_TEXT:
         return
     content = file.read_bytes()
     if b"\0" in content[:65536]:
         return
-    known = {
-        *study.job,
-        *study.run,
-        *RUN_ENTRIES,
-        *_PLACES,
-        *(str(name).lower() for name in (*study.run_params, *study.run_space)),
-    }
     for found in MARKER.finditer(content):
         name = found.group(1).decode()
         if name not in known:
@@ -179,11 +182,13 @@ def _orchestrator(config: WorkflowConfig) -> Iterator[Finding]:
     yield Finding(OK, "orchestrator", f"{config.orchestrator} is async{options}")
 
 
-def _generators(config: WorkflowConfig, studies: dict[str, StudyConfig]) -> Iterator[Finding]:
-    names = dict.fromkeys([config.generator, *(s.generator for s in studies.values())])
+def _generators(
+    workflow: Examined[WorkflowConfig], studies: Iterable[Examined[StudyConfig]]
+) -> Iterator[Finding]:
+    files: list[Examined[Any]] = [workflow, *studies]
+    chosen = [(f.config.generator, f.wrong) for f in files if f.config is not None]
+    names = dict.fromkeys(name for name, wrong in chosen if name and "generator" not in wrong)
     for name in names:
-        if name is None:
-            continue
         about = f"generator {name}"
         try:
             commands = find_generator(name).required_commands()
@@ -195,7 +200,7 @@ def _generators(config: WorkflowConfig, studies: dict[str, StudyConfig]) -> Iter
             yield Finding(MISTAKE, about, f"{command} is not on the PATH; runs need it")
         if not missing:
             n_cores = available_cores()
-            most = config.max_concurrent
+            most = workflow.config.max_concurrent if workflow.config else None
             at_once = (
                 f"up to {most} runs" if most else f"as many runs as fit on {n_cores} cores"
             )
@@ -219,15 +224,15 @@ def _python() -> Iterator[Finding]:
         yield Finding(OK, about, f"{found.path}, version {shown}")
 
 
-def _places(directory: Path, studies: dict[str, StudyConfig]) -> Iterator[Finding]:
+def _places(directory: Path, study_dirs: Sequence[Path]) -> Iterator[Finding]:
     if not directory.is_dir():
         return
-    for place in (directory, *(study.directory for study in studies.values())):
+    present = [place for place in study_dirs if place.is_dir()]
+    for place in (directory, *present):
         if not os.access(place, os.W_OK | os.X_OK):
             text = f"{place} cannot be written to; databases and runs lie in it"
             yield Finding(MISTAKE, "directory", text)
-    state_dirs = [directory / WORKFLOW_STATE]
-    state_dirs += [study.directory / STUDY_STATE for study in studies.values()]
+    state_dirs = [directory / WORKFLOW_STATE, *(place / STUDY_STATE for place in present)]
     elsewhere = set()
     for state_dir in state_dirs:
         path = socket_address(state_dir).path

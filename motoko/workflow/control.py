@@ -48,7 +48,12 @@ _WATCH_S = 2.0
 
 def server_office(workflow: Workflow) -> Office:
     """Who serves the databases."""
-    return Office(workflow.state_dir / "server.lock", "the database server")
+    return server_office_in(workflow.state_dir)
+
+
+def server_office_in(state_dir: Path) -> Office:
+    """Who serves the databases of the workflow that has this state directory."""
+    return Office(state_dir / "server.lock", "the database server")
 
 
 def launcher_office(workflow: Workflow) -> Office:

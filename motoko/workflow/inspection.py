@@ -9,15 +9,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from motoko.config import StudyConfig, WorkflowConfig
 from motoko.daemon import Office
 from motoko.errors import ForeignOwner, MotokoError, OrchestratorNotLoadable
+from motoko.paths import WORKFLOW_STATE
 from motoko.study.study import Study
 from motoko.workflow import control, loader
-from motoko.workflow.workflow import Workflow
 
 _IMPORT_S = 60.0
 _COMMAND_S = 10.0
@@ -133,20 +134,23 @@ def _output(command: list[str]) -> subprocess.CompletedProcess[str]:
 # databases
 
 
-def databases(workflow_file: Path) -> Iterator[tuple[str, str, str]]:
+def databases(
+    config: WorkflowConfig, studies: Mapping[str, StudyConfig]
+) -> Iterator[tuple[str, str, str]]:
     """Level, name and condition of each database and of the process that holds them."""
-    workflow = Workflow(str(workflow_file))
-    office = control.server_office(workflow)
+    office = control.server_office_in(config.directory / WORKFLOW_STATE)
     server = office.owner()
     if server is not None and not server.is_here:
         yield "mistake", "server", str(ForeignOwner(office.what, str(server)))
     else:
         yield "ok", "server", f"runs: {server}" if server else "does not run"
-    try:
-        for manager in workflow.task_managers.values():
-            yield _database(manager.base, f"database {manager.study}", office)
-    finally:
-        workflow.close()
+    for name, study_config in studies.items():
+        host = config.task_managers[name].host
+        study = Study(study_config, name, host=host, workflow_file=config.file)
+        try:
+            yield _database(study, f"database {name}", office)
+        finally:
+            study.close()
 
 
 def _database(study: Study, about: str, server: Office) -> tuple[str, str, str]:

@@ -58,6 +58,68 @@ def test_mistakes_of_all_files_are_found_together(directory: Path) -> None:
         assert any(part in text for text in texts), part
 
 
+def test_mistake_hides_nothing_else_in_its_file_or_beside_it(directory: Path) -> None:
+    with (directory / "mult" / "bd.yaml").open("a") as file:
+        file.write("run_space: {norm: much}\nwaltime: 10\nconfig_files: [mesh.geo]\n")
+    (directory / "mult" / "launch.sh").write_text("echo __BLACKDYNAMITE__methd__\n")
+    (directory / "norm" / "bd.yaml").write_text("study: norm\njob: {x: flaot}\nstudi: 1\n")
+    (directory / "norm" / "launch.sh").unlink()
+    with (directory / "motoko.yaml").open("a") as file:
+        file.write("max_concurrent: -1\ngenerater: bash\ngenerator: slrum\n")
+
+    texts = [(finding.level, finding.text) for finding in check(directory)]
+
+    for level, part in (
+        (MISTAKE, "motoko.yaml:5: max_concurrent: found -1"),
+        (WARNING, "motoko.yaml:6: generater: unknown key"),
+        (MISTAKE, "unknown generator 'slrum'"),
+        (MISTAKE, "mult/bd.yaml:5: run_space.norm: found text 'much'"),
+        (WARNING, "waltime: unknown key; did you mean 'walltime'?"),
+        (MISTAKE, "mesh.geo: no such file"),
+        (WARNING, "marker 'methd' has no value"),
+        (MISTAKE, "norm/bd.yaml:2: job.x.type: found text 'flaot'"),
+        (WARNING, "studi: unknown key"),
+        (MISTAKE, "norm/launch.sh: no such file"),
+        (OK, "orchestrator.main is async"),
+        (OK, "does not run"),
+    ):
+        assert any(level == is_ and part in text for is_, text in texts), part
+
+
+def test_database_is_looked_at_beside_a_study_with_a_mistake(directory: Path) -> None:
+    (directory / "norm" / "bd.yaml").write_text("study: 3\n")
+
+    [finding] = [finding for finding in check(directory) if finding.about == "database mult"]
+
+    assert "not made yet" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "spelled", "line"),
+    [("motoko.yaml", "orchestrator", "orchestrater", 4), ("mult/bd.yaml", "study", "stduy", 1)],
+)
+def test_misspelt_key_that_must_be_there_is_recognised(
+    directory: Path, file: str, key: str, spelled: str, line: int
+) -> None:
+    text = (directory / file).read_text()
+    (directory / file).write_text(text.replace(f"{key}:", f"{spelled}:"))
+
+    [finding] = found(directory, MISTAKE)
+
+    said = f"{file}:{line}: {key}: missing; is it {spelled!r} that should be {key!r}?"
+    assert said in finding.text
+
+
+def test_database_in_clear_is_a_mistake_with_its_line(directory: Path) -> None:
+    path = directory / "motoko.yaml"
+    text = path.read_text().replace("mult:", "mult: {host: 'zeo://node:9100'}")
+    path.write_text(text)
+
+    [finding] = found(directory, MISTAKE)
+
+    assert "motoko.yaml:2: task_managers.mult.host: zeo://node:9100 would" in finding.text
+
+
 def test_unknown_key_is_a_warning_and_the_workflow_good(directory: Path) -> None:
     with (directory / "mult" / "bd.yaml").open("a") as file:
         file.write("job_spaces: {}\n")

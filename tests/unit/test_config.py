@@ -26,6 +26,7 @@ task_managers:
     host: zeo:///scratch/solve
   far:
     host: zeo://node12:9100
+    insecure: true
 aliases:
   post: solve
 orchestrator: orchestrator.main
@@ -221,7 +222,9 @@ def test_generator_is_known_without_its_coat(workflow, written, stored):
     "host", ["zeo:///a", "zeo:///a/b_c", "zeo://name:1", "zeo://[::1]:9100"]
 )
 def test_host_is_a_directory_or_a_port(workflow, host):
-    config = workflow(f"task_managers: {{a: {{host: '{host}'}}}}\norchestrator: o.main\n")
+    config = workflow(
+        f"task_managers: {{a: {{host: '{host}', insecure: true}}}}\norchestrator: o.main\n"
+    )
 
     assert config.task_managers["a"].host == host
 
