@@ -30,6 +30,7 @@
         RunsFailed (RuntimeError)              runs and their causes
       DaemonError
         AlreadyRunning  NotRunning  StartFailed  ForeignOwner (RuntimeError)
+        RunsExecuting (RuntimeError)           runs and the hosts that they execute on
       JobSideError (RuntimeError)              outside a run, or its run directory is damaged
 
 A constructor takes facts, builds the message from them and keeps them as attributes of the
@@ -412,6 +413,23 @@ class ForeignOwner(DaemonError, RuntimeError):
     def __init__(self, what: str, owner: str) -> None:
         message = f"{what} belongs to {owner}; stop it there first"
         super().__init__(message, what=what, owner=owner)
+
+
+class RunsExecuting(DaemonError, RuntimeError):
+    """Runs still execute in directories that were to be moved or removed.
+
+    ``runs`` are pairs of a run's name and the host that it executes on.
+    """
+
+    def __init__(self, directory: str, runs: Sequence[Tuple[str, str]]) -> None:
+        n_runs = "1 run still executes" if len(runs) == 1 else f"{len(runs)} runs still execute"
+        lines = [f"{n_runs} in {directory}"]
+        for host in sorted({host for _, host in runs}):
+            names = [name for name, where in runs if where == host]
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            lines.append(f"  on {host}: {listed(names[:10])}{more}")
+        lines.append("end them with `motoko kill --reset`, there, or wait for them")
+        super().__init__("\n".join(lines), directory=directory, runs=tuple(runs))
 
 
 class JobSideError(MotokoError, RuntimeError):

@@ -24,6 +24,7 @@ from motoko.errors import SubmissionFailed
 from motoko.job import layout
 from motoko.job.facts import FORMAT, write_all
 from motoko.launch.attempt import Attempt
+from motoko.launch.cleaning import check_not_cleaned
 from motoko.launch.environment import database_host
 from motoko.launch.markers import Template, marker_values
 from motoko.study import files
@@ -113,6 +114,7 @@ class RunDirs:
         except FileNotFoundError:
             Path(run_dir).mkdir(parents=True)
         except FileExistsError:
+            check_not_cleaned(self._study)
             self._clear(attempt, kit)
         values: Mapping[str, Any] = {}
         if kit.has_markers:

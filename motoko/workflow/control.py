@@ -28,6 +28,7 @@ from motoko.errors import (
     ForeignOwner,
     MotokoError,
     NotRunning,
+    RunsExecuting,
     StudyNotFound,
 )
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
@@ -365,7 +366,8 @@ def create(workflow: Workflow, *, reset: bool, keep_backup: bool = True) -> Path
 
     With ``reset`` everything that was there (databases, run directories, logs) is moved into
     a dated directory first, or removed if no backup is to be kept. Without, what is missing is
-    added. Refuses with AlreadyRunning while an orchestrator runs.
+    added. Refuses with AlreadyRunning while an orchestrator runs, and with RunsExecuting while
+    scripts do.
     """
     for manager in workflow.task_managers.values():
         check_not_foreign(manager.base.state_dir)
@@ -373,10 +375,27 @@ def create(workflow: Workflow, *, reset: bool, keep_backup: bool = True) -> Path
     if reset:
         for name, owner in orchestrators(workflow).items():
             raise AlreadyRunning(f"the orchestrator of run name {name!r}", str(owner))
-        stop_all(workflow)
+        stop_idle(workflow)
         backup = set_aside(workflow, keep_backup=keep_backup)
     ensure_served(workflow)
     return backup
+
+
+def stop_idle(workflow: Workflow, studies: Collection[str] = ()) -> None:
+    """Stop everything; RunsExecuting, before anything is stopped, if scripts still execute."""
+    check_idle(workflow, studies)
+    stop_all(workflow)
+    check_idle(workflow, studies)  # the launcher may have started one meanwhile
+
+
+def check_idle(workflow: Workflow, studies: Collection[str] = ()) -> None:
+    """RunsExecuting if scripts of these studies, or of all, still execute."""
+    from motoko.launch.executing import find_executing
+
+    names = studies or workflow.task_managers
+    found = [one for n in names for one in find_executing(workflow.task_manager(n).base)]
+    if found:
+        raise RunsExecuting(str(workflow.directory), [(one.title, one.host) for one in found])
 
 
 def state_paths(workflow: Workflow, studies: Collection[str] = ()) -> list[Path]:

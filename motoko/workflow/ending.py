@@ -6,14 +6,18 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko import daemon, host
+from motoko import daemon
 from motoko.job import token
+from motoko.job.outcome import read_outcome
+from motoko.launch.cleaning import cleaning
+from motoko.launch.executing import Executing, executing_in, find_executing
 from motoko.launch.holders import end_holders
+from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.workflow import control
 
@@ -43,66 +47,97 @@ def leave_alone(workflow: Workflow, studies: Sequence[str]) -> list[str]:
     return [f"launching runs of {', '.join(gone)}"]
 
 
-def reset_active(workflow: Workflow, studies: Sequence[str], *, at_once: bool) -> int:
-    """End the local processes of all executing runs and make these CREATED; how many.
+@dataclass
+class Reset:
+    """What `reset_active` did."""
 
-    Runs that execute on another host, or that a launcher of this moment holds, stay.
+    #: Runs that are CREATED again.
+    n_runs: int
+    #: Runs whose scripts were ended although they were recorded as over: their states stay.
+    ended: list[Executing]
+    #: Runs that still execute: on another host, or with processes that cannot be ended.
+    left: list[Executing]
+
+
+def reset_active(workflow: Workflow, studies: Sequence[str], *, at_once: bool) -> Reset:
+    """End the local processes of all runs that execute, and make these CREATED.
+
+    Runs that execute on another host stay as they are, and so does one whose script has ended:
+    the next launcher records how.
     """
+    managers = [workflow.task_manager(n).base for n in studies or tuple(workflow.task_managers)]
+    found = {study: find_executing(study) for study in managers}
+    _end([one for some in found.values() for one in some if one.is_here], at_once=at_once)
+    reset = Reset(0, [], [one for study in managers for one in find_executing(study)])
     if not control.is_created(workflow):
-        return 0
-    n_runs = 0
+        reset.ended = [one for some in found.values() for one in some if one not in reset.left]
+        return reset
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
-        for name in studies or tuple(workflow.task_managers):
-            study = workflow.task_manager(name).base
+        for study, some in found.items():
+            ended = {one.run_id: one for one in some if one not in reset.left}
             with study.database.read() as tables:
                 active = _active(tables)
-            ended = [r for r, attempt in active if _end(study, r, attempt, at_once=at_once)]
-            n_runs += _back_to_created(study, ended)
-    return n_runs
+            chosen = {r for r in active if r in ended or not _has_begun(study, r, active[r])}
+            chosen -= {one.run_id for one in reset.left if one.study == study.name}
+            reset.n_runs += len(_back_to_created(study, {r: active[r] for r in chosen}))
+            reset.ended += [one for run_id, one in ended.items() if run_id not in chosen]
+    return reset
 
 
-def _active(tables: Tables) -> list[tuple[int, int]]:
-    """Runs that are being executed, with the number of their attempt."""
-    constraints = [tables.parse(f"state = {state}") for state in sorted(states.ACTIVE)]
-    ids = [run_id for constraint in constraints for run_id in tables.select(constraint)]
-    return [(run_id, tables.run(run_id).get("attempt", 0)) for run_id in ids]
+def _active(tables: Tables) -> dict[int, Mapping[str, Any]]:
+    """Runs that are being executed, as far as was recorded."""
+    ids = {run_id for state in states.ACTIVE for run_id in tables.in_state(state)}
+    ids |= {r for r in open_runs(tables) if tables.run(r)["state"] != states.CANCELLED}
+    return {run_id: tables.run(run_id) for run_id in sorted(ids)}
 
 
-def _end(study: Study, run_id: int, attempt: int, *, at_once: bool) -> bool:
-    """End all processes of an attempt; whether none is left."""
-    run_dir = str(study.run_dir(run_id))
-    taken = token.read_token(run_dir, attempt)
-    if taken is not None and taken.host not in (None, host.host_name()):
-        return False
+def _has_begun(study: Study, run_id: int, row: Mapping[str, Any]) -> bool:
+    """Whether the attempt of a run that does not execute has ended, and how is to be read."""
+    run_dir, nonce = str(study.run_dir(run_id)), str(row.get("nonce"))
+    return read_outcome(run_dir, row.get("attempt", 0), nonce) is not None
+
+
+def _end(executing: Sequence[Executing], *, at_once: bool) -> None:
+    """End all processes of attempts on this host, all together; some may be left."""
+    left = list(executing)
     for number in (signal.SIGKILL,) if at_once else (signal.SIGTERM, signal.SIGKILL):
-        end_holders(run_dir, attempt, number)
+        for one in left:
+            end_holders(one.run_dir, one.attempt, number)
         deadline = time.monotonic() + _GRACE_S
-        while time.monotonic() < deadline:
-            if not token.is_held(run_dir, attempt):
-                return True
-            time.sleep(0.02)
-    return False
+        while left and time.monotonic() < deadline:
+            left = [one for one in left if token.is_held(one.run_dir, one.attempt)]
+            if left:
+                time.sleep(0.02)
 
 
 def _back_to_created(
-    study: Study, run_ids: Iterable[int], manifest: Mapping[str, Any] | None = None
-) -> int:
-    ids = list(run_ids)
+    study: Study,
+    rows: Mapping[int, Mapping[str, Any]],
+    manifest: Mapping[str, Any] | None = None,
+) -> list[int]:
+    """Make runs CREATED, unless they are not as they were seen any more; those that were."""
     changes: dict[str, Any] = {"state": states.CREATED, "has_finished": None}
     if manifest is not None:
         changes["files"] = manifest["key"]
+    ids, done = list(rows), []
     for start in range(0, len(ids), _RUNS_A_COMMIT):
         some = ids[start : start + _RUNS_A_COMMIT]
 
-        def reset(tables: Tables, some: list[int] = some) -> None:
+        def reset(tables: Tables, some: list[int] = some) -> list[int]:
+            same = [r for r in some if tables.has_run(r) and _is_same(tables.run(r), rows[r])]
             if manifest is not None:
                 tables.set_manifest(manifest["key"], manifest)
-            for run_id in some:
+            for run_id in same:
                 tables.update_run(run_id, changes)
+            return same
 
-        study.database.write(reset)
-    return len(ids)
+        done += study.database.write(reset)
+    return done
+
+
+def _is_same(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    return all(row.get(name) == seen.get(name) for name in ("state", "attempt", "nonce"))
 
 
 @dataclass
@@ -114,6 +149,8 @@ class Cleaned:
     #: How many of the runs keep files that have changed since their creation.
     n_outdated: int
     backup: Path | None
+    #: Runs of the study at hand whose directories are to go.
+    directories: Sequence[int] = ()
 
 
 def clean(
@@ -128,6 +165,10 @@ def clean(
 
     Runs that are being executed are left as they are. With ``current_files`` the runs get the
     study's files as they are now, instead of those they were created with.
+
+    First the database says so, then directories are moved, and no launcher begins in one of
+    them meanwhile. Ended in between, runs are CREATED and what they left is where it was: the
+    next call moves it, unless a launcher has set it aside before.
     """
     cleaned = Cleaned(0, 0, 0, None)
     backup = control.new_backup(workflow)
@@ -135,34 +176,50 @@ def clean(
         control.ensure_served(workflow)
         for name in studies or tuple(workflow.task_managers):
             study = workflow.task_manager(name).base
-            with study.database.read() as tables:
-                ids = tables.select(tables.parse(constraints))
-                rows = {run_id: tables.run(run_id) for run_id in ids}
-            manifest = study.manifest()
-            chosen = [r for r in ids if rows[r]["state"] not in states.ACTIVE]
-            outdated = [r for r in chosen if rows[r].get("files") != manifest["key"]]
-            for run_id in chosen:
-                directory = study.run_dir(run_id)
-                if directory.exists():
-                    control.move_into(backup, directory, workflow)
-            if current_files:
-                cleaned.n_runs += _back_to_created(study, chosen, manifest)
-            else:
-                over = [r for r in chosen if rows[r]["state"] != states.CREATED]
-                cleaned.n_runs += _back_to_created(study, over)
-                cleaned.n_outdated += len(outdated)
-            cleaned.n_active += len(ids) - len(chosen)
-    if backup.exists():
-        if keep_backup:
-            cleaned.backup = backup
-        else:
-            shutil.rmtree(backup)
+            with cleaning(study):
+                _clean(study, constraints, cleaned, current_files=current_files)
+                for run_id in cleaned.directories:
+                    if keep_backup:
+                        control.move_into(backup, study.run_dir(run_id), workflow)
+                        cleaned.backup = backup
+                    else:
+                        shutil.rmtree(study.run_dir(run_id))
     return cleaned
 
 
+def _clean(
+    study: Study, constraints: list[str], cleaned: Cleaned, *, current_files: bool
+) -> None:
+    """Put the runs of one study back, and say whose directories are to go."""
+    # A client is told of others' commits before its own: what follows sees every claim.
+    study.database.write(lambda tables: tables.set_fact("cleaned", time.time()))
+    with study.database.read() as tables:
+        ids = tables.select(tables.parse(constraints))
+        rows = {run_id: tables.run(run_id) for run_id in ids}
+    idle = {r: row for r, row in rows.items() if row["state"] not in states.ACTIVE}
+    chosen = {r: row for r, row in idle.items() if executing_in(study, r) is None}
+    present = [run_id for run_id in chosen if study.run_dir(run_id).exists()]
+    manifest = study.manifest()
+    if current_files:
+        over, new_files = chosen, manifest
+    else:
+        over = {r: row for r, row in chosen.items() if row["state"] != states.CREATED}
+        new_files = None
+        outdated = [r for r, row in chosen.items() if row.get("files") != manifest["key"]]
+        cleaned.n_outdated += len(outdated)
+    done = _back_to_created(study, over, new_files)
+    changed = set(over).difference(done)
+    cleaned.n_runs += len(done)
+    cleaned.n_active += len(ids) - len(chosen) + len(changed)
+    cleaned.directories = [run_id for run_id in present if run_id not in changed]
+
+
 def delete(workflow: Workflow, studies: Sequence[str]) -> list[str]:
-    """Stop everything and remove databases, run directories and logs; what was removed."""
-    control.stop_all(workflow)
+    """Stop everything and remove databases, run directories and logs; what was removed.
+
+    Refuses with RunsExecuting while scripts execute in what is to be removed.
+    """
+    control.stop_idle(workflow, studies)
     paths = control.state_paths(workflow, studies)
     control.set_aside(workflow, keep_backup=False, studies=studies)
     return [os.path.relpath(path, workflow.directory) for path in paths]

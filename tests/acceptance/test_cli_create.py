@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from tests.support.command_line import CommandLine, new_workflow
 from tests.support.waiting import wait_until
 
 HELD = "while [ ! -e ../../../go ]; do sleep 0.02; done\npython3 doIt.py\n"
+FINISHED_BUT_THERE = """\
+python3 doIt.py
+while [ ! -e ../../../go ]; do sleep 0.02; done
+"""
 STATE = (".wf", "sample/.bd", "mean/.bd", "sample/BD-sample-runs", "mean/BD-mean-runs")
 
 
@@ -143,6 +148,119 @@ def test_clean_puts_runs_back_and_keeps_their_directories_in_a_backup(
     assert kept == ["run-1", "run-2"]
     assert here.counts("sample") == {"CREATED": 2, "FINISHED": 3}
     assert here.pid("server") is None
+
+
+KILLED_WHILE_MOVING = """\
+import os, runpy, signal, sys
+from motoko.workflow import control
+
+move, moved, most = control.move_into, [], int(sys.argv.pop())
+
+def moving(*given):
+    if len(moved) == most:
+        os.kill(os.getpid(), signal.SIGKILL)
+    moved.append(given)
+    move(*given)
+
+control.move_into = moving
+runpy.run_module("motoko", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("n_moved", [0, 1])
+def test_clean_that_was_killed_is_completed_by_the_next(
+    here: CommandLine, n_moved: int
+) -> None:
+    here.run("run")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_MOVING, "clean", "-bd", "sample", str(n_moved)],
+        cwd=here.directory,
+    )
+    left = sorted((here.directory / "sample" / "BD-sample-runs").iterdir())
+    rows = here.json("runs", "list", "sample", "--all")
+    done = here.run("clean", "-bd", "sample")
+
+    assert killed.returncode == -signal.SIGKILL
+    assert len(left) == 5 - n_moved
+    assert {row["state"] for row in rows} == {"CREATED"}
+    assert f"their run directories are in {backups(here)[-1]}" in done.stdout
+    kept = [path.name for backup in backups(here) for path in backup.glob("sample/*/*")]
+    assert sorted(kept) == [f"run-{i}" for i in range(1, 6)]
+    assert "sample 5 runs" in here.run("run").stdout
+
+
+def test_clean_leaves_a_finished_run_alone_whose_script_goes_on(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(FINISHED_BUT_THERE)
+    here.run("run", "-n", "first", "--n_samples", "1")
+
+    done = here.run("clean", "-bd", "sample")
+
+    assert "0 runs back to CREATED\nleft alone: 1 run being executed" in done.stdout
+    assert (here.directory / "sample" / "BD-sample-runs" / "run-1").exists()
+
+
+def kill_daemons(here: CommandLine) -> None:
+    """``kill -9`` launcher and server."""
+    for kind in ("launcher", "server"):
+        pid = here.pid(kind)
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda kind=kind: here.pid(kind) is None)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "command", [("create", "--validated"), ("clean", "--delete", "--validated")]
+)
+def test_nothing_is_removed_under_scripts_that_a_killed_launcher_left(
+    here: CommandLine, command: tuple[str, ...]
+) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "-n", "first", "-d", "--n_samples", "1")
+    here.wait_for_script("sample")
+    here.run("orchestrator", "stop")
+    kill_daemons(here)
+
+    refused = here.run(*command, code=6)
+    ended = here.run("kill", "--reset")
+    done = here.run(*command)
+
+    host = os.uname().nodename
+    assert (
+        f"1 run still executes in {here.directory}\n  on {host}: sample.1\n" in refused.stderr
+    )
+    assert "`motoko kill --reset`" in refused.stderr
+    assert "1 run back to CREATED" in ended.stdout
+    assert "what was there is in" in done.stdout or "removed" in done.stdout
+
+
+def test_kill_with_reset_ends_what_goes_on_after_finish(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(FINISHED_BUT_THERE)
+    here.run("run", "-n", "first", "--n_samples", "1")
+    here.run("create", "--validated", code=6)
+
+    done = here.run("kill", "--reset")
+
+    assert done.stdout.endswith(
+        "0 runs back to CREATED\nended what sample.1 still executed; its state stays\n"
+    )
+    assert here.counts("sample") == {"FINISHED": 1}
+    here.run("create", "--validated")
+
+
+def test_a_run_that_executes_on_another_host_is_named_with_it(here: CommandLine) -> None:
+    here.run("run", "-n", "first", "--n_samples", "1")
+    [token] = here.directory.glob("sample/*/run-1/.motoko-token-1")
+    token.write_text(token.read_text().replace(os.uname().nodename, "node17"))
+    for name in ("FINISHED", ".motoko-outcome-1"):
+        (token.parent / name).unlink()
+
+    refused = here.run("create", "--validated", code=6)
+    left = here.run("kill", "--reset")
+    (token.parent / "FINISHED").touch()
+    here.run("create", "--validated")
+
+    assert "  on node17: sample.1\n" in refused.stderr
+    assert "left alone: sample.1 executes on node17" in left.stdout
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import pytest
 
 from motoko.errors import ForeignDatabase
 from motoko.launch import desk, executor, launcher, watch
+from motoko.launch.cleaning import cleaning
 from motoko.launch.failure import MemoryKills
 from motoko.launch.record import Record
 from motoko.launch.work import Done, Work
@@ -35,6 +36,7 @@ from tests.support.launch_session import (
     wait_for_attempts,
     wait_for_file,
     wait_for_state,
+    wait_until,
 )
 from tests.support.studies import open_study, served, write_study
 
@@ -352,6 +354,23 @@ printf 'step[int],q[float]\\n4,1.5\\n' > q.csv; exit 1
         assert "last_step" not in row(study)
         with study.database.read() as tables:
             assert tables.quantities(1) == {}
+
+
+def test_no_run_begins_in_a_directory_that_is_being_moved_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(executor, "PAUSE_S", 0.02)
+    with new_study(tmp_path / "s", "true\n") as study, launching(study):
+        create(study)
+        wait_for_state(study, "FINISHED")
+        with cleaning(study):
+            study.update_run(1, {"state": "CREATED"})
+            wait_until(lambda: "its study is being cleaned" in caplog.text)
+            study.run_dir(1).rename(tmp_path / "moved")
+        wait_for_state(study, "FINISHED")
+
+        assert row(study)["attempt"] == 2
+        assert not (study.run_dir(1) / "attempt-1").exists()
 
 
 def test_a_run_killed_for_want_of_memory_is_told_apart(

@@ -17,7 +17,7 @@ from motoko.cli.places import directory_argument, load_workflow, study_names
     multiple=True,
     help="Only launch no more runs of this study (also -bd).",
 )
-@click.option("--reset", is_flag=True, help="End executing local runs: CREATED again.")
+@click.option("--reset", is_flag=True, help="End scripts that execute here: CREATED again.")
 @click.option("--aggressive", is_flag=True, help="Kill at once instead of asking to end.")
 def command(
     directory: str | None, studies: tuple[str, ...], reset: bool, aggressive: bool
@@ -39,7 +39,11 @@ def command(
     for what in stopped:
         click.echo(f"stopped {what}")
     if reset:
-        n_runs = ending.reset_active(workflow, names, at_once=aggressive)
-        click.echo(f"{words.counted(n_runs, 'run')} back to CREATED")
+        done = ending.reset_active(workflow, names, at_once=aggressive)
+        click.echo(f"{words.counted(done.n_runs, 'run')} back to CREATED")
+        for one in done.ended:
+            click.echo(f"ended what {one.title} still executed; its state stays")
+        for one in done.left:
+            click.echo(f"left alone: {one.title} executes on {one.host}")
     if not stopped and not reset:
         click.echo("nothing was running")

@@ -1,0 +1,86 @@
+"""Runs whose processes are still there, told from their run directories alone.
+
+No database is asked: it may be away, damaged or gone, and a state says what was recorded, not
+what executes. A script that said finish() may go on; one whose launcher was killed does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from motoko.host import host_name
+from motoko.job import layout, token
+from motoko.job.outcome import read_outcome
+from motoko.study.study import Study
+
+
+class Executing(NamedTuple):
+    """An attempt that executes, as far as can be known here, and where."""
+
+    study: str
+    run_id: int
+    attempt: int
+    run_dir: str
+    host: str
+
+    @property
+    def title(self) -> str:
+        """The run as people write it: ``study.id``."""
+        return f"{self.study}.{self.run_id}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it executes on this host."""
+        return self.host == host_name()
+
+
+def find_executing(study: Study) -> list[Executing]:
+    """All of a study, by run; OSError when a directory cannot be read."""
+    try:
+        names = os.listdir(study.runs_dir)
+    except FileNotFoundError:
+        return []
+    ids = (name.removeprefix("run-") for name in names if name.startswith("run-"))
+    found = (executing_in(study, int(run_id)) for run_id in ids if run_id.isdecimal())
+    return sorted(one for one in found if one is not None)
+
+
+def executing_in(study: Study, run_id: int) -> Executing | None:
+    """What executes in the directory of a run.
+
+    On this host the lock of its token says so. On another one, it does until it has left an
+    outcome or its launcher has said how it ended.
+    """
+    run_dir = str(study.run_dir(run_id))
+    try:
+        names = os.listdir(run_dir)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    for number in _attempts(names):
+        host = _host(run_dir, number, names)
+        if host is not None:
+            return Executing(study.name, run_id, number, run_dir, host)
+    return None
+
+
+def _attempts(names: list[str]) -> Iterator[int]:
+    prefix = Path(layout.token_file("", 0)).name.removesuffix("0")
+    for name in names:
+        number = name.removeprefix(prefix)
+        if name.startswith(prefix) and number.isdecimal():
+            yield int(number)
+
+
+def _host(run_dir: str, number: int, names: list[str]) -> str | None:
+    if token.is_held(run_dir, number):
+        return host_name()
+    taken = token.read_token(run_dir, number)
+    if taken is None or taken.host in ("", host_name()):
+        return None
+    is_told = layout.FINISHED in names or layout.FAILED in names
+    if is_told or read_outcome(run_dir, number, taken.nonce) is not None:
+        return None
+    return taken.host
