@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from motoko.job.layout import StrPath
 
 
+#: No time is later: what a clock gives is no infinity and no number that a float cannot hold.
+LATEST = 1e11
+
+
 class JournalPart(namedtuple("JournalPart", ["entries", "offset", "damage"])):
     """What was read: entries in order, where to go on, and a sentence for each bad line."""
 
@@ -157,12 +161,13 @@ def _decode(line: bytes) -> Optional[Dict[str, Any]]:
         raise ValueError("the checksum does not fit the line")
     try:
         entry = json.loads(text.decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("the line is not JSON") from None
     if (
         not isinstance(entry, dict)
         or not isinstance(entry.get("n"), str)
         or not isinstance(entry.get("t"), (int, float))
+        or not 0 <= entry["t"] < LATEST
         or not isinstance(entry.get("op"), str)
     ):
         raise ValueError("the entry has no nonce (n), time (t) or op")

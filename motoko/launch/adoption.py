@@ -20,6 +20,7 @@ class Fate(enum.Enum):
     ELSEWHERE = "it was started on another host"
     ENDED = "it has left an outcome"
     VANISHED = "its processes are gone without an outcome"
+    REBOOTED = "its host was started anew while it executed"
 
 
 class Finding(NamedTuple):
@@ -49,7 +50,7 @@ def examine(attempt: Attempt) -> Finding:
     if host != host_name():
         return found(Fate.ELSEWHERE)
     if taken.boot and taken.boot != boot_id():
-        return found(Fate.VANISHED)
+        return found(Fate.REBOOTED)
     if token.is_held(run_dir, number):
         if taken.pid is not None and is_alive(taken.pid, taken.start_time):
             return found(Fate.RUNNING)

@@ -18,6 +18,7 @@ from motoko.launch.reading import Entry, Reading, last_lines
 from motoko.launch.record import Record
 from motoko.model import states
 from motoko.model.schema import Schema
+from motoko.store.codec import encode
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Attempt:
     waits_since: float | None = None
     #: Why the launcher ended its processes, if it did.
     _ended_for: str | None = None
+    #: Why its processes are gone, where that is known.
+    _lost_for: str | None = None
     _has_timed_out = False
     _is_withdrawn = False
 
@@ -151,7 +154,7 @@ class Attempt:
                 timed_out=self._has_timed_out,
                 out_of_memory=killed and out_of_memory(),
             )
-            cause = self._ended_for or cause
+            cause = self._ended_for or self._lost_for or cause
         self._become(said, cause)
 
     def refuse(self, why: str, now: float, failure: str) -> None:
@@ -170,6 +173,10 @@ class Attempt:
         """Its processes are ended because somebody has put its run into this state."""
         self._is_withdrawn = True
         self._ended_for = f"the run was set to {state}"
+
+    def lose(self, why: str) -> None:
+        """Its processes are gone, and this is why."""
+        self._lost_for = why
 
     @property
     def is_ending(self) -> bool:
@@ -202,9 +209,14 @@ class Attempt:
             try:
                 if name in FIXED_FOR_SCRIPTS:
                     raise SchemaError(self.title, name, "is Motoko's own", "it was not set")
-                self._entries.update(self._schema.convert_run({name: entry.get("value")}))
+                converted = self._schema.convert_run({name: entry.get("value")})
+                encode(converted)
             except SchemaError as error:
                 self._warn(str(error))
+            except RecursionError:
+                self._warn(f"{name!r} is nested too deep to be stored: it was not set")
+            else:
+                self._entries.update(converted)
 
     def _leave_outcome(self, exit_code: int, now: float) -> None:
         """Write the outcome that the script's shell could not, for whoever asks later."""

@@ -9,24 +9,21 @@ that over.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 import os
 import secrets
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 
-from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
 from motoko.launch.environment import make_python_dir
 from motoko.launch.executor import Executor
 from motoko.launch.generator import LocalGenerator, find_generator
+from motoko.launch.knocks import heard_knocks
 from motoko.launch.slots import Slots, available_cores
 from motoko.launch.watch import GRACE_S
 from motoko.store.address import Address
@@ -34,8 +31,6 @@ from motoko.study.study import Study
 
 log = logging.getLogger(__name__)
 
-_LONGEST_KNOCK = 4096
-_KNOCKS_AT_ONCE = 200
 #: Every so many ticks of the slow timer the database is looked at although nothing executes.
 _QUIET_TICKS = 12
 
@@ -89,7 +84,7 @@ async def launch(
     desks = [Desk(study, epoch, executor) for study in studies]
     for desk in desks:
         executor.add(desk)
-    with _heard_knocks(settings.knock, desks, executor):
+    with heard_knocks(settings.knock, desks, executor.watch.fold):
         try:
             async with _single_errors(), anyio.create_task_group() as group:
                 for desk in desks:
@@ -128,49 +123,3 @@ async def _tick(desks: Sequence[Desk], executor: Executor, poll_s: float) -> Non
             executor.watch.poll(desk)
             if desk.held or n_ticks % _QUIET_TICKS == 0:
                 desk.look()
-
-
-@contextmanager
-def _heard_knocks(
-    address: Address, desks: Sequence[Desk], executor: Executor
-) -> Iterator[None]:
-    """Listen on a socket for job scripts that say they have written something."""
-    if address.path is None:
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    address.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    address.path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
-        door.setblocking(False)
-        door.bind(str(address.path))
-        address.path.chmod(0o600)
-
-        def heard() -> None:
-            for attempt, desk in _knocking(door, desks).items():
-                executor.watch.fold(desk, attempt)
-
-        loop.add_reader(door, heard)
-        try:
-            yield
-        finally:
-            loop.remove_reader(door)
-            address.path.unlink(missing_ok=True)
-
-
-def _knocking(door: socket.socket, desks: Sequence[Desk]) -> dict[Attempt, Desk]:
-    """The attempts whose scripts have knocked; what cannot be understood is left out."""
-    found = {}
-    for _ in range(_KNOCKS_AT_ONCE):
-        try:
-            message = json.loads(door.recv(_LONGEST_KNOCK))
-            run_id, nonce = message["run"], message["nonce"]
-        except BlockingIOError:
-            break
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        for desk in desks:
-            attempt = desk.held.get(run_id)
-            if attempt is not None and attempt.nonce == nonce:
-                found[attempt] = desk
-    return found

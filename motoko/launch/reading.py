@@ -106,7 +106,7 @@ class Reading:
         path = layout.quantity_file(self._run_dir, name)
         try:
             status = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):  # none there, or no name that a file can have
             return
         size = (status.st_size, status.st_mtime_ns)
         if self._sizes.get(name) == size:

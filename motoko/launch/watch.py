@@ -166,6 +166,9 @@ class Watch:
         if finding.fate is Fate.ENDED:
             assert finding.outcome is not None
             self._end(desk, attempt, finding.outcome.exit, finding.outcome.end)
+        elif finding.fate is Fate.REBOOTED:
+            attempt.lose(f"its host {finding.host} was started anew while it executed")
+            self._end(desk, attempt, None, time.time())
         elif finding.fate in (Fate.UNSTARTED, Fate.VANISHED):
             self._end(desk, attempt, None, time.time())
         elif finding.fate is not Fate.RUNNING or not self._find(desk, attempt, finding):

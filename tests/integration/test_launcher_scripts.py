@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
+import pytest
+
+from motoko.store.address import socket_address
 from tests.support.launch_session import (
     YAML,
     attempts,
@@ -18,6 +22,7 @@ from tests.support.launch_session import (
     wait_for,
     wait_for_attempts,
     wait_for_state,
+    wait_until,
 )
 
 PYTHON = sys.executable
@@ -150,6 +155,24 @@ def test_a_program_that_died_after_start_is_failed_although_the_script_ended_wel
         assert attempt["cause"].startswith("its program died")
 
 
+def test_nonsense_at_the_socket_of_the_launcher_is_ignored_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = make_gate(tmp_path)
+    with new_study(tmp_path / "s", f"read _ < {gate}\n") as study, launching(study):
+        create(study)
+        wait_for_state(study, "RUNNING")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+            door.connect(str(socket_address(study.directory / ".wf", "knock.sock").path))
+            for nonsense in (b'{"run": [], "nonce": "a"}', b"[" * 4000, b"", b"\xff"):
+                door.send(nonsense)
+        wait_until(lambda: "not understood" in caplog.text)
+        open_gate(gate)
+        wait_for_state(study, "FINISHED")
+
+    assert caplog.text.count("a knock that is not understood is ignored") == 1
+
+
 def test_with_explicit_completion_the_run_waits_for_its_word(tmp_path: Path) -> None:
     gate = make_gate(tmp_path)
     program = f'import motoko; open("{gate}").read(); motoko.get_run()[0].finish()'
@@ -179,6 +202,23 @@ echo "ffffffff $entry\\"name\\":\\"free\\",\\"value\\":6}" >> .motoko-journal-1-
         assert row(study)["free"] == 5
         assert "norm" not in row(study)
         assert len(attempt["warnings"]) == 3
+
+
+def test_a_value_that_cannot_be_stored_does_not_keep_the_rest(tmp_path: Path) -> None:
+    program = """import json, os
+nonce = json.load(open(".motoko-run.json"))["nonce"]
+deep = "[" * 700 + "]" * 700
+with open(".motoko-journal-1-h-1-a", "w") as file:
+    for name, value in ("deep", deep), ("free", "5"):
+        line = json.dumps({"n": nonce, "t": 1, "op": "set", "name": name, "value": 0})
+        print("-", line.replace("0}", value + "}"), file=file)
+"""
+    with new_study(tmp_path / "s", f"{PYTHON} -c '{program}'\n") as study, launching(study):
+        create(study)
+        (attempt,) = wait_for_attempts(study, 1)
+
+        assert row(study)["free"] == 5
+        assert attempt["warnings"] == ["'deep' is nested too deep to be stored: it was not set"]
 
 
 def test_the_last_values_of_quantities_are_told_while_it_runs(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from motoko.errors import AlreadyRunning, DatabaseUnavailable
+from motoko.host import boot_id
 from motoko.launch.desk import Desk
 from motoko.launch.work import Done, Work
 from tests.support.launch_session import (
@@ -80,6 +81,24 @@ def test_a_run_that_was_killed_meanwhile_has_vanished(tmp_path: Path) -> None:
 
         assert row(study)["state"] == "FAILED"
         assert attempt["class"] == "infrastructure"
+
+
+def test_a_run_that_was_lost_with_its_host_says_so(tmp_path: Path) -> None:
+    script = f"echo $$ >> {tmp_path}/pids; exec sleep 60\n"
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pids"))
+        os.kill(pid, signal.SIGKILL)
+        _reap(pid)
+        token = study.run_dir(1) / ".motoko-token-1"
+        token.write_text(token.read_text().replace(boot_id(), "0-before"))
+        with launching(study):
+            (attempt,) = wait_for_attempts(study, 1)
+
+        assert attempt["class"] == "infrastructure"
+        host = os.uname().nodename
+        assert attempt["cause"] == f"its host {host} was started anew while it executed"
 
 
 def test_a_run_whose_shell_was_killed_lives_as_long_as_what_it_started(tmp_path: Path) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from motoko.job.journal import Journal, encode
 from motoko.job.token import is_held, take_token, token_facts
+from motoko.job.verdict import verdict, warning
 from motoko.launch.environment import make_python_dir
 from motoko.launch.holders import end_holders, find_holders
 from motoko.launch.reading import TAIL_BYTES, Reading, last_lines
@@ -69,6 +76,36 @@ def test_damage_is_told_and_a_directory_that_is_gone_has_nothing(tmp_path: Path)
     assert 0 < len(reading.damage) <= 10
 
     assert Reading(str(tmp_path / "gone"), 1, NONCE).read() == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+OPS = st.sampled_from(["start", "finish", "fail", "set", "quantity"])
+ENTRIES = st.fixed_dictionaries(
+    {"n": st.just(NONCE), "t": st.floats() | st.integers(), "op": OPS},
+    optional={"name": JSON | st.just("state"), "value": JSON, "reason": JSON},
+)
+LINES = st.lists(ENTRIES.map(lambda e: f"- {json.dumps(e)}".encode()) | st.binary(max_size=60))
+
+
+@given(LINES)
+@example([b'- {"n":"abc","op":"finish","t":1' + b"0" * 400 + b"}"])
+@example([b'- {"n":"abc","op":"finish","t":Infinity}'])
+@example([b"- " + b"[" * 5000])
+@example([b'- {"n":"abc","op":"quantity","t":1,"name":"\\u0000"}'])
+def test_a_journal_may_hold_anything(lines: list[bytes]) -> None:
+    with TemporaryDirectory() as directory:
+        Path(directory, ".motoko-journal-1-x").write_bytes(b"\n".join([*lines, b""]))
+        reading = Reading(directory, 1, NONCE)
+        reading.read(is_last=True)
+
+    state, cause = verdict(reading.entries, 0)
+    assert isinstance(state, str) and isinstance(cause, str | None)
+    assert reading.final_word is None or math.isfinite(float(reading.final_word["t"]))
+    assert warning(reading.entries, 1) is None or state != "FAILED"
 
 
 def test_another_attempts_journal_is_not_read(tmp_path: Path) -> None:
