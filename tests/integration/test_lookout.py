@@ -1,0 +1,142 @@
+"""Whoever watches a study sees every change, also after a look that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from motoko.errors import DatabaseUnavailable
+from motoko.store.database import Database
+from motoko.store.feed import Change
+from motoko.store.snapshot import Snapshot
+from motoko.store.tables import Tables
+from motoko.study.study import Study
+from tests.support.studies import running_study
+
+Seen = list[set[int] | None]
+DEADLINE_S = 20
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Study]:
+    with running_study(tmp_path / "mult") as found:
+        found.create_tasks({"x": [1.0, 2.0]}, None, run_name="a", event_name="main")
+        yield found
+
+
+class Watching:
+    """A watcher that keeps what it was told."""
+
+    def __init__(self, study: Study) -> None:
+        self.seen: Seen = []
+        self._has_looked = anyio.Event()
+        self.stop = study.lookout.watch(self._look)
+
+    def _look(self, tables: Tables, changed: set[int] | None) -> None:
+        self.seen.append(changed)
+        self._has_looked.set()
+
+    async def next(self) -> set[int] | None:
+        with anyio.fail_after(DEADLINE_S):
+            while not self.seen:
+                self._has_looked = anyio.Event()
+                await self._has_looked.wait()
+        return self.seen.pop(0)
+
+
+def run(body: Callable[[], Any]) -> None:
+    anyio.run(body)
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next look find the database away."""
+    renew = Snapshot.renew
+
+    def failing(snapshot: Snapshot[Any]) -> Any:
+        monkeypatch.setattr(Snapshot, "renew", renew)
+        raise DatabaseUnavailable("of mult", "the connection to the server is lost")
+
+    monkeypatch.setattr(Snapshot, "renew", failing)
+
+
+def test_a_first_look_that_fails_is_made_up_for(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        fail_once(monkeypatch)
+        watching = Watching(study)
+
+        assert await watching.next() is None
+        watching.stop()
+
+    run(main)
+
+
+def test_a_look_at_a_change_that_fails_is_made_up_for(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        watching = Watching(study)
+        assert await watching.next() is None
+        fail_once(monkeypatch)
+        study.database.feed.tell_runs([1])
+
+        assert await watching.next() is None
+        watching.stop()
+
+    run(main)
+
+
+def test_a_change_of_a_database_that_is_away_is_looked_at_when_it_is_back(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        watching = Watching(study)
+        assert await watching.next() is None
+        is_connected = Database.is_connected
+        asked = anyio.Event()
+
+        def away(database: Any) -> bool:
+            asked.set()
+            return False
+
+        monkeypatch.setattr(Database, "is_connected", property(away))
+        study.database.feed.tell_runs([1])
+        await asked.wait()
+        assert watching.seen == []
+        monkeypatch.setattr(Database, "is_connected", is_connected)
+
+        assert await watching.next() is None
+        watching.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([{1}, {2}], {1, 2}),
+        ([None, {2}], None),
+        ([{1}, None], None),
+        ([{1}, None, {2}], None),
+    ],
+)
+def test_changes_between_two_looks_are_seen_together(
+    study: Study, changes: list[set[int] | None], expected: set[int] | None
+) -> None:
+    async def main() -> None:
+        watching = Watching(study)
+        assert await watching.next() is None
+        for runs in changes:  # the loop does not turn meanwhile
+            change = Change(is_everything=True) if runs is None else Change(runs=runs)
+            study.database.feed.tell(change)
+
+        assert await watching.next() == expected
+        assert watching.seen == []
+        watching.stop()
+
+    run(main)

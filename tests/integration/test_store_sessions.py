@@ -1,0 +1,140 @@
+"""What sessions keep, whatever comes between their work and its commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ZODB.POSException import ConflictError
+
+from motoko.errors import DatabaseUnavailable, ForeignDatabase
+from motoko.store import layout
+from motoko.store.audit import problems
+from motoko.store.feed import FeedingStorage
+from motoko.store.session import Session, entered
+from motoko.study.study import Study
+from tests.support.studies import open_study, running_study, server_process, write_study
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Study]:
+    with running_study(tmp_path / "mult") as found:
+        yield found
+
+
+def create(study: Study, **given: object) -> list[int]:
+    return study.create_tasks(given, None, run_name="a", event_name="main")
+
+
+def test_a_database_of_a_newer_format_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr(layout, "FORMAT", layout.FORMAT + 1)
+        served = running_study(tmp_path / "mult")
+        study = served.__enter__()
+    try:
+        for use in (study.counts, study.initialise, lambda: create(study, x=1.0)):
+            with pytest.raises(ForeignDatabase, match="use the newer version"):
+                use()
+    finally:
+        served.__exit__(None, None, None)
+
+
+def test_what_was_to_follow_the_commit_is_forgotten_with_the_rest(study: Study) -> None:
+    calls: list[str] = []
+    session = Session()
+    with entered(session):
+        create(study, x=1.0)
+        session.after_commit(lambda: calls.append("aborted"))
+    session.abort()
+
+    with entered(session):
+        create(study, x=2.0)
+        session.after_commit(lambda: calls.append("committed"))
+    session.commit()
+
+    assert calls == ["committed"]
+
+
+def test_what_follows_the_commit_does_so_once_however_often_that_is_tried(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(study, x=1.0)
+    begin = FeedingStorage.tpc_begin
+    n_tries = 0
+
+    def conflicting(storage: object, *args: object) -> object:
+        nonlocal n_tries
+        n_tries += 1
+        if n_tries < 3:
+            raise ConflictError
+        return begin(storage, *args)
+
+    calls: list[int] = []
+    session = Session()
+    with entered(session):
+        study.run(1).norm = 1.0
+        session.after_commit(lambda: calls.append(n_tries))
+    monkeypatch.setattr(FeedingStorage, "tpc_begin", conflicting)
+    session.commit()
+
+    assert calls == [3]
+    assert study.run(1).norm == 1.0
+    session.commit()
+    assert calls == [3]
+
+
+def test_a_commit_that_never_reached_the_server_is_made_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    study = open_study(write_study(tmp_path / "mult"))
+    calls: list[str] = []
+    session = Session()
+    with server_process(study) as server:
+        study.initialise()
+        create(study, x=1.0)
+        with entered(session):
+            study.run(1).norm = 1.0
+            create(study, x=2.0)
+            session.after_commit(lambda: calls.append("committed"))
+        server.kill()
+        server.wait()
+    with pytest.raises(DatabaseUnavailable):
+        session.commit()
+    assert calls == []
+
+    with server_process(study):
+        study.database.connect(20)
+        session.commit()
+
+        study.close()
+        assert study.run(1).norm == 1.0
+        assert study.run(2).job.x == 2.0
+        assert calls == ["committed"]
+        study.close()
+
+
+@pytest.mark.parametrize("ending", ["aborted", "failed", "refused"])
+def test_a_creation_that_came_to_nothing_leaves_no_gap(study: Study, ending: str) -> None:
+    create(study, x=1.0)
+    session = Session()
+    with entered(session):
+        assert create(study, x=[2.0, 3.0, 4.0]) == [2, 3, 4]
+        if ending == "refused":
+            with pytest.raises(ValueError, match="'x'"):
+                create(study, x=[5.0, "none"])
+    if ending == "failed":
+        study.database.write(lambda tables: tables.update_run(1, {"norm": 2.0}))
+    if ending != "refused":
+        session.abort()
+    else:
+        session.commit()
+
+    ids = create(study, x=[6.0, 7.0])
+
+    first = 5 if ending == "refused" else 2
+    assert ids == [first, first + 1]
+    assert [study.run(i).job.id for i in study.runs] == list(study.runs)
+    assert problems(study.tables) == []
