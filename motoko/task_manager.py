@@ -130,7 +130,8 @@ class TaskSelectionEval:
             return NotImplemented
         both = (self, other)
         studies = {*self._studies, *other._studies} if self._studies and other._studies else ()
-        return TaskSelectionEval(lambda: all(map(bool, both)), studies=studies)
+        wait_s = min(self._wait_s, other._wait_s)
+        return TaskSelectionEval(lambda: all(map(bool, both)), studies=studies, wait_s=wait_s)
 
 
 class TaskSelection(Sequence[Pair]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,18 +46,45 @@ def served(*studies: Study) -> Iterator[Server]:
         server.close()
 
 
+class ServerProcess:
+    """A server as a process of its own, which tests may kill and start again."""
+
+    def __init__(self, served: Sequence[Served]) -> None:
+        self._places = [str(p) for one in served for p in (one.file, one.address.path)]
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [sys.executable, "-m", "tests.support.serve", *self._places]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        """``kill -9`` it, and wait until it is gone."""
+        if self.process is not None:
+            with self.process as process:
+                process.kill()
+            self.process = None
+
+
+@contextmanager
+def process_serving(served: Sequence[Served]) -> Iterator[ServerProcess]:
+    """Serve database files from a process of its own."""
+    server = ServerProcess(served)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
 @contextmanager
 def server_process(*studies: Study) -> Iterator[subprocess.Popen[str]]:
     """Serve studies from a process of its own, which tests may kill."""
-    places = [str(p) for s in studies for p in (s.database_file, s.address.path)]
-    command = [sys.executable, "-m", "tests.support.serve", *places]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        try:
-            yield process
-        finally:
-            process.kill()
+    with process_serving([Served(s.database_file, s.address) for s in studies]) as server:
+        assert server.process is not None
+        yield server.process
 
 
 @contextmanager

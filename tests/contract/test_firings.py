@@ -1,0 +1,296 @@
+"""When actions fire and with what: conditions that change, databases that go away, the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from motoko.errors import DatabaseUnavailable, RunsFailed
+from motoko.study.study import Study
+from motoko.workflow import Workflow, control, triggers
+from tests.support.studies import ServerProcess, open_study, process_serving
+from tests.support.workflows import no_daemons, run, served_workflow, write_workflow
+
+__all__ = ["no_daemons"]
+pytestmark = pytest.mark.usefixtures("no_daemons")
+FOR_EVER_S = 1e6
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, "mult", "norm") as found:
+        yield found
+
+
+async def finish(workflow: Workflow, **params: Any) -> None:
+    workflow.finished = True
+
+
+def change(study: Study, run_id: int, **changes: Any) -> None:
+    """Change a run as another process would."""
+    study.database.write(lambda tables: tables.update_run(run_id, changes))
+
+
+# what is fired for
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["state = FINISHED", lambda run, job: run.state == "FINISHED"],
+    ids=["constraint", "function"],
+)
+def test_runs_for_which_the_condition_ceased_to_hold_are_not_passed(
+    workflow: Workflow, condition: Any
+) -> None:
+    got: list[list[int]] = []
+
+    async def forward(runs: Any, workflow: Workflow, **params: Any) -> None:
+        got.append([found.id for found, _ in runs])
+        if len(got) == 1:
+            await anyio.to_thread.run_sync(lambda: change(workflow.mult.base, 1, state="MINE"))
+        for found, _ in runs:
+            found.state = "FORWARDED"
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        with workflow.session():
+            workflow.mult.createTask(x=[1.0, 2.0])
+            for found, _ in workflow.mult.select():
+                found.state = "FINISHED"
+        workflow.add_action("forward", "mult", condition, f=forward)
+        workflow.add_action("end", event=lambda: len(got) == 2, f=finish)
+
+    assert run(workflow, main, outcome=None) == 0
+    assert got == [[1, 2], [2]]
+    assert workflow.mult.base.counts() == {"MINE": 1, "FORWARDED": 1}
+
+
+def test_no_action_is_called_when_its_condition_ceased_to_hold(workflow: Workflow) -> None:
+    calls: list[str] = []
+
+    async def take(runs: Any, workflow: Workflow, **params: Any) -> None:
+        calls.append("take")
+        await anyio.to_thread.run_sync(lambda: change(workflow.mult.base, 1, state="MINE"))
+        for found, _ in runs:
+            found.state = "TAKEN"
+
+    workflow.mult.createTask(x=1.0)
+    workflow.mult.base.run(1).state = "FINISHED"
+    workflow.add_action("take", "mult", "state = FINISHED", f=take)
+    anyio.run(workflow.check_event, "take", "mult")
+
+    assert calls == ["take"]
+    assert workflow.mult.base.counts() == {"MINE": 1}
+
+
+def test_a_function_of_runs_is_asked_about_changed_runs_alone_in_a_large_study(
+    workflow: Workflow,
+) -> None:
+    n_runs = triggers.FULL_SCAN_RUNS + 1
+    asked: list[int] = []
+    got: list[list[int]] = []
+
+    def is_ready(run: Any, job: Any) -> bool:
+        asked.append(run.id)
+        return bool(run.state == "FINISHED")
+
+    async def forward(runs: Any, workflow: Workflow, **params: Any) -> None:
+        got.append([found.id for found, _ in runs])
+        for found, _ in runs:
+            found.state = "FORWARDED"
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("forward", "mult", is_ready, f=forward)
+        workflow.add_action("end", event=lambda: len(got) == 2, f=finish)
+        while len(asked) < n_runs:
+            await anyio.sleep(0)
+        asked.clear()
+        workflow.mult.base.run(7).state = "FINISHED"
+        while not got:
+            await anyio.sleep(0)
+        workflow.mult.base.run(n_runs).state = "FINISHED"
+        await anyio.sleep_forever()
+
+    workflow.wait_s = FOR_EVER_S
+    workflow.mult.createTask(x=[float(i) for i in range(n_runs)])
+    assert run(workflow, main, outcome=None) == 0
+    assert got == [[7], [n_runs]]
+    assert len(asked) < n_runs / 2
+
+
+@pytest.mark.parametrize(
+    "form", [lambda flag: lambda: flag(), lambda flag: lambda run, job: flag()]
+)
+def test_what_no_database_tells_is_noticed_on_the_timer(workflow: Workflow, form: Any) -> None:
+    n_asked = 0
+
+    def flag() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return n_asked >= 30
+
+    workflow.wait_s = 0.01
+    workflow.mult.createTask(x=1.0)
+    workflow.add_action("end", "mult", form(flag), f=finish)
+
+    assert run(workflow, wait_for_the_end, outcome=None) == 0
+
+
+async def wait_for_the_end(workflow: Workflow, **params: Any) -> None:
+    await anyio.sleep_forever()
+
+
+def test_a_run_that_begins_again_is_awaited_again(workflow: Workflow) -> None:
+    n_executed = 0
+
+    def fail_the_second_time(study: Study, row: Any) -> str:
+        nonlocal n_executed
+        n_executed += 1
+        return "FINISHED" if n_executed == 1 else "FAILED"
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        found = await workflow.mult.createTask(x=1.0)
+        assert found[0][0].has_finished
+        workflow.mult.base.run(1).state = "CREATED"
+        await workflow.mult.createTask(x=1.0)
+
+    with pytest.raises(RunsFailed, match=r"mult\.1"):
+        run(workflow, main, outcome=fail_the_second_time)
+
+    assert n_executed == 2
+    assert "has_finished" not in workflow.mult.base.run(1)
+
+
+def test_what_ends_the_workflow_lets_an_error_handler_complete(workflow: Workflow) -> None:
+    async def handler(workflow: Workflow, **params: Any) -> None:
+        has_begun.set()
+        for _ in range(50):
+            await anyio.sleep(0)
+        workflow.vars.handled = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        nonlocal has_begun
+        has_begun = anyio.Event()
+        workflow.add_error_handler(f=handler)
+        workflow.mult.createTask(x=1.0)
+        await has_begun.wait()
+        raise SystemExit(3)
+
+    has_begun: anyio.Event = None  # type: ignore[assignment]
+    assert run(workflow, main, outcome=lambda study, row: "FAILED") == 3
+    assert workflow.vars.handled is True
+
+
+# databases that are away
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Iterator[tuple[Workflow, ServerProcess]]:
+    """A workflow that has never read the two runs of its study ``norm``, and its server."""
+    directory = write_workflow(tmp_path / "w", {"mult": None, "norm": None})
+    workflow = Workflow(str(directory))
+    workflow.run_name = "test"
+    with process_serving(control.served(workflow)) as server:
+        workflow.initialise()
+        other = open_study(directory / "norm")
+        other.create_tasks({"x": [1.0, 2.0]}, None, run_name="test", event_name="main")
+        other.close()
+        yield workflow, server
+        workflow.close()
+
+
+def read(workflow: Workflow) -> int:
+    """What has to be asked of the server."""
+    return len([job.x for _, job in workflow.norm.select("x > 1")])
+
+
+def test_conditions_wait_for_a_database_that_is_away(
+    away: tuple[Workflow, ServerProcess],
+) -> None:
+    workflow, server = away
+    is_away = False
+    failed: list[DatabaseUnavailable] = []
+
+    def condition() -> bool:
+        try:
+            return is_away and read(workflow) == 1
+        except DatabaseUnavailable as error:
+            failed.append(error)
+            raise
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        nonlocal is_away
+        workflow.add_action("end", event=condition, f=finish)
+        server.kill()
+        is_away = True
+        workflow.add_action("never", event=lambda: False, f=finish)
+        while not failed:
+            await anyio.sleep(0)
+        await anyio.to_thread.run_sync(server.start)
+        await anyio.sleep_forever()
+
+    assert run(workflow, main, outcome=None, seconds=60) == 0
+    assert failed
+
+
+def test_an_action_that_meets_a_database_that_is_away_begins_again(
+    away: tuple[Workflow, ServerProcess],
+) -> None:
+    workflow, server = away
+    found: list[int | None] = []
+
+    async def action(workflow: Workflow, **params: Any) -> None:
+        workflow.vars.begun = True
+        found.append(None)
+        if len(found) == 1:
+            server.kill()
+            killed.set()
+        found[-1] = read(workflow)
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        nonlocal killed
+        killed = anyio.Event()
+        workflow.add_action("a", event=lambda: True, f=action)
+        await killed.wait()
+        await anyio.to_thread.run_sync(server.start)
+        await anyio.sleep_forever()
+
+    killed: anyio.Event = None  # type: ignore[assignment]
+    assert run(workflow, main, outcome=None, seconds=60) == 0
+    assert len(found) > 1
+    assert found[0] is None
+    assert found[-1] == 1
+    assert workflow.vars.begun is True
+
+
+def test_work_that_is_done_is_committed_when_the_database_is_back(
+    away: tuple[Workflow, ServerProcess],
+) -> None:
+    workflow, server = away
+    n_begun = 0
+
+    async def action(workflow: Workflow, **params: Any) -> None:
+        nonlocal n_begun
+        n_begun += 1
+        workflow.norm.createTask(x=3.0)
+        workflow.finished = True
+        server.kill()
+        killed.set()
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        nonlocal killed
+        killed = anyio.Event()
+        workflow.add_action("a", event=lambda: True, f=action)
+        await killed.wait()
+        await anyio.to_thread.run_sync(server.start)
+        await anyio.sleep_forever()
+
+    killed: anyio.Event = None  # type: ignore[assignment]
+    assert run(workflow, main, outcome=None, seconds=60) == 0
+    assert n_begun == 1
+    assert workflow.norm.base.run(3).job.x == 3.0

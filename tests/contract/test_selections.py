@@ -1,0 +1,85 @@
+"""Selections and questions: combined, awaited; tasks that are seen at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motoko.store.session import entered
+from motoko.task_manager import TaskSelectionEval
+from motoko.workflow import Workflow
+from tests.support.workflows import no_daemons, run, served_workflow
+
+__all__ = ["no_daemons"]
+pytestmark = pytest.mark.usefixtures("no_daemons")
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, "mult", "norm") as found:
+        yield found
+
+
+def test_a_task_can_be_seen_by_all_before_the_session_is_over(workflow: Workflow) -> None:
+    def seen_by_others() -> dict[str, int]:
+        with entered(None):
+            return workflow.mult.base.counts()
+
+    with workflow.session():
+        workflow.mult.createTask(x=1.0)
+        assert seen_by_others() == {}
+        workflow.mult.createTask(x=2.0, commit=True)
+        assert seen_by_others() == {"CREATED": 2}
+        workflow.mult.createTask(x=3.0)
+        assert seen_by_others() == {"CREATED": 2}
+
+    assert seen_by_others() == {"CREATED": 3}
+
+
+@pytest.mark.parametrize("which", [(True, False), (False, True), (True, True)])
+def test_selections_combine_with_their_conditions(
+    workflow: Workflow, which: tuple[bool, bool]
+) -> None:
+    workflow.mult.createTask(x=[1.0, 2.0, 3.0, 4.0])
+    first, second = workflow.mult.select("x > 1"), workflow.mult.select("x < 5")
+    if which[0]:
+        first.matching_condition = lambda run, job: job.x != 2
+    if which[1]:
+        second.matching_condition = lambda run, job: job.x != 4
+
+    both = first & second
+
+    expected = [
+        x for x in (2.0, 3.0, 4.0) if not (which[0] and x == 2) and not (which[1] and x == 4)
+    ]
+    assert [job.x for _, job in both] == expected
+    assert len(both) == len(expected)
+    assert [job.x for _, job in both.exec()] == expected  # type: ignore[union-attr]
+
+
+def test_a_question_about_no_study_is_asked_again_and_again(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        answers = iter([0, None, "", "yes"])
+        question = TaskSelectionEval(lambda: next(answers), wait_s=0.001)
+
+        assert await question == "yes"
+
+    assert run(workflow, main) == 0
+
+
+def test_a_question_about_no_study_and_a_selection_are_both_asked_again(
+    workflow: Workflow,
+) -> None:
+    answers = iter([False] * 50 + [True])
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        question = TaskSelectionEval(lambda: next(answers), wait_s=0.001)
+
+        assert await (question & workflow.mult.select("x = 1")) is True
+
+    assert run(workflow, main, outcome=None) == 0
+    assert list(answers) == []
