@@ -1,0 +1,106 @@
+"""No process outlives the run of the tests that started it, however that ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.processes import processes_of
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+STUBBORN = "trap '' TERM HUP INT; while :; do sleep 0.1; done"
+TESTS = f"""
+import subprocess, sys, time
+
+def start(*command):
+    return subprocess.Popen(command, cwd={{place!r}}, start_new_session=True)
+
+def test_that_leaves_processes():
+    start("bash", "-c", {STUBBORN!r})
+    start("bash", "-c", "(sleep 1000 & sleep 1000) & exec sleep 1000")
+
+def test_that_cleans_up():
+    process = start("sleep", "1000")
+    process.kill()
+    process.wait()
+
+def test_that_hangs():
+    open({{ready!r}}, "w").close()
+    while True:
+        time.sleep(1)
+"""
+
+
+@contextmanager
+def inner_tests(directory: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
+    """A run of some of these tests, in a process of its own."""
+    (directory / "place").mkdir()
+    (directory / "conftest.py").write_text("from tests.conftest import *\n")
+    values = {"place": str(directory / "place"), "ready": str(directory / "ready")}
+    (directory / "test_inner.py").write_text(TESTS.format(**values))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull]
+    with subprocess.Popen(
+        [*command, f"--rootdir={directory}", *(f"test_inner.py::{name}" for name in names)],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the outer run."""
+    with subprocess.Popen(["sleep", "1000"], cwd=tmp_path) as process:
+        yield process
+        process.kill()
+
+
+def test_killed_tests_leave_nothing_running(
+    tmp_path: Path, bystander: subprocess.Popen[bytes]
+) -> None:
+    place = tmp_path / "place"
+    with inner_tests(tmp_path, "test_that_leaves_processes", "test_that_hangs") as inner:
+        wait_until((tmp_path / "ready").exists, "the test that hangs")
+        n_left = len(processes_of(place))
+        inner.kill()
+        inner.wait()
+        wait_until(lambda: not processes_of(place), "the end of what is left", 60)
+
+    assert n_left >= 4
+    assert bystander.poll() is None
+
+
+def test_what_tests_leave_behind_is_a_failure_that_names_them(
+    tmp_path: Path, bystander: subprocess.Popen[bytes]
+) -> None:
+    with inner_tests(tmp_path, "test_that_leaves_processes") as inner:
+        said, _ = inner.communicate()
+
+    assert inner.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "1 passed" in said
+    assert "left behind by tests" in said
+    assert STUBBORN in said
+    assert "test_inner.py::test_that_leaves_processes" in said
+    assert processes_of(tmp_path / "place") == []
+    assert bystander.poll() is None
+
+
+def test_tests_that_clean_up_pass(tmp_path: Path) -> None:
+    with inner_tests(tmp_path, "test_that_cleans_up") as inner:
+        said, _ = inner.communicate()
+
+    assert inner.returncode == pytest.ExitCode.OK, said
+    assert "left behind" not in said
