@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from motoko.columns import RUN_ENTRIES
+from motoko.columns import BUILT_IN, FIXED, RUN_ENTRIES
 from motoko.config.document import Document, KeyPath
-from motoko.config.fields import NAME_EXPECTED, is_host, is_name, texts
+from motoko.config.fields import IDENTIFIER, NAME_EXPECTED, RUN_LIMITS, is_host, is_name, texts
 from motoko.config.models import (
     FieldConfig,
     StudyConfig,
@@ -18,11 +18,13 @@ from motoko.config.models import (
     is_options_key,
 )
 from motoko.config.values import (
+    IDENTIFYING,
     JOB_CONVERTERS,
     RUN_CONVERTERS,
     TYPES,
     Refused,
     dimension,
+    plain,
     shown,
 )
 from motoko.errors import Mistake, closest, listed, nearest
@@ -138,21 +140,17 @@ def _host_mistakes(document: Document, path: KeyPath, settings: Any) -> Iterator
 def study_mistakes(document: Document) -> Iterator[Mistake]:
     """Names that cannot be or do not fit, values of another type than the declared one."""
     yield from _odd_keys(document, (), document.data)
-    for section, reserved in (("job", {"id": "int"}), ("run", RUN_ENTRIES)):
-        for name, declared in document.section(section).items():
+    for section, taken in (("job", {*RUN_ENTRIES, "id"}), ("run", BUILT_IN)):
+        for name in document.section(section):
             path = (section, name)
             if not isinstance(name, str) or not name.isidentifier():
                 found = f"found the name {_quoted(name)}"
-                yield document.mistake(path, found, "expected letters, digits and _")
-            elif section == "job" and name.lower() in reserved:
-                found = "every job has one already"
-                yield document.mistake(path, found, "expected another name")
-            elif _declared_type(declared) != reserved.get(
-                name.lower(), _declared_type(declared)
-            ):
-                found = f"found type {_declared_type(declared)}"
-                allowed = f"every run has one of type {reserved[name.lower()]}"
-                yield document.mistake(path, found, allowed)
+                yield document.mistake(path, found, f"expected {IDENTIFIER}")
+            elif name.lower() in taken:
+                allowed = "expected another name"
+                if section == "run":
+                    allowed = "leave it out, or choose another name"
+                yield document.mistake(path, "is the name of a built-in entry", allowed)
     for section in ("job", "run", "job_space", "run_space", "run_params"):
         yield from _clashing_names(document, section)
     yield from _space_mistakes(document)
@@ -174,29 +172,51 @@ def _space_mistakes(document: Document) -> Iterator[Mistake]:
         kind = types[str(name).lower()]
         if kind is not None:
             points = dimension(kind, value)
-            yield from _value_mistakes(document, path, kind, value, points, JOB_CONVERTERS)
+            yield from _value_mistakes(
+                document, path, kind, value, points, JOB_CONVERTERS[kind]
+            )
 
 
 def _run_mistakes(document: Document) -> Iterator[Mistake]:
-    types = dict(RUN_ENTRIES)
-    for name, field in document.section("run").items():
-        if kind := _declared_type(field):
-            types.setdefault(str(name).lower(), kind)
+    declared = {
+        str(name).lower(): _declared_type(field)
+        for name, field in document.section("run").items()
+    }
     for section in ("run_space", "run_params"):
         for name, value in document.section(section).items():
-            if kind := types.get(str(name).lower()):
-                points = dimension(kind, value) if section == "run_space" else None
-                path = (section, name)
-                yield from _value_mistakes(document, path, kind, value, points, RUN_CONVERTERS)
+            key = str(name).lower()
+            kind = RUN_ENTRIES.get(key) or declared.get(key)
+            points = dimension(kind or "", value) if section == "run_space" else None
+            path = (section, name)
+            if key in FIXED or key == "state":
+                yield document.mistake(path, "is kept by Motoko itself", "choose another name")
+            elif isinstance(name, str) and not name.isidentifier():
+                found = f"found the name {_quoted(name)}"
+                yield document.mistake(path, found, f"expected {IDENTIFIER}")
+            elif points and len(points) > 1 and key not in declared and key not in IDENTIFYING:
+                found = f"{len(points)} values, and an undeclared entry tells no runs apart"
+                allowed = "declare it under run:, or give one value"
+                yield document.mistake(path, found, allowed)
+            else:
+                allow = _allowed(key, kind, is_declared=key in declared)
+                yield from _value_mistakes(document, path, kind, value, points, allow)
+
+
+def _allowed(name: str, kind: str | None, *, is_declared: bool) -> Callable[[Any], Any]:
+    convert = RUN_CONVERTERS[kind] if kind is not None else plain
+    if is_declared or name not in RUN_LIMITS:
+        return convert
+    limit = RUN_LIMITS[name]
+    return lambda value: limit(convert(value))
 
 
 def _value_mistakes(
     document: Document,
     path: KeyPath,
-    kind: str,
+    kind: str | None,
     value: Any,
     points: list[Any] | None,
-    converters: Mapping[str, Any],
+    convert: Callable[[Any], Any],
 ) -> Iterator[Mistake]:
     along: Iterable[tuple[KeyPath, Any]] = [(path, value)]
     if points is not None:
@@ -205,11 +225,12 @@ def _value_mistakes(
         if point is None:
             continue
         try:
-            converters[kind](point)
+            convert(point)
         except Refused as refused:
             found = shown(refused.value if refused.at else point)
             where = (*place, *refused.at)
-            allowed = f"expected {refused.expected} ({kind})"
+            of_kind = "" if kind is None else f" ({kind})"
+            allowed = f"expected {refused.expected}{of_kind}"
             yield document.mistake(where, f"found {found}", allowed)
 
 

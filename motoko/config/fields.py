@@ -14,8 +14,12 @@ from motoko.config.walltime import parse_walltime
 
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
 NAME_EXPECTED = "a name of letters, digits, _ and -, not beginning with -"
+IDENTIFIER = "letters, digits and _, not beginning with a digit"
 OPTIONS_SUFFIX = "_options"
 GENERATORS = ("bash", "slurm", "pbs", "sge")
+
+
+_MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?\s*([kmgtp]?(i?b|w)?)")
 
 
 def is_name(value: Any) -> bool:
@@ -69,6 +73,14 @@ def _amount(value: Any) -> str | int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise Refused("a whole number, or text with a unit")
+
+
+def _memory(value: Any) -> str | float:
+    if isinstance(value, str) and _MEMORY.fullmatch(value.strip().lower()):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise Refused("an amount of memory: a whole number, or one with a unit, like 500M or 4GB")
 
 
 def _orchestrator(value: Any) -> str:
@@ -135,6 +147,9 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(_LIST
 Count = Annotated[
     int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})
 ]
+Memory = Annotated[
+    str | float, BeforeValidator(_memory), WithJsonSchema({"type": ["string", "number"]})
+]
 Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Amount = Annotated[
     str | int, BeforeValidator(_amount), WithJsonSchema({"type": ["string", "integer"]})
@@ -157,3 +172,12 @@ Generator = Annotated[
     BeforeValidator(_generator),
     WithJsonSchema({"type": "string", "examples": list(GENERATORS)}),
 ]
+
+#: Entries of runs that mean something to the launcher, and what each may be, unless a study
+#: declares it as something of its own.
+RUN_LIMITS: Mapping[str, Callable[[Any], Any]] = {
+    "nproc": _count,
+    "walltime": parse_walltime,
+    "mem": _memory,
+    "gpus": _amount,
+}

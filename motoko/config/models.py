@@ -25,6 +25,7 @@ from motoko.config.fields import (
     Flag,
     Generator,
     Host,
+    Memory,
     Name,
     Orchestrator,
     Seconds,
@@ -292,7 +293,7 @@ class StudyConfig(FileConfig):
     generator: Generator | None = Field(None, description="How runs of the study are executed.")
     walltime: Seconds | None = Field(None, description="The longest that a run may take.")
     nproc: Count | None = Field(None, description="How many cores a run uses.")
-    mem: Amount | None = Field(None, description="How much memory a run needs.")
+    mem: Memory | None = Field(None, description="How much memory a run needs.")
     gpus: Amount | None = Field(None, description="How many accelerators a run uses.")
     partition: Text | None = Field(None, description="The batch system's partition or queue.")
     account: Text | None = Field(None, description="The account that is charged.")

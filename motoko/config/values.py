@@ -111,6 +111,10 @@ def dimension(kind: str, value: Any) -> list[Any] | None:
     return items
 
 
+#: Entries of runs that tell tasks apart although they are not declared.
+IDENTIFYING = frozenset({"replica", "nproc", "machine_name"})
+
+
 def _unboxed(value: Any) -> Any:
     """The Python value in a numpy scalar or an array without dimensions."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):

@@ -107,12 +107,10 @@ def _leaf(value: Any) -> Leaf:
     if isinstance(number, float):
         return Leaf(float.__repr__(number), kind)
     if isinstance(number, str):
-        if not number.isprintable() or set(number) & {",", '"'}:
-            raise ValueError(f"found {number!r}: a word has no comma, quote or line end")
-        return Leaf(str(number), kind)
+        raise ValueError(f"found text {number!r}: text goes into an entry of the run")
     if hasattr(number, "__float__"):
         return Leaf(repr(float(number)), "float")
-    raise ValueError(f"found {value!r}, which is neither a number nor a word")
+    raise ValueError(f"found {value!r}, which is no number")
 
 
 def columns(name: str, leaves: Sequence[Leaf]) -> List[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from motoko.columns import RUN_ENTRIES
 from motoko.config import FieldConfig, StudyConfig
+from motoko.config.fields import IDENTIFIER, RUN_LIMITS
 from motoko.config.values import (
     JOB_CONVERTERS,
     RUN_CONVERTERS,
@@ -134,11 +135,11 @@ class Schema:
         SchemaError for values of another type, and for what no database should keep.
         """
         entries: dict[str, Any] = {}
-        for given, value in values.items():
-            name = str(given).lower()
-            if name in entries:
-                raise SchemaError(self.study, name, "given twice", "names ignore case")
+        for name, value in self.lower_names(values).items():
             kind = self._run_types.get(name)
+            if kind is None and not name.isidentifier():
+                found = f"found the name {name!r}"
+                raise SchemaError(self.study, name, found, f"expected {IDENTIFIER}")
             try:
                 if value is None:
                     entries[name] = None
@@ -147,6 +148,30 @@ class Schema:
             except Refused as refused:
                 raise self._refusal(name, kind, value, refused) from None
         return entries
+
+    def check_limits(self, entries: Mapping[str, Any]) -> None:
+        """SchemaError for entries that a launcher could not act on: no cores, no such time.
+
+        ``entries`` are converted ones. What a study declares as its own may be anything.
+        """
+        for name, allow in RUN_LIMITS.items():
+            value = entries.get(name)
+            if value is None or name in self.run:
+                continue
+            try:
+                allow(value)
+            except Refused as refused:
+                raise self._refusal(name, None, value, refused) from None
+
+    def lower_names(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values by their names in lower case. SchemaError for two spellings of one."""
+        spellings: dict[str, str] = {}
+        for given in map(str, values):
+            other = spellings.setdefault(given.lower(), given)
+            if other != given:
+                found = f"given twice, as {other!r} and as {given!r}"
+                raise SchemaError(self.study, given.lower(), found, "names ignore case")
+        return {str(given).lower(): value for given, value in values.items()}
 
     def changes_since(self, old: Schema) -> SchemaChange:
         """How the study was declared differently before."""
@@ -179,15 +204,11 @@ class Schema:
         )
 
     def _lowered(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        lowered: dict[str, Any] = {}
-        for given, value in values.items():
-            name = str(given).lower()
-            if name in lowered:
-                raise SchemaError(self.study, name, "given twice", "names ignore case")
+        lowered = self.lower_names(values)
+        for name in lowered:
             if name not in self.job:
                 found = f"no such job parameter{nearest(name, self.job)}"
                 raise SchemaError(self.study, name, found, f"known: {listed(self.job)}")
-            lowered[name] = value
         return lowered
 
     def _refusal(

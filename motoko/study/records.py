@@ -196,7 +196,7 @@ class Run(Record):
         Raises SchemaError for an entry that is not the user's to set or a value of the wrong
         type, and InvalidTransition for a state that may not follow the present one.
         """
-        changes = {name.lower(): value for name, value in changes.items()}
+        changes = self.study.schema.lower_names(changes)
         for name in changes:
             if name in FIXED:
                 raise SchemaError(

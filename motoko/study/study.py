@@ -206,8 +206,8 @@ class Study:
         if run_params is not None and not isinstance(run_params, Mapping):
             found = f"found {type(run_params).__name__}"
             raise SchemaError(self.name, "run_params", found, "expected a mapping")
-        space = merge(self.config.job_space, given)
-        params = merge(self.config.run_params, run_params or {})
+        space = merge(self.config.job_space, self.schema.lower_names(given))
+        params = merge(self.config.run_params, self.schema.lower_names(run_params or {}))
         manifest = self.manifest()
         last = self.tables.last_run_id
         ids: list[int] = []
@@ -220,13 +220,13 @@ class Study:
     def _run_points(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The run parameters of each run on a job: given ones over those of ``run_space``."""
         types = {name: field.type for name, field in self.schema.run.items()}
-        axes = {
+        axes: dict[str, list[Any]] = {
             name: values if isinstance(values, list) and types.get(name) != "list" else [values]
             for name, values in self.config.run_space.items()
             if name not in params
         }
-        for values in product(*axes.values()):
-            yield {**params, **dict(zip(axes, values, strict=True))}
+        for chosen in product(*axes.values()):
+            yield {**params, **dict(zip(axes, chosen, strict=True))}
 
     def _creation(
         self,
@@ -242,9 +242,7 @@ class Study:
                 raise SchemaError(
                     self.name, name, "is kept by Motoko itself", "choose another name"
                 )
-        if params.get("nproc", 1) < 1:
-            found = f"found {params['nproc']}"
-            raise SchemaError(self.name, "nproc", found, "a run uses one core at least")
+        self.schema.check_limits(params)
         identifying = sorted({*self.schema.run, "replica"})
         declared = {name: params.pop(name) for name in identifying if name in params}
         identity = TaskIdentity(
@@ -279,6 +277,7 @@ class Study:
         removed = {name: None for name, value in changes.items() if value is None}
         given = {name: value for name, value in changes.items() if value is not None}
         converted = self.schema.convert_run(given)
+        self.schema.check_limits(converted)
         self.session.do(self.database, UpdateRun(run_id, {**converted, **removed}))
 
     def manifest(self) -> dict[str, Any]:

@@ -301,10 +301,33 @@ def test_a_pack_drops_old_revisions_and_stops_nobody(
 
 
 def test_values_that_no_run_can_have_are_refused(study: Study) -> None:
-    for params, message in (({"nproc": 0}, "one core at least"), (5, "expected a mapping")):
+    for params, message in (
+        ({"nproc": 0}, "'nproc': found 0; expected a whole number, 1 at least"),
+        ({"walltime": "soon"}, "'walltime': found text 'soon'; expected a duration"),
+        ({"mem": "much"}, "'mem': found text 'much'; expected an amount of memory"),
+        ({"a b": 1}, "'a b': found the name 'a b'; expected letters, digits and _"),
+        ({"tol": 1, "Tol": 2}, "'tol': given twice, as 'tol' and as 'Tol'"),
+        (5, "expected a mapping"),
+    ):
         with pytest.raises(SchemaError, match=message):
             study.create_tasks({"x": 1.0}, params, run_name="a", event_name="m")  # type: ignore[arg-type]
     assert study.counts() == {}
+
+
+def test_a_parameter_in_two_spellings_is_refused(study: Study) -> None:
+    with pytest.raises(SchemaError, match="'n': given twice, as 'n' and as 'N'"):
+        create(study, x=1.0, n=7, N=8)
+
+
+def test_values_that_no_launcher_could_act_on_are_refused_later_too(study: Study) -> None:
+    create(study, x=1.0)
+    run = study.run(1)
+
+    for changes in ({"nproc": 0}, {"walltime": "soon"}, {"a b": 1}, {"Tol": 1, "tol": 2}):
+        with pytest.raises(SchemaError):
+            run.update_entries(changes)
+    run.update_entries({"nproc": 2, "walltime": "10m", "mem": 812.5})
+    assert (run.nproc, run.walltime, run.mem) == (2, "10m", 812.5)
 
 
 def test_ids_that_were_handed_out_are_kept_or_the_session_begins_again(study: Study) -> None:

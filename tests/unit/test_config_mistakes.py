@@ -170,15 +170,64 @@ STUDIES = {
     "names that cannot be": (
         "study: s\njob:\n  a-b: int\n  ID: int\n  c: int\n  C: int\n  1: int\n",
         [
-            "3: job.a-b: found the name 'a-b'; expected letters, digits and _",
-            "4: job.ID: every job has one already; expected another name",
+            "3: job.a-b: found the name 'a-b'; expected letters, digits and _,"
+            " not beginning with a digit",
+            "4: job.ID: is the name of a built-in entry; expected another name",
             "6: job.C: is the same name as 'c' on line 5; expected names that differ",
-            "7: job[1]: found the name 1; expected letters, digits and _",
+            "7: job[1]: found the name 1; expected letters, digits and _,"
+            " not beginning with a digit",
         ],
     ),
     "a built-in entry of another type": (
         "study: s\njob: {x: int}\nrun:\n  nproc: int\n  state: float\n",
-        ["5: run.state: found type float; every run has one of type str"],
+        [
+            "4: run.nproc: is the name of a built-in entry;"
+            " leave it out, or choose another name",
+            "5: run.state: is the name of a built-in entry;"
+            " leave it out, or choose another name",
+        ],
+    ),
+    "a built-in entry that users do not see": (
+        "study: s\njob: {x: int}\nrun:\n  Files: list\n",
+        ["4: run.Files: is the name of a built-in entry; leave it out, or choose another name"],
+    ),
+    "parameters named like entries of every run": (
+        "study: s\njob: {State: str,\n  job_id: int, files: list}\n",
+        [
+            "2: job.State: is the name of a built-in entry; expected another name",
+            "3: job.job_id: is the name of a built-in entry; expected another name",
+        ],
+    ),
+    "values that no launcher could act on": (
+        BASE + "run_params:\n  nproc: 0\n  walltime: soon\n  mem: 4 apples\n  gpus: -1\n"
+        "run_space: {NPROC: [1, 0]}\n",
+        [
+            "4: run_params.nproc: found 0; expected a whole number, 1 at least (int)",
+            "5: run_params.walltime: found text 'soon'; expected a duration: seconds,"
+            " [days-]hours:minutes:seconds, or like 90s, 10m, 2h, 1h30m, 1d",
+            "6: run_params.mem: found text '4 apples'; expected an amount of memory: a whole"
+            " number, or one with a unit, like 500M or 4GB",
+            "7: run_params.gpus: found -1; expected a whole number, or text with a unit",
+            "8: run_space.NPROC[1]: found 0; expected a whole number, 1 at least (int)",
+        ],
+    ),
+    "run parameters that are not the user's": (
+        BASE + "run_params:\n  STATE: RUNNING\n  id: 3\n  a b: 1\nrun_space: {files: [1]}\n",
+        [
+            "4: run_params.STATE: is kept by Motoko itself; choose another name",
+            "5: run_params.id: is kept by Motoko itself; choose another name",
+            "6: run_params.a b: found the name 'a b';"
+            " expected letters, digits and _,"
+            " not beginning with a digit",
+            "7: run_space.files: is kept by Motoko itself; choose another name",
+        ],
+    ),
+    "a dimension that makes no difference": (
+        BASE + "run_space: {mode: [a, b], replica: [1, 2], nproc: [1, 2], one: [1]}\n",
+        [
+            "3: run_space.mode: 2 values, and an undeclared entry tells no runs apart;"
+            " declare it under run:, or give one value",
+        ],
     ),
     "a space that does not fit": (
         BASE + "job_space:\n  X: 1\n  nn: 2\n  n: [1, a, 2.5]\n  l: 3\n  s: {a: 1}\n",
@@ -212,7 +261,8 @@ STUDIES = {
             f"4: nproc: found 1.5; {COUNT}",
             "5: completion: found text 'maybe'; expected 'exit' or 'explicit'",
             "6: config_files[1]: found 3; expected text",
-            "7: mem: found -1; expected a whole number, or text with a unit",
+            "7: mem: found -1; expected an amount of memory: a whole number,"
+            " or one with a unit, like 500M or 4GB",
             "8: exec_file: found a list ['a']; expected text",
         ],
     ),

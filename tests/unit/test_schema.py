@@ -180,9 +180,9 @@ def test_unknown_parameter_is_refused_with_the_nearest_one():
 
 
 def test_name_given_twice_is_refused():
-    with pytest.raises(SchemaError, match="'x': given twice; names ignore case"):
+    with pytest.raises(SchemaError, match="'x': given twice, as 'x' and as 'X'; names ignore"):
         ALL.convert_job({"x": 1, "X": 2})
-    with pytest.raises(SchemaError, match="'y': given twice; names ignore case"):
+    with pytest.raises(SchemaError, match="'y': given twice, as 'y' and as 'Y'; names ignore"):
         ALL.convert_run({"y": 1, "Y": 2})
 
 

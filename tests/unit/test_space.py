@@ -101,7 +101,7 @@ def test_default_stands_for_a_parameter_that_is_not_given():
     [
         ({"zz": 1}, "study 's', 'zz': no such job parameter; known: a, b, c, l, d"),
         ({"a": [1, "x"]}, "study 's', 'a': found text 'x'; expected a whole number (int)"),
-        ({"a": 1, "A": 2}, "study 's', 'a': given twice; names ignore case"),
+        ({"a": 1, "A": 2}, "study 's', 'a': given twice, as 'a' and as 'A'; names ignore case"),
         ({"a": np.eye(2)}, "study 's', 'a': found a list [1.0, 0.0]; expected a whole number"),
     ],
 )
