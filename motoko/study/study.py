@@ -220,13 +220,13 @@ class Study:
     def _run_points(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The run parameters of each run on a job: given ones over those of ``run_space``."""
         types = {name: field.type for name, field in self.schema.run.items()}
-        axes: dict[str, list[Any]] = {
+        axes = {
             name: values if isinstance(values, list) and types.get(name) != "list" else [values]
             for name, values in self.config.run_space.items()
             if name not in params
         }
-        for chosen in product(*axes.values()):
-            yield {**params, **dict(zip(axes, chosen, strict=True))}
+        for values in product(*axes.values()):
+            yield {**params, **dict(zip(axes, values, strict=True))}
 
     def _creation(
         self,
@@ -247,8 +247,10 @@ class Study:
         declared = {name: params.pop(name) for name in identifying if name in params}
         identity = TaskIdentity(
             run_name=run_name,
-            nproc=int(params.pop("nproc", self.config.nproc or 1)),
-            machine_name=str(params.pop("machine_name", self.config.machine_name or "")),
+            nproc=int(params.pop("nproc", None) or self.config.nproc or 1),
+            machine_name=str(
+                params.pop("machine_name", None) or self.config.machine_name or ""
+            ),
             declared=tuple(declared.items()),
         )
         entries = {**params, "event_name": event_name}

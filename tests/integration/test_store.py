@@ -314,6 +314,13 @@ def test_values_that_no_run_can_have_are_refused(study: Study) -> None:
     assert study.counts() == {}
 
 
+def test_nothing_given_for_cores_and_machine_is_what_the_study_says(study: Study) -> None:
+    params = {"nproc": None, "machine_name": None}
+
+    assert study.create_tasks({"x": 1.0}, params, run_name="a", event_name="m") == [1]
+    assert create(study, x=1.0) == [1]
+
+
 def test_a_parameter_in_two_spellings_is_refused(study: Study) -> None:
     with pytest.raises(SchemaError, match="'n': given twice, as 'n' and as 'N'"):
         create(study, x=1.0, n=7, N=8)
