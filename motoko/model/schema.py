@@ -19,12 +19,10 @@ from motoko.config.values import (
     plain,
     shown,
 )
-from motoko.errors import SchemaChanged, SchemaError, listed, nearest
+from motoko.errors import SchemaChanged, SchemaError, closest, listed, nearest
 
 #: Entries of every job besides its parameters.
 JOB_ENTRIES: Mapping[str, str] = MappingProxyType({"id": "int"})
-
-_MIGRATE = "`motoko study migrate`"
 
 
 @dataclass(frozen=True)
@@ -117,15 +115,6 @@ class Schema:
             raise self._refusal(name, self.job[name].type, values[name], refused) from None
         if n_used != len(values):
             return self.convert_job(self._lowered(values))
-        return point
-
-    def complete_job(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """A stored job in declared order, with what it has of parameters added since then."""
-        point: dict[str, Any] = {}
-        for name, declared in self.job.items():
-            value = stored.get(name, declared.backfill)
-            if value is not UNSET:
-                point[name] = value
         return point
 
     def convert_run(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,32 +242,78 @@ class SchemaChange:
         """Names of the parameters that jobs have in addition."""
         return tuple(change.name for change in self.added if change.of == "job")
 
-    def check(self) -> None:
+    @property
+    def bare(self) -> tuple[Change, ...]:
+        """New parameters of jobs, for which the stored ones have no value."""
+        return tuple(
+            c for c in self.added if c.of == "job" and c.after and not c.after.has_default
+        )
+
+    def check(self, command: str | None = None) -> None:
         """Raise SchemaChanged unless stored jobs and runs still fit.
 
         They fit when nothing was removed or retyped, and new parameters of jobs have defaults.
+        ``command`` is what migrates the study, without its options.
         """
-        bare = tuple(
-            c for c in self.added if c.of == "job" and c.after and not c.after.has_default
-        )
         clauses = [
             f"{what}: {listed(str(change) for change in changes)}"
             for what, changes in (
                 ("removed", self.removed),
                 ("another type", self.retyped),
-                ("added without a default", bare),
+                ("added without a default", self.bare),
             )
             if changes
         ]
         if not clauses:
             return
-        keys = ", ".join(c.name for c in (*self.removed, *self.retyped, *bare))
+        keys = ", ".join(c.name for c in (*self.removed, *self.retyped, *self.bare))
+        advice = self.migration(command or f"motoko study migrate {self.study}")
         if self.removed or self.retyped:
-            allowed = f"undo it in bd.yaml, or change what is stored with {_MIGRATE}"
+            allowed = f"undo it in bd.yaml, or change what is stored: {advice}"
         else:
-            example = f"{bare[0].name}: {{type: {bare[0].after.type}, default: ...}}"  # type: ignore[union-attr]
-            allowed = f"give a default ({example}), or fill it in with {_MIGRATE}"
+            first = self.bare[0]
+            kind = first.after.type if first.after else ""
+            example = f"{first.name}: {{type: {kind}, default: ...}}"
+            allowed = f"give a default ({example}), or fill it in: {advice}"
         raise SchemaChanged(self.study, keys, "; ".join(clauses), allowed)
+
+    def migration(self, command: str) -> str:
+        """The command that would bring what is stored in line, with its options."""
+        renamed = self._probably_renamed()
+        known = {*renamed, *renamed.values()}
+        pairs = [f"--rename {old}={new}" for old, new in renamed.items()]
+        removed = [c.name for c in self.removed]
+        filled = [c.name for c in self.bare]
+        likely = [
+            *pairs,
+            *(f"--remove {name}" for name in removed if name not in known),
+            *(f"--fill {name}=VALUE" for name in filled if name not in known),
+        ]
+        text = f"`{' '.join([command, *likely])}`"
+        if not renamed:
+            return text
+        others = [
+            *(f"--remove {name}" for name in renamed),
+            *(f"--fill {name}=VALUE" for name in filled if name in known),
+        ]
+        return f"{text} (where it is no new name for the same: {' '.join(others)})"
+
+    def _probably_renamed(self) -> dict[str, str]:
+        """What was removed, and something of the same type that was added instead."""
+        found: dict[str, str] = {}
+        for gone in self.removed:
+            alike = [
+                new.name
+                for new in self.added
+                if new.of == gone.of
+                and new.name not in found.values()
+                and new.after
+                and gone.before
+                and new.after.type == gone.before.type
+            ]
+            if alike:
+                found[gone.name] = closest(gone.name, alike) or alike[0]
+        return found
 
 
 def _declared(fields: Mapping[str, FieldConfig]) -> dict[str, Field]:

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any
 
 from motoko.errors import SchemaChanged, listed
-from motoko.model.schema import Field, Schema
+from motoko.model.schema import Field, Schema, SchemaChange
 from motoko.store.codec import digest, encode, encode_run, ordered
 from motoko.store.index import value_key
 from motoko.store.tables import Tables, TaskIdentity
@@ -52,7 +52,7 @@ def migrate(tables: Tables, target: Schema, instructions: Instructions) -> Migra
     the caller's transaction is aborted.
     """
     old = tables.schema
-    _check_covered(old, target, instructions)
+    is_needed(old, target, instructions)
     jobs = {job_id: _job(tables, target, instructions, job_id) for job_id in tables.job_ids()}
     _check_distinct(target, jobs)
     runs = dict(_changed_runs(tables, target, instructions))
@@ -77,36 +77,61 @@ def migrate(tables: Tables, target: Schema, instructions: Instructions) -> Migra
     return Migrated(len(jobs), len(runs), tuple(without))
 
 
-def _check_covered(old: Schema, target: Schema, instructions: Instructions) -> None:
+def is_needed(
+    old: Schema, target: Schema, instructions: Instructions, command: str | None = None
+) -> bool:
+    """Whether there is anything to migrate.
+
+    Raises SchemaChanged for instructions that do not fit the change, or leave some of it open:
+    then it shows the ``command`` with options that do.
+    """
+    change = target.changes_since(old)
+    _check_instructions(old, target, instructions)
+    _check_covered(change, instructions, command or f"motoko study migrate {target.study}")
+    return bool(change.added or change.removed or change.retyped)
+
+
+def _check_instructions(old: Schema, target: Schema, instructions: Instructions) -> None:
+    before, after = {*old.job, *old.run}, {*target.job, *target.run}
     new_names = set(instructions.renamed.values())
-    lost = [
-        name
-        for fields, left in ((old.job, target.job), (old.run, target.run))
-        for name in fields
-        if name not in left
-        and name not in instructions.removed
-        and instructions.renamed.get(name) not in left
-    ]
-    bare = [
-        f.name
-        for f in target.job.values()
-        if f.name not in old.job
-        and not f.has_default
-        and f.name not in new_names
-        and f.name not in instructions.filled
-    ]
-    known = {*old.job, *old.run, *target.job, *target.run}
+    known = before | after
     given = {*instructions.renamed, *new_names, *instructions.removed, *instructions.filled}
-    unknown = sorted(given - known)
-    if unknown:
-        why = f"there is no {listed(unknown)}"
-        raise SchemaChanged(target.study, ", ".join(unknown), why, f"known: {listed(known)}")
-    if lost:
-        allowed = "say --rename OLD=NEW or --remove OLD for each of them"
-        raise SchemaChanged(target.study, ", ".join(lost), "gone from bd.yaml", allowed)
-    if bare:
-        allowed = "say --fill NAME=VALUE, or give a default in bd.yaml"
-        raise SchemaChanged(target.study, ", ".join(bare), "new and without a value", allowed)
+    for name in sorted(given - known):
+        raise SchemaChanged(
+            target.study, name, f"there is no {name}", f"known: {listed(known)}"
+        )
+    for option, names, wrong, why in (
+        ("--rename", {*instructions.renamed}, after, "is still in bd.yaml"),
+        ("--remove", instructions.removed, after, "is still in bd.yaml"),
+        ("--rename", new_names, before, "is stored already"),
+        ("--fill", {*instructions.filled}, before, "is stored already, and keeps its values"),
+        ("--fill", {*instructions.filled}, {*target.run}, "is no parameter of jobs"),
+        ("--fill", {*instructions.filled}, new_names, "has the values of what is renamed"),
+        ("--remove", instructions.removed, {*instructions.renamed}, "is renamed too"),
+    ):
+        for name in sorted(set(names) & wrong):
+            raise SchemaChanged(target.study, name, why, f"leave it out of {option}")
+
+
+def _check_covered(change: SchemaChange, instructions: Instructions, command: str) -> None:
+    added = {(c.of, c.name) for c in change.added}
+    lost = [
+        c.name
+        for c in change.removed
+        if c.name not in instructions.removed
+        and (c.of, instructions.renamed.get(c.name)) not in added
+    ]
+    covered = {*instructions.renamed.values(), *instructions.filled}
+    bare = [c.name for c in change.bare if c.name not in covered]
+    clauses = [
+        f"{what}: {listed(names)}"
+        for what, names in (("gone from bd.yaml", lost), ("new and without a value", bare))
+        if names
+    ]
+    if clauses:
+        allowed = f"say what becomes of it, as in {change.migration(command)}"
+        keys = ", ".join([*lost, *bare])
+        raise SchemaChanged(change.study, keys, "; ".join(clauses), allowed)
 
 
 def _job(

@@ -373,13 +373,14 @@ class Tables:
         if key not in manifests:
             manifests[key] = encode(dict(manifest))
 
-    def extend_schema(self, schema: Schema) -> None:
-        """Take over what ``schema`` has in addition; SchemaChanged for anything else.
+    def extend_schema(self, schema: Schema, migrate_command: str | None = None) -> None:
+        """Take over what ``schema`` has in addition; SchemaChanged for anything else, which
+        names the command that migrates the study.
 
         Stored jobs get the default of what is new, so their keys are written anew.
         """
         change = schema.changes_since(self.schema)
-        change.check()
+        change.check(migrate_command)
         if not change:
             return
         extended = self.schema.extended(schema)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -114,7 +115,16 @@ class Study:
         """Make the database what ``bd.yaml`` says: new, or extended by what was added."""
         facts = {"schema": self.schema.to_json(), "study": self.config.study}
         if not self.database.initialise(layout.STUDY, facts):
-            self.database.write(lambda tables: tables.extend_schema(self.schema))
+            command = self.migrate_command
+            self.database.write(lambda tables: tables.extend_schema(self.schema, command))
+
+    @property
+    def migrate_command(self) -> str:
+        """What a user types to migrate the study, without options."""
+        words = ["motoko", "study", "migrate", self.name]
+        if self.workflow_file is not None:
+            words += ["--dir", str(self.workflow_file.parent)]
+        return shlex.join(words)
 
     # reading
 

@@ -159,7 +159,7 @@ def _database(study: Study, about: str, server: Office) -> tuple[str, str, str]:
             return "ok", about, "not made yet; `motoko create` or `motoko run` does that"
         control.open_study(study, server)
         tables = study.tables
-        study.schema.changes_since(tables.schema).check()
+        study.schema.changes_since(tables.schema).check(study.migrate_command)
         return "ok", about, f"{tables.n_runs} runs of {tables.n_jobs} jobs"
     except MotokoError as error:
         return "mistake", about, str(error)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from motoko.errors import AlreadyRunning
-from motoko.store.migration import Instructions, Migrated, migrate
+from motoko.store.migration import Instructions, Migrated, is_needed, migrate
 from motoko.workflow import control
 
 if TYPE_CHECKING:
@@ -21,11 +21,12 @@ class Outcome(NamedTuple):
     backup: Path
 
 
-def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome:
+def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome | None:
     """Bring the stored jobs and runs of a study in line with its ``bd.yaml``.
 
-    The database is copied into a dated backup first. Raises AlreadyRunning while an
-    orchestrator or the launcher runs, and SchemaChanged for what the instructions leave open.
+    The database is copied into a dated backup first. None when there is nothing to do.
+    Raises AlreadyRunning while an orchestrator or the launcher runs, and SchemaChanged for
+    what the instructions leave open.
     """
     offices = [
         control.orchestrator_office(workflow, n) for n in control.orchestrators(workflow)
@@ -41,6 +42,10 @@ def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome:
     with control.server_kept_as_it_was(workflow):
         control.start_server(workflow)
         study.database.connect()
+        with study.database.read() as tables:
+            stored = tables.schema
+        if not is_needed(stored, study.schema, how, study.migrate_command):
+            return None
         backup.parent.mkdir(parents=True)
         shutil.copy2(study.database_file, backup)
         try:

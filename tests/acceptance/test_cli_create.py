@@ -328,13 +328,24 @@ def test_renamed_parameter_is_refused_until_it_is_migrated(here: CommandLine) ->
     unclear = here.run("study", "migrate", "sample", code=3)
     done = here.run("study", "migrate", "sample", "--rename", "seed=number")
 
-    assert "`motoko study migrate`" in refused.stderr
-    assert "--rename OLD=NEW" in unclear.stderr
+    command = f"`motoko study migrate sample --dir {here.directory} --rename seed=number`"
+    assert command in refused.stderr
+    assert command in unclear.stderr
     assert done.stdout.startswith("migrated 5 jobs and ")
     assert "the database as it was is " in done.stdout
     assert [row["job"] for row in here.json("runs", "list", "sample", "number = 3")] == [
         {"number": 3}
     ]
+    assert len(backups(here)) == 1
+
+    again = here.run("study", "migrate", "sample")
+    assert again.stdout == "nothing to do: what is stored is in line with bd.yaml\n"
+    for option, value, why in (
+        ("--fill", "number=3", "'number': is stored already, and keeps its values"),
+        ("--remove", "number", "'number': is still in bd.yaml; leave it out of --remove"),
+        ("--rename", "seed=number", "there is no seed"),
+    ):
+        assert why in here.run("study", "migrate", "sample", option, value, code=3).stderr
     assert len(backups(here)) == 1
 
 

@@ -271,7 +271,7 @@ def test_added_declarations_keep_what_is_stored():
     assert change.added_to_jobs == ("z",)
     assert [str(c) for c in change.added] == ["job.z (int)", "run.y (str)"]
     assert list(extended.job) == ["x", "z"] and list(extended.run) == ["y"]
-    assert extended.complete_job({"x": 1.0}) == {"x": 1.0, "z": 3}
+    assert extended.job["z"].backfill == 3
     assert not new.changes_since(extended)
 
 
@@ -285,8 +285,8 @@ def test_changed_default_leaves_stored_jobs_alone():
 
     assert [c.name for c in change.redefaulted] == ["x", "z"]
     assert second.convert_job({}) == {"x": 1.0, "z": 4}
-    assert second.complete_job({"x": 2.0}) == {"x": 2.0, "z": 3}
-    assert second.complete_job({}) == {"z": 3}
+    assert second.job["z"].backfill == 3
+    assert second.job["x"].backfill is UNSET
 
 
 def test_order_is_no_change():
@@ -299,23 +299,26 @@ def test_order_is_no_change():
         (
             schema({"y": "int"}),
             "'x': removed: job.x (float); "
-            "undo it in bd.yaml, or change what is stored with `motoko study migrate`",
+            "undo it in bd.yaml, or change what is stored: `motoko study migrate s --remove x`",
         ),
         (
             schema({"x": "int", "y": "int"}),
             "'x': another type: job.x (float to int); "
-            "undo it in bd.yaml, or change what is stored with `motoko study migrate`",
+            "undo it in bd.yaml, or change what is stored: `motoko study migrate s`",
         ),
         (
             schema({"x": "float", "y": "int", "z": "str"}),
             "'z': added without a default: job.z (str); give a default "
-            "(z: {type: str, default: ...}), or fill it in with `motoko study migrate`",
+            "(z: {type: str, default: ...}),"
+            " or fill it in: `motoko study migrate s --fill z=VALUE`",
         ),
         (
             schema({"xx": "float", "y": "str"}),
             "'x, y, xx': removed: job.x (float); another type: job.y (int to str); "
             "added without a default: job.xx (float); "
-            "undo it in bd.yaml, or change what is stored with `motoko study migrate`",
+            "undo it in bd.yaml, or change what is stored:"
+            " `motoko study migrate s --rename x=xx`"
+            " (where it is no new name for the same: --remove x --fill xx=VALUE)",
         ),
     ],
 )

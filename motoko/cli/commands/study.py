@@ -49,6 +49,9 @@ def migrate(
     workflow = load_workflow(directory)
     how = _instructions(renamed, removed, filled)
     done = migrating.migrate_study(workflow, study, how)
+    if done is None:
+        click.echo("nothing to do: what is stored is in line with bd.yaml")
+        return
     n_jobs = words.counted(done.migrated.n_jobs, "job")
     click.echo(f"migrated {n_jobs} and {words.counted(done.migrated.n_runs, 'run')}")
     click.echo(f"the database as it was is {done.backup}")
