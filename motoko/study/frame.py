@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 #: Columns of the table itself, which are put first.
 _KEYS = ("id", "job_id")
+_MOST = 1 << 63
 
 
 def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
@@ -20,11 +21,18 @@ def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
     Columns: ``job_id``; job values; run entries (one that bears the name of a job value as
     ``run.<name>``), among them the state, times (UTC) and the number of attempts; the last
     value of each quantity. A quantity that bears a name already taken is ``quantity.<name>``.
+    Whole numbers and truth values stay what they are where some runs have none: their columns
+    are pandas' nullable ``Int64`` and ``boolean`` then.
     """
     import pandas as pd
 
     rows = [_row(tables, run_id) for run_id in run_ids]
     table = pd.DataFrame(rows, index=pd.Index(run_ids, name="run_id", dtype="int64"))
+    for name in map(str, table):
+        values = [row.get(name) for row in rows]
+        dtype = _nullable(values)
+        if dtype is not None:
+            table[name] = pd.array(values, dtype=dtype)
     for name in (*tables.schema.job, *tables.schema.run):
         if name not in table:
             table[name] = None  # declared, though no run has it yet
@@ -32,6 +40,17 @@ def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
         if name in table:
             table[name] = pd.to_datetime(table[name], unit="s", utc=True)
     return table
+
+
+def _nullable(values: list[Any]) -> str | None:
+    """The type of a column that pandas would otherwise fill up with nan, as it takes it."""
+    kinds = {type(value) for value in values}
+    if type(None) not in kinds:
+        return None
+    if kinds == {type(None), bool}:
+        return "boolean"
+    fits = kinds == {type(None), int} and all(-_MOST <= v < _MOST for v in values if v)
+    return "Int64" if fits else None
 
 
 def _row(tables: Tables, run_id: int) -> dict[str, Any]:

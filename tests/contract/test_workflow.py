@@ -629,3 +629,22 @@ def test_a_dataframe_has_a_row_a_run(workflow: Workflow) -> None:
     assert table.index.tolist() == [2]
     assert table.loc[2, ["x", "n", "norm", "state"]].tolist() == [2.0, 1, 4.0, "FINISHED"]
     assert str(table.create_time.dtype).startswith("datetime64")
+
+
+def test_whole_numbers_in_a_dataframe_stay_whole_where_some_runs_have_none(
+    workflow: Workflow,
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=[1.0, 2.0, 3.0])
+        runs = workflow.mult.base.runs
+        runs[1].update_entries({"big": 2**53 + 1, "good": True, "huge": 2**70, "level": 1})
+        runs[2].update_entries({"level": 2})
+        runs[3].update_entries({"level": 3})
+
+    run(workflow, main, outcome=None)
+    table = workflow.mult.dataframe()
+
+    assert (table.big.dtype, table.good.dtype) == ("Int64", "boolean")
+    assert (table.big[1], table.good[1], table.huge[1]) == (2**53 + 1, True, 2**70)
+    assert table.big.isna().tolist() == table.good.isna().tolist() == [False, True, True]
+    assert table.level.dtype == "int64"
