@@ -25,12 +25,6 @@ FORMAT = 1
 _NEEDED = {"study": str, "run_id": int, "job_id": int, "attempt": int, "nonce": str}
 
 
-def write_facts(run_dir: StrPath, facts: Dict[str, Any]) -> None:
-    """Write the run's file; a reader sees the old one or the new one, never half of it."""
-    text = json.dumps({"format": FORMAT, **facts})
-    replace_file(run_file(run_dir), text.encode() + b"\n")
-
-
 def read_facts(run_dir: StrPath) -> Dict[str, Any]:
     """Read the run's file; `JobSideError` when it is absent, damaged or of a newer Motoko."""
     path = run_file(run_dir)

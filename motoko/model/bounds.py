@@ -34,21 +34,6 @@ class Interval:
             return self.low_open or self.high_open
         return bool(self.low > self.high)
 
-    def contains(self, value: Any) -> bool:
-        """Whether a value lies in it; one that cannot be compared with its ends does not."""
-        if value is None:
-            return False
-        try:
-            if self.low is not None and (
-                value < self.low or (self.low_open and value == self.low)
-            ):
-                return False
-            return self.high is None or bool(
-                value < self.high or (not self.high_open and value == self.high)
-            )
-        except TypeError:
-            return False
-
     def intersect(self, other: Interval) -> Interval:
         """The values that lie in both."""
         low, low_open = self.low, self.low_open
@@ -91,7 +76,7 @@ Dimension = tuple[str, str]
 Extent = frozenset[str] | Interval
 
 _SETS = ("state", "run_name")
-_INTERVALS = {"run_id": "id", "job_id": "job_id"}
+_INTERVALS = ("run_id", "job_id")
 
 
 @dataclass(frozen=True)
@@ -117,15 +102,6 @@ class Bounds:
     def is_open(self) -> bool:
         """Whether they say nothing."""
         return next(self._extents(), None) is None
-
-    def admits(self, run: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
-        """Whether a run and its job are within the bounds."""
-        for (of, name), extent in self._extents():
-            value = (job if of == "job" else run).get(_INTERVALS.get(name, name))
-            inside = extent.contains(value) if isinstance(extent, Interval) else value in extent
-            if not inside:
-                return False
-        return True
 
     def __and__(self, other: Bounds) -> Bounds:
         mine, extents = dict(self._extents()), dict(other._extents())

@@ -86,11 +86,6 @@ class Constraint:
         """Whether it reads any parameter of the job."""
         return any(name.startswith("jobs.") for name in self.fields)
 
-    @property
-    def is_true(self) -> bool:
-        """Whether it has no clause, so that everything matches."""
-        return not self.clauses
-
     def __and__(self, other: Constraint) -> Constraint:
         if not self.text or not other.text:
             return self if self.text else other

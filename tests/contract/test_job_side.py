@@ -19,13 +19,13 @@ import pytest
 
 import motoko
 from motoko import errors
-from motoko.job.facts import write_facts
 from motoko.job.journal import list_journals, read_journal
 from motoko.job.outcome import read_outcome
 from motoko.job.quantities import last_row
 from motoko.job.shell import script
 from motoko.job.token import is_held, take_token, token_facts
 from motoko.job.verdict import verdict
+from tests.support.facts import write_facts
 
 PACKAGE = Path(motoko.__file__).parent
 VERSIONS = [f"3.{minor}" for minor in range(8, 14)]

@@ -13,10 +13,11 @@ import pytest
 
 import motoko
 from motoko.errors import JobSideError
-from motoko.job.facts import read_facts, write_facts
+from motoko.job.facts import read_facts
 from motoko.job.journal import list_journals, read_journal
 from motoko.job.layout import error_file, output_file, run_file
 from motoko.job.record import Run
+from tests.support.facts import write_facts
 
 FACTS: dict[str, Any] = {
     "study": "mult",

@@ -12,9 +12,9 @@ import pytest
 
 import motoko
 from motoko.errors import EntryNotFound, SchemaError
-from motoko.job.facts import write_facts
 from motoko.job.journal import list_journals, read_journal
 from motoko.job.record import Run
+from tests.support.facts import write_facts
 
 FACTS: dict[str, Any] = {
     "study": "mult",
