@@ -16,6 +16,12 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 STUBBORN = "trap '' TERM HUP INT; while :; do sleep 0.1; done"
+CONFTEST = """
+from tests.conftest import *
+from tests.support import leftovers
+
+leftovers.PATIENCE_S = 0.5
+"""
 TESTS = f"""
 import subprocess, sys, time
 
@@ -42,7 +48,7 @@ def test_that_hangs():
 def inner_tests(directory: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
     """A run of some of these tests, in a process of its own."""
     (directory / "place").mkdir()
-    (directory / "conftest.py").write_text("from tests.conftest import *\n")
+    (directory / "conftest.py").write_text(CONFTEST)
     values = {"place": str(directory / "place"), "ready": str(directory / "ready")}
     (directory / "test_inner.py").write_text(TESTS.format(**values))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull]
@@ -77,7 +83,7 @@ def test_killed_tests_leave_nothing_running(
         n_left = len(processes_of(place))
         inner.kill()
         inner.wait()
-        wait_until(lambda: not processes_of(place), "the end of what is left", 60)
+        wait_until(lambda: not processes_of(place), "the end of what is left")
 
     assert n_left >= 4
     assert bystander.poll() is None

@@ -16,14 +16,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 VARIABLE = "MOTOKO_TEST_RUNS"
 _PROC = Path("/proc")
-#: How long processes have to end by themselves, after SIGTERM, and after SIGKILL.
-_PATIENCE_S = 3.0
+#: How long processes have to end by themselves.
+PATIENCE_S = 10.0
+#: How long they have after SIGTERM, and again after SIGKILL.
+_GRACE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def leftovers(name: str) -> list[Leftover]:
 
 def wait_for_end(name: str) -> list[Leftover]:
     """What is still there after a moment, in which it may end by itself."""
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + PATIENCE_S
     while found := leftovers(name):
         if time.monotonic() > end:
             break
@@ -66,10 +68,10 @@ def end_all(name: str) -> None:
     told: set[int] = set()
     while found := leftovers(name):
         waited_s = time.monotonic() - begin
-        if waited_s > 2 * _PATIENCE_S:
+        if waited_s > 2 * _GRACE_S:
             return
         for process in found:
-            if waited_s > _PATIENCE_S:
+            if waited_s > _GRACE_S:
                 _send(process.pid, signal.SIGKILL, name)
             elif process.pid not in told:
                 told.add(process.pid)
@@ -102,6 +104,8 @@ def guarded() -> Iterator[str]:
             del os.environ[VARIABLE]
         else:
             os.environ[VARIABLE] = before
+        with suppress(BrokenPipeError):
+            os.write(writer, b".")
         os.close(writer)
         watcher.wait()
 
@@ -148,7 +152,7 @@ def _send(pid: int, number: signal.Signals, name: str) -> None:
 
 
 def main() -> None:
-    """Wait for the end of whoever holds the other end of standard input."""
+    """Wait for a word at standard input, or for the end of whoever could say it."""
     os.read(0, 1)
     end_all(sys.argv[1])
 
