@@ -317,7 +317,7 @@ class EventLoop:
                 return None
             offered: dict[str, Any] = {**self._params, "workflow": self._workflow}
             if trigger.task is not None:
-                now = triggers.still_true(self._workflow, action, trigger, watch.monitors)
+                now = await triggers.still_true(self._workflow, action, trigger, watch.monitors)
                 if not now.run_ids:
                     return None
                 offered["runs"] = RunList(triggers.pairs(self._workflow, now))

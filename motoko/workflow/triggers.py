@@ -180,7 +180,7 @@ def pairs(workflow: Workflow, trigger: Trigger) -> list[tuple[Run, Job]]:
     return workflow.task_manager(trigger.task).base.pairs(list(trigger.run_ids))
 
 
-def still_true(
+async def still_true(
     workflow: Workflow, action: Action, trigger: Trigger, found: Mapping[str, Monitor]
 ) -> Trigger:
     """Those of the runs for which the condition holds in the present session as well."""
@@ -194,5 +194,8 @@ def still_true(
     elif isinstance(monitor, FilterMonitor):
         ids = [i for i in trigger.run_ids if action.condition(*study.pair(i))]
     else:
-        ids = list(trigger.run_ids)
+        now = await ask(workflow, action)
+        of_study = {i for t in now if t.task == trigger.task for i in t.run_ids}
+        is_all = Trigger() in now  # a truth value says nothing of single runs
+        ids = [i for i in trigger.run_ids if is_all or i in of_study]
     return Trigger(trigger.task, tuple(ids))

@@ -41,8 +41,12 @@ def change(study: Study, run_id: int, **changes: Any) -> None:
 
 @pytest.mark.parametrize(
     "condition",
-    ["state = FINISHED", lambda run, job: run.state == "FINISHED"],
-    ids=["constraint", "function"],
+    [
+        "state = FINISHED",
+        lambda run, job: run.state == "FINISHED",
+        lambda workflow, task_manager: task_manager.select("state = FINISHED"),
+    ],
+    ids=["constraint", "function", "selection"],
 )
 def test_runs_for_which_the_condition_ceased_to_hold_are_not_passed(
     workflow: Workflow, condition: Any

@@ -46,6 +46,7 @@ def workers() -> Iterator[list[subprocess.Popen[str]]]:
             worker.kill()
 
 
+@pytest.mark.timeout(300)
 @given(scripts=st.tuples(SCRIPT, SCRIPT))
 @settings(
     max_examples=25,
