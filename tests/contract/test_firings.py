@@ -91,6 +91,28 @@ def test_no_action_is_called_when_its_condition_ceased_to_hold(workflow: Workflo
     assert workflow.mult.base.counts() == {"MINE": 1}
 
 
+def test_an_event_that_is_fired_by_hand_gets_the_runs_of_its_trigger(
+    workflow: Workflow,
+) -> None:
+    async def forward(runs: Any, workflow: Workflow, params: int, **others: Any) -> int:
+        for found, _ in runs:
+            found.state = "FORWARDED"
+        return len(runs) * params + others["offset"]
+
+    async def count(workflow: Workflow, **params: Any) -> int:
+        return len(workflow.mult.select())
+
+    async def fire(f: Any, trigger: Any) -> Any:
+        return await workflow.fire_event("e", "mult", f, trigger, lambda: 10, {"offset": 1})
+
+    workflow.mult.createTask(x=[1.0, 2.0, 3.0])
+
+    assert anyio.run(fire, forward, workflow.mult.select("x > 1")) == 21
+    assert workflow.mult.base.counts() == {"CREATED": 1, "FORWARDED": 2}
+    assert anyio.run(fire, count, True) == 3
+    assert anyio.run(fire, count, workflow.mult.select("x > 9")) == []
+
+
 def test_a_function_of_runs_is_asked_about_changed_runs_alone_in_a_large_study(
     workflow: Workflow,
 ) -> None:
