@@ -181,15 +181,25 @@ class Database(Generic[V]):
         A conflict runs the body again, on a new snapshot: it must touch nothing but the view.
         A commit whose answer got lost raises DatabaseUnavailable though it may have happened,
         so the body must also bear being run once more by the caller.
+
+        A body that changes nothing conflicts with nobody; it is run again, too, if the news of
+        what had been committed before this call was still on its way.
         """
         manager = transaction.TransactionManager(explicit=True)
+        has_all_news = False
         for attempt in range(MOST_ATTEMPTS):
+            version = self.feed.version
             manager.begin()
             connection = self.open(manager)
             try:
                 with self.translated():
                     view = self.view(connection)
                     result = body(view)
+                    if not view.changed and not has_all_news:
+                        has_all_news = True
+                        self._await_news()
+                        if version != self.feed.version:
+                            continue
                     manager.commit()
             except ConflictError:
                 back_off(attempt)
@@ -200,6 +210,12 @@ class Database(Generic[V]):
             self.tell(view)
             return result
         raise ConflictsExhausted(f"a change of {self.where}", MOST_ATTEMPTS)
+
+    def _await_news(self) -> None:
+        """Hear of everything that has been committed before: the server answers in order."""
+        ask = getattr(self._db.storage, "ping", None)
+        if ask is not None:
+            ask()
 
     def tell(self, view: View) -> None:
         """Tell this process's own listeners what a view has committed."""

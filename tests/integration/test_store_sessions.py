@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,3 +139,39 @@ def test_a_creation_that_came_to_nothing_leaves_no_gap(study: Study, ending: str
     assert ids == [first, first + 1]
     assert [study.run(i).job.id for i in study.runs] == list(study.runs)
     assert problems(study.tables) == []
+
+
+def test_what_seems_to_change_nothing_is_decided_on_what_is_newest(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(study, x=1.0)
+    other = open_study(study.directory)
+    assert other.run(1).state == "CREATED"
+    storage = other.database._db.storage
+    client = (
+        storage._server.client
+    )  # what the server says comes in here, in a thread of its own
+    news: list[tuple[bytes, list[bytes]]] = []
+    hear, ping = client.invalidateTransaction, storage.ping
+
+    def arrive() -> object:
+        while news:
+            client.loop.call_soon_threadsafe(hear, *news.pop(0))
+        return ping()
+
+    is_late = threading.Event()
+
+    def late(tid: bytes, oids: list[bytes]) -> None:
+        news.append((tid, oids))
+        is_late.set()
+
+    monkeypatch.setattr(client, "invalidateTransaction", late)
+    monkeypatch.setattr(storage, "ping", arrive)
+    study.run(1).state = "RUNNING"
+    assert is_late.wait(20)
+
+    other.run(1).state = "CREATED"
+
+    study.close()  # a new connection begins with what is newest
+    assert study.run(1).state == "CREATED"
+    other.close()

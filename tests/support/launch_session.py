@@ -19,7 +19,7 @@ from motoko.study.study import Study
 from tests.support.studies import open_study, served, write_study
 
 T = TypeVar("T")
-DEADLINE_S = 8.0
+DEADLINE_S = 30.0
 YAML = """\
 study: s
 job: {x: float, s: str}
