@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", TINY)
+@pytest.mark.slow
 def test_a_measurement_gives_figures(name: str) -> None:
     command = [sys.executable, "-m", "tests.bench", "--tiny", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)

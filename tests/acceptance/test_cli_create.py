@@ -291,6 +291,7 @@ def test_cleaned_runs_get_new_files_only_when_asked_to(here: CommandLine) -> Non
     assert "sample 5 runs, mean 1 run" in done.stdout
 
 
+@pytest.mark.slow
 def test_clean_with_delete_needs_a_yes(here: CommandLine) -> None:
     here.run("run")
 
@@ -319,6 +320,7 @@ def test_clean_of_one_study_deletes_only_that(here: CommandLine) -> None:
     assert here.json("info")["studies"][0]["problem"] == "no database yet"
 
 
+@pytest.mark.slow
 def test_renamed_parameter_is_refused_until_it_is_migrated(here: CommandLine) -> None:
     here.run("run", "-n", "first")
     bd = here.directory / "sample" / "bd.yaml"

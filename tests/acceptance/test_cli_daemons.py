@@ -54,6 +54,7 @@ def test_status_is_true_after_kill_9(here: CommandLine, kind: str) -> None:
     assert here.pid(kind) not in (None, pid)
 
 
+@pytest.mark.slow
 def test_spellings_of_the_launcher_in_use(here: CommandLine) -> None:
     here.run("launcher", "--bd_study", "sample", "--generator", "bash")
 
@@ -74,6 +75,7 @@ def test_launcher_in_the_foreground_ends_at_sigterm(here: CommandLine) -> None:
         assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_detached_orchestrator_runs_to_the_end_and_is_followed(
     here: CommandLine,
 ) -> None:
@@ -203,6 +205,7 @@ def test_kill_of_one_study_keeps_the_launcher_for_the_others(here: CommandLine) 
     assert here.pid("server") is not None
 
 
+@pytest.mark.slow
 def test_processes_whose_directories_are_gone_end_by_themselves(here: CommandLine) -> None:
     here.run("launcher")
     pids = [here.pid("server"), here.pid("launcher")]

@@ -86,6 +86,7 @@ def test_quickstart_finds_the_length_of_a_vector(quickstart):
     assert result == "The length of (2, 3, 6) is 7.\n"
 
 
+@pytest.mark.slow
 def test_quickstart_gives_the_same_again_with_and_without_a_reset(quickstart):
     first = created_and_run(quickstart)
 
@@ -163,6 +164,7 @@ def test_convergence_study_leaves_a_picture(convergence):
     assert len(picture) > 20_000
 
 
+@pytest.mark.slow
 def test_convergence_study_goes_on_where_it_was_after_it_was_moved(tmp_path):
     directory = copied("convergence", tmp_path)
     first = created_and_run(directory, "--run_name", "study")

@@ -77,6 +77,7 @@ def test_an_action_that_raises_ends_with_its_words_and_code_1(directory: Path) -
     assert states(directory, "norm") == []
 
 
+@pytest.mark.slow
 def test_the_mended_workflow_goes_on_where_it_stopped(directory: Path) -> None:
     orchestrate(directory, RAISING)
     typed(directory, "run", "-n", "a")
@@ -171,6 +172,7 @@ async def main(workflow, **params):
     assert str(first.pid) in other.stdout
 
 
+@pytest.mark.slow
 def test_who_started_the_server_leaves_it_to_another_run_name(directory: Path) -> None:
     script = "until [ -e ../../../go ]; do sleep 0.02; done\n"
     for study in ("mult", "norm"):

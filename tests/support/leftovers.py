@@ -25,7 +25,7 @@ _PROC = Path("/proc")
 #: How long processes have to end by themselves.
 PATIENCE_S = 10.0
 #: How long they have after SIGTERM, and again after SIGKILL.
-_GRACE_S = 3.0
+_GRACE_S = 1.0
 
 
 @dataclass(frozen=True)
