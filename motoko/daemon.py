@@ -77,6 +77,7 @@ class Office:
         self.file = file
         self.what = what
         self._fd: int | None = None
+        self._began = 0.0
         self.epoch = 0
 
     def owner(self) -> Owner | None:
@@ -122,6 +123,7 @@ class Office:
             raise ForeignOwner(self.what, str(last))
         self.epoch = (last.epoch if last else 0) + 1
         self._fd = fd
+        self._began = time.time()
         self.stop_file.unlink(missing_ok=True)
         self._write(facts or {})
 
@@ -167,7 +169,7 @@ class Office:
             pid=pid,
             started=host.process_start_time(pid),
             epoch=self.epoch,
-            began=time.time(),
+            began=self._began,
             facts=dict(facts),
         )
         text = json.dumps(asdict(owner)).encode() + b"\n"

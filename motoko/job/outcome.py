@@ -3,6 +3,8 @@
 ``{"nonce", "exit", "begin", "end", "host", "pid"}``: times in seconds since the epoch, the exit
 code as a shell has it. A line without its end, or with the nonce of another attempt, is none.
 
+Where no space is left for that file, the line stands in the attempt's token, after ``ended ``.
+
 The shell leaves no outcome when it cannot know the truth: killed by a signal, replaced by
 ``exec``, or with an EXIT trap of the script's own. So a status that was waited for stands above
 an outcome, and an attempt without outcome whose token nobody holds has vanished.
@@ -19,13 +21,16 @@ import os
 from collections import namedtuple
 
 from motoko.job.facts import replace_file
-from motoko.job.layout import FAILED, FINISHED, outcome_file
+from motoko.job.layout import FAILED, FINISHED, outcome_file, token_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
     from motoko.job.layout import StrPath
+
+
+_ENDED = b"ended "
 
 
 class Outcome(namedtuple("Outcome", ["exit", "begin", "end", "host", "pid"])):
@@ -45,7 +50,9 @@ def read_outcome(run_dir: StrPath, attempt: int, nonce: str) -> Optional[Outcome
         with open(outcome_file(run_dir, attempt), "rb") as file:
             line = file.read()
     except FileNotFoundError:
-        return None
+        line = b""
+    if not line.endswith(b"\n"):
+        line = _line_in_token(run_dir, attempt)
     if not line.endswith(b"\n"):
         return None
     try:
@@ -58,6 +65,24 @@ def read_outcome(run_dir: StrPath, attempt: int, nonce: str) -> Optional[Outcome
         return Outcome(int(facts["exit"]), begin, end, str(facts["host"]), int(facts["pid"]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def is_untold(run_dir: StrPath, attempt: int) -> bool:
+    """Whether the shell came to its end and could not write how, for want of space."""
+    try:
+        return os.stat(outcome_file(run_dir, attempt)).st_size == 0
+    except OSError:
+        return False
+
+
+def _line_in_token(run_dir: StrPath, attempt: int) -> bytes:
+    try:
+        with open(token_file(run_dir, attempt), "rb") as file:
+            lines = file.read().splitlines(keepends=True)
+    except FileNotFoundError:
+        return b""
+    said = [line[len(_ENDED) :] for line in lines if line.startswith(_ENDED)]
+    return said[-1] if said else b""
 
 
 def write_outcome(run_dir: StrPath, attempt: int, nonce: str, outcome: Outcome) -> None:

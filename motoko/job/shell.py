@@ -23,6 +23,7 @@ SHELL = "/bin/bash"
 # The lock's descriptor moves to 10 or above, out of the way of a script's `exec 3>file`.
 # HOSTNAME may be that of the host which submitted the job, handed on in the environment.
 # EPOCHREALTIME writes the decimal separator of the locale and is missing before bash 5.
+# On a full disk no file can be made, but the token's has a block with room for another line.
 # Killed by a signal, bash runs the EXIT trap with the status of the last command, often 0, and
 # that would pass for success. The command at that time tells: at a regular end it is `exit` or
 # the sourcing itself. Otherwise nothing is written, and whoever waits for the process knows.
@@ -49,9 +50,15 @@ _motoko_end() {
     esac
   fi
   _motoko_now
-  builtin printf '{"nonce":"%s","exit":%s,"begin":%s,"end":%s,"host":"%s","pid":%s}\n' \
-    "$_motoko_nonce" "$_motoko_exit" "$_motoko_begin" "$_motoko_time" "$_motoko_host" "$$" \
-    2>/dev/null >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt" || return 0
+  builtin printf -v _motoko_left \
+    '{"nonce":"%s","exit":%s,"begin":%s,"end":%s,"host":"%s","pid":%s}' \
+    "$_motoko_nonce" "$_motoko_exit" "$_motoko_begin" "$_motoko_time" "$_motoko_host" "$$"
+  builtin printf '%s\n' "$_motoko_left" \
+    2>/dev/null >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt" && return 0
+  if [[ ${_motoko_token-} ]]; then
+    builtin printf 'ended %s\n' "$_motoko_left" 2>/dev/null >&"$_motoko_token" || return 0
+  fi
+  return 0
 }
 builtin read -r _motoko_host 2>/dev/null </proc/sys/kernel/hostname || _motoko_host=$HOSTNAME
 _motoko_host=${_motoko_host//[!A-Za-z0-9._-]/_}

@@ -2,8 +2,9 @@
 
 The file appears complete, since it is written without a name and then linked. Its first line is
 JSON (nonce, generation, host, boot, launcher, created); the script's prologue adds
-``started <pid> <time> <start time of the process in ticks>``. The processes of the run inherit
-a lock on it: while one of them lives, the lock is held, even when the first one was killed.
+``started <pid> <time> <start time of the process in ticks>``, and ``ended <outcome>`` when no
+space is left for a file of that. The processes of the run inherit a lock on it: while one of
+them lives, the lock is held, even when the first one was killed.
 Where a file system does not carry `flock` to other processes (some network file systems), a
 lock that is free says nothing; then host, boot id and pid decide.
 """

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from motoko.host import boot_id, host_name, is_alive
 from motoko.job import token
-from motoko.job.outcome import Outcome, read_outcome
+from motoko.job.outcome import Outcome, is_untold, read_outcome
 from motoko.launch.attempt import Attempt
 
 
@@ -20,6 +20,7 @@ class Fate(enum.Enum):
     ELSEWHERE = "it was started on another host"
     ENDED = "it has left an outcome"
     VANISHED = "its processes are gone without an outcome"
+    UNTOLD = "it ended, and no space was left to write how"
     REBOOTED = "its host was started anew while it executed"
 
 
@@ -58,4 +59,4 @@ def examine(attempt: Attempt) -> Finding:
     left = read_outcome(run_dir, number, attempt.nonce)  # it may have ended just now
     if left is not None:
         return Finding(Fate.ENDED, left, left.pid, left.begin, left.host)
-    return found(Fate.VANISHED)
+    return found(Fate.UNTOLD if is_untold(run_dir, number) else Fate.VANISHED)

@@ -9,10 +9,11 @@ from typing import Any
 
 from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.config import parse_walltime
-from motoko.errors import SchemaError
+from motoko.errors import JobSideError, SchemaError
 from motoko.host import host_name
 from motoko.job import layout, outcome, verdict
-from motoko.launch.failure import classify
+from motoko.job.facts import read_facts
+from motoko.launch.failure import INFRASTRUCTURE, classify, is_full
 from motoko.launch.generator import LocalProcess
 from motoko.launch.reading import Entry, Reading, last_lines
 from motoko.launch.record import Record
@@ -44,6 +45,10 @@ class Attempt:
     _lost_for: str | None = None
     _has_timed_out = False
     _is_withdrawn = False
+    #: Why outcome or sentinel could not be written, until they are.
+    unwritten: OSError | None = None
+    _outcome: outcome.Outcome | None = None
+    _sentinel: str | None = None
 
     def __init__(
         self,
@@ -153,8 +158,11 @@ class Attempt:
                 exit_code,
                 timed_out=self._has_timed_out,
                 out_of_memory=killed and out_of_memory(),
+                is_full=not self._ended_for and is_full(self.run_dir),
             )
             cause = self._ended_for or self._lost_for or cause
+            if self._failure == INFRASTRUCTURE and exit_code is not None:
+                cause = f"{cause}, with no space left on its disk"
         self._become(said, cause)
 
     def refuse(self, why: str, now: float, failure: str) -> None:
@@ -196,10 +204,35 @@ class Attempt:
             )
         sentinel = states.FINISHED if self.has_finished else state
         if sentinel in (states.FINISHED, states.FAILED):
-            try:
-                outcome.write_sentinel(self.run_dir, sentinel)
-            except OSError as error:
-                log.warning("run %s: no sentinel %s: %s", self.title, sentinel, error)
+            self._sentinel = sentinel
+        self.write_files()
+
+    def write_files(self) -> None:
+        """Write what is missing of outcome and sentinel; `unwritten` says why it is.
+
+        A directory that belongs to another attempt by now, or is gone, lacks neither.
+        """
+        try:
+            if self.unwritten is not None and not self._is_at_home:
+                self._outcome = self._sentinel = None
+            if self._outcome is not None:
+                outcome.write_outcome(self.run_dir, self.number, self.nonce, self._outcome)
+                self._outcome = None
+            if self._sentinel is not None:
+                outcome.write_sentinel(self.run_dir, self._sentinel)
+                self._sentinel = None
+        except OSError as error:
+            self.unwritten = error
+        else:
+            self.unwritten = None
+
+    @property
+    def _is_at_home(self) -> bool:
+        """Whether the run directory is still that of this attempt."""
+        try:
+            return bool(read_facts(self.run_dir)["nonce"] == self.nonce)
+        except JobSideError:
+            return False
 
     def _take(self, news: list[Entry]) -> None:
         for entry in news:
@@ -220,14 +253,13 @@ class Attempt:
 
     def _leave_outcome(self, exit_code: int, now: float) -> None:
         """Write the outcome that the script's shell could not, for whoever asks later."""
-        if layout.outcome_file("", self.number) in self.reading.names:
+        if layout.outcome_file("", self.number) in self.reading.names and not outcome.is_untold(
+            self.run_dir, self.number
+        ):
             return
         begin = self.start_time or now
-        left = outcome.Outcome(exit_code, begin, now, self.host, self.pid or 0)
-        try:
-            outcome.write_outcome(self.run_dir, self.number, self.nonce, left)
-        except OSError as error:
-            log.warning("run %s: cannot write its outcome: %s", self.title, error)
+        self._outcome = outcome.Outcome(exit_code, begin, now, self.host, self.pid or 0)
+        self.write_files()
 
     def _warn(self, text: str) -> None:
         if len(self._warnings) < _MOST_WARNINGS and text not in self._warnings:

@@ -25,6 +25,7 @@ from motoko.errors import (
     ForeignDatabase,
 )
 from motoko.launch.attempt import Attempt
+from motoko.launch.trouble import Troubles
 from motoko.launch.work import Claim, Done, Work
 from motoko.model import states
 from motoko.store.feed import Change
@@ -61,7 +62,9 @@ class Executing(Protocol):
 class Desk:
     """The attempts of one study that this launcher looks after."""
 
-    def __init__(self, study: Study, epoch: str, executing: Executing) -> None:
+    def __init__(
+        self, study: Study, epoch: str, executing: Executing, troubles: Troubles
+    ) -> None:
         self.study = study
         self.generation = ""
         #: All attempts in this launcher's hands, by run.
@@ -74,6 +77,8 @@ class Desk:
         self.has_created = True
         self._executing = executing
         self._epoch = epoch
+        self._troubles = troubles
+        self._recording = f"cannot write in the database of {study.name}"
         self._dirty: dict[str, Attempt] = {}
         self._stored: dict[int, bytes] = {}
         self._manifests: dict[str, Mapping[str, Any]] = {}
@@ -83,7 +88,6 @@ class Desk:
         self._is_first = True
         self._is_search = True
         self._is_closing = False
-        self._is_reachable = True
 
     # news
 
@@ -157,9 +161,8 @@ class Desk:
             await self._record(dirty)
         except (DatabaseUnavailable, ConflictsExhausted) as error:
             self._is_search = True  # what was claimed may be ours although we were not told
-            if self._is_reachable:
-                log.warning("waiting for the database: %s", error)
-            self._is_reachable = False
+            why = getattr(error, "why", str(error))
+            self._troubles.met(self._recording, why)
             return False
         except (DaemonError, ForeignDatabase):
             raise
@@ -169,9 +172,7 @@ class Desk:
                 return False
         finally:
             self._has_tried.set()
-        if not self._is_reachable:
-            log.warning("the database of study %s is back", self.study.name)
-            self._is_reachable = True
+        self._troubles.over(self._recording)
         return True
 
     async def _record_each(self, attempts: Sequence[Attempt]) -> bool:

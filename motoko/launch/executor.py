@@ -1,6 +1,7 @@
 """Attempts become processes of this host, as many at once as there is room for.
 
-Run directories are made ahead while all slots are taken: the cores are what is scarce.
+Run directories are made ahead while all slots are taken: the cores are what is scarce. Those
+that get large files are made in a thread, one of each study at a time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
 from motoko.errors import MarkerUnset, SubmissionFailed
 from motoko.job import layout, token
 from motoko.launch import holders
@@ -22,8 +26,9 @@ from motoko.launch.desk import Desk
 from motoko.launch.environment import Environment
 from motoko.launch.failure import INFRASTRUCTURE, SUBMISSION, is_transient
 from motoko.launch.generator import LocalGenerator, LocalProcess, Start
-from motoko.launch.rundir import RunDirs
+from motoko.launch.rundir import Kit, RunDirs
 from motoko.launch.slots import Slots
+from motoko.launch.trouble import Troubles
 from motoko.launch.watch import Watch
 from motoko.study.study import Study
 
@@ -49,10 +54,12 @@ class Executor:
         python_dir: Path,
         knock: str,
         inherited: Mapping[str, str],
+        troubles: Troubles,
         grace_s: float,
     ) -> None:
         """``knock`` is the socket that scripts are told of, ``inherited`` their environment."""
-        self.watch = Watch(generator, slots, self, grace_s)
+        self.watch = Watch(generator, slots, self, troubles, grace_s)
+        self._troubles = troubles
         self._generator = generator
         self._slots = slots
         self._python_dir = python_dir
@@ -64,8 +71,11 @@ class Executor:
         self._starts: deque[float] = deque(maxlen=_MOST_AHEAD)
         self._resume: asyncio.TimerHandle | None = None
         self._preparing: asyncio.Handle | None = None
-        self._refused_with: int | None = None
         self._is_closed = False
+        # Studies for which a run directory is being made in a thread.
+        self._copying: set[Desk] = set()
+        #: Where work in threads is waited for; set before anything starts.
+        self.group: TaskGroup | None = None
 
     def add(self, desk: Desk) -> None:
         """Serve this study too."""
@@ -125,20 +135,27 @@ class Executor:
         for _ in range(len(self._desks)):
             self._desks.rotate(-1)
             desk = self._desks[-1]
-            if desk.waiting and self._n_free(desk) > 0:
+            if not desk.waiting or self._n_free(desk) <= 0:
+                continue
+            if desk not in self._copying or desk.waiting[0].is_prepared:
                 return desk
         return None
+
+    @property
+    def _idle_desks(self) -> list[Desk]:
+        """Those for which no run directory is being made at the moment."""
+        return [desk for desk in self._desks if desk not in self._copying]
 
     def _prepare_soon(self) -> None:
         if self._preparing is not None or self._resume is not None or self._is_closed:
             return
-        if any(not a.is_prepared for desk in self._desks for a in desk.waiting):
+        if any(not a.is_prepared for desk in self._idle_desks for a in desk.waiting):
             self._preparing = asyncio.get_running_loop().call_soon(self._prepare_next)
 
     def _prepare_next(self) -> None:
         """Make one run directory ahead, then see whether anything else has happened."""
         self._preparing = None
-        for desk in self._desks:
+        for desk in self._idle_desks:
             for attempt in desk.waiting:
                 if not attempt.is_prepared:
                     self._prepare(desk, attempt)
@@ -152,15 +169,52 @@ class Executor:
         try:
             if not self._end_earlier(desk, attempt):
                 return False
-            kit = self._dirs[desk.study].make(attempt, desk.generation)
-        except (MarkerUnset, SubmissionFailed) as error:
-            self._refuse(desk, attempt, str(error))
-        except OSError as error:
+            dirs = self._dirs[desk.study]
+            kit = dirs.kit(attempt)
+            if kit.has_large:
+                self._copying.add(desk)
+                assert self.group is not None
+                self.group.start_soon(self._copy, desk, attempt, kit)
+                return False
+            dirs.make(attempt, desk.generation, kit)
+        except (MarkerUnset, SubmissionFailed, OSError) as error:
+            self._unprepared(desk, attempt, error)
+        else:
+            self._prepared(attempt, kit)
+        return attempt.is_prepared
+
+    async def _copy(self, desk: Desk, attempt: Attempt, kit: Kit) -> None:
+        """Make a run directory with large files, in a thread.
+
+        It is the only one of its study that is being made, so the next one cannot overtake it,
+        and no later attempt of a run that was withdrawn meanwhile begins in it.
+        """
+        problem = None
+        try:
+            make = self._dirs[desk.study].make
+            await to_thread.run_sync(make, attempt, desk.generation, kit)
+        except (MarkerUnset, OSError) as error:
+            problem = error
+        finally:
+            self._copying.remove(desk)
+        if attempt in desk.waiting:
+            if problem is None:
+                self._prepared(attempt, kit)
+            else:
+                self._unprepared(desk, attempt, problem)
+            if attempt.has_process_ended:
+                desk.waiting.remove(attempt)
+        self.schedule()
+
+    def _prepared(self, attempt: Attempt, kit: Kit) -> None:
+        attempt.exec_file = kit.exec_file
+        attempt.is_prepared = True
+
+    def _unprepared(self, desk: Desk, attempt: Attempt, error: Exception) -> None:
+        if isinstance(error, OSError):
             self._refused(desk, attempt, error)
         else:
-            attempt.exec_file = kit.exec_file
-            attempt.is_prepared = True
-        return attempt.is_prepared
+            self._refuse(desk, attempt, str(error))
 
     def _end_earlier(self, desk: Desk, attempt: Attempt) -> bool:
         """End what the attempt before this one left executing; whether that is done."""
@@ -194,9 +248,7 @@ class Executor:
         if process is None:
             self._yield(desk, attempt)
             return
-        if self._refused_with is not None:
-            log.warning("runs start again")
-            self._refused_with = None
+        self._troubles.over(_starting(desk))
         self._starts.append(time.monotonic())
         attempt.begin(process.pid, time.time())
         self.watch.follow(desk, attempt, process)
@@ -241,14 +293,11 @@ class Executor:
 
     def _refused(self, desk: Desk, attempt: Attempt, error: OSError) -> None:
         """The system did not let a run start: try again in a while, or give it up."""
-        where = f" ({error.filename})" if error.filename else ""
-        why = f"{error.strerror or error}{where}"
         if not is_transient(error):
-            self._refuse(desk, attempt, why)
+            where = f" ({error.filename})" if error.filename else ""
+            self._refuse(desk, attempt, f"{error.strerror or error}{where}")
             return
-        if self._refused_with != error.errno:
-            log.warning("run %s cannot start now: %s; trying again", attempt.title, why)
-            self._refused_with = error.errno
+        self._troubles.met(_starting(desk), error)
         self._pause(PAUSE_S)
 
     def _refuse(
@@ -269,3 +318,7 @@ class Executor:
 
         if self._resume is None and not self._is_closed:
             self._resume = asyncio.get_running_loop().call_later(pause_s, resume)
+
+
+def _starting(desk: Desk) -> str:
+    return f"cannot start runs in {desk.study.runs_dir}"

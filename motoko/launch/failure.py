@@ -6,6 +6,7 @@ Strings, since they are stored and shown; policies and budgets of a study name t
 from __future__ import annotations
 
 import errno
+import os
 import signal
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ APPLICATION: Final = "application"  # the user's program said so, by exit code o
 WALLTIME: Final = "walltime"  # ended because it took longer than it was given
 MEMORY: Final = "out of memory"  # ended by the system, which had none left
 PREEMPTED: Final = "preempted"  # ended by the batch system in favour of another job
-INFRASTRUCTURE: Final = "infrastructure"  # its process or its host went away
+INFRASTRUCTURE: Final = "infrastructure"  # its process or host went away, its disk was full
 SUBMISSION: Final = "submission"  # it never began: its files could not be made
 
 CLASSES: Final = (APPLICATION, WALLTIME, MEMORY, PREEMPTED, INFRASTRUCTURE, SUBMISSION)
@@ -33,15 +34,33 @@ TRANSIENT: Final = frozenset(
 )
 
 
+#: A disk with less than this is full: what a program could not write was larger.
+_LEAST_SPACE = 1 << 16
+
+
 def is_transient(error: OSError) -> bool:
     """Whether what failed may work in a while, with nothing changed by the user."""
     return error.errno in TRANSIENT
 
 
-def classify(exit_code: int | None, *, timed_out: bool, out_of_memory: bool) -> str:
+def is_full(directory: str) -> bool:
+    """Whether the disk of a directory has no space left that a program could use."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return False
+    has_no_names = found.f_files > 0 and found.f_favail == 0
+    return found.f_bavail * found.f_frsize < _LEAST_SPACE or has_no_names
+
+
+def classify(
+    exit_code: int | None, *, timed_out: bool, out_of_memory: bool, is_full: bool = False
+) -> str:
     """The class of an attempt that failed; the exit code is None when nobody knows it.
 
-    A code of 128 + SIGKILL is a shell's word for a program of its own that was killed.
+    A program that ended badly on a full disk may have failed for just that, and another try
+    with more space may not. A code of 128 + SIGKILL is a shell's word for a program of its own
+    that was killed.
     """
     if timed_out:
         return WALLTIME
@@ -49,7 +68,7 @@ def classify(exit_code: int | None, *, timed_out: bool, out_of_memory: bool) -> 
         return INFRASTRUCTURE
     if out_of_memory and exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return MEMORY
-    return APPLICATION
+    return INFRASTRUCTURE if is_full else APPLICATION
 
 
 class MemoryKills:

@@ -25,6 +25,7 @@ from motoko.launch.executor import Executor
 from motoko.launch.generator import LocalGenerator, find_generator
 from motoko.launch.knocks import heard_knocks
 from motoko.launch.slots import Slots, available_cores
+from motoko.launch.trouble import Trouble, Troubles
 from motoko.launch.watch import GRACE_S
 from motoko.store.address import Address
 from motoko.study.study import Study
@@ -61,8 +62,12 @@ async def launch(
     *,
     settings: LauncherSettings,
     ready: Callable[[], object] = lambda: None,
+    tell: Callable[[Sequence[Trouble]], object] = lambda _: None,
 ) -> None:
     """Launch the runs of these studies until cancelled; ``ready`` is called once it works.
+
+    What does not work for now (no space, a database that is away) is told to ``tell``, all of
+    it, whenever that changes.
 
     Databases that are away are waited for. Raises UnknownGenerator, and AlreadyRunning when
     another launcher has taken a study over. When cancelled, what is known is recorded, and
@@ -71,6 +76,7 @@ async def launch(
     generator = find_generator(settings.generator, settings.options)
     assert isinstance(generator, LocalGenerator)
     make_python_dir(settings.python_dir)
+    troubles = Troubles(tell)
     slots = Slots(available_cores(), settings.max_concurrent)
     executor = Executor(
         generator,
@@ -78,15 +84,17 @@ async def launch(
         settings.python_dir,
         str(settings.knock.path or ""),
         settings.environment,
+        troubles,
         settings.grace_s,
     )
     epoch = f"{settings.epoch}-{secrets.token_hex(6)}"
-    desks = [Desk(study, epoch, executor) for study in studies]
+    desks = [Desk(study, epoch, executor, troubles) for study in studies]
     for desk in desks:
         executor.add(desk)
     with heard_knocks(settings.knock, desks, executor.watch.fold):
         try:
             async with _single_errors(), anyio.create_task_group() as group:
+                executor.group = group
                 for desk in desks:
                     group.start_soon(desk.run)
                 group.start_soon(_tick, desks, executor, settings.poll_s)

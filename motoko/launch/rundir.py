@@ -63,6 +63,11 @@ class Kit:
         """Whether the files differ between runs."""
         return bool(self._templates)
 
+    @property
+    def has_large(self) -> bool:
+        """Whether placing the files may take long."""
+        return bool(self._large)
+
     def place(self, run_dir: str, values: Mapping[str, Any]) -> None:
         """Put all files into a directory that has none of them; MarkerUnset before the first
         one is written, when a marker has no value."""
@@ -101,13 +106,12 @@ class RunDirs:
             },
         }
 
-    def make(self, attempt: Attempt, generation: str) -> Kit:
-        """Make the directory of an attempt that is about to start.
+    def make(self, attempt: Attempt, generation: str, kit: Kit) -> None:
+        """Make the directory of an attempt that is about to start, with the files of its kit.
 
-        Doing it again after it was interrupted is harmless. Raises MarkerUnset,
-        SubmissionFailed or OSError.
+        Doing it again after it was interrupted is harmless. Safe to call in a thread. Raises
+        MarkerUnset or OSError.
         """
-        kit = self._kit(attempt)
         run_dir = attempt.run_dir
         try:
             Path(run_dir).mkdir()
@@ -122,9 +126,9 @@ class RunDirs:
             values = marker_values(attempt.job, attempt.row, places)
         kit.place(run_dir, values)
         _write(layout.run_file(run_dir), 0o666, self._run_file(attempt, generation))
-        return kit
 
-    def _kit(self, attempt: Attempt) -> Kit:
+    def kit(self, attempt: Attempt) -> Kit:
+        """The files that an attempt is given. Raises SubmissionFailed or OSError."""
         key = str(attempt.row.get("files"))
         kit = self._kits.get(key)
         if kit is None:
@@ -139,10 +143,6 @@ class RunDirs:
                 why = f"its files as they were at its creation are lost ({error.filename})"
                 raise SubmissionFailed(attempt.title, why, transient=False) from error
         return kit
-
-    def knows(self, key: str | None) -> bool:
-        """Whether the files of this manifest are at hand."""
-        return key in self._kits
 
     def _clear(self, attempt: Attempt, kit: Kit) -> None:
         for name in kit.names:

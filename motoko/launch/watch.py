@@ -15,6 +15,7 @@ from motoko.launch.desk import Desk
 from motoko.launch.failure import MemoryKills
 from motoko.launch.generator import LocalGenerator, LocalProcess
 from motoko.launch.slots import Slots
+from motoko.launch.trouble import Troubles
 from motoko.model import states
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,10 @@ class Watch:
         generator: LocalGenerator,
         slots: Slots,
         starting: Starting,
+        troubles: Troubles,
         grace_s: float = GRACE_S,
     ) -> None:
+        self._troubles = troubles
         self._generator = generator
         self._slots = slots
         self._starting = starting
@@ -56,6 +59,8 @@ class Watch:
         # fate is asked for again and again.
         self._seated: set[str] = set()
         self._unclear: dict[str, tuple[Desk, Attempt]] = {}
+        # Attempts whose outcome or sentinel could not be written, by nonce.
+        self._unwritten: dict[str, tuple[Desk, Attempt]] = {}
 
     def follow(self, desk: Desk, attempt: Attempt, process: LocalProcess) -> None:
         """See to it that the end of a process is recorded, and comes in time."""
@@ -88,6 +93,10 @@ class Watch:
         for attempt in list(desk.held.values()):
             if attempt.pid is not None:
                 self.fold(desk, attempt)
+        for of, attempt in list(self._unwritten.values()):
+            if of is desk:
+                attempt.write_files()
+                self._see_to_files(desk, attempt)
 
     def fold(self, desk: Desk, attempt: Attempt) -> None:
         """Take in what a script has written; a new state is recorded at once."""
@@ -95,8 +104,22 @@ class Watch:
         try:
             has_new_state = attempt.fold()
         except OSError as error:
-            log.warning("run %s: cannot read what it wrote: %s", attempt.title, error)
+            self._troubles.met(_reading(attempt), error)
+        else:
+            self._troubles.over(_reading(attempt))
+            self._see_to_files(desk, attempt)
         desk.note(attempt, is_urgent=has_new_state)
+
+    def _see_to_files(self, desk: Desk, attempt: Attempt) -> None:
+        """Come back to an attempt whose directory does not take what is to be written there."""
+        what = f"cannot write in {desk.study.runs_dir}"
+        if attempt.unwritten is not None:
+            self._unwritten[attempt.nonce] = (desk, attempt)
+            self._troubles.met(what, attempt.unwritten)
+            return
+        self._unwritten.pop(attempt.nonce, None)
+        if not any(of is desk for of, _ in self._unwritten.values()):
+            self._troubles.over(what)
 
     # ends
 
@@ -117,9 +140,12 @@ class Watch:
         try:
             attempt.end(code, now, out_of_memory=self._memory.has_new)
         except OSError as error:
-            log.warning("run %s: cannot read what it left: %s", attempt.title, error)
+            self._troubles.met(_reading(attempt), error)
             loop = asyncio.get_running_loop()
             loop.call_later(_PAUSE_S, self._end, desk, attempt, code, now)
+        else:
+            self._troubles.over(_reading(attempt))
+            self._see_to_files(desk, attempt)
         desk.note(attempt)
 
     def _time_out(self, attempt: Attempt) -> None:
@@ -169,6 +195,9 @@ class Watch:
         elif finding.fate is Fate.REBOOTED:
             attempt.lose(f"its host {finding.host} was started anew while it executed")
             self._end(desk, attempt, None, time.time())
+        elif finding.fate is Fate.UNTOLD:
+            attempt.lose(finding.fate.value)
+            self._end(desk, attempt, None, time.time())
         elif finding.fate in (Fate.UNSTARTED, Fate.VANISHED):
             self._end(desk, attempt, None, time.time())
         elif finding.fate is not Fate.RUNNING or not self._find(desk, attempt, finding):
@@ -206,3 +235,7 @@ class Watch:
     def _cancel_timer(self, attempt: Attempt) -> None:
         with suppress(KeyError):
             self._timers.pop(attempt.nonce).cancel()
+
+
+def _reading(attempt: Attempt) -> str:
+    return f"cannot read in {attempt.run_dir}"

@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -37,6 +37,7 @@ from motoko.store.database import Database
 from motoko.study.study import NO_DATABASE, Study, check_created, check_not_foreign
 
 if TYPE_CHECKING:
+    from motoko.launch.trouble import Trouble
     from motoko.store.server import Served
     from motoko.workflow.workflow import Workflow
 
@@ -276,14 +277,18 @@ async def run_launcher(
     names = options.studies or tuple(workflow.task_managers)
     studies = [workflow.task_manager(name).base for name in names]
     generator = options.generator or workflow.config.generator
-    office.take(
-        {
-            "generator": generator,
-            "studies": list(names),
-            "is_chosen": bool(options.studies),
-            "files": _files_mark(workflow),
-        }
-    )
+    facts = {
+        "generator": generator,
+        "studies": list(names),
+        "is_chosen": bool(options.studies),
+        "files": _files_mark(workflow),
+    }
+    office.take(facts)
+
+    def tell(troubles: Sequence[Trouble]) -> None:
+        with suppress(OSError):
+            office.update({**facts, "troubles": [one._asdict() for one in troubles]})
+
     try:
         settings = LauncherSettings(
             generator=generator,
@@ -295,7 +300,7 @@ async def run_launcher(
         )
         async with anyio.create_task_group() as group:
             group.start_soon(_end_when_removed, office, group.cancel_scope)
-            await launch(studies, settings=settings, ready=ready)
+            await launch(studies, settings=settings, ready=ready, tell=tell)
             group.cancel_scope.cancel()
     finally:
         office.leave()

@@ -21,6 +21,7 @@ from motoko.launch.work import Done, Work
 from motoko.store.audit import problems
 from motoko.store.feed import Change
 from motoko.store.tables import Tables
+from motoko.study import files
 from tests.support.launch_session import (
     YAML,
     Launching,
@@ -184,6 +185,86 @@ def test_runs_made_while_a_commit_goes_on_are_claimed(
         monkeypatch.setattr(desk.Desk, "_write", writing)
         with launching(study):
             wait_for(study, lambda: made and row(study, made[0])["state"] == "FINISHED")
+
+
+BIG = "config_files: [big]\n"
+
+
+class SlowCopies:
+    """Copies of large files wait for a word."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.has_begun, self.may_go_on = threading.Event(), threading.Event()
+        self._place = files.place
+        monkeypatch.setattr(files, "place", self._placing)
+
+    def _placing(self, store: files.FileStore, entry: dict[str, Any], run_dir: Path) -> None:
+        self.has_begun.set()
+        assert self.may_go_on.wait(8)
+        self._place(store, entry, run_dir)
+
+
+def test_the_launcher_works_while_large_files_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = SlowCopies(monkeypatch)
+    script = f"cmp big {tmp_path}/s/big && echo $MOTOKO_RUN_ID >> {tmp_path}/ran\n"
+    with (
+        new_study(tmp_path / "s", script, YAML + BIG) as big,
+        new_study(tmp_path / "few", "true\n", YAML.replace("study: s", "study: few")) as few,
+    ):
+        (big.directory / "big").write_bytes(os.urandom(200_000))
+        with launching(big, few, max_concurrent=1):
+            create(big, 3)
+            assert copies.has_begun.wait(8)
+            create(few)
+            wait_for_state(few, "FINISHED")
+            copies.may_go_on.set()
+            wait_for_state(big, "FINISHED", 1, 2, 3)
+
+    assert (tmp_path / "ran").read_text().split() == ["1", "2", "3"]
+
+
+def test_a_run_that_is_cancelled_while_its_files_are_copied_never_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = SlowCopies(monkeypatch)
+    withdraw = watch.Watch.withdraw
+    is_withdrawn = threading.Event()
+
+    def withdrawing(self: watch.Watch, *given: Any) -> None:
+        withdraw(self, *given)
+        is_withdrawn.set()
+
+    monkeypatch.setattr(watch.Watch, "withdraw", withdrawing)
+    script = f"echo $MOTOKO_RUN_ID.$MOTOKO_ATTEMPT >> {tmp_path}/ran\n"
+    with new_study(tmp_path / "s", script, YAML + BIG) as study:
+        (study.directory / "big").write_bytes(os.urandom(200_000))
+        with launching(study, max_concurrent=1):
+            create(study, 2)
+            assert copies.has_begun.wait(8)
+            study.update_run(1, {"state": "CANCELLED"})
+            assert is_withdrawn.wait(8)
+            study.update_run(1, {"state": "CREATED"})
+            copies.may_go_on.set()
+            wait_for_state(study, "FINISHED", 1, 2)
+
+    assert sorted((tmp_path / "ran").read_text().split()) == ["1.2", "2.1"]
+
+
+def test_a_run_directory_that_was_made_by_half_is_made_anew(tmp_path: Path) -> None:
+    with new_study(tmp_path / "s", f"cmp big {tmp_path}/s/big\n", YAML + BIG) as study:
+        content = os.urandom(200_000)
+        (study.directory / "big").write_bytes(content)
+        create(study)
+        claimed = {"state": "SUBMITTED", "attempt": 1, "nonce": "abc"}
+        study.database.write(lambda tables: tables.update_run(1, claimed))
+        study.run_dir(1).mkdir(parents=True)
+        (study.run_dir(1) / "big").write_bytes(content[:1000])
+        with launching(study):
+            wait_for_state(study, "FINISHED")
+
+        assert not (study.run_dir(1) / "attempt-0").exists()
 
 
 def test_nothing_is_committed_while_nothing_happens(
@@ -420,7 +501,7 @@ def test_what_the_system_refuses_for_now_is_tried_again(
         assert refusals == []
         assert all(len(attempts(study, run_id)) == 1 for run_id in (1, 2, 3))
         assert "No space left on device; trying again" in caplog.text
-        assert "runs start again" in caplog.text
+        assert "over: cannot start runs in " in caplog.text
 
 
 def test_what_the_system_refuses_for_good_fails_the_run(tmp_path: Path) -> None:

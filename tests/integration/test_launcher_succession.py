@@ -22,6 +22,7 @@ from tests.support.launch_session import (
     make_gate,
     new_study,
     open_gate,
+    reap,
     row,
     wait_for_attempts,
     wait_for_file,
@@ -42,7 +43,7 @@ def test_a_run_that_goes_on_is_taken_over(tmp_path: Path) -> None:
         with launching(study):
             assert row(study)["state"] == "RUNNING"
             open_gate(gate)
-            _reap(pid)
+            reap(pid)
             (attempt,) = wait_for_attempts(study, 1)
 
         assert row(study)["state"] == "FAILED"
@@ -59,7 +60,7 @@ def test_a_run_that_ended_meanwhile_is_recorded(tmp_path: Path) -> None:
             create(study)
             pid = int(wait_for_file(tmp_path / "pids"))
         open_gate(gate)
-        _reap(pid)
+        reap(pid)
         with launching(study):
             (attempt,) = wait_for_attempts(study, 1)
 
@@ -75,7 +76,7 @@ def test_a_run_that_was_killed_meanwhile_has_vanished(tmp_path: Path) -> None:
             create(study)
             pid = int(wait_for_file(tmp_path / "pids"))
         os.kill(pid, signal.SIGKILL)
-        _reap(pid)
+        reap(pid)
         with launching(study):
             (attempt,) = wait_for_attempts(study, 1)
 
@@ -90,7 +91,7 @@ def test_a_run_that_was_lost_with_its_host_says_so(tmp_path: Path) -> None:
             create(study)
             pid = int(wait_for_file(tmp_path / "pids"))
         os.kill(pid, signal.SIGKILL)
-        _reap(pid)
+        reap(pid)
         token = study.run_dir(1) / ".motoko-token-1"
         token.write_text(token.read_text().replace(boot_id(), "0-before"))
         with launching(study):
@@ -110,7 +111,7 @@ def test_a_run_whose_shell_was_killed_lives_as_long_as_what_it_started(tmp_path:
             pid = int(wait_for_file(tmp_path / "pids"))
             wait_for_state(study, "RUNNING")
         os.kill(pid, signal.SIGKILL)
-        _reap(pid)
+        reap(pid)
         with launching(study, poll_s=0.05):
             assert row(study)["state"] == "RUNNING"
             open_gate(gate)
@@ -141,7 +142,7 @@ def test_a_cancelled_run_that_goes_on_is_ended_by_the_next_launcher(tmp_path: Pa
             wait_for_state(study, "RUNNING")
         study.update_run(1, {"state": "CANCELLED"})
         with launching(study):
-            _reap(pid)
+            reap(pid)
             (attempt,) = wait_for_attempts(study, 1)
 
         assert row(study)["state"] == "CANCELLED"
@@ -157,7 +158,7 @@ def test_what_a_reset_run_left_executing_is_ended_first(tmp_path: Path) -> None:
             pid = int(wait_for_file(tmp_path / "pids"))
         study.update_run(1, {"state": "CREATED"})
         with launching(study):
-            _reap(pid)
+            reap(pid)
             wait_for_state(study, "FINISHED")
 
         assert row(study)["attempt"] == 2
@@ -182,7 +183,7 @@ say 3 '"name":"late","value":2'
         study.update_run(1, {"norm": 7.0})
         with launching(study):
             open_gate(gate)
-            _reap(pid)
+            reap(pid)
             wait_for_attempts(study, 1)
 
         assert row(study)["norm"] == 7.0
@@ -279,8 +280,3 @@ def test_what_executes_for_a_database_that_is_no_more_is_ended(tmp_path: Path) -
     finally:
         launcher.stop()
     assert launcher.error is None
-
-
-def _reap(pid: int) -> None:
-    """Wait for a child of this process, as init would for that of a launcher that is gone."""
-    os.waitpid(pid, 0)

@@ -32,6 +32,7 @@ class Launching:
 
     def __init__(self, *studies: Study, **changes: Any) -> None:
         self.studies = studies
+        self._tell = changes.pop("tell", lambda _: None)
         place = studies[0].directory / ".wf"
         settings: dict[str, Any] = {
             "knock": socket_address(place, "knock.sock"),
@@ -53,7 +54,12 @@ class Launching:
         async def main() -> None:
             self._loop = asyncio.get_running_loop()
             with anyio.CancelScope() as self._scope:
-                await launch(self.studies, settings=self._settings, ready=self._ready.set)
+                await launch(
+                    self.studies,
+                    settings=self._settings,
+                    ready=self._ready.set,
+                    tell=self._tell,
+                )
 
         try:
             anyio.run(main)
@@ -181,6 +187,11 @@ def make_gate(directory: Path) -> Path:
     gate = directory / "gate"
     os.mkfifo(gate)
     return gate
+
+
+def reap(pid: int) -> None:
+    """Wait for a child of this process, as init would for that of a launcher that is gone."""
+    os.waitpid(pid, 0)
 
 
 def is_process_there(pid: int) -> bool:

@@ -105,6 +105,7 @@ def test_a_host_that_was_not_started_anew_decides_by_its_locks(
         ({"boot": "before"}, NONCE, Fate.ENDED),
         ({"host": "node17"}, NONCE, Fate.ENDED),
         ({}, "another", Fate.VANISHED),
+        ({"nonce": "another"}, "another", Fate.UNSTARTED),
         ({"boot": "before"}, "another", Fate.REBOOTED),
         ({"host": "node17"}, "another", Fate.ELSEWHERE),
     ],

@@ -1,0 +1,66 @@
+"""What keeps a launcher from its work at the moment: said once, not once for each run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+log = logging.getLogger(__name__)
+
+
+class Trouble(NamedTuple):
+    """Something that does not work for now, and is tried again and again."""
+
+    what: str
+    why: str
+    since: float
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"{self.what} since {since}: {self.why}"
+
+
+class Troubles:
+    """The current troubles; the log tells of each when it begins and when it is over."""
+
+    def __init__(
+        self,
+        tell: Callable[[Sequence[Trouble]], object] = lambda _: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``tell`` is given all current ones whenever they change."""
+        self._tell = tell
+        self._now = now
+        self._current: dict[str, Trouble] = {}
+
+    @property
+    def current(self) -> list[Trouble]:
+        """Those that have begun and are not over, oldest first."""
+        return list(self._current.values())
+
+    def met(self, what: str, error: BaseException | str) -> None:
+        """It does not work (``cannot write in /there``), for this reason."""
+        known = self._current.get(what)
+        why = _reason(error)
+        if known is not None and known.why == why:
+            return
+        trouble = Trouble(what, why, known.since if known else self._now())
+        self._current[what] = trouble
+        log.warning("%s: %s; trying again", what, why)
+        self._tell(self.current)
+
+    def over(self, what: str) -> None:
+        """It works, or works again."""
+        trouble = self._current.pop(what, None)
+        if trouble is not None:
+            # The log may have been on the same disk: it hears now what it could not hear then.
+            log.warning("over: %s", trouble)
+            self._tell(self.current)
+
+
+def _reason(error: BaseException | str) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)
