@@ -6,6 +6,15 @@ that a job script pays only for what it needs, under any Python from 3.8 on.
 
 __version__ = "1.0.0.dev0"
 
+import sys
+
+if sys.version_info < (3, 8):
+    raise ImportError(
+        "Motoko's job side needs Python 3.8 or newer, this is {} ({})".format(
+            sys.version.split()[0], sys.executable
+        )
+    )
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from motoko.errors import (

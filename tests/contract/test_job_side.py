@@ -33,8 +33,12 @@ VERSIONS = [f"3.{minor}" for minor in range(8, 14)]
 
 def interpreters() -> Iterator[Any]:
     yield pytest.param(sys.executable, id="own")
+    yield from installed(VERSIONS)
+
+
+def installed(versions: list[str]) -> Iterator[Any]:
     roots = [os.environ.get("PYENV_ROOT"), str(Path.home() / ".pyenv")]
-    for version in VERSIONS:
+    for version in versions:
         found = [
             path
             for root in roots
@@ -46,6 +50,9 @@ def interpreters() -> Iterator[Any]:
             found.append(Path(on_path))
         for path in found[:1]:
             yield pytest.param(str(path), id=version)
+
+
+TOO_OLD = list(installed(["3.6", "3.7"]))
 
 
 @pytest.fixture(params=list(interpreters()))
@@ -226,6 +233,63 @@ print(*sorted(name for name in sys.modules if name.startswith("motoko.")))
     heavy, mine = done.stdout.splitlines()
     assert (done.returncode, heavy) == (0, "")
     assert {name.split(".")[1] for name in mine.split()} == {"columns", "errors", "host", "job"}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("open('absent')", "FileNotFoundError: [Errno 2] No such file or directory: 'absent'"),
+        (
+            "run.push_quantity('a, b', 1, 'q')",
+            "SchemaError: study 'mult', 'q': found 'a, b': a word has no comma, quote or line"
+            " end; a quantity takes numbers: one row for a step, or as many as steps",
+        ),
+        ("run.state = 5", "SchemaError: study 'mult', 'state': found 5; a state is a word"),
+        *(
+            (
+                f"run.{name} = 'X'",
+                f"SchemaError: study 'mult', '{name}': this entry is Motoko's own;"
+                " scripts may read it",
+            )
+            for name in ("id", "nonce", "has_finished", "files", "last_step", "start_time")
+        ),
+    ],
+)
+def test_mistake_is_one_line_at_the_end_and_the_cause_of_the_failure(
+    python: str, env: dict[str, str], run_dir: Path, mistake: str, said: str
+) -> None:
+    program = f"import motoko\nwith motoko.running() as (run, job):\n    {mistake}\n"
+
+    done = launch(run_dir, '"$PYTHON" doIt.py', env, program, python)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].replace("motoko.errors.", "") == said
+    assert verdict(entries(run_dir), 1) == ("FAILED", said)
+
+
+def test_state_of_its_own_is_no_mistake(
+    python: str, env: dict[str, str], run_dir: Path
+) -> None:
+    program = "import motoko\nmotoko.get_run()[0].state = 'X'\n"
+
+    done = launch(run_dir, '"$PYTHON" doIt.py', env, program, python)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert verdict(entries(run_dir), 0) == ("X", None)
+
+
+@pytest.mark.parametrize("old", TOO_OLD)
+def test_python_that_is_too_old_is_told_so(
+    old: str, env: dict[str, str], run_dir: Path
+) -> None:
+    done = launch(run_dir, '"$PYTHON" doIt.py', env, GOOD, old)
+
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        "ImportError: Motoko's job side needs Python 3.8 or newer, this is 3."
+    )
+    assert old.rpartition("/")[0] in last
 
 
 def test_killed_launcher_leaves_a_running_script_that_holds_its_token(
