@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from motoko.errors import ForeignDatabase
-from motoko.launch import desk, executor, launcher, watch
+from motoko.launch import desk, executor, launcher
 from motoko.launch.cleaning import cleaning
 from motoko.launch.failure import MemoryKills
 from motoko.launch.record import Record
@@ -37,11 +36,10 @@ from tests.support.launch_session import (
     wait_for_attempts,
     wait_for_file,
     wait_for_state,
-    wait_until,
+    watched_withdrawals,
 )
 from tests.support.studies import open_study, served, write_study
-
-PYTHON = sys.executable
+from tests.support.waiting import wait_until
 
 
 def test_a_created_run_is_executed_and_recorded(tmp_path: Path) -> None:
@@ -229,14 +227,7 @@ def test_a_run_that_is_cancelled_while_its_files_are_copied_never_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copies = SlowCopies(monkeypatch)
-    withdraw = watch.Watch.withdraw
-    is_withdrawn = threading.Event()
-
-    def withdrawing(self: watch.Watch, *given: Any) -> None:
-        withdraw(self, *given)
-        is_withdrawn.set()
-
-    monkeypatch.setattr(watch.Watch, "withdraw", withdrawing)
+    is_withdrawn = watched_withdrawals(monkeypatch)
     script = f"echo $MOTOKO_RUN_ID.$MOTOKO_ATTEMPT >> {tmp_path}/ran\n"
     with new_study(tmp_path / "s", script, YAML + BIG) as study:
         (study.directory / "big").write_bytes(os.urandom(200_000))
@@ -350,14 +341,7 @@ def test_a_cancelled_run_is_ended_and_stays_cancelled(tmp_path: Path) -> None:
 def test_a_waiting_run_that_is_cancelled_never_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    withdraw = watch.Watch.withdraw
-    is_withdrawn = threading.Event()
-
-    def withdrawing(self: watch.Watch, *given: Any) -> None:
-        withdraw(self, *given)
-        is_withdrawn.set()
-
-    monkeypatch.setattr(watch.Watch, "withdraw", withdrawing)
+    is_withdrawn = watched_withdrawals(monkeypatch)
     monkeypatch.setattr(executor, "_AHEAD_S", 60.0)
     gate = make_gate(tmp_path)
     script = f"echo $MOTOKO_RUN_ID >> {tmp_path}/ran; read _ < {gate}\n"

@@ -28,8 +28,8 @@ from tests.support.launch_session import (
     wait_for_attempts,
     wait_for_file,
     wait_for_state,
-    wait_until,
 )
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
 from motoko.store.address import socket_address
 from tests.support.launch_session import (
+    PYTHON,
+    SAY,
     YAML,
     attempts,
     create,
@@ -22,10 +23,8 @@ from tests.support.launch_session import (
     wait_for,
     wait_for_attempts,
     wait_for_state,
-    wait_until,
 )
-
-PYTHON = sys.executable
+from tests.support.waiting import wait_until
 
 
 def test_scripts_start_with_the_signals_of_any_program(tmp_path: Path) -> None:
@@ -187,12 +186,12 @@ def test_with_explicit_completion_the_run_waits_for_its_word(tmp_path: Path) -> 
 
 
 def test_entries_of_a_wrong_type_are_a_warning(tmp_path: Path) -> None:
-    script = """
-entry='{"n":"'$(sed 's/.*"nonce": "\\([^"]*\\)".*/\\1/' .motoko-run.json)'","t":1,"op":"set",'
-echo "- $entry\\"name\\":\\"norm\\",\\"value\\":\\"wide\\"}" > .motoko-journal-1-h-1-a
-echo "- $entry\\"name\\":\\"nonce\\",\\"value\\":\\"0\\"}" >> .motoko-journal-1-h-1-a
-echo "- $entry\\"name\\":\\"free\\",\\"value\\":5}" >> .motoko-journal-1-h-1-a
-echo "ffffffff $entry\\"name\\":\\"free\\",\\"value\\":6}" >> .motoko-journal-1-h-1-a
+    script = f"""{SAY}
+say 1 '"name":"norm","value":"wide"'
+say 1 '"name":"nonce","value":"0"'
+say 1 '"name":"free","value":5'
+say 1 '"name":"free","value":6'
+sed -i '$s/^-/ffffffff/' .motoko-journal-1-h-1-a
 """
     with new_study(tmp_path / "s", script) as study, launching(study):
         create(study)

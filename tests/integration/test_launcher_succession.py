@@ -14,6 +14,7 @@ from motoko.host import boot_id
 from motoko.launch.desk import Desk
 from motoko.launch.work import Done, Work
 from tests.support.launch_session import (
+    SAY,
     Launching,
     attempts,
     create,
@@ -27,9 +28,9 @@ from tests.support.launch_session import (
     wait_for_attempts,
     wait_for_file,
     wait_for_state,
-    wait_until,
 )
 from tests.support.studies import open_study, server_process, write_study
+from tests.support.waiting import wait_until
 
 
 def test_a_run_that_goes_on_is_taken_over(tmp_path: Path) -> None:
@@ -166,10 +167,7 @@ def test_what_a_reset_run_left_executing_is_ended_first(tmp_path: Path) -> None:
 
 def test_entries_are_set_once_although_two_launchers_read_them(tmp_path: Path) -> None:
     gate = make_gate(tmp_path)
-    script = f"""
-n=$(sed 's/.*"nonce": "\\([^"]*\\)".*/\\1/' .motoko-run.json)
-journal=.motoko-journal-1-h-1-a
-say() {{ echo "- {{\\"n\\":\\"$n\\",\\"t\\":$1,\\"op\\":\\"set\\",$2}}" >> $journal; }}
+    script = f"""{SAY}
 say 1 '"name":"norm","value":1.5'
 say 2 '"name":"state","value":"MESHING"'
 echo $$ > {tmp_path}/pid; read _ < {gate}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +13,25 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+import pytest
 
+from motoko.launch import watch
 from motoko.launch.launcher import LauncherSettings, launch
 from motoko.store.address import socket_address
 from motoko.study.study import Study
 from tests.support.studies import open_study, served, write_study
+from tests.support.waiting import wait_until
 
 T = TypeVar("T")
 DEADLINE_S = 30.0
+PYTHON = sys.executable
+#: The beginning of a script that writes a journal by hand: ``say TIME JSON-MEMBERS``.
+SAY = """
+nonce=$(sed 's/.*"nonce": "\\([^"]*\\)".*/\\1/' .motoko-run.json)
+say() {
+  echo "- {\\"n\\":\\"$nonce\\",\\"t\\":$1,\\"op\\":\\"set\\",$2}" >> .motoko-journal-1-h-1-a
+}
+"""
 YAML = """\
 study: s
 job: {x: float, s: str}
@@ -168,14 +180,6 @@ def wait_for_file(file: Path) -> str:
     return file.read_text()
 
 
-def wait_until(ask: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    """Wait for something that no feed tells of."""
-    deadline = time.monotonic() + deadline_s
-    while not ask():
-        assert time.monotonic() < deadline, "in vain"
-        threading.Event().wait(0.002)
-
-
 def open_gate(gate: Path) -> None:
     """Let the scripts go on that wait at this named pipe (``read < gate``)."""
     with open(gate, "w") as pipe:
@@ -192,6 +196,19 @@ def make_gate(directory: Path) -> Path:
 def reap(pid: int) -> None:
     """Wait for a child of this process, as init would for that of a launcher that is gone."""
     os.waitpid(pid, 0)
+
+
+def watched_withdrawals(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a launcher has withdrawn an attempt."""
+    withdraw = watch.Watch.withdraw
+    is_withdrawn = threading.Event()
+
+    def withdrawing(self: watch.Watch, *given: Any) -> None:
+        withdraw(self, *given)
+        is_withdrawn.set()
+
+    monkeypatch.setattr(watch.Watch, "withdraw", withdrawing)
+    return is_withdrawn
 
 
 def is_process_there(pid: int) -> bool:
