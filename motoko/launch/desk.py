@@ -78,7 +78,10 @@ class Desk:
         self._executing = executing
         self._epoch = epoch
         self._troubles = troubles
-        self._recording = f"cannot write in the database of {study.name}"
+        #: What there may be troubles with, in words.
+        self.recording = f"cannot write in the database of {study.name}"
+        self.writing = f"cannot write in {study.runs_dir}"
+        self.starting = f"cannot start runs in {study.runs_dir}"
         self._dirty: dict[str, Attempt] = {}
         self._stored: dict[int, bytes] = {}
         self._manifests: dict[str, Mapping[str, Any]] = {}
@@ -162,7 +165,7 @@ class Desk:
         except (DatabaseUnavailable, ConflictsExhausted) as error:
             self._is_search = True  # what was claimed may be ours although we were not told
             why = getattr(error, "why", str(error))
-            self._troubles.met(self._recording, why)
+            self._troubles.met(self.recording, why)
             return False
         except (DaemonError, ForeignDatabase):
             raise
@@ -172,7 +175,7 @@ class Desk:
                 return False
         finally:
             self._has_tried.set()
-        self._troubles.over(self._recording)
+        self._troubles.over(self.recording)
         return True
 
     async def _record_each(self, attempts: Sequence[Attempt]) -> bool:

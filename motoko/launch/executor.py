@@ -248,7 +248,7 @@ class Executor:
         if process is None:
             self._yield(desk, attempt)
             return
-        self._troubles.over(_starting(desk))
+        self._troubles.over(desk.starting)
         self._starts.append(time.monotonic())
         attempt.begin(process.pid, time.time())
         self.watch.follow(desk, attempt, process)
@@ -297,7 +297,7 @@ class Executor:
             where = f" ({error.filename})" if error.filename else ""
             self._refuse(desk, attempt, f"{error.strerror or error}{where}")
             return
-        self._troubles.met(_starting(desk), error)
+        self._troubles.met(desk.starting, error)
         self._pause(PAUSE_S)
 
     def _refuse(
@@ -318,7 +318,3 @@ class Executor:
 
         if self._resume is None and not self._is_closed:
             self._resume = asyncio.get_running_loop().call_later(pause_s, resume)
-
-
-def _starting(desk: Desk) -> str:
-    return f"cannot start runs in {desk.study.runs_dir}"

@@ -112,14 +112,13 @@ class Watch:
 
     def _see_to_files(self, desk: Desk, attempt: Attempt) -> None:
         """Come back to an attempt whose directory does not take what is to be written there."""
-        what = f"cannot write in {desk.study.runs_dir}"
         if attempt.unwritten is not None:
             self._unwritten[attempt.nonce] = (desk, attempt)
-            self._troubles.met(what, attempt.unwritten)
+            self._troubles.met(desk.writing, attempt.unwritten)
             return
         self._unwritten.pop(attempt.nonce, None)
         if not any(of is desk for of, _ in self._unwritten.values()):
-            self._troubles.over(what)
+            self._troubles.over(desk.writing)
 
     # ends
 
