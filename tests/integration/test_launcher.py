@@ -193,13 +193,17 @@ class SlowCopies:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.has_begun, self.may_go_on = threading.Event(), threading.Event()
+        self.busy: set[Path] = set()
         self._place = files.place
         monkeypatch.setattr(files, "place", self._placing)
 
     def _placing(self, store: files.FileStore, entry: dict[str, Any], run_dir: Path) -> None:
+        assert store.directory not in self.busy
+        self.busy.add(store.directory)
         self.has_begun.set()
         assert self.may_go_on.wait(8)
         self._place(store, entry, run_dir)
+        self.busy.remove(store.directory)
 
 
 def test_the_launcher_works_while_large_files_are_copied(
@@ -221,6 +225,25 @@ def test_the_launcher_works_while_large_files_are_copied(
             wait_for_state(big, "FINISHED", 1, 2, 3)
 
     assert (tmp_path / "ran").read_text().split() == ["1", "2", "3"]
+
+
+def test_of_each_study_one_run_at_a_time_gets_its_large_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = SlowCopies(monkeypatch)
+    yaml = YAML + BIG
+    with (
+        new_study(tmp_path / "s", "true\n", yaml) as one,
+        new_study(tmp_path / "t", "true\n", yaml.replace("study: s", "study: t")) as other,
+    ):
+        for study in (one, other):
+            (study.directory / "big").write_bytes(os.urandom(200_000))
+            create(study, 3)
+        with launching(one, other, max_concurrent=2):
+            wait_until(lambda: len(copies.busy) == 2)
+            copies.may_go_on.set()
+            for study in (one, other):
+                wait_for_state(study, "FINISHED", 1, 2, 3)
 
 
 def test_a_run_that_is_cancelled_while_its_files_are_copied_never_starts(

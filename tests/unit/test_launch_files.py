@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from motoko.job.journal import Journal, encode
@@ -91,6 +91,7 @@ ENTRIES = st.fixed_dictionaries(
 LINES = st.lists(ENTRIES.map(lambda e: f"- {json.dumps(e)}".encode()) | st.binary(max_size=60))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(LINES)
 @example([b'- {"n":"abc","op":"finish","t":1' + b"0" * 400 + b"}"])
 @example([b'- {"n":"abc","op":"finish","t":Infinity}'])

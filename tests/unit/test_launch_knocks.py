@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from motoko.launch.knocks import Knock, understood
@@ -20,6 +20,7 @@ MESSAGES = st.binary(max_size=200) | (
 ).map(lambda said: json.dumps(said).encode())
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(MESSAGES)
 @example(b'{"run": [], "nonce": "a"}')
 @example(b'{"run": {}, "nonce": []}')
