@@ -241,8 +241,8 @@ print(*sorted(name for name in sys.modules if name.startswith("motoko.")))
         ("open('absent')", "FileNotFoundError: [Errno 2] No such file or directory: 'absent'"),
         (
             "run.push_quantity('a, b', 1, 'q')",
-            "SchemaError: study 'mult', 'q': found 'a, b': a word has no comma, quote or line"
-            " end; a quantity takes numbers: one row for a step, or as many as steps",
+            "SchemaError: study 'mult', 'q': found text 'a, b': text goes into an entry of the"
+            " run; a quantity takes numbers: one row for a step, or as many as steps",
         ),
         ("run.state = 5", "SchemaError: study 'mult', 'state': found 5; a state is a word"),
         *(
