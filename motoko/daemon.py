@@ -280,6 +280,8 @@ def log_to(file: Path, level: int = logging.INFO) -> None:
     root.setLevel(level)
     logging.getLogger("ZEO").setLevel(max(level, logging.WARNING))
     logging.getLogger("ZODB").setLevel(max(level, logging.WARNING))
+    # Shows a traceback whenever a server is away, besides raising the same to whoever asked.
+    logging.getLogger("ZODB.Connection").setLevel(logging.CRITICAL)
 
 
 def python_command(*arguments: str) -> list[str]:

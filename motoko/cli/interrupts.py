@@ -12,14 +12,16 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Inside the block the first signal calls ``end`` in the running loop.
+    """Inside the block the first signal calls ``hurry`` at once, and ``end`` in the loop.
 
     The second one interrupts whatever is being done, for those who cannot wait. The handlers
-    run in the main thread even while it waits for a database.
+    run in the main thread between any two steps of whatever it does: ``hurry`` may only leave
+    a mark, for those who wait in this thread and keep the loop from running.
     """
 
-    def __init__(self, end: Callable[[], object]) -> None:
+    def __init__(self, end: Callable[[], object], hurry: Callable[[], object]) -> None:
         self._end = end
+        self._hurry = hurry
         self._loop = asyncio.get_running_loop()
         self._before: dict[int, Any] = {}
         #: The signal that came, if one did.
@@ -38,4 +40,5 @@ class Interrupts:
         if self.number is not None:
             raise KeyboardInterrupt
         self.number = number
+        self._hurry()
         self._loop.call_soon_threadsafe(self._end)

@@ -45,7 +45,7 @@ class Orchestration:
         self._lost: MotokoError | None = None
         self._error: Exception | None = None
         self._code: int | None = None
-        self._signal: int | None = None
+        self._interrupts: Interrupts | None = None
         self.progress = Progress(workflow, workflow.run_name)
 
     def run(self) -> int:
@@ -55,6 +55,9 @@ class Orchestration:
         """
         try:
             anyio.run(self._run)
+        except KeyboardInterrupt:  # the second signal, which does not wait for the loop
+            if self._interrupts is None or self._interrupts.number is None:
+                raise
         finally:
             self.progress.read_again()
             self._view.close(self.progress)
@@ -66,8 +69,8 @@ class Orchestration:
             self._error.add_note(f"  its traceback is in {control.log_file(self._workflow)}")
         if self._error is not None:
             raise self._error
-        assert self._signal is not None
-        raise Stopped(self._signal)
+        assert self._interrupts is not None and self._interrupts.number is not None
+        raise Stopped(self._interrupts.number)
 
     def n_active(self) -> int:
         """Runs that are executing."""
@@ -78,7 +81,7 @@ class Orchestration:
         token = current_token()
         with ExitStack() as stack:
             scope = stack.enter_context(anyio.CancelScope())
-            interrupts = stack.enter_context(Interrupts(scope.cancel))
+            self._interrupts = stack.enter_context(Interrupts(scope.cancel, workflow.hurry))
 
             def lose(error: MotokoError) -> None:
                 self._lost = error
@@ -98,7 +101,6 @@ class Orchestration:
                 except Exception as error:
                     self._error = error
                 group.cancel_scope.cancel()
-        self._signal = interrupts.number
 
 
 def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:

@@ -21,6 +21,7 @@ from ZODB.POSException import ConflictError, StorageError
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable
 from motoko.store import layout
 from motoko.store.address import Address
+from motoko.store.client import CONNECTING_S, GivenUp, Haste
 from motoko.store.feed import Change, Feed, FeedingStorage
 from motoko.store.ledger import Ledger
 from motoko.store.tables import Tables
@@ -28,8 +29,6 @@ from motoko.store.turn import Turn
 
 log = logging.getLogger(__name__)
 
-#: How long a read or a commit blocks its thread when the server is away.
-BLOCKING_S = 2.0
 MOST_ATTEMPTS = 50
 _CACHED_OBJECTS = 20_000
 
@@ -57,6 +56,7 @@ class Database(Generic[V]):
         self.turn = Turn()
         self._view = view
         self._opening = threading.Lock()
+        self._haste = Haste()
         self._db: Any = None
 
     def __repr__(self) -> str:
@@ -64,16 +64,31 @@ class Database(Generic[V]):
 
     # connecting
 
-    def connect(self, wait_s: float = BLOCKING_S) -> None:
+    def connect(self, wait_s: float = CONNECTING_S) -> None:
         """Wait until the server answers; DatabaseUnavailable when it does not in time."""
         deadline = time.monotonic() + wait_s
         with self._opening:
             if self._db is None:
                 self._open(wait_s)
         while not self.is_connected:
-            if time.monotonic() > deadline:
+            if self._haste.is_needed or time.monotonic() > deadline:
                 raise self._unavailable("the server does not answer")
             time.sleep(0.02)
+
+    def probe(self) -> None:
+        """Find out, without waiting, whether the server answers: `is_away` says it later."""
+        if self.is_connected and (ask := getattr(self._db.storage, "probe", None)) is not None:
+            ask()
+
+    def hurry(self) -> None:
+        """End all waits for the server within a moment, present ones and those to come: the
+        process is to end. For signal handlers too."""
+        self._haste.is_needed = True
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether nobody is to wait for the server any more."""
+        return self._haste.is_needed
 
     @property
     def is_connected(self) -> bool:
@@ -82,6 +97,11 @@ class Database(Generic[V]):
             return False
         ask = getattr(self._db.storage, "is_connected", None)
         return ask is None or bool(ask())
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server was there and does not answer any more."""
+        return self._db is not None and not self.is_connected
 
     def _open(self, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
@@ -99,16 +119,9 @@ class Database(Generic[V]):
                     storage.close()
 
     def _connected_storage(self, deadline: float) -> FeedingStorage:
-        storage = FeedingStorage(
-            self.address.for_zeo,
-            self.feed,
-            wait=False,
-            wait_timeout=BLOCKING_S,
-            disconnect_poll=0.05,
-            drop_cache_rather_verify=True,
-        )
+        storage = FeedingStorage(self.address.for_zeo, self.feed, self._haste)
         while not storage.is_connected():
-            if time.monotonic() > deadline:
+            if self._haste.is_needed or time.monotonic() > deadline:
                 storage.close()
                 raise self._unavailable("no server answers")
             time.sleep(0.005)
@@ -128,6 +141,7 @@ class Database(Generic[V]):
     def close(self) -> None:
         """End the connection; the next use opens a new one."""
         db, self._db = self._db, None
+        self._haste = Haste()
         if db is not None:
             db.close()
 
@@ -185,6 +199,7 @@ class Database(Generic[V]):
         A body that changes nothing conflicts with nobody; it is run again, too, if the news of
         what had been committed before this call was still on its way.
         """
+        self.connect()
         manager = transaction.TransactionManager(explicit=True)
         has_all_news = False
         for attempt in range(MOST_ATTEMPTS):
@@ -252,6 +267,8 @@ class Database(Generic[V]):
             yield
         except ConflictError:
             raise
+        except GivenUp as error:
+            raise self._unavailable(str(error)) from error
         except ClientDisconnected as error:
             raise self._unavailable("the connection to the server is lost") from error
         except (ClientStorageError, StorageError) as error:

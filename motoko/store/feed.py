@@ -11,10 +11,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from BTrees.LOBTree import LOBTree, LOBucket
 from ZEO.ClientStorage import ClientStorage
+
+from motoko.store.client import CONNECTING_S, BoundedClient, Haste
+
+#: Pause between two attempts to reach a server that is away; ZEO adds up to 1 s by chance.
+_RECONNECT_S = 0.05
 
 
 @dataclass
@@ -85,17 +91,23 @@ class Feed:
         for listener in listeners:
             listener(change)
 
-    def tell_runs(self, runs: Iterable[int]) -> None:
-        """Hand on that these runs changed, by a commit of this client itself."""
-        self.tell(Change(runs=set(runs)))
-
 
 class FeedingStorage(ClientStorage):  # type: ignore[misc]
     """A ZEO client that tells a feed what the server tells it."""
 
-    def __init__(self, address: Any, feed: Feed, **options: Any) -> None:
+    def __init__(self, address: Any, feed: Feed, haste: Haste) -> None:
+        """Begins to connect, and goes on with that until it is closed."""
         self._feed = feed
-        super().__init__(address, **options)
+        super().__init__(
+            address,
+            wait=False,
+            wait_timeout=CONNECTING_S,
+            _client_factory=partial(BoundedClient, haste=haste, disconnect_poll=_RECONNECT_S),
+        )
+
+    def probe(self) -> None:
+        """Find out, without waiting, whether the server answers."""
+        self._server.probe()
 
     def invalidateTransaction(self, tid: bytes, oids: Iterable[bytes]) -> None:
         """Called by the server's connection for each commit of another client."""

@@ -13,9 +13,11 @@ session of its own.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -40,6 +42,8 @@ from motoko.store.operations import (
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
 from motoko.store.turn import Turn
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -252,11 +256,11 @@ class Session:
     def _try_commit(self) -> None:
         shares = list(self._shares.values())
         first = next(share for share in shares if share.done)
+        for share in shares:
+            share.database.connect()
         with first.database.translated():
             if self._must_repeat:
                 undo(self._manager)
-                for share in shares:
-                    share.database.connect()
                 self._manager.begin()
                 for share in shares:
                     share.renew()
@@ -318,7 +322,7 @@ class SingleCalls(Session):
     """Each operation is a session of its own; reading sees what is newest.
 
     A database that is away is waited for, in the calling thread, for at most PATIENCE_S, or
-    what `patience` says.
+    what `patience` says. `Database.hurry` ends that: the task that waits is cancelled.
     """
 
     def __init__(self) -> None:
@@ -331,12 +335,13 @@ class SingleCalls(Session):
             snapshot, known, view = self._snapshots.get(id(database), (None, -1, None))
             if snapshot is None or known != version:
                 snapshot = snapshot or Snapshot(database)
-                view = _patiently(snapshot.renew)
+                view = _patiently(database, snapshot.renew)
                 self._snapshots[id(database)] = snapshot, version, view
             return cast("V", view)
 
     def read(self, database: Database[V], question: Callable[[V], R]) -> R:
-        return cast("R", _patiently(lambda: super(SingleCalls, self).read(database, question)))
+        ask = super().read
+        return cast("R", _patiently(database, lambda: ask(database, question)))
 
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
         """Nothing rests on what is read: the next call is another session."""
@@ -345,7 +350,7 @@ class SingleCalls(Session):
         """Nothing rests on what is read: the next call is another session."""
 
     def do(self, database: Database[Any], operation: Operation) -> Any:
-        return _patiently(lambda: database.write(operation.apply))
+        return _patiently(database, lambda: database.write(operation.apply))
 
     def after_commit(self, call: Callable[[], None]) -> None:
         call()
@@ -364,14 +369,20 @@ class SingleCalls(Session):
             self._snapshots.clear()
 
 
-def _patiently(call: Callable[[], Any]) -> Any:
+def _patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + _patience.get()
+    is_told = False
     while True:
         try:
             return call()
-        except DatabaseUnavailable:
+        except DatabaseUnavailable as error:
             if time.monotonic() > deadline:
                 raise
+            if database.is_hurried:
+                raise CancelledError("the process ends") from None
+            if not is_told:
+                log.warning("waiting: %s", error)
+            is_told = True
             time.sleep(0.1)
 
 

@@ -211,12 +211,12 @@ def _connect(workflow: Workflow) -> None:
     deadline = time.monotonic() + _START_S
     while True:
         try:
-            workflow.vars.db.connect()
-            for manager in workflow.task_managers.values():
-                manager.base.database.connect()
+            for database in workflow.databases:
+                database.connect()
             return
         except DatabaseUnavailable:
-            if time.monotonic() > deadline:
+            is_hurried = any(database.is_hurried for database in workflow.databases)
+            if is_hurried or time.monotonic() > deadline:
                 raise
 
 

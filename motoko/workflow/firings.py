@@ -47,7 +47,7 @@ async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
     away. ``sys.exit(n)`` in it commits too. Any other exception undoes what was not committed
     and is passed on.
     """
-    n_conflicts = 0
+    n_conflicts = n_waits = 0
     turn: Turn | None = None
     while True:
         session = Session(takes_turns=True)
@@ -68,7 +68,9 @@ async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
                 raise ConflictsExhausted(what, n_conflicts) from conflict
             await anyio.sleep(random.uniform(0, 0.001 * 2 ** min(n_conflicts, 8)))
         except DatabaseUnavailable as error:
-            log.warning("%s begins again when the database is back: %s", what, error)
+            n_waits += 1
+            level = logging.WARNING if n_waits == 1 else logging.DEBUG
+            log.log(level, "%s begins again when the database is back: %s", what, error)
             await anyio.sleep(_AWAY_S)
         finally:
             session.abort()
@@ -94,12 +96,14 @@ async def _until_given(session: Session, turn: Turn) -> None:
 
 async def _commit(session: Session, what: str) -> None:
     """Commit, however long a database is away: the work is done and stays in memory."""
+    level = logging.WARNING
     while True:
         try:
             await anyio.to_thread.run_sync(session.commit)
             return
         except DatabaseUnavailable as error:
-            log.warning("%s is committed when the database is back: %s", what, error)
+            log.log(level, "%s is committed when the database is back: %s", what, error)
+            level = logging.DEBUG
             await anyio.sleep(_AWAY_S)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 
 from motoko.errors import (
     ActionFailed,
@@ -24,6 +25,7 @@ from motoko.errors import (
     RunsFailed,
 )
 from motoko.model import states
+from motoko.store.database import Database
 from motoko.store.feed import Change
 from motoko.store.session import patience
 from motoko.store.tables import Tables
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.05
 #: How long the conditions wait before they look again for a database that is away.
 _AWAY_S = 0.2
+#: What is told of a task of the workflow that ended as if somebody had cancelled it.
+_CANCELLED = RuntimeError("it was cancelled from inside the workflow")
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ class EventLoop:
         self._is_stalled = False
         self._told_stall = ""
         self._has_handled = False
+        #: The databases that were away at the last look.
+        self._away: set[Database[Any]] = set()
         self._scope = anyio.CancelScope()
         self._group: Any = None
 
@@ -107,12 +113,13 @@ class EventLoop:
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._group:
-                    self._group.start_soon(self._run_main, main, name="main")
                     self._group.start_soon(self._keep_time, name="timer")
+                    self._group.start_soon(self._run_main, main, name="main")
                     await self._follow()
         finally:
             for stop in stops:
                 stop()
+        await anyio.lowlevel.checkpoint()  # does not return when somebody outside ends this
         return await self._conclude()
 
     async def check_once(self, keys: list[tuple[str, str]] | None = None) -> list[Any]:
@@ -146,6 +153,8 @@ class EventLoop:
     async def _keep_time(self) -> None:
         while True:
             await anyio.sleep(self._wait_s)
+            for database in self._workflow.databases:
+                database.probe()
             for manager in self._workflow.task_managers.values():
                 manager.base.lookout.look_again()
             self._notice()
@@ -157,12 +166,15 @@ class EventLoop:
             if self._workflow.finished:
                 self._stop(End())
                 return
+            away = self._look_for_away()
             try:
                 with patience(0.0):  # the loop has other things to do than to block
-                    self._report_stall(await self._evaluate())
-                    is_over = self._is_over()
+                    n_true = await self._evaluate(away)
+                    if not away:
+                        self._report_stall(n_true)
+                    is_over = not away and self._is_over()
             except DatabaseUnavailable as error:
-                log.warning("conditions wait for a database: %s", error)
+                log.debug("looking again in %g s: %s", _AWAY_S, error)
                 await anyio.sleep(_AWAY_S)
                 continue
             except Exception as error:
@@ -173,11 +185,23 @@ class EventLoop:
                 self._workflow.finished = True
                 self._stop(End())
                 return
-            if n_changes == self._n_changes:
+            if away:
+                await anyio.sleep(_AWAY_S)
+            elif n_changes == self._n_changes:
                 await self._news.wait()
 
+    def _look_for_away(self) -> set[Database[Any]]:
+        """The databases that are away at the moment; it is said when they change."""
+        away = {database for database in self._workflow.databases if database.is_away}
+        if gone := away - self._away:
+            log.warning("the database server does not answer for %s: waiting", _names(gone))
+        if back := self._away - away:
+            log.warning("the database server answers again for %s", _names(back))
+        self._away = away
+        return away
+
     async def _conclude(self) -> int:
-        end = self._end or End()
+        end = self._end or End(error=ActionFailed("a task", None, _CANCELLED))
         if end.error is None:
             return end.exit_code or 0
         if not isinstance(end.error, RunsFailed) or not self._has_handled:
@@ -217,9 +241,11 @@ class EventLoop:
                 self._refresh(monitor)
         return watch
 
-    async def _evaluate(self) -> int:
+    async def _evaluate(self, away: set[Database[Any]]) -> int:
         n_true = 0
         for key, action in list(self._workflow.actions.items()):
+            if away and not away.isdisjoint(triggers.needed(self._workflow, action)):
+                continue
             watch = self._watch(key, action)
             for trigger in await self._triggers(watch):
                 n_true += 1
@@ -398,6 +424,10 @@ class EventLoop:
         study = self._workflow.task_manager(trigger.task).base
         with study.database.translated():
             return [failed_run(study, study.tables, run_id) for run_id in trigger.run_ids]
+
+
+def _names(databases: set[Database[Any]]) -> str:
+    return ", ".join(sorted(database.where for database in databases))
 
 
 def _listed(run_ids: tuple[int, ...]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.errors import ConditionError, UnknownField
 from motoko.model.constraints import Constraint
+from motoko.store.database import Database
 from motoko.store.tables import Tables
 from motoko.study.records import Job, Run
 from motoko.task_manager import RunList, TaskManager, TaskSelection, TaskSelectionEval
@@ -35,6 +36,13 @@ def watched(workflow: Workflow, action: Action) -> list[TaskManager]:
     if action.task == ALL_TASKS:
         return list(workflow.task_managers.values())
     return [workflow.task_manager(action.task)]
+
+
+def needed(workflow: Workflow, action: Action) -> set[Database[Any]]:
+    """The databases that the condition of an action may read."""
+    if action.is_constraint or is_run_filter(action.condition):
+        return {manager.base.database for manager in watched(workflow, action)}
+    return set(workflow.databases)
 
 
 class ConstraintMonitor:

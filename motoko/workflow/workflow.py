@@ -22,6 +22,7 @@ from motoko.errors import ConfigError, Mistake, StudyError, UnknownTaskManager, 
 from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
 from motoko.store import layout
 from motoko.store.codec import encode
+from motoko.store.database import Database
 from motoko.store.feed import Change
 from motoko.store.session import Session, current_session, entered
 from motoko.study.records import Run, split_run_name
@@ -403,6 +404,20 @@ class Workflow:
         for manager in self.task_managers.values():
             manager.connect()
         self.vars.db.connect()
+
+    @property
+    def databases(self) -> list[Database[Any]]:
+        """The workflow's own database and those of its studies."""
+        studies = [manager.base.database for manager in self.task_managers.values()]
+        return [self.vars.db, *studies]
+
+    def hurry(self) -> None:
+        """End every wait for a database within a moment, because the process is to end.
+
+        What `main` waits for then is cancelled. For signal handlers too.
+        """
+        for database in self.databases:
+            database.hurry()
 
     def close(self) -> None:
         """Give all connections back."""

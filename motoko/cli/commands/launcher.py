@@ -105,7 +105,7 @@ def _be_launcher(workflow: Workflow, generator: str | None, studies: tuple[str, 
     options = control.LauncherOptions(generator, studies)
 
     async def be() -> None:
-        with anyio.CancelScope() as scope, Interrupts(scope.cancel):
+        with anyio.CancelScope() as scope, Interrupts(scope.cancel, workflow.hurry):
             await control.run_launcher(workflow, options, daemon.say_ready)
 
     anyio.run(be)
