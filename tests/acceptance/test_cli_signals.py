@@ -1,4 +1,4 @@
-"""A database server that is frozen (SIGSTOP), and signals to who waits for it or is busy."""
+"""A database server that is frozen or killed, and signals to who waits for it or is busy."""
 
 from __future__ import annotations
 
@@ -26,6 +26,57 @@ async def main(workflow, **params):
     while True:
         if workflow.vars.db.is_hurried:
             (workflow.directory / "asked").touch()
+"""
+#: Its action kills the server at one moment of its first firing.
+KILLING = """
+import json, os, signal
+from ZEO.Exceptions import ClientDisconnected
+from motoko.store.feed import FeedingStorage
+from motoko.workflow import event
+
+MOMENT = "{moment}"
+finish = FeedingStorage.tpc_finish
+
+
+def kill_server(workflow):
+    FeedingStorage.tpc_finish = finish
+    lock = workflow.state_dir / "server.lock"
+    os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
+
+
+async def main(workflow, **params):
+    workflow.add_action("begin", event=lambda: not workflow.vars.get("n"), f=begin)
+    workflow.add_action("end", task="sample", event=has_all, f=end)
+
+
+def has_all(workflow, task_manager):
+    return bool(task_manager.select().all("state = FINISHED"))
+
+
+@event
+async def begin(workflow, **params):
+    is_first = not (workflow.directory / "killed").exists()
+    (workflow.directory / "killed").touch()
+    workflow.sample.createTask(seed=[1, 2])
+    if is_first and MOMENT == "body":
+        kill_server(workflow)
+    workflow.sample.createTask(seed=[3])
+    workflow.vars.n = workflow.vars.get("n", 0) + 1
+    if is_first and MOMENT != "body":
+        def killed(storage, *arguments):
+            if MOMENT == "finish":
+                kill_server(workflow)
+                return finish(storage, *arguments)
+            finish(storage, *arguments)
+            kill_server(workflow)
+            raise ClientDisconnected("the answer was lost")
+        FeedingStorage.tpc_finish = killed
+
+
+@event
+async def end(workflow, **params):
+    workflow.vars.n_ends = workflow.vars.get("n_ends", 0) + 1
+    workflow.finished = True
 """
 
 
@@ -103,3 +154,17 @@ def test_second_interrupt_ends_a_main_that_never_waits(here: CommandLine) -> Non
     assert "stopped the orchestrator" in messages
     assert "Traceback" not in messages
     assert "Warning" not in messages
+
+
+@pytest.mark.parametrize("moment", ["body", "finish", "answer"])
+def test_action_is_done_once_although_the_server_is_killed(
+    here: CommandLine, moment: str
+) -> None:
+    (here.directory / "orchestrator.py").write_text(KILLING.format(moment=moment))
+
+    done = here.run("run")
+
+    assert "sample 3 runs" in done.stdout
+    assert "n = 1, n_ends = 1" in done.stdout
+    assert "database server had died and was started again" in log(here)
+    assert here.counts("sample") == {"FINISHED": 3}
