@@ -38,6 +38,8 @@ class Outcome:
     has_changed: bool
     #: The code that it gave to ``sys.exit``, if it did.
     exit_code: int | None = None
+    #: Whether the action was called: its condition still held in the session.
+    is_called: bool = True
 
 
 async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:

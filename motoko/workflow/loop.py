@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -134,7 +134,7 @@ class EventLoop:
             for trigger in await self._triggers(watch):
                 outcome = await self._call(watch, trigger)
                 found.append(outcome.value)
-                if action.is_error_handler:
+                if action.is_error_handler and outcome.is_called:
                     raise RunsFailed(self._failed(trigger))
         return found
 
@@ -302,7 +302,7 @@ class EventLoop:
                 outcome = await self._call(watch, trigger)
             if outcome.exit_code is not None:
                 self._stop(End(exit_code=outcome.exit_code))
-            elif action.is_error_handler:
+            elif action.is_error_handler and outcome.is_called:
                 self._has_handled = True
                 self._stop(End(error=RunsFailed(self._failed(trigger))))
             self._remember(watch, trigger, outcome)
@@ -328,7 +328,7 @@ class EventLoop:
         pause = min(self._wait_s, _FIRST_PAUSE_S * 2 ** min(n_times, 20)) if is_again else 0.0
         due = time.monotonic() + pause
         watch.idle[task] = _Idle(n_times, trigger.run_ids, self._n_changes, due)
-        if not is_again:
+        if outcome.is_called and not is_again:
             log.info("%s changed nothing; it waits for a change", watch.action.label)
 
     async def call(self, action: Action, trigger: Trigger) -> Outcome:
@@ -337,18 +337,20 @@ class EventLoop:
 
     async def _call(self, watch: _Watch, trigger: Trigger) -> Outcome:
         action = watch.action
+        is_called = False
 
         async def body() -> Any:
+            nonlocal is_called
+            is_called = False
             if self._workflow.finished:
                 return None
-            offered: dict[str, Any] = {**self._params, "workflow": self._workflow}
-            if trigger.task is not None:
-                now = await triggers.still_true(self._workflow, action, trigger, watch.monitors)
-                if not now.run_ids:
-                    return None
-                offered["runs"] = RunList(triggers.pairs(self._workflow, now))
-            elif Trigger() not in await triggers.ask(self._workflow, action):
+            now = await triggers.still_true(self._workflow, action, trigger, watch.monitors)
+            if now is None:
                 return None
+            is_called = True
+            offered: dict[str, Any] = {**self._params, "workflow": self._workflow}
+            if now.task is not None:
+                offered["runs"] = RunList(triggers.pairs(self._workflow, now))
             get_params = action.get_params
             offered["params"] = get_params() if callable(get_params) else get_params
             assert action.callback is not None
@@ -356,7 +358,8 @@ class EventLoop:
 
         what = action.label if trigger.task is None else f"{action.event_name}@{trigger.task}"
         log.info("firing %s%s", what, _listed(trigger.run_ids))
-        return await in_session(body, what)
+        outcome = await in_session(body, what)
+        return replace(outcome, is_called=is_called)
 
     # ending
 

@@ -12,6 +12,7 @@ from motoko.model.constraints import Constraint
 from motoko.store.database import Database
 from motoko.store.tables import Tables
 from motoko.study.records import Job, Run
+from motoko.study.study import Study
 from motoko.task_manager import RunList, TaskManager, TaskSelection, TaskSelectionEval
 from motoko.workflow.actions import ALL_TASKS, Action, is_run_filter, is_workflow_filter
 
@@ -174,6 +175,9 @@ def read_answer(action: Action, answer: Any) -> list[Trigger]:
             if not isinstance(run, Run):
                 raise ConditionError(action.label, f"gave {item!r} among its runs")
             ids.setdefault(run.study.name, set()).add(run.id)
+        if isinstance(answer, TaskSelection):
+            for found in ids.values():
+                _rest_on(answer.base, found, answer.selector)
         return [Trigger(task, tuple(sorted(found))) for task, found in ids.items()]
     is_number = isinstance(answer, int | float) or type(answer).__module__ == "numpy"
     if answer is None or is_number or isinstance(answer, TaskSelectionEval):
@@ -190,20 +194,34 @@ def pairs(workflow: Workflow, trigger: Trigger) -> list[tuple[Run, Job]]:
 
 async def still_true(
     workflow: Workflow, action: Action, trigger: Trigger, found: Mapping[str, Monitor]
-) -> Trigger:
-    """Those of the runs for which the condition holds in the present session as well."""
-    assert trigger.task is not None
+) -> Trigger | None:
+    """What the condition holds for of a trigger in the present session as well, if anything.
+
+    The session rests on that: it conflicts with whoever changes it before the commit.
+    """
+    if trigger.task is None:
+        return trigger if trigger in await ask(workflow, action) else None
     study = workflow.task_manager(trigger.task).base
     monitor = found.get(trigger.task)
+    ids: Iterable[int] = trigger.run_ids
     if isinstance(monitor, ConstraintMonitor):
         constraint, tables = monitor.constraint, study.tables
         with study.database.translated():
-            ids = [i for i in trigger.run_ids if tables.matches(constraint, i)]
+            ids = [i for i in ids if tables.matches(constraint, i)]
+        _rest_on(study, ids, constraint)
     elif isinstance(monitor, FilterMonitor):
-        ids = [i for i in trigger.run_ids if action.condition(*study.pair(i))]
+        ids = [i for i in ids if action.condition(*study.pair(i))]
     else:
-        now = await ask(workflow, action)
-        of_study = {i for t in now if t.task == trigger.task for i in t.run_ids}
-        is_all = Trigger() in now  # a truth value says nothing of single runs
-        ids = [i for i in trigger.run_ids if is_all or i in of_study]
-    return Trigger(trigger.task, tuple(ids))
+        answers = await ask(workflow, action)
+        if Trigger() not in answers:  # which is true of any runs
+            now = {i for a in answers if a.task == trigger.task for i in a.run_ids}
+            ids = [i for i in ids if i in now]
+    return Trigger(trigger.task, tuple(ids)) if ids else None
+
+
+def _rest_on(study: Study, run_ids: Iterable[int], constraint: Constraint) -> None:
+    """Let the present session rest on what a constraint reads of these runs."""
+    names = [name.removeprefix("runs.") for name in constraint.fields if name[:5] == "runs."]
+    for run_id in run_ids:
+        for name in names:
+            study.observe(run_id, name)

@@ -17,6 +17,7 @@ from motoko.errors import (
     RunsFailed,
     WorkflowError,
 )
+from motoko.store.session import current_session
 from motoko.workflow import Workflow, event
 from tests.support.workflows import no_daemons, run, served_workflow
 
@@ -188,6 +189,71 @@ def test_a_condition_on_runs_fires_with_the_matching_runs(
 
 async def finish(workflow: Workflow, **params: Any) -> None:
     workflow.finished = True
+
+
+def finished_ones(workflow: Workflow, task_manager: Any) -> Any:
+    return task_manager.select("state = FINISHED")
+
+
+@pytest.mark.parametrize("condition", ["state = FINISHED", finished_ones])
+def test_what_an_action_fired_for_still_holds_at_its_commit(
+    workflow: Workflow, condition: Any
+) -> None:
+    tries = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        loop, is_taken = asyncio.get_running_loop(), anyio.Event()
+
+        async def take(runs: Any, **params: Any) -> None:
+            for found, _ in runs:
+                found.state = "TAKEN"
+            session = current_session()
+            assert session is not None
+            session.after_commit(lambda: [loop.call_soon_threadsafe(is_taken.set)].clear())
+
+        async def look(runs: Any, workflow: Workflow, **params: Any) -> None:
+            tries.append([found.id for found, _ in runs])
+            await is_taken.wait()
+            workflow.vars.seen = tries
+
+        workflow.mult.createTask(x=1.0)
+        workflow.add_action("take", task="mult", event=condition, f=take)
+        workflow.add_action("look", task="mult", event=condition, f=look)
+        workflow.add_action("end", event=lambda: is_taken.is_set(), f=end)
+
+    async def end(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+
+    assert run(workflow, main) == 0
+    assert tries == [[1]]
+    assert "seen" not in workflow.vars
+
+
+def test_an_error_handler_is_for_runs_that_are_still_failed(workflow: Workflow) -> None:
+    asked = []
+
+    def first_time(workflow: Workflow, task_manager: Any) -> Any:
+        asked.append(1)
+        return task_manager.select() if len(asked) == 1 else []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        workflow.add_error_handler(first_time, task="mult")
+        workflow.add_action("end", event=lambda: len(asked) > 1, f=finish)
+
+    assert run(workflow, main) == 0
+
+
+def test_a_task_that_is_cancelled_from_inside_ends_the_workflow(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("never", event=lambda: False, f=finish)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await anyio.sleep_forever()
+
+    with pytest.raises(ActionFailed, match="cancelled from inside"):
+        run(workflow, main)
 
 
 def test_a_boolean_condition_over_all_studies_fires_once(workflow: Workflow) -> None:
