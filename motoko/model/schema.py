@@ -153,14 +153,19 @@ class Schema:
                 raise self._refusal(name, None, value, refused) from None
 
     def lower_names(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values by their names in lower case. SchemaError for two spellings of one."""
+        """The values by their names in lower case.
+
+        SchemaError for two spellings of one, and for a name that is no text.
+        """
         spellings: dict[str, str] = {}
-        for given in map(str, values):
+        for given in values:
+            if not isinstance(given, str):
+                raise SchemaError(self.study, repr(given), "is no name", "a name is text")
             other = spellings.setdefault(given.lower(), given)
             if other != given:
                 found = f"given twice, as {other!r} and as {given!r}"
                 raise SchemaError(self.study, given.lower(), found, "names ignore case")
-        return {str(given).lower(): value for given, value in values.items()}
+        return {given.lower(): value for given, value in values.items()}
 
     def changes_since(self, old: Schema) -> SchemaChange:
         """How the study was declared differently before."""

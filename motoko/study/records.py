@@ -73,7 +73,7 @@ class Record(ABC):
         return self._get(name)
 
     def __getitem__(self, name: str) -> Any:
-        return self._get(name)
+        return self._get(str(name))
 
     @abstractmethod
     def _observe(self, name: str) -> None:

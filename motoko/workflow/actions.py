@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from motoko.errors import ConditionError
+from motoko.errors import ConditionError, WorkflowError
 
 EventCallback = Callable[..., Any]
 EventCondition = Callable[..., Any] | str | list[str] | None
@@ -79,7 +79,11 @@ class ActionRegistry(Mapping[tuple[str, str], Action]):
     _actions: dict[tuple[str, str], Action] = field(default_factory=dict)
 
     def add(self, action: Action) -> None:
-        """Take an action in; ConditionError if its condition has no documented form."""
+        """Take an action in.
+
+        Raises ConditionError if its condition has no documented form, and WorkflowError for
+        anything else of it that could only fail later.
+        """
         _check(action)
         self._actions[action.task, action.event_name] = action
 
@@ -104,8 +108,23 @@ _FORMS = (
 
 
 def _check(action: Action) -> None:
+    if not isinstance(action.event_name, str) or not action.event_name.strip():
+        raise WorkflowError(
+            f"{action.event_name!r} is no name of an event: give it one of text"
+        )
+    if inspect.iscoroutine(action.callback):
+        action.callback.close()
+        raise WorkflowError(
+            f"action {action.label!r}: f= is the call of a function; pass the function itself"
+        )
     if not callable(action.callback):
-        raise ConditionError(action.label, "no action is given: pass a function as f=")
+        why = "is missing" if action.callback is None else f"is {action.callback!r}"
+        raise WorkflowError(f"action {action.label!r}: f= {why}; pass a function")
+    if action.get_params is not None and not callable(action.get_params):
+        raise WorkflowError(
+            f"action {action.label!r}: get_params={action.get_params!r} is no function; pass"
+            " one of no parameters, which is called at the firing"
+        )
     condition = action.condition
     if isinstance(condition, str):
         return

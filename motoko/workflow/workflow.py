@@ -234,7 +234,8 @@ class Workflow:
         ``params=`` (what ``get_params`` gives at that moment) and the orchestrator's own
         parameters. The same task and event name replace the earlier action.
 
-        Raises ConditionError and UnknownTaskManager.
+        Raises ConditionError, UnknownTaskManager, and WorkflowError for anything else that
+        could only fail later.
         """
         self._register(Action(event_name, self._task(task), event, f, get_params, serial))
 
@@ -256,6 +257,11 @@ class Workflow:
         self._register(Action(name, task, event, f, get_params, is_error_handler=True))
 
     def _task(self, name: str) -> str:
+        if not isinstance(name, str):
+            known = ", ".join(self.task_managers)
+            raise WorkflowError(
+                f"task={name!r} is no name of a task manager (there are: {known})"
+            )
         return name if name == ALL_TASKS else self.task_manager(name).study
 
     def _register(self, action: Action) -> None:

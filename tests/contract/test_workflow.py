@@ -13,8 +13,10 @@ import pytest
 from motoko.errors import (
     ActionFailed,
     ConditionError,
+    EntryNotFound,
     RunNameMissing,
     RunsFailed,
+    SchemaError,
     WorkflowError,
 )
 from motoko.store.session import current_session
@@ -364,6 +366,47 @@ def test_a_condition_of_another_form_is_refused(
 ) -> None:
     with pytest.raises(ConditionError, match=message):
         workflow.add_action("a", "mult", condition, f=finish)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"event_name": "e", "task": 5}, "task=5 is no name .*mult, norm"),
+        ({"event_name": "", "f": finish}, "no name of an event"),
+        ({"event_name": 5, "f": finish}, "5 is no name of an event"),
+        ({"event_name": "e"}, "f= is missing"),
+        ({"event_name": "e", "f": 5}, "f= is 5"),
+        ({"event_name": "e", "f": finish, "get_params": 5}, "get_params=5 is no function"),
+    ],
+)
+def test_an_action_that_cannot_be_called_is_refused(
+    workflow: Workflow, given: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(WorkflowError, match=words):
+        workflow.add_action(**{"event": "state = FINISHED", **given})
+
+
+def test_the_call_of_an_action_is_no_action(workflow: Workflow) -> None:
+    with pytest.raises(WorkflowError, match="pass the function itself"):
+        workflow.add_action("e", event="state = FINISHED", f=finish(workflow))  # type: ignore[arg-type]
+
+
+def test_a_parameter_under_two_spellings_is_refused(workflow: Workflow) -> None:
+    with pytest.raises(SchemaError, match="given as 'x' and as 'X'"):
+        workflow.mult.createTask(x=1.0, X=2.0)
+    with pytest.raises(SchemaError, match="given as 'm' and as 'M'"):
+        workflow.mult.createTask({"m": 1, "M": 2}, x=1.0)
+
+    assert workflow.is_empty()
+
+
+def test_the_name_of_an_entry_is_text(workflow: Workflow) -> None:
+    [(found, _)] = workflow.mult.createTask(x=1.0)
+
+    with pytest.raises(SchemaError, match="is no name of an entry"):
+        found[5] = 1  # type: ignore[index]
+    with pytest.raises(EntryNotFound, match="'5'"):
+        found[5]  # type: ignore[index]
 
 
 def test_a_constraint_that_fits_no_study_ends_the_workflow(workflow: Workflow) -> None:

@@ -53,6 +53,7 @@ def _declare(parser: Any) -> None:
 def stop(directory: str | None, run_name: str | None) -> None:
     """Stop an orchestrator; runs, launcher and server go on."""
     from motoko.cli.orchestration import still_running
+    from motoko.errors import NotRunning
     from motoko.workflow import control
 
     workflow = load_workflow(directory)
@@ -60,8 +61,9 @@ def stop(directory: str | None, run_name: str | None) -> None:
     if run_name is None and len(active) > 1:
         raise click.UsageError(f"several run: say --run_name, one of {', '.join(active)}")
     workflow.run_name = run_name or (active[0] if active else None)
-    office = control.orchestrator_office(workflow, workflow.run_name or "of any run name")
-    daemons.stop(office)
+    if workflow.run_name is None:
+        raise NotRunning("the orchestrator")
+    daemons.stop(control.orchestrator_office(workflow, workflow.run_name))
     click.echo(still_running(workflow, 0), err=True)
 
 
