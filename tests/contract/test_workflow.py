@@ -392,7 +392,7 @@ def test_the_call_of_an_action_is_no_action(workflow: Workflow) -> None:
 
 
 def test_a_parameter_under_two_spellings_is_refused(workflow: Workflow) -> None:
-    with pytest.raises(SchemaError, match="given as 'x' and as 'X'"):
+    with pytest.raises(SchemaError, match="given twice, as 'x' and as 'X'"):
         workflow.mult.createTask(x=1.0, X=2.0)
     with pytest.raises(SchemaError, match="given as 'm' and as 'M'"):
         workflow.mult.createTask({"m": 1, "M": 2}, x=1.0)
