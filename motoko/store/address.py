@@ -3,8 +3,8 @@
 A host is written ``zeo:///directory`` (a Unix socket that belongs to that directory) or
 ``zeo://name:port``. The socket lies in the directory itself, unless the path is longer than a
 socket's may be or the file system has no sockets: then it lies in a private directory of this
-machine, under a name made from the directory's path, so that both sides find it without
-asking each other.
+machine, under a name made from the directory's path. Where that is depends on the environment
+of a process, so the server writes it down in the directory, for whoever asks later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from motoko.errors import Mistake, StudyNotFound
+from motoko.errors import DatabaseUnavailable
 
 #: Bytes of a socket's path that Linux takes, without the closing zero.
 LONGEST_SOCKET_PATH = 107
@@ -31,6 +31,22 @@ class Address(NamedTuple):
     path: Path | None
     host: str = ""
     port: int = 0
+    #: Where a server writes down that the socket lies elsewhere.
+    record: Path | None = None
+
+    def resolved(self) -> Address:
+        """The same, with the place of the socket as it is written down by now."""
+        path = None if self.record is None or self.path is None else _recorded(self.record)
+        if self.path is None or path is None or path.name != self.path.name:
+            return self
+        return self._replace(path=path)
+
+    def write_down(self) -> None:
+        """Tell those with another environment where the socket lies."""
+        if self.record is not None:
+            aside = self.record.with_name(f"{self.record.name}.{os.getpid()}")
+            aside.write_text(f"{self.path}\n")
+            aside.replace(self.record)
 
     @property
     def for_zeo(self) -> str | tuple[str, int]:
@@ -62,22 +78,52 @@ def socket_address(directory: Path, name: str = SOCKET_NAME) -> Address:
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH and has_sockets(directory):
         return Address(path)
     mark = blake2b(os.fsencode(path), digest_size=8).hexdigest()
-    return Address(private_directory() / f"{mark}-{name}")
+    own = f"{mark}-{name}"
+    record = path.with_name(f"{name}.path")
+    known = _recorded(record)
+    if known is not None and known.name == own:  # else the directory was moved or copied
+        return Address(known, record=record)
+    return Address(private_directory() / own, record=record)
+
+
+def _recorded(record: Path) -> Path | None:
+    """The place that was written down, if this user alone can use it."""
+    try:
+        path = Path(record.read_text(encoding="utf-8").rstrip("\n"))
+        return path if path.is_absolute() and _is_private(path.parent.lstat()) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _is_private(found: os.stat_result) -> bool:
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return is_own and not found.st_mode & 0o077
 
 
 def private_directory() -> Path:
-    """A directory of this machine that only this user enters, made when it is missing."""
+    """A directory of this machine that only this user enters, made when it is missing.
+
+    Raises DatabaseUnavailable when there is none.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     parent = (
         Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
     )
     directory = parent / f"motoko-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise StudyNotFound(str(directory), "belongs to somebody else; set XDG_RUNTIME_DIR")
-    if found.st_mode & 0o077:
-        directory.chmod(0o700)
+    where = f"sockets in {directory}"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            why = "that belongs to somebody else; set XDG_RUNTIME_DIR to a directory of yours"
+            raise DatabaseUnavailable(where, why)
+        if not _is_private(found):
+            directory.chmod(0o700)
+    except DatabaseUnavailable:
+        raise
+    except OSError as error:
+        why = f"{error.strerror}; set XDG_RUNTIME_DIR to a directory of yours"
+        raise DatabaseUnavailable(where, why) from error
     return directory
 
 
@@ -108,12 +154,3 @@ def _try_socket(directory: Path) -> bool:
         finally:
             probe.unlink(missing_ok=True)
     return True
-
-
-def check_host(file: str, line: int, key: str, host: str) -> Mistake | None:
-    """The mistake in a ``host`` of the configuration, if there is one."""
-    try:
-        parse_host(host)
-    except ValueError as error:
-        return Mistake(file, line, key, str(error), "write zeo:///directory or zeo://name:port")
-    return None

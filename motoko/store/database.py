@@ -119,6 +119,7 @@ class Database(Generic[V]):
                     storage.close()
 
     def _connected_storage(self, deadline: float) -> FeedingStorage:
+        self.address = self.address.resolved()
         storage = FeedingStorage(self.address.for_zeo, self.feed, self._haste)
         while not storage.is_connected():
             if self._haste.is_needed or time.monotonic() > deadline:

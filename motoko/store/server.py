@@ -6,7 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,25 +78,26 @@ class _Storage:
         self.file = served.file
         self._storage = _open_file(served.file)
         self._inode = os.stat(served.file).st_ino
-        self._packed_size = self._storage.getSize()
+        self._packed_file = Path(f"{served.file}.packed")
+        self._packed_size = min(self._storage.getSize(), _read_size(self._packed_file))
         self._packing: threading.Thread | None = None
-        path = served.address.path
-        if path is not None:
-            path.unlink(missing_ok=True)
+        address = served.address.resolved()
+        if address.path is not None:
+            address.path.unlink(missing_ok=True)
         try:
-            self._server = StorageServer(
-                served.address.for_zeo,
-                {"1": self._storage},
-                transaction_timeout=COMMIT_TIMEOUT_S,
-                invalidation_queue_size=1000,
-            )
+            with _for_this_user_only():
+                self._server = StorageServer(
+                    address.for_zeo,
+                    {"1": self._storage},
+                    transaction_timeout=COMMIT_TIMEOUT_S,
+                    invalidation_queue_size=1000,
+                )
+            address.write_down()
         except OSError as error:
             self._storage.close()
             why = f"cannot listen there: {error.strerror or error}"
-            raise DatabaseUnavailable(str(served.address), why) from error
-        if path is not None:
-            path.chmod(0o600)
-        threading.Thread(target=self._server.loop, name=f"zeo {path}", daemon=True).start()
+            raise DatabaseUnavailable(str(address), why) from error
+        threading.Thread(target=self._server.loop, name=f"zeo {address}", daemon=True).start()
 
     @property
     def is_removed(self) -> bool:
@@ -121,6 +123,7 @@ class _Storage:
         before = self._storage.getSize()
         try:
             self._storage.pack(time.time() - _PACK_KEEP_S, referencesf)
+            self._packed_file.write_text(f"{self._storage.getSize()}\n")
         except Exception:
             log.exception("packing %s failed; the database is as it was", self.file)
         self._packed_size = self._storage.getSize()
@@ -134,9 +137,9 @@ class _Storage:
 
 def _open_file(file: Path) -> Any:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    before = os.umask(0o077)
     try:
-        return FileStorage(str(file), pack_keep_old=False)
+        with _for_this_user_only():
+            return FileStorage(str(file), pack_keep_old=False)
     except Exception as error:
         if type(error).__name__ == "LockError":
             raise AlreadyRunning(f"a server of {file}", _lock_owner(file)) from error
@@ -144,8 +147,24 @@ def _open_file(file: Path) -> Any:
             why = "is no database, or its beginning is damaged; move it away"
             raise ForeignDatabase(str(file), why) from error
         raise DatabaseUnavailable(str(file), f"cannot be opened: {error}") from error
+
+
+@contextmanager
+def _for_this_user_only() -> Iterator[None]:
+    """What is made inside cannot be opened by anybody else, not even for a moment."""
+    before = os.umask(0o077)
+    try:
+        yield
     finally:
         os.umask(before)
+
+
+def _read_size(file: Path) -> int:
+    """What the last pack left; nothing is known as nothing, so that a first one is made."""
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _lock_owner(file: Path) -> str:
