@@ -394,7 +394,7 @@ def test_the_call_of_an_action_is_no_action(workflow: Workflow) -> None:
 def test_a_parameter_under_two_spellings_is_refused(workflow: Workflow) -> None:
     with pytest.raises(SchemaError, match="given twice, as 'x' and as 'X'"):
         workflow.mult.createTask(x=1.0, X=2.0)
-    with pytest.raises(SchemaError, match="given as 'm' and as 'M'"):
+    with pytest.raises(SchemaError, match="given twice, as 'm' and as 'M'"):
         workflow.mult.createTask({"m": 1, "M": 2}, x=1.0)
 
     assert workflow.is_empty()
@@ -403,7 +403,7 @@ def test_a_parameter_under_two_spellings_is_refused(workflow: Workflow) -> None:
 def test_the_name_of_an_entry_is_text(workflow: Workflow) -> None:
     [(found, _)] = workflow.mult.createTask(x=1.0)
 
-    with pytest.raises(SchemaError, match="is no name of an entry"):
+    with pytest.raises(SchemaError, match="is no name; a name is text"):
         found[5] = 1  # type: ignore[index]
     with pytest.raises(EntryNotFound, match="'5'"):
         found[5]  # type: ignore[index]
