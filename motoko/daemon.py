@@ -35,6 +35,7 @@ _LOG_BYTES = 5 << 20
 #: Longer than anybody's question who holds an office takes.
 _ASKING_S = 0.5
 _LOG_FILES = 3
+_ENDING_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
     last line of that when it ends, or says nothing, in time.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    process = None
     reader, writer = os.pipe()
     before = log_file.stat().st_size if log_file.exists() else 0
     try:
@@ -205,23 +207,42 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
             process.returncode = 0  # it outlives this object, which must not complain of that
             return process.pid
         if not has_news:
-            process.terminate()
             raise StartFailed(what, f"not ready after {wait_s:g} s", str(log_file))
         process.wait(timeout=10)
         raise StartFailed(what, _last_line(log_file, before), str(log_file))
+    except BaseException:
+        if process is not None and process.returncode is None:
+            _end(process)  # who started it will not know of it
+        raise
     finally:
         os.close(reader)
         if writer >= 0:
             os.close(writer)
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=_ENDING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 def say_ready() -> None:
-    """Tell the process that started this one that work has begun."""
+    """Tell the process that started this one that work has begun.
+
+    When that one has gone meanwhile, this one is asked to end: nobody knows of it.
+    """
     fd = os.environ.pop(READY_FD, None)
-    if fd is not None:
-        with suppress(OSError):
-            os.write(int(fd), READY)
-            os.close(int(fd))
+    if fd is None:
+        return
+    try:
+        os.write(int(fd), READY)
+    except BrokenPipeError:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.close(int(fd))
 
 
 def _last_line(log_file: Path, start: int) -> str:
@@ -267,6 +288,9 @@ def _reap(pid: int) -> None:
 
 def log_to(file: Path, level: int = logging.INFO) -> None:
     """Send all log records of this process to a file that is turned over at 5 MB."""
+    root = logging.getLogger()
+    if any(getattr(one, "baseFilename", "") == str(file) for one in root.handlers):
+        return
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handler = logging.handlers.RotatingFileHandler(
         file, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
@@ -275,7 +299,6 @@ def log_to(file: Path, level: int = logging.INFO) -> None:
         logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     )
     logging.raiseExceptions = False  # a full disk must not fill the terminal as well
-    root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level)
     logging.getLogger("ZEO").setLevel(max(level, logging.WARNING))

@@ -33,8 +33,8 @@ MEANINGS: dict[int, str] = {
     SYSTEM: "the operating system refused: no permission, no space, no such place",
     BUG: "a bug in Motoko: the message says where the traceback lies",
     INTERRUPTED: "interrupted (Ctrl-C)",
-    NOBODY_READS: "the reader of the output went away",
-    TERMINATED: "asked to end (SIGTERM)",
+    NOBODY_READS: "the reader of the output went away, as in `motoko runs list ... | head -1`",
+    TERMINATED: "asked to end (SIGTERM), or its terminal was closed (SIGHUP)",
 }
 
 #: The first that fits decides, so that what is special comes before what is general.

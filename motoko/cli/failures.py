@@ -17,8 +17,8 @@ from motoko.cli import exit_codes
 from motoko.errors import ActionFailed, MotokoError, RunsFailed
 
 
-class Stopped(Exception):
-    """A signal asked a command to end, and it did so in good order."""
+class Stopped(BaseException):
+    """A signal asked a command to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -41,8 +41,8 @@ def report(error: BaseException, *, with_traceback: bool = False) -> int:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         say("interrupted")
         return exit_codes.INTERRUPTED
-    if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) == errno.EPIPE:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        be_silent()
         return exit_codes.NOBODY_READS
     if with_traceback:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
@@ -70,6 +70,22 @@ _ADVICE = {
     errno.ENOMEM: "",
     errno.EIO: "",
 }
+
+
+def be_silent() -> None:
+    """Write nowhere from now on: the reader or the terminal is gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def is_terminal_gone(error: OSError) -> bool:
+    """Whether what failed is writing to a terminal that was closed."""
+    return error.errno == errno.EIO and error.filename is None
 
 
 def say(text: str) -> None:

@@ -1,14 +1,37 @@
-"""SIGINT and SIGTERM as a request to end in good order."""
+"""SIGINT, SIGTERM and SIGHUP as requests to end in good order."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from motoko.cli.failures import Stopped
+
+
+def _signals() -> tuple[signal.Signals, ...]:
+    """Those to be heard; under ``nohup`` the end of the terminal is none of them."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return (signal.SIGINT, signal.SIGTERM)
+    return (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Inside the block a signal raises `Stopped`, wherever the main thread is."""
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, hear) for number in _signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Interrupts:
@@ -28,7 +51,7 @@ class Interrupts:
         self.number: int | None = None
 
     def __enter__(self) -> Self:
-        for number in _SIGNALS:
+        for number in _signals():
             self._before[number] = signal.signal(number, self._hear)
         return self
 

@@ -12,7 +12,7 @@ import anyio.from_thread
 from anyio.lowlevel import current_token
 
 from motoko import daemon
-from motoko.cli import words
+from motoko.cli import failures, words
 from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
 from motoko.errors import ActionFailed, MotokoError
@@ -60,7 +60,7 @@ class Orchestration:
                 raise
         finally:
             self.progress.read_again()
-            self._view.close(self.progress)
+            self._close_view()
         if self._code is not None:
             return self._code
         if self._lost is not None:
@@ -95,12 +95,29 @@ class Orchestration:
             # The child of `start --detach` is ready once its name stands in the ledger.
             stack.callback(workflow.vars.db.feed.listen(lambda change: daemon.say_ready()))
             async with anyio.create_task_group() as group:
-                group.start_soon(self._view.follow, self.progress)
+                group.start_soon(self._follow)
                 try:
                     self._code = await workflow.run(**self._params)
                 except Exception as error:
                     self._error = error
                 group.cancel_scope.cancel()
+
+    async def _follow(self) -> None:
+        try:
+            await self._view.follow(self.progress)
+        except OSError as error:
+            if not failures.is_terminal_gone(error):
+                raise
+            failures.be_silent()
+            log.warning("the terminal is gone; the orchestrator goes on")
+
+    def _close_view(self) -> None:
+        try:
+            self._view.close(self.progress)
+        except OSError as error:
+            if not failures.is_terminal_gone(error):
+                raise
+            failures.be_silent()
 
 
 def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from motoko import daemon
-from motoko.cli import output, run_options, views, words
+from motoko.cli import failures, interrupts, output, run_options, views, words
 from motoko.cli.failures import Stopped
 from motoko.cli.logs import Latest, is_shown_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, still_running
@@ -23,6 +25,7 @@ from motoko.workflow.custody import Custody
 
 if TYPE_CHECKING:
     from motoko.cli.run_options import Request
+    from motoko.workflow.progress import Progress
     from motoko.workflow.run_names import Chosen
     from motoko.workflow.workflow import Workflow
 
@@ -50,17 +53,17 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     """Run a workflow from its files to its end; the exit code."""
     request = run_options.read(arguments, declare, "motoko run", description)
     workflow = request.workflow
-    with _in_custody(workflow) as custody:
+    with _stopped_in_words(workflow) as ending, _in_custody(workflow) as custody:
         control.ensure_running(workflow, request.mine[f"{PREFIX}generator"])
         chosen = run_names.choose(workflow, request.mine[f"{PREFIX}run_name"], request.rest)
         custody.adopt((chosen.facts or {}).get("daemons", ()))
         orchestration = _prepared(request, chosen, keep_alive=True)
+        ending.progress = orchestration.progress
         _announce(workflow, chosen)
         try:
             code = orchestration.run()
         except Stopped:
             _leave(custody, workflow)
-            _say_stopped(workflow, orchestration)
             raise
         except Exception as error:
             if orchestration.n_active():
@@ -96,26 +99,49 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
         _detach(request, office)
         return 0
     is_child = daemon.READY_FD in os.environ
-    try:
+    with _stopped_in_words(workflow) as ending, closing(workflow):
         control.ensure_running(workflow)
         chosen = run_names.choose(workflow, run_name, request.rest)
         orchestration = _prepared(request, chosen, keep_alive=False, is_silent=is_child)
+        ending.progress = orchestration.progress
         if not is_child:
             _announce(workflow, chosen)
-        try:
-            code = orchestration.run()
-        except Stopped:
-            if not is_child:
-                _say_stopped(workflow, orchestration)
-            raise
+        code = orchestration.run()
         line = closing_line(workflow, orchestration.progress, code)
         if is_child:
             log.info("%s", line)
         else:
             click.echo(line)
-        return code
-    finally:
-        workflow.close()
+    return code
+
+
+@dataclass
+class _Ending:
+    """What there is to say of, once something was begun."""
+
+    progress: Progress | None = None
+
+
+@contextmanager
+def _stopped_in_words(workflow: Workflow) -> Iterator[_Ending]:
+    """When a signal ends the block: say, and keep in the log, what still runs."""
+    ending = _Ending()
+    try:
+        with interrupts.raising():
+            yield ending
+    except (Stopped, KeyboardInterrupt) as stopped:
+        by = str(stopped) or "SIGINT"
+        progress = ending.progress
+        what = f"the orchestrator of {workflow.run_name}" if progress else "during start-up"
+        rest = still_running(workflow, progress.n_active() if progress else 0)
+        if workflow.state_dir.is_dir():
+            daemon.log_to(control.log_file(workflow))
+            log.warning("stopped %s (%s)\n%s", what, by, rest)
+        try:
+            click.echo(f"stopped {what}\n{rest}", err=True)
+        except OSError:
+            failures.be_silent()
+        raise Stopped(signal.Signals[by]) from None
 
 
 def _detach(request: Request, office: daemon.Office) -> None:
@@ -158,8 +184,3 @@ def _announce(workflow: Workflow, chosen: Chosen) -> None:
             f"{words.counted(n_failed, 'run')} of it FAILED before: `motoko info` says why,"
             " `motoko clean --constraints 'state = FAILED'` puts them back to CREATED"
         )
-
-
-def _say_stopped(workflow: Workflow, orchestration: Orchestration) -> None:
-    click.echo(f"stopped the orchestrator of {workflow.run_name}", err=True)
-    click.echo(still_running(workflow, orchestration.n_active()), err=True)

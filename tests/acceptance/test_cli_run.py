@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,6 +180,55 @@ def test_sigterm_ends_in_good_order_with_code_143(here: CommandLine) -> None:
 
     assert code == 143
     assert "Traceback" not in messages
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_start_up_that_is_interrupted_leaves_nothing_behind(
+    here: CommandLine, number: signal.Signals
+) -> None:
+    with here.started("run") as process:
+        wait_until((here.directory / ".wf" / "server.lock").exists, "the server")
+        process.send_signal(number)
+        code, _, messages = ended(process)
+
+    assert code == (130 if number == signal.SIGINT else 143)
+    assert messages == "stopped during start-up\nnothing runs any more\n"
+    assert (here.pid("server"), here.pid("launcher")) == (None, None)
+
+
+def test_interrupted_start_up_says_what_ran_before_and_goes_on(here: CommandLine) -> None:
+    here.run("server", "start")
+    with here.started("run") as process:
+        wait_until((here.directory / ".wf" / "launcher.lock").exists, "the launcher")
+        process.terminate()
+        _, _, messages = ended(process)
+
+    assert f"still running: the database server (process {here.pid('server')})" in messages
+    assert f"motoko kill {here.directory}" in messages
+    assert here.pid("launcher") is None
+
+
+def test_closed_terminal_ends_a_run_and_the_log_says_so(here: CommandLine) -> None:
+    held(here)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "motoko", "run"]
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *command],
+        cwd=here.directory,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        here.wait_for_script("sample")
+        os.close(ours)
+        code = process.wait(timeout=60)
+
+    log = (here.directory / ".wf" / "wf.log").read_text()
+    assert code == 143
+    assert "(SIGHUP)" in log
+    assert "still running: " in log
+    assert f"motoko kill {here.directory}" in log
 
 
 @pytest.mark.parametrize("kind", ["server", "launcher"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -128,3 +130,17 @@ def test_a_process_that_does_not_start_is_reported_with_its_last_line(tmp_path: 
 
     with pytest.raises(StartFailed, match="it did not start: no luck today"):
         daemon.start(command, "it", tmp_path / "log")
+
+
+def test_a_process_whose_starter_has_gone_is_asked_to_end(
+    office: Office, tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    command = [sys.executable, "-c", HOLDER, str(office.file)]
+    os.close(reader)
+    with subprocess.Popen(
+        command, pass_fds=(writer,), env={**os.environ, daemon.READY_FD: str(writer)}
+    ) as process:
+        os.close(writer)
+
+        assert process.wait(timeout=30) == -signal.SIGTERM
