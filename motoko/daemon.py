@@ -208,8 +208,10 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
             return process.pid
         if not has_news:
             raise StartFailed(what, f"not ready after {wait_s:g} s", str(log_file))
-        process.wait(timeout=10)
-        raise StartFailed(what, _last_line(log_file, before), str(log_file))
+        code: int | None = process.wait(timeout=_ENDING_S)
+        if not log_file.exists():
+            code = None  # whatever it stumbled over, that is why
+        raise StartFailed(what, _last_line(log_file, before), str(log_file), code)
     except BaseException:
         if process is not None and process.returncode is None:
             _end(process)  # who started it will not know of it
@@ -251,7 +253,7 @@ def _last_line(log_file: Path, start: int) -> str:
     with open(log_file, "rb") as file:
         file.seek(min(start, log_file.stat().st_size))
         lines = [line for line in file.read().decode(errors="replace").splitlines() if line]
-    return lines[-1] if lines else "it ended without a word"
+    return lines[-1].removeprefix("motoko: ") if lines else "it ended without a word"
 
 
 def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owner:

@@ -402,9 +402,13 @@ class NotRunning(DaemonError, RuntimeError):
 class StartFailed(DaemonError, RuntimeError):
     """A background process ended, or said nothing, before it was ready."""
 
-    def __init__(self, what: str, why: str, log_file: str) -> None:
+    exit_code: Optional[int] = None
+
+    def __init__(
+        self, what: str, why: str, log_file: str, exit_code: Optional[int] = None
+    ) -> None:
         message = f"{what} did not start: {why} (log: {log_file})"
-        super().__init__(message, what=what, why=why, log_file=log_file)
+        super().__init__(message, what=what, why=why, log_file=log_file, exit_code=exit_code)
 
 
 class ForeignOwner(DaemonError, RuntimeError):

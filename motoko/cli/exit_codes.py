@@ -23,7 +23,7 @@ TERMINATED = 143
 MEANINGS: dict[int, str] = {
     DONE: "done",
     FAILED: "an action, a condition or `main` raised",
-    USAGE: "the command line is wrong, or a question was answered with no",
+    USAGE: "the command line is wrong, or a question was answered with no: nothing was changed",
     MISTAKE: "a mistake in the configuration, the orchestrator or a value that was given",
     NOT_FOUND: "no such workflow, study, job or run, or no database yet",
     RUNS_FAILED: "runs failed",
@@ -41,6 +41,7 @@ MEANINGS: dict[int, str] = {
 _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.RunsFailed, RUNS_FAILED),
     (errors.ActionFailed, FAILED),
+    (errors.UnknownTaskManager, NOT_FOUND),
     (errors.WorkflowError, MISTAKE),
     (errors.ConfigError, MISTAKE),
     (errors.StudyNotFound, NOT_FOUND),
@@ -58,8 +59,14 @@ _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
 )
 
 
+#: A background process that does not start may end with these, for reasons of its own.
+_HANDED_ON = (MISTAKE, NOT_FOUND, DATABASE, SYSTEM)
+
+
 def of(error: errors.MotokoError) -> int:
     """The exit code for an error of Motoko's own."""
+    if isinstance(error, errors.StartFailed) and error.exit_code in _HANDED_ON:
+        return error.exit_code
     for kind, code in _OF_ERRORS:
         if isinstance(error, kind):
             return code

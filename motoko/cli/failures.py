@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -41,9 +42,6 @@ def report(error: BaseException, *, with_traceback: bool = False) -> int:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         say("interrupted")
         return exit_codes.INTERRUPTED
-    if isinstance(error, OSError) and error.errno == errno.EPIPE:
-        be_silent()
-        return exit_codes.NOBODY_READS
     if with_traceback:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if isinstance(error, MotokoError):
@@ -81,6 +79,21 @@ def be_silent() -> None:
         except OSError:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+@contextmanager
+def readers_may_go() -> Iterator[None]:
+    """Inside the block it is no failure when nobody reads any more what is printed."""
+    try:
+        yield
+    except (OSError, ExceptionGroup) as group:
+        error = _only(group)
+        if not isinstance(error, OSError) or error.errno != errno.EPIPE:
+            raise
+        for note in getattr(error, "__notes__", ()):
+            say(note)
+        be_silent()
+        raise click.exceptions.Exit(exit_codes.NOBODY_READS) from None
 
 
 def is_terminal_gone(error: OSError) -> bool:
@@ -143,7 +156,10 @@ def _report_bug(error: BaseException) -> None:
 def _only(error: BaseException) -> BaseException:
     """The exception inside a group that has one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        notes = getattr(error, "__notes__", ())
         error = error.exceptions[0]
+        for note in notes:
+            error.add_note(note)
     return error
 
 

@@ -48,6 +48,14 @@ class Program(click.Group):
             code = failures.report(error, with_traceback="--traceback" in arguments)
         sys.exit(code if isinstance(code, int) else 0)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with failures.readers_may_go():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with failures.readers_may_go():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -94,6 +102,10 @@ def program(verbose: bool, traceback: bool) -> None:
     Commands that work on a workflow take its directory, or find motoko.yaml in the current
     one or above. `motoko COMMAND --help` says more about each.
     """
+    import logging
+
+    for name in ("ZEO", "ZODB"):  # what they warn of is for logs
+        logging.getLogger(name).addHandler(logging.NullHandler())
     if verbose:
         from motoko.cli.logs import show_on_stderr
 

@@ -20,6 +20,7 @@ from motoko.cli.logs import Latest, is_shown_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
 from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
+from motoko.launch.generator import find_generator
 from motoko.workflow import control, run_names
 from motoko.workflow.custody import Custody
 
@@ -53,8 +54,10 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     """Run a workflow from its files to its end; the exit code."""
     request = run_options.read(arguments, declare, "motoko run", description)
     workflow = request.workflow
+    generator = request.mine[f"{PREFIX}generator"]
+    find_generator(generator or workflow.config.generator)
     with _stopped_in_words(workflow) as ending, _in_custody(workflow) as custody:
-        control.ensure_running(workflow, request.mine[f"{PREFIX}generator"])
+        control.ensure_running(workflow, generator)
         chosen = run_names.choose(workflow, request.mine[f"{PREFIX}run_name"], request.rest)
         custody.adopt((chosen.facts or {}).get("daemons", ()))
         orchestration = _prepared(request, chosen, keep_alive=True)

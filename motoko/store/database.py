@@ -18,7 +18,7 @@ from transaction.interfaces import NoTransaction
 from ZEO.Exceptions import ClientDisconnected, ClientStorageError
 from ZODB.POSException import ConflictError, StorageError
 
-from motoko.errors import ConflictsExhausted, DatabaseUnavailable
+from motoko.errors import ConflictsExhausted, DatabaseUnavailable, ForeignDatabase
 from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.client import CONNECTING_S, GivenUp, Haste
@@ -30,6 +30,7 @@ from motoko.store.turn import Turn
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 50
+NO_DATABASE_FILE = "is no database, or its beginning is damaged; move it away"
 _CACHED_OBJECTS = 20_000
 
 
@@ -131,12 +132,17 @@ class Database(Generic[V]):
     def open_file(self, file: Path) -> None:
         """Read the database from its file, which no server may hold, instead of connecting.
 
-        Nothing can be written then. DatabaseUnavailable when it cannot be read.
+        Nothing can be written then. DatabaseUnavailable when it cannot be read,
+        ForeignDatabase when it is something else.
         """
         from ZODB.FileStorage import FileStorage
+        from ZODB.FileStorage.FileStorage import FileStorageFormatError
 
         with self.translated():
-            storage = FileStorage(str(file), read_only=True)
+            try:
+                storage = FileStorage(str(file), read_only=True)
+            except FileStorageFormatError as error:
+                raise ForeignDatabase(str(file), NO_DATABASE_FILE) from error
             self._db = ZODB.DB(storage, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30)
 
     def close(self) -> None:

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 from ZEO.StorageServer import StorageServer
 from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.serialize import referencesf
 
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase
 from motoko.store.address import Address
+from motoko.store.database import NO_DATABASE_FILE
 
 log = logging.getLogger(__name__)
 
@@ -143,9 +145,8 @@ def _open_file(file: Path) -> Any:
     except Exception as error:
         if type(error).__name__ == "LockError":
             raise AlreadyRunning(f"a server of {file}", _lock_owner(file)) from error
-        if type(error).__name__ == "FileStorageFormatError":
-            why = "is no database, or its beginning is damaged; move it away"
-            raise ForeignDatabase(str(file), why) from error
+        if isinstance(error, FileStorageFormatError):
+            raise ForeignDatabase(str(file), NO_DATABASE_FILE) from error
         raise DatabaseUnavailable(str(file), f"cannot be opened: {error}") from error
 
 

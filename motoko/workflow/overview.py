@@ -30,7 +30,19 @@ class StudyOverview:
     runs_dir: str
     address: str
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    problem: str | None = None
+    error: MotokoError | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is known of its runs."""
+        if self.error is None:
+            return None
+        return str(self.error) if self.is_broken else "no database yet"
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether there is a database, which cannot be read."""
+        return self.error is not None and not isinstance(self.error, StudyNotFound)
 
     @property
     def total(self) -> dict[str, int]:
@@ -114,14 +126,10 @@ def look(workflow: Workflow, studies: tuple[str, ...], run_name: str | None) -> 
                 found.counts = _counts(tables, run_name)
                 _add_failed(overview, study, tables, run_name)
         except MotokoError as error:
-            found.problem = "no database yet" if _is_missing(error) else str(error)
+            found.error = error
     if not all(study.problem for study in overview.studies):
         _add_ledger(overview, workflow)
     return overview
-
-
-def _is_missing(error: MotokoError) -> bool:
-    return isinstance(error, StudyNotFound)
 
 
 def _counts(tables: Tables, run_name: str | None) -> dict[str, dict[str, int]]:

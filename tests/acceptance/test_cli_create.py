@@ -116,7 +116,8 @@ def test_create_asks_at_a_terminal(here: CommandLine, answer: str, n_runs: int) 
 
     code, output = answered(here, answer, "create")
 
-    assert code == 0
+    assert code == (0 if answer == "y" else 2)
+    assert ("nothing was changed" in output) == (answer == "n")
     assert "has databases or runs already. Start from scratch? [y/N]" in output
     assert sum(here.counts("sample").values()) == n_runs
 
@@ -301,7 +302,7 @@ def test_clean_with_delete_needs_a_yes(here: CommandLine) -> None:
     done = here.run("clean", "--delete", "--validated")
 
     assert "--delete needs --validated where nobody can be asked" in refused.stderr
-    assert no[0] == 130
+    assert no[0] == 2
     assert still_there == {"FINISHED": 5}
     assert done.stdout == f"removed {', '.join(sorted(STATE, key=STATE.index))}\n" or all(
         name in done.stdout for name in STATE

@@ -129,6 +129,10 @@ def test_every_error_has_a_documented_exit_code() -> None:
         (errors.ConflictsExhausted("w", 3), 8),
         (errors.SubmissionFailed("r", "w", False), 8),
         (errors.UnknownGenerator("g", ["bash"]), 3),
+        (errors.UnknownTaskManager("t", ["mult"]), 4),
+        (errors.StartFailed("w", "y", "l", 3), 3),
+        (errors.StartFailed("w", "y", "l", 70), 6),
+        (errors.StartFailed("w", "y", "l"), 6),
         (failures.Stopped(2), 130),
         (failures.Stopped(15), 143),
         (KeyboardInterrupt(), 130),
@@ -222,3 +226,16 @@ def test_reader_that_goes_away_is_no_error_message() -> None:
 
         assert process.stderr.read() == b""
         assert process.wait() in (exit_codes.DONE, exit_codes.NOBODY_READS)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["schema", "workflow"]])
+def test_code_of_a_command_whose_output_nobody_reads(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "motoko", *words], stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (exit_codes.NOBODY_READS, b"")

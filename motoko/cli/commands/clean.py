@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from motoko.cli import words
+from motoko.cli import questions, words
 from motoko.cli.places import directory_argument, load_workflow, study_names
 
 
@@ -74,5 +74,4 @@ def command(
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError("--delete needs --validated where nobody can be asked")
-    if not click.confirm(question, default=False, err=True):
-        raise click.Abort
+    questions.ask(question)

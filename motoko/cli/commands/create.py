@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from motoko.cli import questions
 from motoko.cli.places import directory_argument, load_workflow
 
 
@@ -43,8 +44,11 @@ def command(
 
 def _may_reset(directory: str, *, is_asked_for: bool) -> bool:
     if sys.stdin.isatty():
-        question = f"{directory} has databases or runs already. Start from scratch?"
-        return click.confirm(question, default=False, err=True)
+        questions.ask(
+            f"{directory} has databases or runs already. Start from scratch?",
+            otherwise="--no-reset keeps what is there and adds what is missing",
+        )
+        return True
     if is_asked_for:
         raise click.UsageError("--reset needs --validated where nobody can be asked")
     return False

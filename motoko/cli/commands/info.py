@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from motoko.cli import daemons, output, words
+from motoko.cli import daemons, exit_codes, output, words
 from motoko.cli.places import directory_argument, load_workflow, study_names
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def command(
     studies: tuple[str, ...],
     run_name: str | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Show what runs, and how far each study is: runs by run name and state.
 
     Answers at once, however many runs there are, and whether or not the server runs.
@@ -43,12 +43,14 @@ def command(
         workflow.close()
     if as_json:
         output.as_json(found.as_json())
-        return
-    _show_processes(found)
-    _show_studies(found)
-    _show_failed(found)
-    if verbose:
-        _show_more(found)
+    else:
+        _show_processes(found)
+        _show_studies(found)
+        _show_failed(found)
+        if verbose:
+            _show_more(found)
+    errors = [study.error for study in found.studies if study.is_broken]
+    return exit_codes.of(errors[0]) if errors and errors[0] else exit_codes.DONE
 
 
 def _show_processes(found: Overview) -> None:

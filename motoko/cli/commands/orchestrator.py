@@ -10,6 +10,7 @@ import click
 from motoko.cli import daemons, exit_codes, output, words
 from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
 from motoko.cli.places import directory_argument, load_workflow
+from motoko.errors import NotRunning
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow

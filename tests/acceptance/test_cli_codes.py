@@ -1,0 +1,64 @@
+"""Commands end with the documented codes, and say in one sentence why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine, new_workflow
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[CommandLine]:
+    with new_workflow(tmp_path / "demo") as line:
+        yield line
+
+
+def test_unknown_generator_is_a_mistake_before_anything_starts(here: CommandLine) -> None:
+    for command in (("run",), ("launcher",)):
+        done = here.run(*command, "--generator", "foo", code=3)
+
+        assert done.stderr == "motoko: unknown generator 'foo' (known: bash)\n"
+    assert not (here.directory / ".wf").exists()
+
+
+def test_file_that_is_no_database_is_named_by_every_command(here: CommandLine) -> None:
+    here.run("create")
+    file = here.directory / "sample" / ".bd" / "motoko.db"
+    file.write_bytes(b"junk" * 1000)
+    why = f"{file}: is no database, or its beginning is damaged; move it away"
+
+    for command in (("run",), ("runs", "list", "sample"), ("server", "start")):
+        said = here.run(*command, code=7).stderr
+
+        assert why in said
+        assert said.count("motoko: ") == 1
+        assert len(said.splitlines()) == 1
+    info = here.run("info", code=7)
+    assert f"sample: {why}" in info.stdout
+    assert info.stderr == ""
+
+
+def test_what_does_not_exist_has_one_code(here: CommandLine) -> None:
+    here.run("create")
+
+    for command in (
+        ("runs", "list", "zz"),
+        ("runs", "show", "zz.1"),
+        ("runs", "show", "sample.1"),
+        ("clean", "-bd", "zz"),
+        ("info", "nowhere"),
+    ):
+        here.run(*command, code=4)
+
+
+def test_seconds_that_are_none_are_a_usage_error(here: CommandLine) -> None:
+    assert "-1 is not a number of seconds" in here.run("run", "--wait", "-1", code=2).stderr
+
+
+def test_stopping_an_orchestrator_where_none_runs(here: CommandLine) -> None:
+    done = here.run("orchestrator", "stop", code=6)
+
+    assert done.stderr == "motoko: the orchestrator is not running\n"
