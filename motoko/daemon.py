@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,10 @@ _LOG_BYTES = 5 << 20
 _ASKING_S = 0.5
 _LOG_FILES = 3
 _ENDING_S = 10.0
+#: The file of an office is a multiple of this.
+_BLOCK = 4096
+#: A holder that lived so long has not died of what the one before it died of.
+_LONG_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Owner:
     epoch: int
     began: float
     facts: Mapping[str, Any]
+    #: Whether it has given its office up, in good order.
+    has_left: bool = False
+    #: How many holders in a row died soon after they began, up to it.
+    n_fallen: int = 0
 
     @property
     def is_here(self) -> bool:
@@ -78,7 +86,7 @@ class Office:
         self.file = file
         self.what = what
         self._fd: int | None = None
-        self._began = 0.0
+        self._self: Owner | None = None
         self.epoch = 0
 
     def owner(self) -> Owner | None:
@@ -99,6 +107,13 @@ class Office:
     def was_stopped(self) -> bool:
         """Whether the last holder was asked to end, rather than having died."""
         return self.stop_file.exists()
+
+    @property
+    def has_died(self) -> bool:
+        """Whether the last holder has died, neither asked to end nor of itself."""
+        last = self.last_owner()
+        is_over = last is not None and not last.has_left and self.owner() is None
+        return is_over and not self.was_stopped
 
     def last_owner(self) -> Owner | None:
         """Who holds the office or held it last."""
@@ -123,10 +138,24 @@ class Office:
             os.close(fd)
             raise ForeignOwner(self.what, str(last))
         self.epoch = (last.epoch if last else 0) + 1
+        n_fallen = 0
+        if last is not None and not last.has_left and not self.was_stopped:
+            has_lived = time.time() - last.began > _LONG_S
+            n_fallen = 1 if has_lived else last.n_fallen + 1
         self._fd = fd
-        self._began = time.time()
         self.stop_file.unlink(missing_ok=True)
-        self._write(facts or {})
+        pid = os.getpid()
+        self._self = Owner(
+            host=host.host_name(),
+            boot=host.boot_id(),
+            pid=pid,
+            started=host.process_start_time(pid),
+            epoch=self.epoch,
+            began=time.time(),
+            facts=dict(facts or {}),
+            n_fallen=n_fallen,
+        )
+        self._write()
 
     def _lock(self, fd: int) -> bool:
         """Lock the file; whoever only asks who holds it has a lock for an instant too."""
@@ -141,8 +170,10 @@ class Office:
                 time.sleep(0.001)
 
     def update(self, facts: Mapping[str, Any]) -> None:
-        """Replace the facts that others read about the holder."""
-        self._write(facts)
+        """Replace the facts that others read about the holder; works on a full disk too."""
+        assert self._self is not None
+        self._self = replace(self._self, facts=dict(facts))
+        self._write()
 
     @property
     def is_removed(self) -> bool:
@@ -157,25 +188,19 @@ class Office:
 
     def leave(self) -> None:
         """Give the office up."""
-        if self._fd is not None:
+        if self._fd is not None and self._self is not None:
+            self._self = replace(self._self, has_left=True)
+            with suppress(OSError):
+                self._write()
             os.close(self._fd)
             self._fd = None
 
-    def _write(self, facts: Mapping[str, Any]) -> None:
-        assert self._fd is not None
-        pid = os.getpid()
-        owner = Owner(
-            host=host.host_name(),
-            boot=host.boot_id(),
-            pid=pid,
-            started=host.process_start_time(pid),
-            epoch=self.epoch,
-            began=self._began,
-            facts=dict(facts),
-        )
-        text = json.dumps(asdict(owner)).encode() + b"\n"
-        os.pwrite(self._fd, text, 0)
-        os.ftruncate(self._fd, len(text))
+    def _write(self) -> None:
+        assert self._fd is not None and self._self is not None
+        text = json.dumps(asdict(self._self)).encode()
+        size = _BLOCK * (len(text) // _BLOCK + 1)  # so that the next one needs no room
+        os.pwrite(self._fd, text.ljust(size - 1) + b"\n", 0)
+        os.ftruncate(self._fd, size)
 
 
 def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.0) -> int:

@@ -29,13 +29,9 @@ def show_status(office: Office, log_file: Path, *, as_json: bool) -> int:
         output.as_json(owner and owner.described())
     else:
         click.echo(f"{office.what}: {in_words(owner)}")
-        if owner is None and _has_died(office):
+        if office.has_died:
             click.echo(f"the last one did not end in good order; see {log_file}")
     return exit_codes.DONE if owner is not None else exit_codes.PROCESSES
-
-
-def _has_died(office: Office) -> bool:
-    return office.last_owner() is not None and not office.was_stopped
 
 
 def stop(office: Office) -> None:

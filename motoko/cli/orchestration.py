@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shlex
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.from_thread
-from anyio.lowlevel import current_token
 
 from motoko import daemon
 from motoko.cli import failures, words
@@ -78,20 +77,22 @@ class Orchestration:
 
     async def _run(self) -> None:
         workflow = self._workflow
-        token = current_token()
+        loop = asyncio.get_running_loop()
         with ExitStack() as stack:
             scope = stack.enter_context(anyio.CancelScope())
             self._interrupts = stack.enter_context(Interrupts(scope.cancel, workflow.hurry))
 
             def lose(error: MotokoError) -> None:
                 self._lost = error
-                anyio.from_thread.run_sync(scope.cancel, token=token)
+                loop.call_soon_threadsafe(scope.cancel)
 
-            if self._keep_alive:
-                keeper = Keeper(workflow, lose)
-                keeper.start()
-                stack.callback(keeper.stop)
+            def tell(troubles: list[str]) -> None:
+                loop.call_soon_threadsafe(self.progress.take_troubles, troubles)
+
             stack.enter_context(self.progress.watching())
+            keeper = Keeper(workflow, lose, tell, restarts=self._keep_alive)
+            keeper.start()
+            stack.callback(keeper.stop)
             # The child of `start --detach` is ready once its name stands in the ledger.
             stack.callback(workflow.vars.db.feed.listen(lambda change: daemon.say_ready()))
             async with anyio.create_task_group() as group:

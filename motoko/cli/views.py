@@ -47,6 +47,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._last = ""
+        self._troubles: list[str] = []
 
     async def follow(self, progress: Progress) -> None:
         """Print until it is cancelled."""
@@ -60,6 +61,14 @@ class Lines:
         self._show(progress)
 
     def _show(self, progress: Progress) -> None:
+        clock = f"[{words.duration(progress.elapsed_s)}]"
+        before, self._troubles = self._troubles, progress.troubles
+        for text in self._troubles:
+            if text not in before:
+                click.echo(f"{clock} trouble: {text}")
+        for text in before:
+            if text not in self._troubles:
+                click.echo(f"{clock} over: {text}")
         parts = [
             f"{study}: {words.states(counts)}"
             for study, counts in progress.counts.items()
@@ -70,7 +79,7 @@ class Lines:
         line = "; ".join(parts)
         if line and line != self._last:
             self._last = line
-            click.echo(f"[{words.duration(progress.elapsed_s)}] {line}")
+            click.echo(f"{clock} {line}")
 
 
 class Live:
@@ -113,6 +122,7 @@ class Live:
                     f"{clock} {message}", style="dim", no_wrap=True, overflow="ellipsis"
                 )
                 parts.append(line)
+            parts += [Text(text, style="bold red") for text in progress.troubles]
             if progress.is_stalled:
                 parts.append(Text(_stalled(progress), style="bold yellow"))
         return Group(*parts)

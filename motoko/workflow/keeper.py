@@ -1,4 +1,4 @@
-"""Restarts the server and the launcher of a workflow when they die."""
+"""Watches over the server and the launcher of a workflow, and restarts those that die."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from motoko.daemon import Office
 from motoko.errors import MotokoError, StudyNotFound
 from motoko.workflow import control
+from motoko.workflow.troubles import troubles
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -35,6 +36,8 @@ class _Post:
     next_try: float = 0.0
     since: float = 0.0
     is_left_alone: bool = False
+    #: Why it did not start, when it was tried last.
+    problem: str = ""
 
 
 class Keeper:
@@ -43,10 +46,21 @@ class Keeper:
     A process that somebody has asked to stop stays stopped.
     """
 
-    def __init__(self, workflow: Workflow, on_lost: Callable[[MotokoError], object]) -> None:
-        """``on_lost`` is called, in the thread, when there is nothing left to serve."""
+    def __init__(
+        self,
+        workflow: Workflow,
+        on_lost: Callable[[MotokoError], object],
+        on_trouble: Callable[[list[str]], object],
+        *,
+        restarts: bool,
+    ) -> None:
+        """``on_lost`` is called when there is nothing left to serve, ``on_trouble`` with all
+        that keeps the workflow from going on, when that changes; both in the thread."""
         self._workflow = workflow
         self._on_lost = on_lost
+        self._on_trouble = on_trouble
+        self._restarts = restarts
+        self._troubles: list[str] = []
         now = time.monotonic()
         self._posts = [
             _Post(
@@ -80,8 +94,10 @@ class Keeper:
         while not self._is_ending:
             waiting = [fd for post in self._posts if (fd := _death_of(post.office)) is not None]
             try:
-                for post in self._posts:
-                    self._look_after(post)
+                if self._restarts:
+                    for post in self._posts:
+                        self._look_after(post)
+                self._look_for_trouble()
                 poll = select.poll()
                 for fd in (self._reader, *waiting):
                     poll.register(fd, select.POLLIN)
@@ -99,6 +115,7 @@ class Keeper:
             if now - post.since > _STEADY_S:
                 post.pause_s = 0.0
             post.is_left_alone = False
+            post.problem = ""
             return
         if post.office.was_stopped:
             if not post.is_left_alone:
@@ -111,11 +128,23 @@ class Keeper:
         try:
             post.start()
             log.warning("%s had died and was started again", post.office.what)
+            post.problem = ""
         except Exception as error:  # whatever the system refuses now may go well later
-            log.error("%s has died and does not start: %s", post.office.what, error)
+            post.problem = f"{post.office.what} has died and does not start: {error}"
+            log.error("%s", post.problem)
         post.since = time.monotonic()
         post.pause_s = min(_LONGEST_PAUSE_S, 2 * post.pause_s or _LOOK_S)
         post.next_try = post.since + post.pause_s
+
+    def _look_for_trouble(self) -> None:
+        found = [post.problem for post in self._posts if post.problem]
+        found += [trouble for trouble in troubles(self._workflow) if trouble not in found]
+        for trouble in found:
+            if trouble not in self._troubles:
+                log.warning("%s", trouble)
+        if found != self._troubles and not self._is_ending:
+            self._troubles = found
+            self._on_trouble(found)
 
     def _check_not_removed(self) -> None:
         if not control.is_created(self._workflow):

@@ -10,6 +10,7 @@ from motoko.model import states
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
 from motoko.workflow import control
+from motoko.workflow.troubles import full_disks, troubles
 
 if TYPE_CHECKING:
     from motoko.daemon import Owner
@@ -67,6 +68,8 @@ class Overview:
     variables: dict[str, Any]
     failed: list[FailedRun]
     n_failed: int
+    #: What keeps it from going on, in sentences.
+    troubles: list[str]
 
     def as_json(self) -> dict[str, Any]:
         """The documented keys of ``motoko info --json``."""
@@ -89,6 +92,7 @@ class Overview:
             ],
             "run_names": [{"run_name": n, **facts} for n, facts in self.run_names.items()],
             "variables": self.variables,
+            "troubles": self.troubles,
             "n_failed": self.n_failed,
             "failed": [failed_as_json(run) for run in self.failed],
         }
@@ -113,6 +117,7 @@ def look(workflow: Workflow, studies: tuple[str, ...], run_name: str | None) -> 
         variables={},
         failed=[],
         n_failed=0,
+        troubles=[],
     )
     for name in names:
         study = workflow.task_manager(name).base
@@ -129,6 +134,8 @@ def look(workflow: Workflow, studies: tuple[str, ...], run_name: str | None) -> 
             found.error = error
     if not all(study.problem for study in overview.studies):
         _add_ledger(overview, workflow)
+    is_at_work = bool(overview.orchestrators or overview.launcher)
+    overview.troubles += troubles(workflow) if is_at_work else full_disks(workflow)
     return overview
 
 

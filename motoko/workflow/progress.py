@@ -29,6 +29,8 @@ class Progress:
         self.run_name = run_name
         self.began = time.time()
         self.counts: dict[str, dict[str, int]] = {n: {} for n in workflow.task_managers}
+        #: What keeps the workflow from going on, in sentences.
+        self.troubles: list[str] = []
         self._done: dict[str, deque[tuple[float, int]]] = {n: deque() for n in self.counts}
         self._news: anyio.Event | None = None
         self._stalled_at: dict[str, dict[str, int]] | None = None
@@ -95,6 +97,11 @@ class Progress:
         if counts != self.counts[study]:
             self.counts[study] = counts
             self.notice()
+
+    def take_troubles(self, troubles: list[str]) -> None:
+        """What keeps the workflow from going on has changed."""
+        self.troubles = troubles
+        self.notice()
 
     def notice(self) -> None:
         """There is something new to show."""

@@ -255,14 +255,80 @@ def test_process_that_somebody_stopped_is_left_alone(here: CommandLine) -> None:
     with here.started("run", "-n", "first") as process:
         here.wait_for_script("sample")
         here.run("launcher", "--stop")
-        wait_until(lambda: "it is not started again" in log.read_text(), "the word of it")
+        wait_until(lambda: "no run starts until" in log.read_text(), "the word of it")
         is_running = here.pid("launcher") is not None
+        info = here.run("info").stdout
         let_go(here)
         here.run("launcher")
-        code, _, _ = ended(process)
+        code, output, _ = ended(process)
 
+    trouble = (
+        f"the launcher was stopped; no run starts until `motoko launcher {here.directory}`"
+    )
     assert not is_running
     assert code == 0
+    assert f"trouble: {trouble}" in info
+    assert re.search(rf"s\] trouble: {re.escape(trouble)}\n", output)
+    assert here.json("info")["troubles"] == []
+
+
+@pytest.mark.slow
+def test_launcher_that_dies_again_and_again_is_seen(here: CommandLine) -> None:
+    held(here)
+    log = here.directory / ".wf" / "wf.log"
+    with here.started("run", "-n", "first") as process:
+        here.wait_for_script("sample")
+        for _ in range(2):
+            before = here.pid("launcher")
+            assert before is not None
+            os.kill(before, signal.SIGKILL)
+            wait_until(lambda pid=before: here.pid("launcher") not in (None, pid), "another")
+        wait_until(lambda: "times in a row" in log.read_text(), "the word of it")
+        info = here.run("info").stdout
+        let_go(here)
+        _, output, _ = ended(process)
+
+    trouble = "trouble: the launcher has died 2 times in a row; see "
+    assert trouble in info
+    assert trouble in output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a disk of its own")
+def test_full_disk_is_seen_and_waited_for(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)])
+    if mounted.returncode:
+        pytest.skip("no disk can be made here")
+    try:
+        with new_workflow(disk / "demo") as here:
+            fill = "dd if=/dev/zero of=$BIG bs=1k count=9000"
+            script = f"{fill}; while [ -e $BIG ]; do sleep 0.02; done"
+            (here.directory / "sample" / "launch.sh").write_text(
+                f"BIG={disk}/big\n[ -e {disk}/done ] || {{ {script}; touch {disk}/done; }}\n"
+                "python3 doIt.py\n"
+            )
+            with here.started("run", "-n", "first") as process:
+                wait_until(lambda: has_trouble(here, "no space is left"), "the trouble")
+                info = here.run("info").stdout
+                (disk / "big").unlink()
+                code, output, _ = ended(process)
+            over = here.json("info")["troubles"]
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+    full = (
+        f"trouble: no space is left on the disk of {here.directory}: free some, and all goes on"
+    )
+    assert full in info
+    assert full in output
+    assert (code, over) == (0, [])
+
+
+def has_trouble(here: CommandLine, words: str) -> bool:
+    """Whether ``info`` says so."""
+    return any(words in text for text in here.json("info")["troubles"])
 
 
 @pytest.mark.slow

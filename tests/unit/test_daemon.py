@@ -15,6 +15,7 @@ import pytest
 from motoko import daemon
 from motoko.daemon import Office
 from motoko.errors import AlreadyRunning, ForeignOwner, NotRunning, StartFailed
+from tests.support.waiting import wait_until
 
 HOLDER = """\
 import sys, signal
@@ -144,3 +145,43 @@ def test_a_process_whose_starter_has_gone_is_asked_to_end(
         os.close(writer)
 
         assert process.wait(timeout=30) == -signal.SIGTERM
+
+
+def test_facts_of_a_holder_are_replaced_in_place(office: Office) -> None:
+    office.take({"a": 1})
+    before, size = office.owner(), office.file.stat().st_size
+
+    office.update({"trouble": ["x" * 500]})
+    after = office.owner()
+    n_bytes = office.file.stat().st_size
+    office.leave()
+
+    assert before is not None and after is not None
+    assert after.facts == {"trouble": ["x" * 500]}
+    assert (after.began, after.epoch) == (before.began, before.epoch)
+    assert n_bytes == size
+
+
+def test_holders_that_die_one_after_the_other_are_counted(office: Office) -> None:
+    command = [sys.executable, "-c", HOLDER, str(office.file)]
+    fallen = []
+    for _ in range(3):
+        with subprocess.Popen(command) as process:
+            wait_until(lambda: office.owner() is not None)
+            owner = office.owner()
+            fallen.append(owner.n_fallen if owner else None)
+            process.kill()
+        assert office.has_died
+
+    office.take()
+    after_them = office.owner()
+    office.leave()
+    has_died = office.has_died
+    office.take()
+    after_one_that_left = office.owner()
+    office.leave()
+
+    assert fallen == [0, 1, 2]
+    assert after_them is not None and after_them.n_fallen == 3
+    assert not has_died
+    assert after_one_that_left is not None and after_one_that_left.n_fallen == 0

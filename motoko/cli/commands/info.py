@@ -45,6 +45,8 @@ def command(
         output.as_json(found.as_json())
     else:
         _show_processes(found)
+        for text in found.troubles:
+            click.secho(f"trouble: {text}", fg="red" if output.is_for_people() else None)
         _show_studies(found)
         _show_failed(found)
         if verbose:

@@ -1,0 +1,75 @@
+"""What keeps a workflow from going on: full disks, processes that are gone."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from motoko.workflow import control
+
+if TYPE_CHECKING:
+    from motoko.daemon import Office
+    from motoko.workflow.workflow import Workflow
+
+#: With less than this nothing can be recorded any more.
+_LEAST_BYTES = 1 << 20
+#: So many holders that died soon after they began are no accident.
+_MANY = 2
+
+
+def troubles(workflow: Workflow) -> Iterator[str]:
+    """Each in a sentence; nothing when all is well."""
+    yield from full_disks(workflow)
+    where = shlex.quote(str(workflow.directory))
+    server = control.server_office(workflow)
+    launcher = control.launcher_office(workflow)
+    yield from _missing(
+        server,
+        control.server_log(workflow),
+        f"nothing goes on until `motoko server start {where}`",
+    )
+    yield from _missing(
+        launcher,
+        control.launcher_log(workflow),
+        f"no run starts until `motoko launcher {where}`",
+    )
+    owner = launcher.owner()
+    if owner is not None:
+        yield from owner.facts.get("trouble", ())
+
+
+def _missing(office: Office, log_file: Path, until: str) -> Iterator[str]:
+    owner = office.owner()
+    if owner is not None:
+        if owner.n_fallen >= _MANY:
+            yield f"{office.what} has died {owner.n_fallen} times in a row; see {log_file}"
+    elif office.was_stopped:
+        yield f"{office.what} was stopped; {until}"
+    elif office.has_died:
+        yield f"{office.what} has died; see {log_file}; {until}"
+    elif office.last_owner() is not None:
+        yield f"{office.what} does not run; {until}"
+
+
+def full_disks(workflow: Workflow) -> Iterator[str]:
+    """The disks of a workflow on which nothing can be written any more."""
+    places = [workflow.directory, workflow.state_dir]
+    for manager in workflow.task_managers.values():
+        places += [manager.base.state_dir, manager.base.runs_dir]
+    seen = set()
+    for place in places:
+        with suppress(OSError):
+            device = place.stat().st_dev
+            if device in seen:
+                continue
+            seen.add(device)
+            disk = os.statvfs(place)
+            n_free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
+            if n_free * disk.f_frsize < _LEAST_BYTES:
+                yield f"no space is left on the disk of {place}: free some, and all goes on"
+            elif disk.f_files and not disk.f_favail:
+                yield f"no more files fit on the disk of {place}: remove some, and all goes on"

@@ -1,0 +1,43 @@
+"""What keeps a workflow from going on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from motoko.launch.trouble import Trouble
+from motoko.workflow.troubles import full_disks
+from motoko.workflow.workflow import Workflow
+from tests.support.workflows import write_workflow
+
+
+def test_trouble_is_told_when_it_comes_and_when_it_goes() -> None:
+    told: list[list[str]] = []
+    trouble = Trouble(told.append)
+
+    trouble.over("a")
+    trouble.say("a", "one")
+    trouble.say("a", "one")
+    trouble.say("b", "two")
+    trouble.over("a")
+
+    assert told == [["one"], ["one", "two"], ["two"]]
+
+
+@pytest.mark.parametrize(
+    ("n_blocks", "n_files", "words"),
+    [(0, 5, "no space is left on the disk"), (10_000, 0, "no more files fit"), (10_000, 5, "")],
+)
+def test_full_disk_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_blocks: int, n_files: int, words: str
+) -> None:
+    workflow = Workflow(str(write_workflow(tmp_path, {"mult": None})))
+    disk = os.statvfs_result((4096, 4096, 9, n_blocks, n_blocks, 9, n_files, n_files, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda place: disk)
+
+    found = list(full_disks(workflow))
+
+    assert len(found) == bool(words)
+    assert all(words in text for text in found)
