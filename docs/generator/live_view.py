@@ -27,7 +27,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "live.svg"
-N_COLUMNS, N_LINES = 136, 30
+N_COLUMNS, N_LINES = 100, 30
 
 _UP = re.compile(r"(?:\r?\x1b\[2K(?:\x1b\[1A\x1b\[2K)+)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -65,7 +65,7 @@ def best(found: list[str]) -> str:
 
     def interest(frame: str) -> tuple[int, int]:
         plain = _COLOURS.sub("", frame)
-        rows = re.findall(r"^(\w+) +(\d.*)$", plain, re.MULTILINE)
+        rows = re.findall(r"^ *(\w+) +(\d.*)$", plain, re.MULTILINE)
         at_work = sum("━" in cells and "╌" in cells for _, cells in rows)
         return at_work, len(plain.splitlines())
 

@@ -29,8 +29,12 @@ def is_for_people() -> bool:
 
 
 def table(headers: Sequence[str], rows: Rows, *, title: str | None = None) -> None:
-    """Print rows under their headers; numbers stand at the right."""
-    cells = [[words.value(cell) for cell in row] for row in rows]
+    """Print rows under their headers; numbers stand at the right.
+
+    Nothing is cut: at a terminal long cells are folded, and numbers are rounded.
+    """
+    is_rounded = is_for_people()
+    cells = [[words.value(cell, is_rounded=is_rounded) for cell in row] for row in rows]
     numeric = [
         bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
         for i in range(len(headers))
@@ -67,18 +71,24 @@ def _rich_table(
 def rich_table(
     headers: Sequence[str], cells: Rows, numeric: Sequence[bool], title: str | None = None
 ) -> Any:
-    """A table for a terminal; states have their colours."""
+    """A table for a terminal; states have their colours, and numbers are never folded."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for header, is_number in zip(headers, numeric, strict=True):
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for i, (header, is_number) in enumerate(zip(headers, numeric, strict=True)):
         made.add_column(
             Text(header, _STYLES.get(header, "")),
             justify="right" if is_number else "left",
-            no_wrap=is_number,
             overflow="fold",
+            min_width=max((len(row[i]) for row in cells), default=1) if is_number else 1,
         )
     for row in cells:
         shown = []

@@ -17,8 +17,9 @@ _FRAME_S = 0.1
 _CLOCK_S = 0.5
 _LINE_S = 1.0
 _BAR = 16
-_WIDE = 100
-_PLAIN_STATES = ("CREATED", "RUNNING", "FINISHED", "FAILED")
+#: A bar shorter than this says nothing.
+_SHORTEST_BAR = 4
+_ENDLESS = 10_000
 
 
 class View(Protocol):
@@ -92,7 +93,7 @@ class Live:
         self._latest = latest
         self._console = Console(highlight=False)
         self._live = RichLive(console=self._console, auto_refresh=False)
-        self._states = set(_PLAIN_STATES)  # a column that was there once stays
+        self._states: set[str] = set()  # a column that was there once stays if there is room
 
     async def follow(self, progress: Progress) -> None:
         """Draw until it is cancelled."""
@@ -128,22 +129,48 @@ class Live:
         return Group(*parts)
 
     def _table(self, progress: Progress) -> Any:
-        self._states.update(*progress.counts.values())
-        states = words.ordered_states(self._states)
-        rows = []
-        width = _BAR if self._console.width >= _WIDE else 0
-        for study, counts in progress.counts.items():
-            rate = progress.rate(study)
-            rows.append(
-                [
-                    study,
-                    *(str(counts.get(state, 0)) for state in states),
-                    _bar(progress.n_done(study), progress.n_runs(study), width),
-                    _rate(rate) if rate > 0 else "",
-                ]
-            )
-        numeric = [False, *(True for _ in states), False, True]
-        return rich_table(["study", *states, "done", "rate"], rows, numeric)
+        """As much as there is room for: numbers are left out rather than cut."""
+        present = {s for counts in progress.counts.values() for s, n in counts.items() if n}
+        self._states |= present
+        for states, has_rate in ((self._states, True), (present, True), (present, False)):
+            room = self._room(_table(progress, states, has_rate))
+            if room >= _SHORTEST_BAR:
+                return _table(progress, states, has_rate, min(_BAR, room))
+            if room >= 0:
+                return _table(progress, states, has_rate)
+        return _narrow(progress)
+
+    def _room(self, table: Any) -> int:
+        """How many columns of the terminal a table leaves."""
+        from rich.measure import Measurement
+
+        options = self._console.options.update(width=_ENDLESS, max_width=_ENDLESS)
+        return self._console.width - Measurement.get(self._console, options, table).maximum
+
+
+def _table(progress: Progress, present: set[str], has_rate: bool, bar_width: int = 0) -> Any:
+    states = words.ordered_states(present)
+    headers = ["study", *states, "done", *(["rate"] if has_rate else [])]
+    rows = []
+    for study, counts in progress.counts.items():
+        cells = [study, *(str(counts.get(state, 0)) for state in states)]
+        cells.append(_bar(progress.n_done(study), progress.n_runs(study), bar_width))
+        if has_rate:
+            cells.append(_rate(progress.rate(study)))
+        rows.append(cells)
+    return rich_table(headers, rows, [False, *(True for _ in headers[1:])])
+
+
+def _narrow(progress: Progress) -> Any:
+    """A study a line, or as many as it needs."""
+    from rich.text import Text
+
+    lines = [
+        f"{study}: {words.states(counts)}"
+        f" {_bar(progress.n_done(study), progress.n_runs(study), 0)}".rstrip()
+        for study, counts in progress.counts.items()
+    ]
+    return Text("\n".join(lines))
 
 
 def _stalled(progress: Progress) -> str:
@@ -156,8 +183,11 @@ def _bar(n_done: int, n_runs: int, width: int) -> str:
     if not n_runs:
         return ""
     filled = width * n_done // n_runs
-    return f"{'━' * filled}{'╌' * (width - filled)} {100 * n_done // n_runs}%".lstrip()
+    share = f"{100 * n_done // n_runs}%".rjust(4)
+    return f"{'━' * filled}{'╌' * (width - filled)} {share}".lstrip()
 
 
 def _rate(per_s: float) -> str:
+    if per_s <= 0:
+        return ""
     return f"{per_s:.1f}/s" if per_s >= 1 else f"{60 * per_s:.1f}/min"

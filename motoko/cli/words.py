@@ -50,19 +50,23 @@ def states(counts: Mapping[str, int]) -> str:
 
 
 class Whole(str):
-    """A text that is not shortened in a table."""
+    """A text whose lines and blanks are kept."""
 
 
-def value(given: Any) -> str:
-    """A value in a cell of a table, shortened where it is long."""
+def value(given: Any, *, is_rounded: bool = True) -> str:
+    """A value in a line: all of it, but for the last digits of a rounded number."""
     if given is None:
         return ""
     if isinstance(given, Whole):
         return given
-    if isinstance(given, float):
-        text = f"{given:.6g}"
-    else:
-        text = " ".join(str(given).split())
+    if isinstance(given, float) and is_rounded:
+        return f"{given:.6g}"
+    return " ".join(str(given).split())
+
+
+def shortened(given: Any) -> str:
+    """A value in a line, its beginning where it is long."""
+    text = value(given)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from motoko.cli import logs, output, runs, words
 
@@ -35,11 +36,14 @@ def test_states_are_in_the_order_of_a_runs_life_and_users_own_ones_last() -> Non
     assert words.states({}) == "no runs"
 
 
-def test_long_value_is_shortened_in_a_cell_and_a_whole_one_is_not() -> None:
-    assert words.value(list(range(100))).endswith("...")
-    assert len(words.value(list(range(100)))) == 40
-    assert words.value(words.Whole("x" * 100)) == "x" * 100
+def test_value_is_written_in_one_line_and_shortened_only_where_asked() -> None:
+    assert words.value(list(range(100))).endswith(", 99]")
+    assert words.shortened(list(range(100))).endswith("...")
+    assert len(words.shortened(list(range(100)))) == 40
+    assert words.value(words.Whole("x\ny")) == "x\ny"
     assert words.value("two\nlines") == "two lines"
+    assert words.value(1 / 3) == "0.333333"
+    assert words.value(1 / 3, is_rounded=False) == str(1 / 3)
     assert words.value(None) == ""
 
 
@@ -47,6 +51,26 @@ def test_table_for_a_pipe_is_aligned_text(capsys: pytest.CaptureFixture[str]) ->
     output.table(["study", "n"], [["a", 5], ["longer", 123]])
 
     assert capsys.readouterr().out == "study     n\na         5\nlonger  123\n"
+
+
+def test_table_for_a_pipe_has_every_character(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(["name", "x"], [["n" * 300, 1 / 3]])
+
+    assert capsys.readouterr().out.splitlines()[1] == f"{'n' * 300}  {1 / 3}"
+
+
+@pytest.mark.parametrize("width", [32, 40, 80])
+def test_table_at_a_terminal_folds_names_and_never_numbers(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    headers = ["name", "FINISHED", "CANCELLED"]
+    cells = [["a-very-long-name-of-a-run", "123456", "7890"]]
+
+    console.print(output.rich_table(headers, cells, [False, True, True]))
+
+    shown = console.export_text()
+    assert "123456" in shown and "7890" in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
 
 
 def test_json_has_everything_that_a_run_may_hold(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,4 +133,4 @@ def _show_more(found: Overview) -> None:
     if found.variables:
         click.echo()
         shown = list(found.variables.items())[:_MOST_VARIABLES]
-        output.facts([(f"vars.{name}", words.value(v)) for name, v in shown])
+        output.facts([(f"vars.{name}", words.shortened(v)) for name, v in shown])
