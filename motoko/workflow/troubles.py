@@ -39,7 +39,8 @@ def troubles(workflow: Workflow) -> Iterator[str]:
     )
     owner = launcher.owner()
     if owner is not None:
-        yield from owner.facts.get("trouble", ())
+        for trouble in owner.facts.get("troubles", ()):
+            yield f"{trouble['what']}: {trouble['why']}"
 
 
 def _missing(office: Office, log_file: Path, until: str) -> Iterator[str]:

@@ -7,23 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from motoko.launch.trouble import Trouble
-from motoko.workflow.troubles import full_disks
+from motoko.workflow import control
+from motoko.workflow.troubles import full_disks, troubles
 from motoko.workflow.workflow import Workflow
 from tests.support.workflows import write_workflow
 
 
-def test_trouble_is_told_when_it_comes_and_when_it_goes() -> None:
-    told: list[list[str]] = []
-    trouble = Trouble(told.append)
-
-    trouble.over("a")
-    trouble.say("a", "one")
-    trouble.say("a", "one")
-    trouble.say("b", "two")
-    trouble.over("a")
-
-    assert told == [["one"], ["one", "two"], ["two"]]
+def test_what_the_launcher_says_in_its_office_is_a_trouble(tmp_path: Path) -> None:
+    workflow = Workflow(str(write_workflow(tmp_path, {"mult": None})))
+    office = control.launcher_office(workflow)
+    office.take({"troubles": [{"what": "cannot write in /x", "why": "it is full", "since": 1}]})
+    try:
+        assert list(troubles(workflow)) == ["cannot write in /x: it is full"]
+    finally:
+        office.leave()
 
 
 @pytest.mark.parametrize(
