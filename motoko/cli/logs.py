@@ -14,6 +14,8 @@ import click
 
 _LAST_BYTES = 1 << 16
 _LOOK_S = 0.3
+#: Lines that are shown of a log, and before those that come.
+_AT_ONCE, _BEFORE = 40, 10
 #: Loggers whose plain messages are no events of a workflow.
 _NO_EVENTS = ("ZEO", "ZODB", "txn", "asyncio", "motoko.workflow.firings")
 
@@ -106,9 +108,9 @@ def _look(file: Path) -> tuple[int, int]:
     return found.st_ino, found.st_size
 
 
-def show(file: Path, *, n_lines: int = 40, follow_until: Callable[[], bool] | None) -> None:
+def show(file: Path, *, follow_until: Callable[[], bool] | None) -> None:
     """Print the end of a log file; with ``follow_until``, also what comes, until that."""
-    for line in last_lines(file, n_lines):
+    for line in last_lines(file, _BEFORE if follow_until else _AT_ONCE):
         click.echo(line)
     if follow_until is not None:
         for line in new_lines(file, follow_until):

@@ -165,6 +165,9 @@ def still_running(workflow: Workflow, n_active: int) -> str:
             running.append(f"{office.what} (process {owner.pid})")
     if not running:
         return "nothing runs any more"
+    if not control.is_there(workflow):
+        lost = f"still running: {', '.join(running)}; nothing of it is recorded any more"
+        return f"{lost}\n  end it    motoko kill --reset {where}"
     lines = [f"still running: {', '.join(running)}", f"  look      motoko info {where}"]
     if workflow.run_name:
         name = shlex.quote(workflow.run_name)

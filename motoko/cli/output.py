@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -112,17 +113,28 @@ def facts(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
 
 
 def as_json(data: Any) -> None:
-    """Print data as JSON; times are seconds since the epoch."""
-    click.echo(json.dumps(data, indent=2, default=_plain))
+    """Print data as JSON; times are seconds since the epoch.
+
+    Numbers that JSON has not are written as the strings ``NaN``, ``Infinity``, ``-Infinity``.
+    """
+    click.echo(json.dumps(_plain(data), indent=2, allow_nan=False))
 
 
 def _plain(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        return {str(name): _plain(one) for name, one in given.items()}
     if isinstance(given, set | frozenset):
-        return sorted(given, key=repr)
+        return [_plain(one) for one in sorted(given, key=repr)]
+    if isinstance(given, list | tuple):
+        return [_plain(one) for one in given]
+    if isinstance(given, float) and not math.isfinite(given):
+        return json.dumps(given)
+    if given is None or isinstance(given, str | int | float):
+        return given
     if isinstance(given, datetime.date | datetime.time):
         return given.isoformat()
     if hasattr(given, "tolist"):
-        return given.tolist()
+        return _plain(given.tolist())
     if isinstance(given, bytes):
         return given.decode("utf-8", "replace")
     return str(given)

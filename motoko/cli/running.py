@@ -181,9 +181,11 @@ def _announce(workflow: Workflow, chosen: Chosen) -> None:
     verb = "going on with" if chosen.is_resumed else "run name"
     options = f" ({shlex.join(chosen.options)})" if chosen.options else ""
     click.echo(f"{verb} {chosen.run_name}{options}")
-    n_failed = run_names.n_failed(workflow, chosen.run_name)
-    if n_failed:
+    failed = run_names.failed(workflow, chosen.run_name)
+    if failed.n_runs:
+        lost = f" ({failed.n_lost} lost with processes or host)" if failed.n_lost else ""
+        which = f"state = FAILED and run_name = {chosen.run_name}"
         click.echo(
-            f"{words.counted(n_failed, 'run')} of it FAILED before: `motoko info` says why,"
-            " `motoko clean --constraints 'state = FAILED'` puts them back to CREATED"
+            f"{words.counted(failed.n_runs, 'run')} of it FAILED before{lost}: `motoko info`"
+            f' says why, `motoko clean --constraints "{which}"` puts them back to CREATED'
         )

@@ -53,9 +53,9 @@ class Lines:
     async def follow(self, progress: Progress) -> None:
         """Print until it is cancelled."""
         while True:
-            await progress.wait(progress.workflow.wait_s)
             self._show(progress)
             await anyio.sleep(_LINE_S)
+            await progress.wait(_LINE_S)  # nobody tells of a stall
 
     def close(self, progress: Progress) -> None:
         """Print how it ended."""

@@ -184,6 +184,11 @@ def is_created(workflow: Workflow) -> bool:
     return all(studies) and (workflow.state_dir / WORKFLOW_DATABASE).exists()
 
 
+def is_there(workflow: Workflow) -> bool:
+    """Whether the workflow's own database exists."""
+    return (workflow.state_dir / "wf.db").exists()
+
+
 def require_created(workflow: Workflow) -> None:
     """StudyNotFound unless all databases exist."""
     if not is_created(workflow):

@@ -47,6 +47,12 @@ def leave_alone(workflow: Workflow, studies: Sequence[str]) -> list[str]:
     return [f"launching runs of {', '.join(gone)}"]
 
 
+def still_executing(workflow: Workflow, studies: Sequence[str]) -> list[Executing]:
+    """The runs whose scripts go on, with or without a launcher."""
+    managers = [workflow.task_manager(n).base for n in studies or tuple(workflow.task_managers)]
+    return [one for study in managers for one in find_executing(study)]
+
+
 @dataclass
 class Reset:
     """What `reset_active` did."""

@@ -6,15 +6,18 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.errors import MotokoError
+from motoko.launch.failure import INFRASTRUCTURE
 from motoko.model import states
 from motoko.workflow import control
 
 if TYPE_CHECKING:
     from motoko.store.ledger import Ledger
     from motoko.workflow.workflow import Workflow
+
+_MOST_ASKED = 1000
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,22 @@ def _new_name(known: dict[str, Any]) -> str:
     return name
 
 
-def n_failed(workflow: Workflow, run_name: str) -> int:
-    """How many runs of a run name are FAILED."""
-    n_runs = 0
+class Failed(NamedTuple):
+    """How many runs are FAILED, and how many of them because processes or host went away."""
+
+    n_runs: int
+    n_lost: int
+
+
+def failed(workflow: Workflow, run_name: str) -> Failed:
+    """The FAILED runs of a run name; of very many, why is asked of the latest only."""
+    n_runs = n_lost = 0
     for manager in workflow.task_managers.values():
         with suppress(MotokoError), manager.base.database.read() as tables:
-            n_runs += tables.counts(run_name).get(states.FAILED, 0)
-    return n_runs
+            constraint = tables.parse(f"state = {states.FAILED}").restricted_to(run_name)
+            ids = tables.select(constraint)
+            n_runs += len(ids)
+            for run_id in ids[-_MOST_ASKED:]:
+                attempts = list(tables.attempts(run_id))
+                n_lost += bool(attempts) and attempts[-1].get("class") == INFRASTRUCTURE
+    return Failed(n_runs, n_lost)

@@ -164,13 +164,30 @@ def test_kill_stops_everything_and_says_what(here: CommandLine) -> None:
 
     said = here.run("kill").stdout.splitlines()
 
-    assert [line.split(" (")[0] for line in said] == [
+    assert [line.split(" (")[0] for line in said[:3]] == [
         "stopped the orchestrator of run name 'first'",
         "stopped the launcher",
         "stopped the database server",
     ]
-    assert here.run("kill").stdout == "nothing was running\n"
+    assert here.run("kill").stdout.startswith("nothing was running\n")
     assert not [p for p in here.json("ps") if p["directory"] == str(here.directory)]
+
+
+def test_kill_says_which_runs_go_on_and_where(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "-n", "first", "-d", "--n_samples", "1")
+    here.wait_for_script("sample")
+
+    first = here.run("kill").stdout
+    again = here.run("kill").stdout
+
+    place = here.directory / "sample" / "BD-sample-runs" / "run-1"
+    said = (
+        "1 run goes on; --reset ends what is local:\n"
+        f"  sample.1  {os.uname().nodename}  {place}\n"
+    )
+    assert first.endswith(said)
+    assert again == f"nothing was running\n{said}"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.processes import kill_processes_of
 from tests.support.command_line import CommandLine, new_workflow
 from tests.support.waiting import wait_until
 
@@ -342,7 +343,30 @@ def test_databases_removed_under_a_run_end_it(here: CommandLine) -> None:
 
     assert code == 4
     assert "its databases were removed while it ran; `motoko run` begins anew" in messages
+    assert "nothing of it is recorded any more" in messages
+    assert f"motoko kill --reset {here.directory}\n" in messages
+    assert "--run_name" not in messages
     assert not (here.directory / "sample" / ".bd" / "motoko.db").exists()
+
+
+@pytest.mark.slow
+def test_runs_that_were_lost_are_told_from_those_that_failed(here: CommandLine) -> None:
+    held(here)
+    with here.started("run", "-n", "first", "--n_samples", "1") as process:
+        here.wait_for_script("sample")
+        wait_until(lambda: here.counts("sample") == {"RUNNING": 1}, "the run")
+        process.kill()
+    kill_processes_of(here.directory)
+    here.run("launcher")
+    wait_until(lambda: here.counts("sample") == {"FAILED": 1}, "the loss")
+
+    said = here.run("run", "-n", "first", code=5).stdout
+    command = 'motoko clean --constraints "state = FAILED and run_name = first"'
+    cleaned = here.run("clean", "--constraints", "state = FAILED and run_name = first")
+
+    assert "1 run of it FAILED before (1 lost with processes or host): " in said
+    assert f"`{command}` puts them back" in said
+    assert "1 run back to CREATED" in cleaned.stdout
 
 
 def test_stalled_workflow_says_so(here: CommandLine) -> None:

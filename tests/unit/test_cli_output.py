@@ -79,6 +79,29 @@ def test_json_has_everything_that_a_run_may_hold(capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out) == {"a": [0, 1], "b": 0.5, "c": ["x"], "d": "y"}
 
 
+def test_json_is_json_also_for_numbers_that_are_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output.as_json({"a": float("nan"), "b": [np.array([np.inf, 1.0]), (-np.inf,)], 3: True})
+
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "a": "NaN",
+        "b": [["Infinity", 1.0], ["-Infinity"]],
+        "3": True,
+    }
+
+
+def test_followed_log_begins_with_its_last_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "log"
+    file.write_text("".join(f"line {i}\n" for i in range(50)))
+
+    logs.show(file, follow_until=lambda: True)
+
+    assert capsys.readouterr().out.split("\n") == [*(f"line {i}" for i in range(40, 50)), ""]
+
+
 def test_lines_are_indented_under_their_last_column(capsys: pytest.CaptureFixture[str]) -> None:
     output.lines([("ok", "a", "first\nsecond"), ("mistake", "bb", "x")])
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
-from motoko.cli import words
+from motoko.cli import output, words
 from motoko.cli.places import directory_argument, load_workflow, study_names
+
+if TYPE_CHECKING:
+    from motoko.launch.executing import Executing
+
+_MOST_EXECUTING = 10
 
 
 @click.command()
@@ -45,5 +53,18 @@ def command(
             click.echo(f"ended what {one.title} still executed; its state stays")
         for one in done.left:
             click.echo(f"left alone: {one.title} executes on {one.host}")
-    if not stopped and not reset:
+    if reset:
+        return
+    if not stopped:
         click.echo("nothing was running")
+    _show_executing(ending.still_executing(workflow, names))
+
+
+def _show_executing(executing: Sequence[Executing]) -> None:
+    if not executing:
+        return
+    verb = "goes" if len(executing) == 1 else "go"
+    click.echo(f"{words.counted(len(executing), 'run')} {verb} on; --reset ends what is local:")
+    output.lines([(f"  {e.title}", e.host, e.run_dir) for e in executing[:_MOST_EXECUTING]])
+    if len(executing) > _MOST_EXECUTING:
+        click.echo(f"  and {len(executing) - _MOST_EXECUTING} more")
