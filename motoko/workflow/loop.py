@@ -96,6 +96,7 @@ class EventLoop:
         self._is_stalled = False
         self._told_stall = ""
         self._has_handled = False
+        self._wakes_at: float | None = None
         #: The databases that were away at the last look.
         self._away: set[Database[Any]] = set()
         self._scope = anyio.CancelScope()
@@ -283,15 +284,23 @@ class EventLoop:
             if idle.n_changes == self._n_changes:
                 return
             if time.monotonic() < idle.due:
-                self._group.start_soon(self._notice_at, idle.due)
+                self._wake_at(idle.due)
                 return
         watch.n_firings += 1
         watch.in_flight.setdefault(task, set()).update(trigger.run_ids)
         self._group.start_soon(self._fire, watch, trigger, name=watch.action.label)
 
-    async def _notice_at(self, due: float) -> None:
+    def _wake_at(self, due: float) -> None:
+        """Evaluate again then, or before: there is one sleeper for all that waits."""
+        if self._wakes_at is None or due < self._wakes_at:
+            self._wakes_at = due
+            self._group.start_soon(self._wake, due)
+
+    async def _wake(self, due: float) -> None:
         await anyio.sleep(max(0.0, due - time.monotonic()))
-        self._notice()
+        if self._wakes_at == due:
+            self._wakes_at = None
+            self._news.set()
 
     # firing
 

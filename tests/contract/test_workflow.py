@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from motoko.errors import (
 )
 from motoko.store.session import current_session
 from motoko.workflow import Workflow, event
+from motoko.workflow.loop import EventLoop
 from tests.support.workflows import no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
@@ -443,6 +445,20 @@ def test_an_action_that_changes_nothing_is_not_repeated_until_something_changes(
 
 
 # sessions
+
+
+def test_what_waits_to_be_repeated_sleeps_once(workflow: Workflow) -> None:
+    async def count_sleepers() -> int:
+        loop = EventLoop(workflow, {}, 5.0)
+        async with anyio.create_task_group() as loop._group:
+            before = len(asyncio.all_tasks())
+            for _ in range(3):
+                loop._wake_at(math.inf)
+            n_sleepers = len(asyncio.all_tasks()) - before
+            loop._group.cancel_scope.cancel()
+        return n_sleepers
+
+    assert anyio.run(count_sleepers) == 1
 
 
 def test_an_action_is_committed_as_a_whole_or_not_at_all(workflow: Workflow) -> None:
