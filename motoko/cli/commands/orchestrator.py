@@ -54,7 +54,6 @@ def _declare(parser: Any) -> None:
 def stop(directory: str | None, run_name: str | None) -> None:
     """Stop an orchestrator; runs, launcher and server go on."""
     from motoko.cli.orchestration import still_running
-    from motoko.errors import NotRunning
     from motoko.workflow import control
 
     workflow = load_workflow(directory)
