@@ -75,8 +75,9 @@ def closest(name: str, known: Iterable[str]) -> Optional[str]:
     """The one of the known names that is most like this one, if any is."""
     from difflib import get_close_matches
 
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    matches = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
 
 
 def listed(names: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from keyword import iskeyword
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,6 +33,18 @@ from motoko.errors import Mistake, closest, listed, nearest
 #: Attributes of a workflow, which no alias may hide.
 WORKFLOW_ATTRIBUTES = frozenset(
     {
+        "close",
+        "databases",
+        "hurry",
+        "connect",
+        "initialise",
+        "is_stalled",
+        "load_study",
+        "on_change",
+        "state_dir",
+        "task_manager",
+        "task_manager_config",
+        "wait_s",
         "vars",
         "directory",
         "config",
@@ -64,6 +77,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
     }
 )
 
+_ARGUMENTS = ("self", "run_params", "commit")
 _MISSING = {
     ("study",): NAME_EXPECTED,
     ("job",): "a mapping of parameter names to types",
@@ -112,7 +126,7 @@ def workflow_mistakes(document: Document) -> Iterator[Mistake]:
         yield from _host_mistakes(document, ("task_managers", name), managers[name])
     for alias, target in aliases.items():
         path = ("aliases", alias)
-        if not isinstance(alias, str) or not alias.isidentifier():
+        if not isinstance(alias, str) or not _is_attribute(alias):
             found = f"found the name {_quoted(alias)}"
             yield document.mistake(path, found, "expected a name that Python can write")
         elif alias in managers:
@@ -146,6 +160,9 @@ def study_mistakes(document: Document) -> Iterator[Mistake]:
             if not isinstance(name, str) or not name.isidentifier():
                 found = f"found the name {_quoted(name)}"
                 yield document.mistake(path, found, f"expected {IDENTIFIER}")
+            elif section == "job" and name.lower() in _ARGUMENTS:
+                found = "is an argument of createTask"
+                yield document.mistake(path, found, "expected another name")
             elif name.lower() in taken:
                 allowed = "expected another name"
                 if section == "run":
@@ -279,7 +296,7 @@ def workflow_warnings(document: Document) -> Iterator[Mistake]:
     yield from _unknown_keys(document, (), document.data, WorkflowConfig.known_keys())
     for name, settings in document.section("task_managers").items():
         path = ("task_managers", name)
-        if isinstance(name, str) and name in WORKFLOW_ATTRIBUTES:
+        if isinstance(name, str) and (name in WORKFLOW_ATTRIBUTES or name.startswith("_")):
             found = f"workflow.{name} is something else"
             yield document.mistake(path, found, f"reach it as workflow.task_managers[{name!r}]")
         if isinstance(settings, Mapping):
@@ -289,6 +306,11 @@ def workflow_warnings(document: Document) -> Iterator[Mistake]:
 def study_warnings(document: Document) -> Iterator[Mistake]:
     """Keys that nobody knows."""
     yield from _unknown_keys(document, (), document.data, StudyConfig.known_keys())
+    params = {str(name).lower() for name in document.section("run_params")}
+    for name in document.section("run_space"):
+        if str(name).lower() in params:
+            found = "is in run_params too"
+            yield document.mistake(("run_space", name), found, "its value there is taken")
     for section in ("job", "run"):
         for name, declared in document.section(section).items():
             if isinstance(declared, Mapping):
@@ -304,6 +326,10 @@ def _unknown_keys(
             meant = nearest(key, known).removeprefix("; ")
             allowed = meant or "it is passed on to orchestrators"
             yield document.mistake((*path, key), "unknown key", allowed)
+
+
+def _is_attribute(name: str) -> bool:
+    return name.isidentifier() and not iskeyword(name) and not name.startswith("_")
 
 
 def _quoted(name: Any) -> str:

@@ -110,7 +110,7 @@ def read_document(file: Path, advice: str) -> Document:
             raise ConfigError(survey.mistakes)
         data = loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise _broken(name, error) from None
+        raise _broken(name, text, error) from None
     except RecursionError:
         raise _fatal(name, 0, "nested too deeply", "expected a few levels of keys") from None
     finally:
@@ -139,13 +139,16 @@ def _fatal(name: str, line: int, found: str, allowed: str) -> ConfigError:
     return ConfigError([Mistake(name, line, "", found, allowed)])
 
 
-def _broken(name: str, error: yaml.YAMLError) -> ConfigError:
+def _broken(name: str, text: str, error: yaml.YAMLError) -> ConfigError:
     line, why = 0, str(error).splitlines()[0]
     if isinstance(error, yaml.MarkedYAMLError):
         why = error.problem or why
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 0
     allowed = "expected valid YAML"
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        allowed = "expected text without control characters"
     if "\\t" in why:
         allowed = "indent with blanks, not tabs"
     return _fatal(name, line, f"broken YAML: {why}", allowed)

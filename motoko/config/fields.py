@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from motoko.config.values import EXPECTED, Refused
+from motoko.config.values import EXPECTED, UNSET, Refused
 from motoko.config.walltime import parse_walltime
 
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
@@ -19,6 +19,7 @@ OPTIONS_SUFFIX = "_options"
 GENERATORS = ("bash", "slurm", "pbs", "sge")
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?\s*([kmgtp]?(i?b|w)?)")
 
 
@@ -33,9 +34,12 @@ def _name(value: Any) -> str:
     return str(value)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, at: tuple[int, ...] = ()) -> str:
+    found = value if at else UNSET
     if not isinstance(value, str) or not value.strip():
-        raise Refused("text")
+        raise Refused("text", found, at)
+    if _CONTROL.search(value):
+        raise Refused("text without control characters", found, at)
     return value
 
 
@@ -44,10 +48,7 @@ def _texts(value: Any) -> tuple[str, ...]:
         value = [value]
     if not isinstance(value, (list, tuple)):
         raise Refused("text or a list of texts")
-    for i, item in enumerate(value):
-        if not isinstance(item, str) or not item.strip():
-            raise Refused("text", item, (i,))
-    return tuple(value)
+    return tuple(_text(item, (i,)) for i, item in enumerate(value))
 
 
 def texts(value: Any) -> tuple[str, ...]:
@@ -99,7 +100,7 @@ def _host(value: Any) -> str:
 
 def is_host(text: str) -> bool:
     """Whether this says where a database is served."""
-    if any(c.isspace() for c in text):
+    if _CONTROL.search(text) or any(c.isspace() for c in text):
         return False
     try:
         parts = urlsplit(text)

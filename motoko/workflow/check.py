@@ -21,6 +21,7 @@ from motoko.config import (
 )
 from motoko.config.fields import is_name
 from motoko.errors import UnknownGenerator, listed, nearest
+from motoko.job import layout
 from motoko.launch.generator import find_generator
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
@@ -115,8 +116,14 @@ def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding
     files = [*scripts, *given, *([program] if program.exists() else [])]
     values = _value_names(study)
     yield from _clashes(about, files)
+    for file in files:
+        if file.name in (layout.FINISHED, layout.FAILED) or file.name.startswith(layout.PREFIX):
+            text = f"{file}: in a run directory this name is Motoko's own; rename it"
+            yield Finding(MISTAKE, about, text)
+    if study.outpath is not None and "outpath" not in wrong:
+        yield from _outpath(about, study.directory / study.outpath)
     for file in dict.fromkeys(files):
-        if not file.exists():
+        if not _is_there(file):
             key = "exec_file" if file == script else "config_files"
             allowed = f"{key} of {study.file} names it, and every run needs it"
             yield Finding(MISTAKE, about, f"{file}: no such file; {allowed}")
@@ -124,10 +131,23 @@ def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding
             yield Finding(MISTAKE, about, f"{file}: is not a file that can be read")
         elif values is not None:
             yield from _markers(about, file, values)
-    if scripts and script.is_file():
+    if scripts and _is_there(script) and script.is_file():
         problem = inspection.syntax_problem(script)
         if problem:
             yield Finding(WARNING, about, f"{script}: bash finds it wrong: {problem}")
+
+
+def _outpath(about: str, place: Path) -> Iterator[Finding]:
+    nearest_dir = next(p for p in (place, *place.parents) if _is_there(p))
+    key = "outpath of bd.yaml puts run directories there"
+    if not nearest_dir.is_dir():
+        yield Finding(MISTAKE, about, f"{nearest_dir}: is no directory; {key}")
+    elif not os.access(nearest_dir, os.W_OK | os.X_OK):
+        yield Finding(MISTAKE, about, f"{nearest_dir}: cannot be written to; {key}")
+
+
+def _is_there(file: Path) -> bool:
+    return os.access(file, os.F_OK)  # false also for names that no file can have
 
 
 def _value_names(study: StudyConfig) -> set[str] | None:

@@ -138,6 +138,77 @@ MISTAKES = [
         study("study: mult\njob: {x: int}\njob_space: {x: [1, two]}\n"),
         CHECK,
     ),
+    Case(
+        "parameters with names that are taken",
+        study("study: mult\njob: {state: str, commit: int}\nrun: {nproc: int}\n"),
+        CHECK,
+    ),
+    Case(
+        "run parameters that no launcher could act on",
+        study(
+            "study: mult\njob: {x: float}\n"
+            "run_params: {nproc: 0, walltime: soon, mem: 4 apples, id: 3}\n"
+        ),
+        CHECK,
+    ),
+    Case(
+        "a dimension that makes no difference",
+        study("study: mult\njob: {x: float}\nrun_space: {mode: [a, b]}\n"),
+        CHECK,
+    ),
+    Case(
+        "a value in two places",
+        study(
+            "study: mult\njob: {x: float}\nrun: {m: int}\n"
+            "run_params: {m: 1}\nrun_space: {m: [1, 2]}\n"
+        ),
+        CHECK,
+    ),
+    Case(
+        "a misspelt key that must be there",
+        yaml(GOOD_TOP + "orchestrater: orchestrator.main\n"),
+        CHECK,
+    ),
+    Case("keys in upper case", study("Study: mult\nJOB: {x: float}\n"), CHECK),
+    Case(
+        "mistakes of all kinds at once",
+        study(
+            "study: mult\njob: {x: float}\njob_space: {x: many}\nexec_file: lunch.sh\n"
+            "walltme: 10m\n"
+        ),
+        CHECK,
+    ),
+    Case(
+        "a path with a zero byte",
+        study('study: mult\njob: {x: float}\nexec_file: "a\\0b"\n'),
+        ("create",),
+    ),
+    Case(
+        "a path that is too long",
+        study(f"study: mult\njob: {{x: float}}\nexec_file: {'a' * 300}\n"),
+        CHECK,
+    ),
+    Case("a control character", study("study: mult\njob: {x: \x01}\n"), CHECK),
+    Case(
+        "outpath that is a file",
+        study("study: mult\njob: {x: float}\noutpath: bd.yaml\n"),
+        CHECK,
+    ),
+    Case(
+        "an input named like a sentinel",
+        study("study: mult\njob: {x: float}\nconfig_files: [../motoko.yaml, FINISHED]\n"),
+        CHECK,
+    ),
+    Case(
+        "aliases that Python cannot write",
+        yaml(GOOD_TOP + "orchestrator: orchestrator.main\naliases: {class: mult, _a: mult}\n"),
+        CHECK,
+    ),
+    Case(
+        "database in clear",
+        yaml("task_managers: {mult: {host: zeo://n:1}}\norchestrator: orchestrator.main\n"),
+        ("create",),
+    ),
     Case("bad study name", study("study: a/b\njob: {x: float}\n"), CHECK),
     Case("bad walltime", study("study: mult\njob: {x: float}\nwalltime: soon\n"), CHECK),
     Case("missing launch.sh", removed("mult/launch.sh"), CHECK),

@@ -13,11 +13,14 @@ from pydantic import ValidationError
 
 from motoko.config import (
     UNSET,
+    WORKFLOW_ATTRIBUTES,
     StudyConfig,
     WorkflowConfig,
     read_study,
     read_workflow,
 )
+from motoko.workflow import Workflow
+from tests.support.workflows import write_workflow
 
 WORKFLOW = """\
 task_managers:
@@ -306,3 +309,11 @@ def test_configuration_imports_nothing_heavy():
     )
 
     assert done.stdout.strip() == ""
+
+
+def test_every_attribute_of_a_workflow_is_kept_from_aliases(tmp_path):
+    workflow = Workflow(str(write_workflow(tmp_path / "w", {"mult": None})))
+
+    names = {name for name in (*dir(Workflow), *vars(workflow)) if not name.startswith("_")}
+
+    assert names == WORKFLOW_ATTRIBUTES
