@@ -55,6 +55,12 @@ class Database(Generic[V]):
         self.where = where
         self.feed = Feed()
         self.turn = Turn()
+        #: The workflow's database, where commits over several databases are decided.
+        self.ledger: Database[Ledger] | None = None
+        #: Held by whoever decides a commit here: those of one process do not conflict then.
+        self.deciding = threading.Lock()
+        #: Marks of commits that have reached every database and may be forgotten.
+        self.settled: set[str] = set()
         self._view = view
         self._opening = threading.Lock()
         self._haste = Haste()
@@ -121,7 +127,10 @@ class Database(Generic[V]):
 
     def _connected_storage(self, deadline: float) -> FeedingStorage:
         self.address = self.address.resolved()
-        storage = FeedingStorage(self.address.for_zeo, self.feed, self._haste)
+        is_first = self._view is Ledger
+        storage = FeedingStorage(
+            self.address.for_zeo, self.feed, self._haste, is_first=is_first
+        )
         while not storage.is_connected():
             if self._haste.is_needed or time.monotonic() > deadline:
                 storage.close()

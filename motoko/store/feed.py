@@ -17,6 +17,7 @@ from typing import Any
 from BTrees.LOBTree import LOBTree, LOBucket
 from ZEO.ClientStorage import ClientStorage
 
+from motoko.crashpoints import reached
 from motoko.store.client import CONNECTING_S, BoundedClient, Haste
 
 #: Pause between two attempts to reach a server that is away; ZEO adds up to 1 s by chance.
@@ -93,11 +94,15 @@ class Feed:
 
 
 class FeedingStorage(ClientStorage):  # type: ignore[misc]
-    """A ZEO client that tells a feed what the server tells it."""
+    """A ZEO client that tells a feed what the server tells it.
 
-    def __init__(self, address: Any, feed: Feed, haste: Haste) -> None:
+    With ``is_first`` its part of a commit over several databases is finished before theirs.
+    """
+
+    def __init__(self, address: Any, feed: Feed, haste: Haste, *, is_first: bool) -> None:
         """Begins to connect, and goes on with that until it is closed."""
         self._feed = feed
+        self._rank = 0 if is_first else 1
         super().__init__(
             address,
             wait=False,
@@ -108,6 +113,16 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
     def probe(self) -> None:
         """Find out, without waiting, whether the server answers."""
         self._server.probe()
+
+    def sortKey(self) -> str:
+        """Where this storage comes in the order in which a commit goes through its parts."""
+        return f"{self._rank} {super().sortKey()}"
+
+    def tpc_finish(self, *arguments: Any, **options: Any) -> Any:
+        """Make the storage's part of a commit final."""
+        found = super().tpc_finish(*arguments, **options)
+        reached("commit.applied" if self._rank else "commit.decided")
+        return found
 
     def invalidateTransaction(self, tid: bytes, oids: Iterable[bytes]) -> None:
         """Called by the server's connection for each commit of another client."""

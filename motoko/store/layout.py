@@ -17,12 +17,12 @@ from BTrees.IOBTree import IOBTree
 from BTrees.LLBTree import LLTreeSet
 from BTrees.LOBTree import LOBTree
 from BTrees.OLBTree import OLBTree
-from BTrees.OOBTree import OOBTree
+from BTrees.OOBTree import OOBTree, OOTreeSet
 
 from motoko.errors import ForeignDatabase
 from motoko.store.codec import encode
 
-FORMAT = 1
+FORMAT = 2
 ROOT = "motoko"
 STUDY = "study"
 WORKFLOW = "workflow"
@@ -42,12 +42,16 @@ _TREES: dict[str, dict[str, Any]] = {
         "manifests": OOBTree,  # digest -> which files a run was created with
         "entries": OOBTree,  # name of an undeclared run entry that some run has -> type
         "last": OLBTree,  # "job" and "run" -> last id given away
+        "applied": OOTreeSet,  # marks of commits over several databases that are in here
         "meta": OOBTree,  # name -> encoded value
     },
     WORKFLOW: {
         "variables": OOBTree,  # name -> encoded value
         "run_names": OOBTree,  # name -> parameters and state
-        "firings": IOBTree,  # number -> record
+        "firings": OOBTree,  # key that follows time -> record
+        "open": OOTreeSet,  # keys of the firings that have no end yet
+        "fired": OOBTree,  # action that fires once, and run -> key of the firing
+        "commits": OOBTree,  # mark -> operations by study, until all have them
         "meta": OOBTree,
     },
 }
@@ -74,6 +78,12 @@ def trees(root: Any, kind: str, where: str) -> Any:
     if found is None:
         why = "empty, or not written by Motoko" if len(root) == 0 else "not written by Motoko"
         raise ForeignDatabase(where, f"{why}; move it away, then run `motoko create`")
+    if found["format"] < FORMAT:
+        raise ForeignDatabase(
+            where,
+            f"has format {found['format']}, which was never released; move it away, then run"
+            " `motoko create`",
+        )
     if found["format"] > FORMAT:
         raise ForeignDatabase(
             where,

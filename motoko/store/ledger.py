@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from motoko.store import layout
 from motoko.store.codec import decode, encode
+from motoko.store.firing import numbers
 
 
 class Ledger:
@@ -68,19 +70,80 @@ class Ledger:
 
     # firings
 
-    def firings(self) -> dict[int, dict[str, Any]]:
-        """Records of firings by number."""
-        return {number: decode(raw) for number, raw in self._trees["firings"].items()}
+    def firings(self, last: int | None = None) -> dict[str, dict[str, Any]]:
+        """Records of firings by key, in the order they began; only so many of the last."""
+        tree = self._trees["firings"]
+        keys = list(tree.keys()) if last is None else _last_keys(tree, last)
+        return {key: decode(tree[key]) for key in keys}
 
-    def add_firing(self, record: Mapping[str, Any]) -> int:
-        """Keep a new record; its number."""
-        firings = self._trees["firings"]
-        number = firings.maxKey() + 1 if firings else 1
-        firings[number] = encode(dict(record))
-        self.is_changed = True
-        return int(number)
+    def open_firings(self, run_name: str) -> dict[str, dict[str, Any]]:
+        """The records of a run name's firings that have no end."""
+        records = {key: decode(self._trees["firings"][key]) for key in self._trees["open"]}
+        return {k: record for k, record in records.items() if record["run_name"] == run_name}
 
-    def set_firing(self, number: int, record: Mapping[str, Any]) -> None:
-        """Replace a record."""
-        self._trees["firings"][number] = encode(dict(record))
-        self.is_changed = True
+    def set_firing(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep a record, new or in place of an older one of the same firing."""
+        self._trees["firings"][key] = encode(dict(record))
+        is_open = key in self._trees["open"]
+        if record["ended"] is None and not is_open:
+            self._trees["open"].insert(key)
+        elif record["ended"] is not None and is_open:
+            self._trees["open"].remove(key)
+        if record["once"]:
+            for run_id in numbers(record["runs"]) or [0]:
+                self._trees["fired"][f"{_fired_where(record)} {run_id}"] = key
+
+    def fired_runs(self, run_name: str, event: str, task: str, study: str | None) -> set[int]:
+        """The runs that an action which fires once was called for; 0 stands for no runs."""
+        where = _fired_where(
+            {"run_name": run_name, "event": event, "task": task, "study": study}
+        )
+        keys = self._trees["fired"].keys(f"{where} ", f"{where}!", excludemax=True)
+        return {int(key.rpartition(" ")[2]) for key in keys}
+
+    # commits over several databases
+
+    def commits(self) -> dict[str, dict[str, Any]]:
+        """What was committed and may not have reached every study yet, by mark."""
+        return {mark: decode(raw) for mark, raw in self._trees["commits"].items() if mark}
+
+    def has_commit(self, mark: str) -> bool:
+        """Whether the commit of this mark is decided."""
+        return mark in self._trees["commits"]
+
+    def add_commit(self, mark: str, parts: Mapping[str, Any]) -> None:
+        """Decide a commit: from here on its parts belong to the studies."""
+        commits = self._trees["commits"]
+        if not commits:
+            commits[""] = b""  # a tree that is emptied conflicts with everybody
+        commits[mark] = encode(dict(parts))
+
+    def forget_commits(self, marks: Iterable[str]) -> set[str]:
+        """Forget commits that have reached every study; those that were known here."""
+        commits = self._trees["commits"]
+        return {mark for mark in marks if commits.pop(mark, None) is not None}
+
+
+def _fired_where(record: Mapping[str, Any]) -> str:
+    return json.dumps([record[name] for name in ("run_name", "event", "task", "study")])
+
+
+def _last_keys(tree: Any, n_keys: int) -> list[str]:
+    """The last keys of a BTree, without reading all of it."""
+    found: list[str] = []
+    bound = None
+    while len(found) < n_keys:
+        try:
+            bound = tree.maxKey() if bound is None else tree.maxKey(bound)
+        except ValueError:
+            break
+        if found and bound == found[-1]:
+            break
+        found.append(bound)
+        bound = _before(bound)
+    return found[::-1]
+
+
+def _before(key: str) -> str:
+    """A text that sorts before a key, and after all keys of the same form before it."""
+    return key[:-1] + chr(ord(key[-1]) - 1) + "\U0010ffff"

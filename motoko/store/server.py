@@ -16,6 +16,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.serialize import referencesf
 
+from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase
 from motoko.store.address import Address
 from motoko.store.database import NO_DATABASE_FILE
@@ -73,6 +74,16 @@ class Server:
         for storage in self._open:
             storage.close()
         self._open.clear()
+
+
+class _File(FileStorage):  # type: ignore[misc]
+    """A database file."""
+
+    def tpc_finish(self, *arguments: Any, **options: Any) -> Any:
+        """Make a commit final."""
+        found = super().tpc_finish(*arguments, **options)
+        reached("server.replied")
+        return found
 
 
 class _Storage:
@@ -141,7 +152,7 @@ def _open_file(file: Path) -> Any:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with _for_this_user_only():
-            return FileStorage(str(file), pack_keep_old=False)
+            return _File(str(file), pack_keep_old=False)
     except Exception as error:
         if type(error).__name__ == "LockError":
             raise AlreadyRunning(f"a server of {file}", _lock_owner(file)) from error

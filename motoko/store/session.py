@@ -14,7 +14,6 @@ session of its own.
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from asyncio import CancelledError
@@ -27,10 +26,13 @@ import transaction
 from ZODB.POSException import ConflictError
 
 from motoko.columns import TELEMETRY
+from motoko.crashpoints import reached
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
 from motoko.model import states
 from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
+from motoko.store.decision import Decision, Part, new_mark
+from motoko.store.firing import Effects, Firing
 from motoko.store.ledger import Ledger
 from motoko.store.operations import (
     CreateTasks,
@@ -101,9 +103,10 @@ class _Share:
         self.version = self.database.feed.version
         self.view = self.database.view(self.connection)
 
-    def repeat(self) -> None:
+    def repeat(self, *, must_check: bool) -> None:
         """Apply the operations again; SessionConflict if they would not be the same."""
-        self.check(self.view)
+        if must_check:
+            self.check(self.view)
         for i, (operation, result) in enumerate(self.done):
             again = operation.apply(self.view)
             if again != result:
@@ -142,10 +145,12 @@ class Session:
     Safe to use from the tasks of one loop and from the thread that commits it.
     """
 
-    def __init__(self, *, takes_turns: bool = False) -> None:
+    def __init__(self, *, takes_turns: bool = False, firing: Firing | None = None) -> None:
         """With ``takes_turns``, `do` raises TurnTaken rather than to create tasks in a study
-        where another such session does; whoever owns the work begins it again later."""
+        where another such session does; whoever owns the work begins it again later. Each
+        commit keeps the record of the ``firing`` up to date."""
         self._lock = threading.RLock()
+        self._firing = firing
         self._takes_turns = takes_turns
         self._refused: TurnTaken | None = None
         self._turns: set[Turn] = set()
@@ -154,6 +159,7 @@ class Session:
         self._shares: dict[int, _Share] = {}
         self._must_repeat = False
         self._is_in_doubt = False
+        self._effects = Effects()
         self._after_commit: list[Callable[[], None]] = []
         #: Whether any commit of this session changed a database.
         self.has_changed = False
@@ -217,22 +223,23 @@ class Session:
         """Call this once the session is committed; never, if it is aborted."""
         self._after_commit.append(call)
 
-    def commit(self) -> None:
+    def commit(self, *, is_last: bool = False) -> None:
         """Make everything visible to everybody, at once, and let go of the snapshots.
 
-        Raises SessionConflict when the work must be done anew, and DatabaseUnavailable when a
-        server is away; after that `commit` may be called again and loses nothing.
+        With ``is_last`` the firing has come to its end. Raises SessionConflict when the work
+        must be done anew, and DatabaseUnavailable when a server is away; after that `commit`
+        may be called again and loses nothing.
         """
         with self._lock:
             if self._refused is not None:
                 raise self._refused
-            if not self.is_changed:
+            if not self.is_changed and not self._has_record_to_keep(is_last):
                 self._release()
                 self._call_after()
                 return
             for attempt in range(MOST_ATTEMPTS):
                 try:
-                    self._try_commit()
+                    self._try_commit(is_last)
                 except ConflictError:
                     self._must_repeat = True
                     back_off(attempt)
@@ -253,32 +260,86 @@ class Session:
             self._release()
             raise ConflictsExhausted("a session", MOST_ATTEMPTS)
 
-    def _try_commit(self) -> None:
-        shares = list(self._shares.values())
-        first = next(share for share in shares if share.done)
-        for share in shares:
+    def _try_commit(self, is_last: bool) -> None:
+        ledger = self._ledger()
+        somewhere = ledger or next(s.database for s in self._shares.values() if s.done)
+        for share in self._shares.values():
             share.database.connect()
-        with first.database.translated():
+        with somewhere.translated():
             if self._must_repeat:
-                undo(self._manager)
-                self._manager.begin()
-                for share in shares:
-                    share.renew()
-                for share in shares:
-                    if self._is_in_doubt and self._is_in(share):
-                        share.is_settled = True
-                    if not share.is_settled:
-                        share.repeat()
-                self._must_repeat = self._is_in_doubt = False
+                self._repeat()
             else:
-                for share in shares:
+                for share in self._shares.values():
                     share.check_news()
-            self._manager.get().note(self._mark)
-            self._manager.commit()
+            if ledger is None or not self._must_be_decided():
+                self._manager.get().note(self._mark)
+                self._manager.commit()
+                return
+            decided = self._share(ledger)
+            with ledger.deciding:
+                studies = [s for s in self._shares.values() if s.done and s is not decided]
+                waiting = [s for s in studies if not s.is_settled]
+                parts = [Part(s.database, s.view, [op for op, _ in s.done]) for s in waiting]
+                decision = Decision(ledger, decided.view, self._mark, parts)
+                if not decided.is_settled:
+                    self._keep_record(decided, parts, is_last)
+                    decision.write_down()
+                decision.apply()
+                self._manager.get().note(self._mark)
+                reached("commit.begun")
+                self._manager.commit()
+                reached("commit.through")
+                decision.settle()
+            if self._firing is not None:
+                self._firing.add(self._effects)
 
-    def _is_in(self, share: _Share) -> bool:
-        """Whether the commit whose answer was lost reached this database."""
-        return bool(share.done) and share.database.has_committed(self._mark, share.since)
+    def _repeat(self) -> None:
+        """Look at what is newest and apply the operations to that.
+
+        What the workflow's database has decided is applied to the others whatever they say.
+        """
+        undo(self._manager)
+        shares = list(self._shares.values())
+        self._manager.begin()
+        for share in shares:
+            share.renew()
+        if self._is_in_doubt:
+            for share in shares:
+                share.is_settled = share.database.has_committed(self._mark, share.since)
+        is_decided = any(s.is_settled for s in shares if s.database is s.database.ledger)
+        for share in shares:
+            if not share.is_settled:
+                share.repeat(must_check=not is_decided)
+        self._must_repeat = self._is_in_doubt = False
+
+    def _ledger(self) -> Database[Ledger] | None:
+        """The workflow's database, if this session is one of a workflow."""
+        if self._firing is not None:
+            return self._firing.ledger
+        ledgers = (share.database.ledger for share in self._shares.values())
+        return next((ledger for ledger in ledgers if ledger is not None), None)
+
+    def _must_be_decided(self) -> bool:
+        n_changed = sum(bool(share.done) for share in self._shares.values())
+        return self._firing is not None or n_changed > 1
+
+    def _has_record_to_keep(self, is_last: bool) -> bool:
+        firing = self._firing
+        if not is_last or firing is None or firing.is_void:
+            return False
+        return firing.is_kept or firing.is_once
+
+    def _keep_record(self, decided: _Share, parts: list[Part], is_last: bool) -> None:
+        if self._firing is None:
+            return
+        names = {
+            op.name for op, _ in decided.done if isinstance(op, SetVariable | RemoveVariable)
+        }
+        created = {part.study: set(part.view.created) for part in parts}
+        changed = {part.study: set(part.view.changed) for part in parts}
+        self._effects = Effects(created, changed, names)
+        ended = time.time() if is_last else None
+        decided.view.set_firing(self._firing.key, self._firing.record(ended, self._effects))
 
     def abort(self) -> None:
         """Forget everything since the last commit."""
@@ -295,7 +356,7 @@ class Session:
         share = self._shares.get(id(database))
         if share is None:
             if self._manager is None:
-                self._mark = f"session {secrets.token_hex(8)}"
+                self._mark = new_mark()
                 self._manager = transaction.TransactionManager(explicit=True)
                 self._manager.begin()
             share = self._shares[id(database)] = _Share(database, self._manager)
@@ -315,7 +376,11 @@ class Session:
 
 
 def _is_changed(share: _Share) -> bool:
-    return bool(share.view.changed) or bool(getattr(share.view, "is_changed", False))
+    return (
+        share.is_settled
+        or bool(share.view.changed)
+        or bool(getattr(share.view, "is_changed", False))
+    )
 
 
 class SingleCalls(Session):
@@ -355,7 +420,7 @@ class SingleCalls(Session):
     def after_commit(self, call: Callable[[], None]) -> None:
         call()
 
-    def commit(self) -> None:
+    def commit(self, *, is_last: bool = False) -> None:
         """Nothing to do: each call is committed when it returns."""
 
     def abort(self) -> None:

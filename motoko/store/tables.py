@@ -58,6 +58,8 @@ class Tables:
         self._run_rows: dict[int, tuple[bytes, dict[str, Any]]] = {}
         #: Ids of the runs that this transaction made or changed.
         self.changed: set[int] = set()
+        #: Those of them that it made.
+        self.created: set[int] = set()
 
     # what the study is
 
@@ -310,10 +312,34 @@ class Tables:
             ids.append(int(run_id))
         if next_id > first_id:
             self.changed.update(range(first_id, next_id))
+            self.created.update(range(first_id, next_id))
             last["run"] = next_id - 1
             group = self.groups.number(identity.run_name, states.CREATED)
             self.groups.add_many(group, range(first_id, next_id))
         return ids
+
+    def has_applied(self, mark: str) -> bool:
+        """Whether this part of a commit over several databases is in here."""
+        return mark in self.trees["applied"]
+
+    def set_applied(self, mark: str) -> None:
+        """Remember that this part of a commit over several databases is in here."""
+        applied = self.trees["applied"]
+        if not applied:
+            applied.insert("")  # a tree that is emptied conflicts with everybody
+        applied.insert(mark)
+
+    def applied(self) -> list[str]:
+        """The marks of all commits that are remembered so."""
+        return [mark for mark in self.trees["applied"] if mark]
+
+    def forget_applied(self, marks: Iterable[str]) -> set[str]:
+        """Forget marks of commits that have reached every study; those known here."""
+        applied = self.trees["applied"]
+        known = {mark for mark in marks if mark in applied}
+        for mark in known:
+            applied.remove(mark)
+        return known
 
     def create_job(self, values: Mapping[str, Any]) -> int:
         """The id of the job with these (converted) values, made if there is none."""

@@ -210,6 +210,7 @@ def ensure_served(workflow: Workflow) -> None:
     start_server(workflow)
     _connect(workflow)
     workflow.initialise()
+    workflow.recover()
 
 
 def _connect(workflow: Workflow) -> None:

@@ -17,6 +17,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
+from motoko.store.firing import Firing
 from motoko.store.session import Session, TurnTaken, current_session, entered
 from motoko.store.turn import Turn
 from motoko.workflow.actions import accepted
@@ -38,12 +39,12 @@ class Outcome:
     has_changed: bool
     #: The code that it gave to ``sys.exit``, if it did.
     exit_code: int | None = None
-    #: Whether the action was called: its condition still held in the session.
-    is_called: bool = True
 
 
-async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
-    """Run ``body`` in a session of its own and commit it.
+async def in_session(
+    body: Callable[[], Awaitable[Any]], what: str, firing: Firing | None = None
+) -> Outcome:
+    """Run ``body`` in a session of its own and commit it, with the record of the firing.
 
     It is run again from its start after a conflict, and when a database comes back that was
     away. ``sys.exit(n)`` in it commits too. Any other exception undoes what was not committed
@@ -52,7 +53,7 @@ async def in_session(body: Callable[[], Awaitable[Any]], what: str) -> Outcome:
     n_conflicts = n_waits = 0
     turn: Turn | None = None
     while True:
-        session = Session(takes_turns=True)
+        session = Session(takes_turns=True, firing=firing)
         try:
             if turn is not None:
                 await _until_given(session, turn)
@@ -101,7 +102,7 @@ async def _commit(session: Session, what: str) -> None:
     level = logging.WARNING
     while True:
         try:
-            await anyio.to_thread.run_sync(session.commit)
+            await anyio.to_thread.run_sync(functools.partial(session.commit, is_last=True))
             return
         except DatabaseUnavailable as error:
             log.log(level, "%s is committed when the database is back: %s", what, error)

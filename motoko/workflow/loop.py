@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
 from motoko.errors import (
     ActionFailed,
@@ -27,6 +28,7 @@ from motoko.errors import (
 from motoko.model import states
 from motoko.store.database import Database
 from motoko.store.feed import Change
+from motoko.store.firing import Firing
 from motoko.store.session import patience
 from motoko.store.tables import Tables
 from motoko.study.waiting import failed_run
@@ -34,6 +36,7 @@ from motoko.task_manager import RunList
 from motoko.workflow import triggers
 from motoko.workflow.actions import Action
 from motoko.workflow.firings import Outcome, call, in_session
+from motoko.workflow.history import History
 from motoko.workflow.triggers import Monitor, Trigger
 
 if TYPE_CHECKING:
@@ -89,6 +92,7 @@ class EventLoop:
         self._params = dict(params)
         self._wait_s = wait_s
         self._watches: dict[tuple[str, str], _Watch] = {}
+        self._history = History(workflow)
         self._news = anyio.Event()
         self._n_changes = 0
         self._end: End | None = None
@@ -111,6 +115,7 @@ class EventLoop:
             for name, manager in self._workflow.task_managers.items()
         ]
         stops.append(self._workflow.on_change(self._notice))
+        self._history.open()
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._group:
@@ -133,9 +138,10 @@ class EventLoop:
             for monitor in watch.monitors.values():
                 self._refresh(monitor)
             for trigger in await self._triggers(watch):
-                outcome = await self._call(watch, trigger)
+                firing = self._history.begin(action, trigger)
+                outcome = await self._call(watch, trigger, firing)
                 found.append(outcome.value)
-                if action.is_error_handler and outcome.is_called:
+                if action.is_error_handler and not firing.is_void:
                     raise RunsFailed(self._failed(trigger))
         return found
 
@@ -204,6 +210,8 @@ class EventLoop:
     async def _conclude(self) -> int:
         end = self._end or End(error=ActionFailed("a task", None, _CANCELLED))
         if end.error is None:
+            if self._workflow.finished:
+                await anyio.to_thread.run_sync(self._history.close)
             return end.exit_code or 0
         if not isinstance(end.error, RunsFailed) or not self._has_handled:
             await self._handle_errors()
@@ -248,11 +256,16 @@ class EventLoop:
             if away and not away.isdisjoint(triggers.needed(self._workflow, action)):
                 continue
             watch = self._watch(key, action)
-            for trigger in await self._triggers(watch):
+            for trigger, firing in self._history.interrupted(action):
+                self._start(watch, trigger, firing)
+            for found in await self._triggers(watch):
+                left = self._history.not_fired(action, found)
+                if left is None:
+                    continue
                 n_true += 1
                 if self._end is not None or self._workflow.finished:
                     return n_true
-                self._fire_when_due(watch, trigger)
+                self._fire_when_due(watch, left)
         return n_true
 
     async def _triggers(self, watch: _Watch) -> list[Trigger]:
@@ -286,9 +299,12 @@ class EventLoop:
             if time.monotonic() < idle.due:
                 self._wake_at(idle.due)
                 return
+        self._start(watch, trigger, self._history.begin(watch.action, trigger))
+
+    def _start(self, watch: _Watch, trigger: Trigger, firing: Firing) -> None:
         watch.n_firings += 1
-        watch.in_flight.setdefault(task, set()).update(trigger.run_ids)
-        self._group.start_soon(self._fire, watch, trigger, name=watch.action.label)
+        watch.in_flight.setdefault(trigger.task or "", set()).update(trigger.run_ids)
+        self._group.start_soon(self._fire, watch, trigger, firing, name=watch.action.label)
 
     def _wake_at(self, due: float) -> None:
         """Evaluate again then, or before: there is one sleeper for all that waits."""
@@ -304,17 +320,18 @@ class EventLoop:
 
     # firing
 
-    async def _fire(self, watch: _Watch, trigger: Trigger) -> None:
+    async def _fire(self, watch: _Watch, trigger: Trigger, firing: Firing) -> None:
         action, task = watch.action, trigger.task or ""
         try:
             with anyio.CancelScope(shield=action.is_error_handler):
-                outcome = await self._call(watch, trigger)
+                outcome = await self._call(watch, trigger, firing)
             if outcome.exit_code is not None:
                 self._stop(End(exit_code=outcome.exit_code))
-            elif action.is_error_handler and outcome.is_called:
+            elif action.is_error_handler and not firing.is_void:
                 self._has_handled = True
                 self._stop(End(error=RunsFailed(self._failed(trigger))))
-            self._remember(watch, trigger, outcome)
+            self._history.end(action, firing)
+            self._remember(watch, trigger, firing, outcome)
         except Exception as error:
             self._fail(action.event_name, trigger.task, error)
         finally:
@@ -326,7 +343,9 @@ class EventLoop:
                 watch.in_flight.pop(task, None)
             self._news.set()
 
-    def _remember(self, watch: _Watch, trigger: Trigger, outcome: Outcome) -> None:
+    def _remember(
+        self, watch: _Watch, trigger: Trigger, firing: Firing, outcome: Outcome
+    ) -> None:
         task = trigger.task or ""
         if outcome.has_changed:
             watch.idle.pop(task, None)
@@ -337,26 +356,28 @@ class EventLoop:
         pause = min(self._wait_s, _FIRST_PAUSE_S * 2 ** min(n_times, 20)) if is_again else 0.0
         due = time.monotonic() + pause
         watch.idle[task] = _Idle(n_times, trigger.run_ids, self._n_changes, due)
-        if outcome.is_called and not is_again:
+        if not firing.is_void and not is_again:
             log.info("%s changed nothing; it waits for a change", watch.action.label)
 
     async def call(self, action: Action, trigger: Trigger) -> Outcome:
         """Call an action for a trigger, whatever its condition says by now."""
-        return await self._call(_Watch(action), trigger)
+        watch = _Watch(action)
+        return await self._call(watch, trigger, self._history.begin(action, trigger))
 
-    async def _call(self, watch: _Watch, trigger: Trigger) -> Outcome:
+    async def _call(self, watch: _Watch, trigger: Trigger, firing: Firing) -> Outcome:
         action = watch.action
-        is_called = False
 
         async def body() -> Any:
-            nonlocal is_called
-            is_called = False
+            firing.is_void = True
             if self._workflow.finished:
                 return None
-            now = await triggers.still_true(self._workflow, action, trigger, watch.monitors)
+            now: Trigger | None = trigger
+            if not firing.is_kept:  # what has changed something goes on to its end
+                now = await triggers.still_true(self._workflow, action, trigger, watch.monitors)
             if now is None:
                 return None
-            is_called = True
+            firing.is_void = False
+            firing.run_ids = now.run_ids
             offered: dict[str, Any] = {**self._params, "workflow": self._workflow}
             if now.task is not None:
                 offered["runs"] = RunList(triggers.pairs(self._workflow, now))
@@ -366,9 +387,9 @@ class EventLoop:
             return await call(action.callback, **offered)
 
         what = action.label if trigger.task is None else f"{action.event_name}@{trigger.task}"
-        log.info("firing %s%s", what, _listed(trigger.run_ids))
-        outcome = await in_session(body, what)
-        return replace(outcome, is_called=is_called)
+        verb = "resuming" if firing.is_kept else "firing"
+        log.info("%s %s%s", verb, what, _listed(trigger.run_ids))
+        return await in_session(body, what, firing)
 
     # ending
 
@@ -426,7 +447,7 @@ class EventLoop:
                 for monitor in watch.monitors.values():
                     self._refresh(monitor)
                 for trigger in await self._triggers(watch):
-                    await self._call(watch, trigger)
+                    await self._call(watch, trigger, self._history.begin(action, trigger))
             except Exception:
                 log.exception("error handler %s failed", action.label)
 

@@ -23,6 +23,7 @@ from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
 from motoko.store import layout
 from motoko.store.codec import encode
 from motoko.store.database import Database
+from motoko.store.decision import recover
 from motoko.store.feed import Change
 from motoko.store.session import Session, current_session, entered
 from motoko.study.records import Run, split_run_name
@@ -118,6 +119,8 @@ class Workflow:
                 mistakes += error.mistakes
         if mistakes:
             raise ConfigError(mistakes)
+        for manager in self.task_managers.values():
+            manager.base.database.ledger = self.vars.db
 
     def get_runs(self, run_list: Iterable[str]) -> dict[str, list[Run]]:
         """The runs with these names (``study.id``), by study.
@@ -142,6 +145,7 @@ class Workflow:
         """Values that are kept in the workflow's database; see `WorkflowVars`."""
         if self._vars is None:
             self._vars = WorkflowVars(str(self.state_dir / WORKFLOW_DATABASE))
+            self._vars.db.ledger = self._vars.db
         return self._vars
 
     @property
@@ -223,6 +227,7 @@ class Workflow:
         f: EventCallback | None = None,
         *,
         serial: bool = False,
+        once: bool = False,
     ) -> None:
         """Call ``f`` whenever the condition ``event`` is true of the databases.
 
@@ -230,14 +235,16 @@ class Workflow:
         ``(run, job)``, of ``(workflow, task_manager)`` or of nothing. A condition on runs
         fires with the matching runs as ``runs=``, and no run is in two firings at a time
         (with ``serial``, there is only one firing at a time). Any other fires once, however
-        many studies it watches. ``f`` gets what it takes of ``workflow=``, ``runs=``,
-        ``params=`` (what ``get_params`` gives at that moment) and the orchestrator's own
-        parameters. The same task and event name replace the earlier action.
+        many studies it watches. With ``once`` no run gets into a second firing after one that
+        came to its end, also when the orchestrator is started again under the same run name.
+        ``f`` gets what it takes of ``workflow=``, ``runs=``, ``params=`` (what ``get_params``
+        gives at that moment) and the orchestrator's own parameters. The same task and event
+        name replace the earlier action.
 
         Raises ConditionError, UnknownTaskManager, and WorkflowError for anything else that
         could only fail later.
         """
-        self._register(Action(event_name, self._task(task), event, f, get_params, serial))
+        self._register(Action(event_name, self._task(task), event, f, get_params, serial, once))
 
     def add_error_handler(
         self,
@@ -437,6 +444,11 @@ class Workflow:
         self.vars.db.initialise(layout.WORKFLOW, {"path": str(self.directory)})
         for manager in self.task_managers.values():
             manager.base.initialise()
+
+    def recover(self) -> None:
+        """Give each study what was committed for it before a crash kept it from there."""
+        studies = {name: m.base.database for name, m in self.task_managers.items()}
+        recover(self.vars.db, studies, now=time.time())
 
 
 def _storable(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""The firings of a run name: which to resume, which not to repeat."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from motoko.store.firing import Firing, restored
+from motoko.workflow.actions import Action
+from motoko.workflow.triggers import Trigger
+
+if TYPE_CHECKING:
+    from motoko.store.ledger import Ledger
+    from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+
+class History:
+    """What the workflow's database says of the firings of one run name."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        """Reads nothing yet; see `open`."""
+        self._ledger = workflow.vars.db
+        self._run_name = workflow.run_name or ""
+        self._interrupted: dict[tuple[str, str], list[Firing]] = defaultdict(list)
+        #: By action and study: runs that the action is not called for again; 0 for no runs.
+        self._fired: dict[tuple[str, str, str | None], set[int]] = {}
+
+    def open(self) -> None:
+        """Look for firings that an earlier orchestrator has begun and not ended."""
+        with self._ledger.read() as ledger:
+            records = ledger.open_firings(self._run_name)
+        for key, record in records.items():
+            firing = restored(self._ledger, key, record)
+            self._interrupted[firing.task, firing.event].append(firing)
+
+    def begin(self, action: Action, trigger: Trigger) -> Firing:
+        """A new firing."""
+        return Firing(
+            self._ledger,
+            self._run_name,
+            action.event_name,
+            action.task,
+            trigger.task,
+            trigger.run_ids,
+            is_once=action.is_once,
+        )
+
+    def interrupted(self, action: Action) -> Iterator[tuple[Trigger, Firing]]:
+        """The firings of an action that are to be resumed; each is given one time."""
+        for firing in self._interrupted.pop((action.task, action.event_name), ()):
+            yield Trigger(firing.study, firing.run_ids), firing
+
+    def not_fired(self, action: Action, trigger: Trigger) -> Trigger | None:
+        """What is left of a trigger when runs do not get into a second firing."""
+        if not action.is_once:
+            return trigger
+        fired = self._fired_runs(action, trigger.task)
+        if trigger.task is None:
+            return None if fired else trigger
+        ids = tuple(i for i in trigger.run_ids if i not in fired)
+        return Trigger(trigger.task, ids) if ids else None
+
+    def end(self, action: Action, firing: Firing) -> None:
+        """A firing has come to its end."""
+        if action.is_once and not firing.is_void:
+            self._fired_runs(action, firing.study).update(firing.run_ids or [0])
+
+    def close(self) -> None:
+        """The workflow is finished: what was cancelled by that is not resumed."""
+        with self._ledger.read() as ledger:
+            if not ledger.open_firings(self._run_name):
+                return
+        now = time.time()
+
+        def end_all(ledger: Ledger) -> None:
+            for key, record in ledger.open_firings(self._run_name).items():
+                ledger.set_firing(key, {**record, "ended": now})
+
+        self._ledger.write(end_all)
+
+    def _fired_runs(self, action: Action, study: str | None) -> set[int]:
+        key = (action.task, action.event_name, study)
+        if key not in self._fired:
+            with self._ledger.read() as ledger:
+                self._fired[key] = ledger.fired_runs(
+                    self._run_name, action.event_name, action.task, study
+                )
+        return self._fired[key]

@@ -1,0 +1,125 @@
+"""What workflows promise of firings: resumed after an interruption, once, on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from motoko.store.firing import numbers
+from motoko.workflow import Workflow
+from tests.support.workflows import no_daemons, run, served_workflow
+
+__all__ = ["no_daemons"]
+pytestmark = pytest.mark.usefixtures("no_daemons")
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, "mult", "norm") as found:
+        yield found
+
+
+def records(workflow: Workflow) -> list[dict[str, Any]]:
+    with workflow.vars.db.read() as ledger:
+        return list(ledger.firings().values())
+
+
+def orchestrator(
+    action: Any, condition: Any, is_over: Callable[[Workflow], bool], **options: Any
+) -> Any:
+    """A ``main`` with two runs of mult and one action, which stops when ``is_over`` says so."""
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=[1.0, 2.0])
+        workflow.add_action("act", "mult", condition, f=action, **options)
+        while not is_over(workflow):
+            await anyio.sleep(0.01)
+        raise SystemExit(3)
+
+    return main
+
+
+def test_an_interrupted_firing_goes_on_with_the_same_runs(workflow: Workflow) -> None:
+    called: list[list[int]] = []
+
+    async def act(runs: Any, workflow: Workflow, **params: Any) -> None:
+        called.append(sorted(found.id for found, _ in runs))
+        for found, _ in runs:
+            found.state = "FORWARDED"
+        await workflow.norm.createTask(x=1.0)
+        workflow.finished = True
+
+    first = orchestrator(act, "state = FINISHED", lambda w: len(records(w)) == 1)
+    code = run(
+        workflow, first, outcome=lambda study, row: "FINISHED" if study.name == "mult" else None
+    )
+    interrupted = records(workflow)
+    again = orchestrator(act, "state = FINISHED", lambda w: False)
+    code_again = run(workflow, again)
+
+    assert (code, code_again) == (3, 0)
+    assert [record["ended"] for record in interrupted] == [None]
+    assert called[0] == called[-1] == numbers(interrupted[0]["runs"])
+    (record,) = [r for r in records(workflow) if r["began"] == interrupted[0]["began"]]
+    assert record["ended"] > record["began"]
+    assert record["created"] == {"norm": [[1, 1]]}
+    assert numbers(record["updated"]["mult"]) == called[0]
+
+
+def test_a_firing_that_an_action_finished_the_workflow_in_is_not_resumed(
+    workflow: Workflow,
+) -> None:
+    async def waits(runs: Any, workflow: Workflow, **params: Any) -> None:
+        await workflow.norm.createTask(x=1.0)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        workflow.add_action("act", "mult", "state = CREATED", f=waits)
+        while not records(workflow):
+            await anyio.sleep(0.01)
+        workflow.finished = True
+
+    assert run(workflow, main, outcome=None) == 0
+    assert [record["ended"] is None for record in records(workflow)] == [False]
+
+
+def test_an_action_that_fires_once_is_not_called_again(workflow: Workflow) -> None:
+    called: list[int] = []
+
+    async def act(runs: Any, **params: Any) -> None:
+        called.extend(found.id for found, _ in runs)
+
+    async def look(workflow: Workflow, **params: Any) -> None:
+        workflow.vars.n_looks = workflow.vars.get("n_looks", 0) + 1
+
+    def main(n_runs: int) -> Any:
+        async def main(workflow: Workflow, **params: Any) -> None:
+            workflow.add_action("act", "mult", "state = FINISHED", f=act, once=True)
+            workflow.add_action("look", event=lambda: True, f=look, once=True)
+            await workflow.mult.createTask(x=[float(x) for x in range(n_runs)])
+            while len(called) < n_runs or workflow.vars.get("n_looks", 0) < 1:
+                await anyio.sleep(0.01)
+            raise SystemExit(3)
+
+        return main
+
+    assert run(workflow, main(2)) == 3
+    assert sorted(called) == [1, 2]
+    assert run(workflow, main(3)) == 3
+    assert sorted(called) == [1, 2, 3]
+    assert workflow.vars.n_looks == 1
+
+
+def test_a_firing_that_changed_nothing_leaves_no_record(workflow: Workflow) -> None:
+    called: list[int] = []
+
+    async def act(runs: Any, **params: Any) -> None:
+        called.append(len(runs))
+
+    main = orchestrator(act, "state = FINISHED", lambda w: bool(called))
+    assert run(workflow, main) == 3
+    assert records(workflow) == []

@@ -1,0 +1,178 @@
+"""Commits over several databases: all of it or nothing, whenever the process dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ZEO.ClientStorage import ClientStorage
+
+from motoko.crashpoints import VARIABLE
+from motoko.errors import DatabaseUnavailable
+from motoko.store.audit import problems
+from motoko.store.feed import FeedingStorage
+from motoko.workflow import Workflow
+from tests.support.dying_session import FIRST, prepared, run_work
+from tests.support.studies import ROOT
+from tests.support.workflows import served_workflow
+
+DONE = {FIRST: [1.0, 2.0], "norm": [3.0], "note": "seen", "count": 1, "n_firings": 1}
+NOTHING = {FIRST: [1.0], "norm": [], "note": None, "count": 0, "n_firings": 0}
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, FIRST, "norm") as found:
+        found.task_manager(FIRST).createTask(x=1.0)
+        yield found
+
+
+def state(workflow: Workflow) -> dict[str, Any]:
+    """All that the work changes, as everybody sees it."""
+    found: dict[str, Any] = {}
+    for name in (FIRST, "norm"):
+        with workflow.task_manager(name).base.database.read() as tables:
+            assert problems(tables) == []
+            rows = [tables.run(run_id) for run_id in tables.run_ids()]
+            found[name] = [tables.job(row["job_id"])["x"] for row in rows]
+            if name == FIRST:
+                found["note"] = rows[0].get("note")
+    with workflow.vars.db.read() as ledger:
+        found["count"] = ledger.variables().get("count", 0)
+        found["n_firings"] = len(ledger.firings())
+    return found
+
+
+def left_over(workflow: Workflow) -> list[Any]:
+    """What is kept of commits over several databases."""
+    found: list[Any] = []
+    for name in (FIRST, "norm"):
+        with workflow.task_manager(name).base.database.read() as tables:
+            found += tables.applied()
+    with workflow.vars.db.read() as ledger:
+        return found + list(ledger.commits())
+
+
+def die_at(workflow: Workflow, point: str) -> None:
+    """Have a process do the work and die at this point."""
+    environment = {**os.environ, VARIABLE: f"{point}:{workflow.directory / 'crashed'}"}
+    command = [sys.executable, "-m", "tests.support.dying_session", str(workflow.directory)]
+    done = subprocess.run(command, cwd=ROOT, env=environment)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_process_that_dies_before_the_decision_has_done_nothing(workflow: Workflow) -> None:
+    die_at(workflow, "commit.begun")
+
+    assert state(workflow) == NOTHING
+    workflow.recover()
+    assert state(workflow) == NOTHING
+
+
+@pytest.mark.parametrize("point", ["commit.decided", "commit.applied"])
+def test_what_was_decided_reaches_every_study(workflow: Workflow, point: str) -> None:
+    die_at(workflow, point)
+
+    before = state(workflow)
+    workflow.recover()
+
+    assert before not in (DONE, NOTHING)
+    assert state(workflow) == DONE
+    assert left_over(workflow) == []
+
+
+def test_a_process_that_dies_after_the_last_study_has_done_all(workflow: Workflow) -> None:
+    die_at(workflow, "commit.through")
+
+    assert state(workflow) == DONE
+    workflow.recover()
+    assert state(workflow) == DONE
+    assert left_over(workflow) == []
+
+
+def test_recovering_again_changes_nothing(workflow: Workflow) -> None:
+    die_at(workflow, "commit.applied")
+    workflow.recover()
+    workflow.task_manager(FIRST).base.run(1).note = "changed since"
+
+    workflow.recover()
+
+    assert state(workflow) == {**DONE, "note": "changed since"}
+
+
+def test_what_is_through_is_not_applied_by_a_recovery(workflow: Workflow) -> None:
+    run_work(workflow)
+    workflow.task_manager(FIRST).base.run(1).note = "changed since"
+
+    workflow.recover()
+
+    assert state(workflow) == {**DONE, "note": "changed since"}
+    assert left_over(workflow) == []
+
+
+def test_commits_that_are_through_do_not_pile_up(workflow: Workflow) -> None:
+    for _ in range(5):
+        run_work(workflow)
+
+    assert len(left_over(workflow)) == 3
+
+
+@contextmanager
+def lost_answers(n_before: int) -> Iterator[None]:
+    """The answer to one `tpc_finish` gets lost, after so many that were heard."""
+    finish = FeedingStorage.tpc_finish
+    left = n_before
+
+    def losing(self: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= 1
+        found = finish(self, *arguments, **options)
+        if left == -1:
+            raise OSError("the answer is lost")
+        return found
+
+    FeedingStorage.tpc_finish = losing
+    try:
+        yield
+    finally:
+        FeedingStorage.tpc_finish = finish
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 2])
+def test_a_commit_whose_answer_is_lost_happens_one_time(
+    workflow: Workflow, n_before: int
+) -> None:
+    session = prepared(workflow)
+
+    with lost_answers(n_before), pytest.raises(DatabaseUnavailable):
+        session.commit(is_last=True)
+    session.commit(is_last=True)
+
+    assert state(workflow) == DONE
+
+
+def test_the_workflows_database_finishes_its_part_first(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+    finish = FeedingStorage.tpc_finish
+
+    def recorded(self: Any, *arguments: Any, **options: Any) -> Any:
+        order.append(self is workflow.vars.db._db.storage)
+        return finish(self, *arguments, **options)
+
+    def adverse(self: Any) -> str:
+        return "z" if self is workflow.vars.db._db.storage else "a"
+
+    monkeypatch.setattr(FeedingStorage, "tpc_finish", recorded)
+    monkeypatch.setattr(ClientStorage, "sortKey", adverse)
+    run_work(workflow)
+
+    assert order == [True, False, False]

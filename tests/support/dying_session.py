@@ -1,0 +1,37 @@
+"""A process that commits a session over two studies and a variable: ``... WORKFLOW``.
+
+With ``MOTOKO_CRASH_AT`` it dies at a step of that.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from motoko.store.firing import Firing
+from motoko.store.session import Session, entered
+from motoko.workflow import Workflow
+
+#: The study whose run is changed.
+FIRST = "mult"
+
+
+def run_work(workflow: Workflow) -> None:
+    """The work itself: a task more in each study, a run changed, a variable set."""
+    prepared(workflow).commit(is_last=True)
+
+
+def prepared(workflow: Workflow) -> Session:
+    """The work, not committed yet."""
+    workflow.run_name = "test"
+    firing = Firing(workflow.vars.db, "test", "event", FIRST, FIRST, (1,))
+    session = Session(firing=firing)
+    with entered(session):
+        workflow.task_manager(FIRST).createTask(x=2.0)
+        workflow.norm.createTask(x=3.0)
+        workflow.task_manager(FIRST).base.run(1).note = "seen"
+        workflow.vars.count = workflow.vars.get("count", 0) + 1
+    return session
+
+
+if __name__ == "__main__":
+    run_work(Workflow(sys.argv[1]))
