@@ -83,7 +83,7 @@ def test_a_look_at_a_change_that_fails_is_made_up_for(
         watching = Watching(study)
         assert await watching.next() is None
         fail_once(monkeypatch)
-        study.database.feed.tell_runs([1])
+        study.database.feed.tell(Change(runs={1}))
 
         assert await watching.next() is None
         watching.stop()
@@ -105,7 +105,7 @@ def test_a_change_of_a_database_that_is_away_is_looked_at_when_it_is_back(
             return False
 
         monkeypatch.setattr(Database, "is_connected", property(away))
-        study.database.feed.tell_runs([1])
+        study.database.feed.tell(Change(runs={1}))
         await asked.wait()
         assert watching.seen == []
         monkeypatch.setattr(Database, "is_connected", is_connected)
