@@ -167,7 +167,7 @@ def test_holders_that_die_one_after_the_other_are_counted(office: Office) -> Non
     fallen = []
     for _ in range(3):
         with subprocess.Popen(command) as process:
-            wait_until(lambda: office.owner() is not None)
+            wait_until(lambda pid=process.pid: getattr(office.owner(), "pid", None) == pid)
             owner = office.owner()
             fallen.append(owner.n_fallen if owner else None)
             process.kill()
