@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from motoko.store.ranges import numbers, ranges
 
 if TYPE_CHECKING:
     from motoko.store.database import Database
@@ -108,19 +110,3 @@ def restored(ledger: Database[Ledger], key: str, record: Mapping[str, Any]) -> F
             set(record["variables"]),
         ),
     )
-
-
-def ranges(ids: Iterable[int]) -> list[list[int]]:
-    """Ids as pairs of first and last, which a hundred thousand runs in a row need one of."""
-    found: list[list[int]] = []
-    for i in sorted(ids):
-        if found and i == found[-1][1] + 1:
-            found[-1][1] = i
-        else:
-            found.append([i, i])
-    return found
-
-
-def numbers(found: Iterable[Iterable[int]]) -> list[int]:
-    """The ids that `ranges` was given, in order."""
-    return [i for first, last in found for i in range(first, last + 1)]

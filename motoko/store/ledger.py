@@ -9,7 +9,7 @@ from typing import Any
 
 from motoko.store import layout
 from motoko.store.codec import decode, encode
-from motoko.store.firing import numbers
+from motoko.store.ranges import numbers
 
 
 class Ledger:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from motoko.store.firing import numbers
+from motoko.store.ranges import numbers
 from motoko.workflow import Workflow
 from tests.support.workflows import no_daemons, run, served_workflow
 
