@@ -325,7 +325,7 @@ class TaskManager:
         )
         session = current_session()
         if commit and session is not None:
-            session.commit()
+            session.commit_patiently()
         return RunList(self._study.pairs(ids))
 
     def select(self, constraints: str | list[str] | None = None) -> TaskSelection:

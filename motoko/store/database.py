@@ -228,7 +228,7 @@ class Database(Generic[V]):
                     result = body(view)
                     if not view.changed and not has_all_news:
                         has_all_news = True
-                        self._await_news()
+                        self.await_news()
                         if version != self.feed.version:
                             continue
                     manager.commit()
@@ -242,7 +242,7 @@ class Database(Generic[V]):
             return result
         raise ConflictsExhausted(f"a change of {self.where}", MOST_ATTEMPTS)
 
-    def _await_news(self) -> None:
+    def await_news(self) -> None:
         """Hear of everything that has been committed before: the server answers in order."""
         ask = getattr(self._db.storage, "ping", None)
         if ask is not None:

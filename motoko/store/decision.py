@@ -10,30 +10,21 @@ together with the mark of the commit. What a crash in between has kept from a st
 from __future__ import annotations
 
 import logging
-import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import transaction
+from ZODB.POSException import ConflictError
 
 from motoko.crashpoints import reached
+from motoko.errors import ConflictsExhausted, StudyError
+from motoko.store.database import MOST_ATTEMPTS, Database, back_off, undo
+from motoko.store.ledger import Ledger
 from motoko.store.operations import Operation, from_plain
 from motoko.store.tables import Tables
 
-if TYPE_CHECKING:
-    from motoko.store.database import Database
-    from motoko.store.ledger import Ledger
-
 log = logging.getLogger(__name__)
-
-#: A mark that no decision speaks of may belong to one that this client was not yet told of.
-_MARK_AGE_S = 3600.0
-
-
-def new_mark() -> str:
-    """A mark that no other commit has; it begins with the time."""
-    return f"{int(time.time()):010d}-{secrets.token_hex(6)}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ class Decision:
                 }
                 for part in self._parts
             }
-            self._view.add_commit(self._mark, parts)
+            self._view.set_commit(self._mark, parts)
 
     def apply(self) -> None:
         """Mark the parts as applied, and forget older commits that are through."""
@@ -97,9 +88,7 @@ class Decision:
             part.database.settled.add(self._mark)
 
 
-def recover(
-    ledger: Database[Ledger], studies: Mapping[str, Database[Tables]], *, now: float
-) -> int:
+def recover(ledger: Database[Ledger], studies: Mapping[str, Database[Tables]]) -> int:
     """Apply what was decided and kept from a study by a crash; how many commits that were.
 
     May be called at any time, also while others commit.
@@ -107,45 +96,110 @@ def recover(
     with ledger.read() as view:
         commits = view.commits()
     n_recovered = 0
-    done = set()
     for mark, parts in commits.items():
-        missing = [study for study in parts if study not in studies]
+        missing = sorted(parts.keys() - studies.keys())
         if missing:
             log.warning("a commit waits for %s, not in this workflow", ", ".join(missing))
-        applied = [
-            studies[study].write(partial(_apply, mark=mark, part=part))
-            for study, part in parts.items()
-            if study in studies
-        ]
-        reached("recovery.applied")
-        n_recovered += any(applied)
-        if not missing:
-            done.add(mark)
-    if done:
-        ledger.write(lambda view: view.forget_commits(done))
+            continue
+        n_recovered += _complete(ledger, studies, mark) is not None
     for database in studies.values():
-        _sweep(database, set(commits) - done, done, now)
+        _sweep(ledger, database)
     return n_recovered
 
 
-def _apply(tables: Tables, *, mark: str, part: Mapping[str, Any]) -> bool:
-    if tables.has_applied(mark):
-        return False
+def complete(
+    ledger: Database[Ledger], studies: Mapping[str, Database[Tables]], mark: str
+) -> bool:
+    """Make sure that every study has its part of a decided commit.
+
+    Whether all tasks have the ids that they were given before the decision.
+    """
+    return _complete(ledger, studies, mark) is not False
+
+
+def _complete(
+    ledger: Database[Ledger], studies: Mapping[str, Database[Tables]], mark: str
+) -> bool | None:
+    """None if there was nothing left to do, else whether the numbering was kept."""
+    is_as_numbered: bool | None = None
+    for attempt in range(MOST_ATTEMPTS):
+        try:
+            is_as_numbered = _apply_missing(ledger, studies, mark)
+        except ConflictError:
+            back_off(attempt)
+            continue
+        break
+    else:
+        raise ConflictsExhausted("the recovery of a commit", MOST_ATTEMPTS)
+    reached("recovery.applied")
+    for study in ledger.write(lambda view: view.take_commit(mark)) or ():
+        studies[study].write(lambda tables: tables.forget_applied({mark}))
+    return is_as_numbered
+
+
+def _apply_missing(
+    ledger: Database[Ledger], studies: Mapping[str, Database[Tables]], mark: str
+) -> bool | None:
+    """Apply the parts of a commit that their studies lack, in one transaction.
+
+    The decision is rewritten in it, so that it conflicts with whoever forgets or completes
+    the same commit: its marks in the studies are there as long as the decision is.
+    """
+    manager = transaction.TransactionManager(explicit=True)
+    manager.begin()
+    connections = []
+    try:
+        with ledger.translated():
+            connections.append(ledger.open(manager))
+            view = ledger.view(connections[0])
+            parts = view.commit(mark)
+            if parts is None:
+                return None
+            is_as_numbered: bool | None = None
+            touched = []
+            for study, part in parts.items():
+                connections.append(studies[study].open(manager))
+                tables = studies[study].view(connections[-1])
+                if not tables.has_applied(mark):
+                    is_as_numbered = _apply(tables, mark, part) and is_as_numbered is not False
+                    touched.append((studies[study], tables))
+            if touched:
+                view.set_commit(mark, _rewritten(parts))
+                manager.commit()
+        for database, tables in touched:
+            database.tell(tables)
+        return is_as_numbered
+    finally:
+        undo(manager)
+        for connection in connections:
+            connection.close()
+
+
+def _apply(tables: Tables, mark: str, part: Mapping[str, Any]) -> bool:
+    """Whether the tasks that it makes have the ids that they were given."""
+    log.warning("%s: takes over what was kept from it", tables.study)
     for plain in part["operations"]:
-        from_plain(plain).apply(tables)
+        operation = from_plain(plain)
+        try:
+            operation.apply_decided(tables)
+        except StudyError as error:  # what it is about was removed since
+            log.error("%s: left out of a commit: %s (%s)", tables.study, operation, error)
     tables.set_applied(mark)
-    log.warning("%s: took over what a crash had kept from it", tables.study)
-    if tables.last_run_id != part["last_run_id"]:
-        log.error("%s: runs were made meanwhile, so new ones have other ids", tables.study)
-    return True
+    return tables.last_run_id == int(part["last_run_id"])
 
 
-def _sweep(
-    database: Database[Tables], open_marks: set[str], done: set[str], now: float
-) -> None:
-    """Forget the marks of commits that are through."""
+def _rewritten(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {study: {**p, "n_times": p.get("n_times", 0) + 1} for study, p in parts.items()}
+
+
+def _sweep(ledger: Database[Ledger], database: Database[Tables]) -> None:
+    """Forget the marks of commits that a crash has kept from being forgotten."""
     with database.read() as tables:
-        marks = set(tables.applied()) - open_marks
-    old = {mark for mark in marks if int(mark.split("-")[0]) < now - _MARK_AGE_S}
-    if old or marks & done:
-        database.write(lambda tables: tables.forget_applied(old | (marks & done)))
+        marks = set(tables.applied())
+    if not marks:
+        return
+    ledger.await_news()  # of all decisions that are older than their marks
+    with ledger.read() as view:
+        marks -= view.commits().keys()
+    if marks:
+        database.write(lambda tables: tables.forget_applied(marks))

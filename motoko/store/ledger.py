@@ -107,16 +107,23 @@ class Ledger:
         """What was committed and may not have reached every study yet, by mark."""
         return {mark: decode(raw) for mark, raw in self._trees["commits"].items() if mark}
 
-    def has_commit(self, mark: str) -> bool:
-        """Whether the commit of this mark is decided."""
-        return mark in self._trees["commits"]
+    def commit(self, mark: str) -> dict[str, Any] | None:
+        """The parts of a decided commit by study, None for one that is through."""
+        raw = self._trees["commits"].get(mark)
+        return None if raw is None else dict(decode(raw))
 
-    def add_commit(self, mark: str, parts: Mapping[str, Any]) -> None:
+    def set_commit(self, mark: str, parts: Mapping[str, Any]) -> None:
         """Decide a commit: from here on its parts belong to the studies."""
         commits = self._trees["commits"]
         if not commits:
             commits[""] = b""  # a tree that is emptied conflicts with everybody
         commits[mark] = encode(dict(parts))
+
+    def take_commit(self, mark: str) -> dict[str, Any] | None:
+        """Forget a commit that has reached every study; its parts."""
+        parts = self.commit(mark)
+        self.forget_commits([mark])
+        return parts
 
     def forget_commits(self, marks: Iterable[str]) -> set[str]:
         """Forget commits that have reached every study; those that were known here."""

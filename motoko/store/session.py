@@ -14,6 +14,7 @@ session of its own.
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from asyncio import CancelledError
@@ -31,7 +32,7 @@ from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConfli
 from motoko.model import states
 from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
-from motoko.store.decision import Decision, Part, new_mark
+from motoko.store.decision import Decision, Part, complete
 from motoko.store.firing import Effects, Firing
 from motoko.store.ledger import Ledger
 from motoko.store.operations import (
@@ -79,8 +80,6 @@ class _Share:
         self.since = database.last_transaction()
         self.view = database.view(self.connection)
         self.done: list[tuple[Operation, Any]] = []
-        #: Whether a commit whose answer was lost is known to have reached the database.
-        self.is_settled = False
         #: Of each run that was read or written: how it was stored, and which entries.
         self.observed: dict[int, tuple[bytes, set[str]]] = {}
         #: Of each variable that was read or written: how it was stored.
@@ -103,10 +102,14 @@ class _Share:
         self.version = self.database.feed.version
         self.view = self.database.view(self.connection)
 
-    def repeat(self, *, must_check: bool) -> None:
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything is different from what the database had."""
+        return bool(self.view.changed) or bool(getattr(self.view, "is_changed", False))
+
+    def repeat(self) -> None:
         """Apply the operations again; SessionConflict if they would not be the same."""
-        if must_check:
-            self.check(self.view)
+        self.check(self.view)
         for i, (operation, result) in enumerate(self.done):
             again = operation.apply(self.view)
             if again != result:
@@ -114,7 +117,13 @@ class _Share:
             self.done[i] = (operation, again)
 
     def check_news(self) -> None:
-        """Check against the newest state, if there is one newer than the snapshot."""
+        """Check against the newest state, if there is one newer than the snapshot.
+
+        Operations that change nothing conflict with nobody: they are right only if nothing
+        has happened that this client is still to be told of.
+        """
+        if self.done and not self.is_changed:
+            self.database.await_news()
         if (self.observed or self.variables) and self.version != self.database.feed.version:
             with self.database.read() as newest:
                 self.check(newest)
@@ -160,6 +169,8 @@ class Session:
         self._must_repeat = False
         self._is_in_doubt = False
         self._effects = Effects()
+        #: Part of the commit that tells whether it took place, when its answer is lost.
+        self._decider: _Share | None = None
         self._after_commit: list[Callable[[], None]] = []
         #: Whether any commit of this session changed a database.
         self.has_changed = False
@@ -250,15 +261,23 @@ class Session:
                 except SessionConflict:
                     self._release()
                     raise
-                changed = [share for share in self._shares.values() if share.done]
-                self.has_changed = self.has_changed or any(map(_is_changed, changed))
+                shares = list(self._shares.values())
                 self._release()
                 self._call_after()
-                for share in changed:
+                for share in shares:
                     share.database.tell(share.view)
                 return
             self._release()
             raise ConflictsExhausted("a session", MOST_ATTEMPTS)
+
+    def commit_patiently(self) -> None:
+        """Like `commit`, but a database that is away is waited for as outside any session."""
+        with self._lock:
+            share = next(iter(self._shares.values()), None)
+        if share is not None:
+            _patiently(share.database, self.commit)
+        else:
+            self.commit()
 
     def _try_commit(self, is_last: bool) -> None:
         ledger = self._ledger()
@@ -266,50 +285,60 @@ class Session:
         for share in self._shares.values():
             share.database.connect()
         with somewhere.translated():
+            if self._is_in_doubt and self._has_happened():
+                return
             if self._must_repeat:
                 self._repeat()
             else:
                 for share in self._shares.values():
                     share.check_news()
-            if ledger is None or not self._must_be_decided():
+            changed = [share for share in self._shares.values() if share.is_changed]
+            self.has_changed = self.has_changed or bool(changed)
+            if ledger is not None and self._must_be_decided(changed, is_last):
+                self._decide(ledger, is_last)
+            elif changed:
+                self._decider = changed[0]
                 self._manager.get().note(self._mark)
                 self._manager.commit()
-                return
-            decided = self._share(ledger)
-            with ledger.deciding:
-                studies = [s for s in self._shares.values() if s.done and s is not decided]
-                waiting = [s for s in studies if not s.is_settled]
-                parts = [Part(s.database, s.view, [op for op, _ in s.done]) for s in waiting]
-                decision = Decision(ledger, decided.view, self._mark, parts)
-                if not decided.is_settled:
-                    self._keep_record(decided, parts, is_last)
-                    decision.write_down()
-                decision.apply()
-                self._manager.get().note(self._mark)
-                reached("commit.begun")
-                self._manager.commit()
-                reached("commit.through")
-                decision.settle()
-            if self._firing is not None:
-                self._firing.add(self._effects)
+
+    def _decide(self, ledger: Database[Ledger], is_last: bool) -> None:
+        """Commit what the workflow's database decides."""
+        self._decider = decider = self._share(ledger)
+        with ledger.deciding:
+            shares = [s for s in self._shares.values() if s.is_changed and s is not decider]
+            parts = [Part(s.database, s.view, [op for op, _ in s.done]) for s in shares]
+            self._keep_record(decider, parts, is_last)
+            decision = Decision(ledger, decider.view, self._mark, parts)
+            decision.write_down()
+            decision.apply()
+            self._manager.get().note(self._mark)
+            reached("commit.begun")
+            self._manager.commit()
+            reached("commit.through")
+            decision.settle()
+        self._adopt_effects()
+
+    def _has_happened(self) -> bool:
+        """Find out whether a commit whose answer was lost took place, and complete it then."""
+        decider = self._decider
+        if decider is None or not decider.database.has_committed(self._mark, decider.since):
+            return False
+        ledger = self._ledger()
+        if ledger is decider.database:
+            self._adopt_effects()
+            studies = {s.database.where: s.database for s in self._shares.values()}
+            if not complete(ledger, studies, self._mark):
+                raise SessionConflict("the numbering of what was committed")
+        return True
 
     def _repeat(self) -> None:
-        """Look at what is newest and apply the operations to that.
-
-        What the workflow's database has decided is applied to the others whatever they say.
-        """
+        """Look at what is newest and apply the operations to that."""
         undo(self._manager)
-        shares = list(self._shares.values())
         self._manager.begin()
-        for share in shares:
+        for share in self._shares.values():
             share.renew()
-        if self._is_in_doubt:
-            for share in shares:
-                share.is_settled = share.database.has_committed(self._mark, share.since)
-        is_decided = any(s.is_settled for s in shares if s.database is s.database.ledger)
-        for share in shares:
-            if not share.is_settled:
-                share.repeat(must_check=not is_decided)
+        for share in self._shares.values():
+            share.repeat()
         self._must_repeat = self._is_in_doubt = False
 
     def _ledger(self) -> Database[Ledger] | None:
@@ -319,9 +348,9 @@ class Session:
         ledgers = (share.database.ledger for share in self._shares.values())
         return next((ledger for ledger in ledgers if ledger is not None), None)
 
-    def _must_be_decided(self) -> bool:
-        n_changed = sum(bool(share.done) for share in self._shares.values())
-        return self._firing is not None or n_changed > 1
+    def _must_be_decided(self, changed: list[_Share], is_last: bool) -> bool:
+        has_record = self._firing is not None and bool(changed)
+        return has_record or len(changed) > 1 or self._has_record_to_keep(is_last)
 
     def _has_record_to_keep(self, is_last: bool) -> bool:
         firing = self._firing
@@ -329,17 +358,20 @@ class Session:
             return False
         return firing.is_kept or firing.is_once
 
-    def _keep_record(self, decided: _Share, parts: list[Part], is_last: bool) -> None:
+    def _keep_record(self, decider: _Share, parts: list[Part], is_last: bool) -> None:
         if self._firing is None:
             return
-        names = {
-            op.name for op, _ in decided.done if isinstance(op, SetVariable | RemoveVariable)
-        }
+        of_variables = SetVariable | RemoveVariable
+        names = {op.name for op, _ in decider.done if isinstance(op, of_variables)}
         created = {part.study: set(part.view.created) for part in parts}
         changed = {part.study: set(part.view.changed) for part in parts}
         self._effects = Effects(created, changed, names)
         ended = time.time() if is_last else None
-        decided.view.set_firing(self._firing.key, self._firing.record(ended, self._effects))
+        decider.view.set_firing(self._firing.key, self._firing.record(ended, self._effects))
+
+    def _adopt_effects(self) -> None:
+        if self._firing is not None:
+            self._firing.add(self._effects)
 
     def abort(self) -> None:
         """Forget everything since the last commit."""
@@ -356,7 +388,7 @@ class Session:
         share = self._shares.get(id(database))
         if share is None:
             if self._manager is None:
-                self._mark = new_mark()
+                self._mark = secrets.token_hex(8)
                 self._manager = transaction.TransactionManager(explicit=True)
                 self._manager.begin()
             share = self._shares[id(database)] = _Share(database, self._manager)
@@ -371,16 +403,8 @@ class Session:
         for turn in self._turns:
             turn.leave(self)
         self._turns.clear()
-        self._manager = None
+        self._manager = self._decider = None
         self._must_repeat = self._is_in_doubt = False
-
-
-def _is_changed(share: _Share) -> bool:
-    return (
-        share.is_settled
-        or bool(share.view.changed)
-        or bool(getattr(share.view, "is_changed", False))
-    )
 
 
 class SingleCalls(Session):

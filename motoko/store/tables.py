@@ -359,8 +359,11 @@ class Tables:
                 self.values.tree(name).insert(value_key(value, job_id))
         return job_id
 
-    def update_run(self, run_id: int, changes: Mapping[str, Any]) -> None:
-        """Change entries of a run; None removes one. A state must be allowed to follow."""
+    def update_run(
+        self, run_id: int, changes: Mapping[str, Any], *, is_decided: bool = False
+    ) -> None:
+        """Change entries of a run; None removes one. A state must be allowed to follow, unless
+        that ``is_decided`` already."""
         raw = self.raw_run(run_id)
         before = self.run(run_id)
         row = {**before, **changes}
@@ -369,7 +372,8 @@ class Tables:
             found = f"found {row['state']!r}"
             raise SchemaError(self.study, "state", found, "a state is text that is not empty")
         if row["state"] != before["state"]:
-            states.check(f"{self.study}.{run_id}", before["state"], row["state"])
+            if not is_decided:
+                states.check(f"{self.study}.{run_id}", before["state"], row["state"])
             row.update({**_AT_STATE.get(row["state"], {}), **changes})
             self.groups.move(
                 run_id,

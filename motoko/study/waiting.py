@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import anyio
 import anyio.to_thread
 
-from motoko.errors import FailedRun
+from motoko.errors import DatabaseUnavailable, FailedRun
 from motoko.model import states
-from motoko.store.session import current_session
+from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
 from motoko.study.study import Study
+
+log = logging.getLogger(__name__)
+
+#: Pause between two tries to reach a database that is away.
+_AWAY_S = 0.2
+
+
+async def commit(session: Session, what: str, *, is_last: bool = False) -> None:
+    """Commit without blocking the loop, however long a database is away.
+
+    The work is done and stays in memory; whether a commit whose answer was lost took place is
+    found out.
+    """
+    level = logging.WARNING
+    while True:
+        try:
+            await anyio.to_thread.run_sync(partial(session.commit, is_last=is_last))
+            return
+        except DatabaseUnavailable as error:
+            log.log(level, "%s is committed when the database is back: %s", what, error)
+            level = logging.DEBUG
+            await anyio.sleep(_AWAY_S)
 
 
 async def commit_current() -> None:
     """Commit the session of the calling task, if it has one, without blocking the loop."""
     session = current_session()
     if session is not None:
-        await anyio.to_thread.run_sync(session.commit)
+        await commit(session, "what comes before a wait")
 
 
 async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:

@@ -20,6 +20,7 @@ from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConfli
 from motoko.store.firing import Firing
 from motoko.store.session import Session, TurnTaken, current_session, entered
 from motoko.store.turn import Turn
+from motoko.study.waiting import commit
 from motoko.workflow.actions import accepted
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ async def in_session(
             turn = None
             with entered(session):
                 value, exit_code = await _until_exit(body)
-                await _commit(session, what)
+                await commit(session, what, is_last=True)
             return Outcome(value, session.has_changed, exit_code)
         except TurnTaken as taken:
             turn = taken.turn
@@ -95,19 +96,6 @@ async def _until_given(session: Session, turn: Turn) -> None:
         log.warning("an action has held others up for %g s", _LONGEST_TURN_S)
         session.abort()
         session.stop_taking_turns()
-
-
-async def _commit(session: Session, what: str) -> None:
-    """Commit, however long a database is away: the work is done and stays in memory."""
-    level = logging.WARNING
-    while True:
-        try:
-            await anyio.to_thread.run_sync(functools.partial(session.commit, is_last=True))
-            return
-        except DatabaseUnavailable as error:
-            log.log(level, "%s is committed when the database is back: %s", what, error)
-            level = logging.DEBUG
-            await anyio.sleep(_AWAY_S)
 
 
 async def _until_exit(body: Callable[[], Awaitable[Any]]) -> tuple[Any, int | None]:

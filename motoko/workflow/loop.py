@@ -137,9 +137,13 @@ class EventLoop:
             watch = self._watch(key, action)
             for monitor in watch.monitors.values():
                 self._refresh(monitor)
-            for trigger in await self._triggers(watch):
+            for now in await self._triggers(watch):
+                trigger = self._history.not_fired(action, now)
+                if trigger is None:
+                    continue
                 firing = self._history.begin(action, trigger)
                 outcome = await self._call(watch, trigger, firing)
+                self._history.end(action, firing)
                 found.append(outcome.value)
                 if action.is_error_handler and not firing.is_void:
                     raise RunsFailed(self._failed(trigger))
@@ -371,7 +375,7 @@ class EventLoop:
             firing.is_void = True
             if self._workflow.finished:
                 return None
-            now: Trigger | None = trigger
+            now: Trigger | None = Trigger(trigger.task, firing.run_ids)
             if not firing.is_kept:  # what has changed something goes on to its end
                 now = await triggers.still_true(self._workflow, action, trigger, watch.monitors)
             if now is None:

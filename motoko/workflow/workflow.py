@@ -168,7 +168,7 @@ class Workflow:
         try:
             with entered(session):
                 yield session
-            session.commit()
+            session.commit_patiently()
         finally:
             session.abort()
 
@@ -448,7 +448,7 @@ class Workflow:
     def recover(self) -> None:
         """Give each study what was committed for it before a crash kept it from there."""
         studies = {name: m.base.database for name, m in self.task_managers.items()}
-        recover(self.vars.db, studies, now=time.time())
+        recover(self.vars.db, studies)
 
 
 def _storable(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,11 @@ from typing import Any
 import anyio
 import pytest
 
+from motoko.errors import SessionConflict
 from motoko.store.ranges import numbers
 from motoko.workflow import Workflow
+from motoko.workflow.loop import EventLoop
+from motoko.workflow.triggers import Trigger
 from tests.support.workflows import no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
@@ -123,3 +126,46 @@ def test_a_firing_that_changed_nothing_leaves_no_record(workflow: Workflow) -> N
     main = orchestrator(act, "state = FINISHED", lambda w: bool(called))
     assert run(workflow, main) == 3
     assert records(workflow) == []
+
+
+def test_an_action_that_fires_once_does_so_by_hand_too(workflow: Workflow) -> None:
+    called: list[list[int]] = []
+
+    async def act(runs: Any, **params: Any) -> None:
+        called.append(sorted(found.id for found, _ in runs))
+
+    async def check() -> None:
+        await workflow.check_event("act", "mult")
+        await workflow.check_events()
+
+    workflow.mult.createTask(x=1.0)
+    workflow.add_action("act", "mult", "state = CREATED", f=act, once=True)
+    anyio.run(check)
+
+    assert called == [[1]]
+
+
+def test_a_firing_that_begins_again_keeps_to_the_runs_it_began_with(workflow: Workflow) -> None:
+    called: list[list[int]] = []
+
+    async def act(runs: Any, workflow: Workflow, **params: Any) -> None:
+        called.append(sorted(found.id for found, _ in runs))
+        for found, _ in runs:
+            found.note = "taken"
+        await workflow.mult.select("note = taken")
+        if len(called) == 1:
+            raise SessionConflict("something else")
+
+    async def fire() -> None:
+        loop = EventLoop(workflow, {}, 1.0)
+        loop._watch(("mult", "act"), action)
+        firing = loop._history.begin(action, Trigger("mult", (1, 2)))
+        await loop._call(loop._watches["mult", "act"], Trigger("mult", (1, 2)), firing)
+
+    workflow.mult.createTask(x=[1.0, 2.0])
+    workflow.mult.base.run(2).state = "OTHER"
+    workflow.add_action("act", "mult", "state = CREATED", f=act)
+    action = workflow.actions["mult", "act"]
+    anyio.run(fire)
+
+    assert called == [[1], [1]]

@@ -11,14 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from ZEO.ClientStorage import ClientStorage
 
 from motoko.crashpoints import VARIABLE
-from motoko.errors import DatabaseUnavailable
+from motoko.errors import DatabaseUnavailable, SessionConflict
+from motoko.store import decision
 from motoko.store.audit import problems
 from motoko.store.feed import FeedingStorage
+from motoko.store.firing import Firing
+from motoko.store.ledger import Ledger
+from motoko.store.session import Session, entered
+from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
+from motoko.workflow.firings import in_session
 from tests.support.dying_session import FIRST, prepared, run_work
 from tests.support.studies import ROOT
 from tests.support.workflows import served_workflow
@@ -30,7 +37,7 @@ NOTHING = {FIRST: [1.0], "norm": [], "note": None, "count": 0, "n_firings": 0}
 @pytest.fixture
 def workflow(tmp_path: Path) -> Iterator[Workflow]:
     with served_workflow(tmp_path, FIRST, "norm") as found:
-        found.task_manager(FIRST).createTask(x=1.0)
+        found.mult.createTask(x=1.0)
         yield found
 
 
@@ -100,7 +107,7 @@ def test_a_process_that_dies_after_the_last_study_has_done_all(workflow: Workflo
 def test_recovering_again_changes_nothing(workflow: Workflow) -> None:
     die_at(workflow, "commit.applied")
     workflow.recover()
-    workflow.task_manager(FIRST).base.run(1).note = "changed since"
+    workflow.mult.base.run(1).note = "changed since"
 
     workflow.recover()
 
@@ -109,7 +116,7 @@ def test_recovering_again_changes_nothing(workflow: Workflow) -> None:
 
 def test_what_is_through_is_not_applied_by_a_recovery(workflow: Workflow) -> None:
     run_work(workflow)
-    workflow.task_manager(FIRST).base.run(1).note = "changed since"
+    workflow.mult.base.run(1).note = "changed since"
 
     workflow.recover()
 
@@ -118,8 +125,8 @@ def test_what_is_through_is_not_applied_by_a_recovery(workflow: Workflow) -> Non
 
 
 def test_commits_that_are_through_do_not_pile_up(workflow: Workflow) -> None:
-    for _ in range(5):
-        run_work(workflow)
+    for x in range(5):
+        run_work(workflow, float(x))
 
     assert len(left_over(workflow)) == 3
 
@@ -176,3 +183,153 @@ def test_the_workflows_database_finishes_its_part_first(
     run_work(workflow)
 
     assert order == [True, False, False]
+
+
+def note(workflow: Workflow, text: str) -> None:
+    """Change a run and a variable in one session."""
+    with workflow.session():
+        workflow.mult.base.run(1).note = text
+        workflow.vars.count = workflow.vars.get("count", 0) + 1
+
+
+@pytest.fixture
+def other(workflow: Workflow) -> Iterator[Workflow]:
+    """The same workflow, as another process has it."""
+    found = Workflow(str(workflow.directory))
+    found.run_name = "test"
+    yield found
+    found.close()
+
+
+def test_recovering_beside_commits_undoes_none_of_them(
+    workflow: Workflow, other: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow.run_name = "test"
+    note(workflow, "one")
+    commits = Ledger.commits
+
+    def overtaken(self: Ledger) -> Any:
+        found = commits(self)
+        monkeypatch.undo()
+        note(workflow, "two")
+        return found
+
+    monkeypatch.setattr(Ledger, "commits", overtaken)
+    other.recover()
+
+    assert workflow.mult.base.run(1).note == "two"
+
+
+def test_a_recovery_that_is_overtaken_while_it_applies_begins_again(
+    workflow: Workflow, other: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die_at(workflow, "commit.decided")
+    apply = decision._apply
+
+    def overtaken(tables: Any, mark: str, part: Any) -> bool:
+        monkeypatch.undo()
+        other.recover()
+        other.mult.base.run(1).note = "changed since"
+        return apply(tables, mark, part)
+
+    monkeypatch.setattr(decision, "_apply", overtaken)
+    workflow.recover()
+
+    assert state(workflow) == {**DONE, "note": "changed since"}
+
+
+def test_what_was_decided_holds_against_what_others_did_meanwhile(workflow: Workflow) -> None:
+    run = workflow.mult.base.run(1)
+    run.state = "RUNNING"
+    command = [sys.executable, "-c", CANCELS, str(workflow.directory)]
+    environment = {**os.environ, VARIABLE: f"commit.decided:{workflow.directory / 'crashed'}"}
+    assert subprocess.run(command, cwd=ROOT, env=environment).returncode == -signal.SIGKILL
+    run.state = "FINISHED"
+
+    workflow.recover()
+
+    assert run.state == "CANCELLED"
+    assert left_over(workflow) == []
+
+
+CANCELS = """
+import sys
+from motoko.workflow import Workflow
+workflow = Workflow(sys.argv[1])
+workflow.run_name = "test"
+with workflow.session():
+    workflow.mult.base.run(1).state = "CANCELLED"
+    workflow.norm.createTask(x=3.0)
+"""
+
+
+def test_a_commit_in_doubt_that_another_process_completes_happens_one_time(
+    workflow: Workflow, other: Workflow
+) -> None:
+    session = prepared(workflow)
+    with lost_answers(0), pytest.raises(DatabaseUnavailable):
+        session.commit(is_last=True)
+    other.recover()
+    other.mult.base.run(1).note = "changed since"
+
+    session.commit(is_last=True)
+
+    assert state(workflow) == {**DONE, "note": "changed since"}
+
+
+@pytest.mark.parametrize("n_before", [0, 1, 2])
+def test_an_answer_that_is_lost_at_a_wait_loses_nothing(
+    workflow: Workflow, n_before: int
+) -> None:
+    n_bodies = 0
+
+    async def body() -> None:
+        nonlocal n_bodies
+        n_bodies += 1
+        workflow.mult.base.run(1).note = "seen"
+        workflow.mult.createTask(x=2.0)
+        workflow.norm.createTask(x=3.0)
+        workflow.vars.count = workflow.vars.get("count", 0) + 1
+        with lost_answers(n_before):
+            await commit_current()
+        workflow.mult.base.run(1).note = "after"
+
+    workflow.run_name = "test"
+    firing = Firing(workflow.vars.db, "test", "event", "mult", "mult", (1,))
+    anyio.run(in_session, body, "work", firing)
+
+    assert n_bodies == 1
+    assert state(workflow) == {**DONE, "note": "after"}
+
+
+def test_a_session_whose_answer_is_lost_is_committed(workflow: Workflow) -> None:
+    workflow.run_name = "test"
+
+    with lost_answers(0):
+        note(workflow, "seen")
+
+    assert (workflow.mult.base.run(1).note, workflow.vars.count) == ("seen", 1)
+
+
+def test_a_firing_that_finds_everything_done_leaves_no_record(workflow: Workflow) -> None:
+    run_work(workflow)
+    session = Session(firing=Firing(workflow.vars.db, "test", "event", "mult", "mult", (1,)))
+    with entered(session):
+        workflow.mult.createTask(x=2.0)
+    session.commit(is_last=True)
+
+    assert not session.has_changed
+    assert state(workflow)["n_firings"] == 1
+
+
+def test_setting_what_is_set_already_rests_on_what_is_newest(
+    workflow: Workflow, other: Workflow
+) -> None:
+    session = Session()
+    with entered(session):
+        assert workflow.mult.base.run(1).state == "CREATED"
+        workflow.mult.base.run(1).state = "CREATED"
+    other.mult.base.run(1).state = "RUNNING"
+
+    with pytest.raises(SessionConflict):
+        session.commit()

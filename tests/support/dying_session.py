@@ -15,19 +15,19 @@ from motoko.workflow import Workflow
 FIRST = "mult"
 
 
-def run_work(workflow: Workflow) -> None:
+def run_work(workflow: Workflow, x: float = 2.0) -> None:
     """The work itself: a task more in each study, a run changed, a variable set."""
-    prepared(workflow).commit(is_last=True)
+    prepared(workflow, x).commit(is_last=True)
 
 
-def prepared(workflow: Workflow) -> Session:
+def prepared(workflow: Workflow, x: float = 2.0) -> Session:
     """The work, not committed yet."""
     workflow.run_name = "test"
     firing = Firing(workflow.vars.db, "test", "event", FIRST, FIRST, (1,))
     session = Session(firing=firing)
     with entered(session):
-        workflow.task_manager(FIRST).createTask(x=2.0)
-        workflow.norm.createTask(x=3.0)
+        workflow.task_manager(FIRST).createTask(x=x)
+        workflow.norm.createTask(x=x + 1)
         workflow.task_manager(FIRST).base.run(1).note = "seen"
         workflow.vars.count = workflow.vars.get("count", 0) + 1
     return session
