@@ -141,25 +141,19 @@ def test_a_creation_that_came_to_nothing_leaves_no_gap(study: Study, ending: str
     assert problems(study.tables) == []
 
 
-def test_what_seems_to_change_nothing_is_decided_on_what_is_newest(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    create(study, x=1.0)
-    other = open_study(study.directory)
-    assert other.run(1).state == "CREATED"
-    storage = other.database._db.storage
-    client = (
-        storage._server.client
-    )  # what the server says comes in here, in a thread of its own
+def delay_news(study: Study, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Hold back what the server tells this client of others until the client asks; the event
+    says that something is held back."""
+    storage = study.database._db.storage
+    client = storage._server.client  # what the server says comes in here, in its own thread
     news: list[tuple[bytes, list[bytes]]] = []
     hear, ping = client.invalidateTransaction, storage.ping
+    is_late = threading.Event()
 
     def arrive() -> object:
         while news:
             client.loop.call_soon_threadsafe(hear, *news.pop(0))
         return ping()
-
-    is_late = threading.Event()
 
     def late(tid: bytes, oids: list[bytes]) -> None:
         news.append((tid, oids))
@@ -167,6 +161,16 @@ def test_what_seems_to_change_nothing_is_decided_on_what_is_newest(
 
     monkeypatch.setattr(client, "invalidateTransaction", late)
     monkeypatch.setattr(storage, "ping", arrive)
+    return is_late
+
+
+def test_what_seems_to_change_nothing_is_decided_on_what_is_newest(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(study, x=1.0)
+    other = open_study(study.directory)
+    assert other.run(1).state == "CREATED"
+    is_late = delay_news(other, monkeypatch)
     study.run(1).state = "RUNNING"
     assert is_late.wait(20)
 
@@ -174,4 +178,21 @@ def test_what_seems_to_change_nothing_is_decided_on_what_is_newest(
 
     study.close()  # a new connection begins with what is newest
     assert study.run(1).state == "CREATED"
+    other.close()
+
+
+def test_a_session_that_seems_to_change_nothing_rests_on_what_is_newest(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(study, x=1.0)
+    other = open_study(study.directory)
+    session = Session()
+    with entered(session):
+        other.run(1).state = "CREATED"
+    is_late = delay_news(other, monkeypatch)
+    study.run(1).state = "RUNNING"
+    assert is_late.wait(20)
+
+    with pytest.raises(SessionConflict):
+        session.commit()
     other.close()
