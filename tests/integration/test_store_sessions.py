@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ZODB.POSException import ConflictError
 
-from motoko.errors import DatabaseUnavailable, ForeignDatabase
+from motoko.errors import DatabaseUnavailable, ForeignDatabase, SessionConflict
 from motoko.store import layout
 from motoko.store.audit import problems
 from motoko.store.feed import FeedingStorage
