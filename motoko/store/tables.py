@@ -197,6 +197,10 @@ class Tables:
         raw = None if key is None else self.trees["manifests"].get(key)
         return None if raw is None else decode(raw)
 
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """All of them by their keys."""
+        return {key: decode(raw) for key, raw in self.trees["manifests"].items()}
+
     # selecting
 
     def select(self, constraint: Constraint) -> list[int]:
