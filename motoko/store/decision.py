@@ -13,12 +13,13 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from motoko.crashpoints import reached
-from motoko.store.operations import Operation, from_plain
+from motoko.errors import StudyError
+from motoko.store.operations import Operation, UpdateRun, from_plain
 from motoko.store.tables import Tables
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ _MARK_AGE_S = 3600.0
 
 def new_mark() -> str:
     """A mark that no other commit has; it begins with the time."""
-    return f"{int(time.time()):010d}-{secrets.token_hex(6)}"
+    return f"{time.time():017.6f}-{secrets.token_hex(6)}"
+
+
+def _time_of(mark: str) -> float:
+    """When the session began whose mark it is."""
+    return float(mark.partition("-")[0])
 
 
 @dataclass(frozen=True)
@@ -140,12 +146,45 @@ def _apply(tables: Tables, *, mark: str, part: Mapping[str, Any]) -> bool:
     return True
 
 
+@dataclass
+class Taken:
+    """What `take_over` has done."""
+
+    n_commits: int = 0
+    #: What could not be applied any more, a sentence each.
+    problems: list[str] = field(default_factory=list)
+
+
+def take_over(tables: Tables, parts: Mapping[str, Mapping[str, Any]]) -> Taken:
+    """Apply what was decided for a study that was rebuilt, by mark, as far as that is possible.
+
+    A change of a run that has begun an attempt since then was applied before it did.
+    """
+    taken = Taken()
+    for mark, part in sorted(parts.items()):
+        if tables.has_applied(mark):
+            continue
+        for plain in part["operations"]:
+            operation = from_plain(plain)
+            if isinstance(operation, UpdateRun) and tables.has_run(operation.run_id):
+                begun = tables.run(operation.run_id).get("start_time")
+                if begun is not None and begun > _time_of(mark):
+                    continue
+            try:
+                operation.apply(tables)
+            except StudyError as error:
+                taken.problems.append(f"a commit could not be completed: {error}")
+        tables.set_applied(mark)
+        taken.n_commits += 1
+    return taken
+
+
 def _sweep(
     database: Database[Tables], open_marks: set[str], done: set[str], now: float
 ) -> None:
     """Forget the marks of commits that are through."""
     with database.read() as tables:
         marks = set(tables.applied()) - open_marks
-    old = {mark for mark in marks if int(mark.split("-")[0]) < now - _MARK_AGE_S}
+    old = {mark for mark in marks if _time_of(mark) < now - _MARK_AGE_S}
     if old or marks & done:
         database.write(lambda tables: tables.forget_applied(old | (marks & done)))

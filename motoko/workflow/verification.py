@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,9 @@ from motoko.job.token import read_token
 from motoko.launch.work import open_runs
 from motoko.store import audit
 from motoko.store.firing import numbers
+from motoko.store.rebuild import LOST_RUNS
 from motoko.store.transaction_log import TransactionLog
+from motoko.study.files import content_digest
 from motoko.study.study import Study
 from motoko.workflow import control
 from motoko.workflow.findings import Report
@@ -36,7 +37,6 @@ _REPAIR = "run `motoko repair`"
 #: How long commits that others are just making may take to reach every study.
 _UNDER_WAY_S = 5.0
 _PAUSE_S = 0.05
-_CHUNK = 1 << 20
 
 
 def verify(workflow: Workflow) -> Report:
@@ -154,7 +154,7 @@ class _Verification:
     def check(self) -> None:
         """Check database, run directories and stored files."""
         study = self._study
-        directories = run_directories(study)
+        directories = study.run_dirs()
         try:
             control.open_study(study, control.server_office(self._workflow))
             with study.database.read() as tables:
@@ -177,7 +177,8 @@ class _Verification:
         self._check_stored(manifests)
 
     def _check_known(self, tables: Tables) -> None:
-        lost = [run_id for run_id in self._known if not tables.has_run(run_id)]
+        told = set(numbers(tables.fact(LOST_RUNS) or []))  # by a repair
+        lost = [r for r in self._known - told if not tables.has_run(r)]
         what = "firings speak of them, and the database has none"
         advice = f"{_REPAIR}; runs that were never launched are made again by the orchestrator"
         self._report.add_runs(self._study.name, lost, what, advice)
@@ -287,31 +288,12 @@ _KINDS = {
 }
 
 
-def run_directories(study: Study) -> dict[int, Path]:
-    """The run directories of a study that are there, by run."""
-    found = {}
-    for path in study.runs_dir.glob("run-*"):
-        number = path.name.removeprefix("run-")
-        if number.isdecimal() and path.is_dir():
-            found[int(number)] = path
-    return dict(sorted(found.items()))
-
-
 def attempt_record(attempts: list[dict[str, Any]], row: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is recorded of the present attempt of a run."""
     for record in attempts:
         if record["number"] == row.get("attempt"):
             return record
     return {}
-
-
-def content_digest(file: Path) -> str:
-    """The digest under which the content of a file is stored."""
-    mark = blake2b(digest_size=20)
-    with open(file, "rb") as content:
-        while chunk := content.read(_CHUNK):
-            mark.update(chunk)
-    return mark.hexdigest()
 
 
 def _kind_of_unknown(directory: Path, generation: str) -> str:
