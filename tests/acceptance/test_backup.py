@@ -7,11 +7,11 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from motoko.store.audit import problems
+from motoko.store.transaction_log import TransactionLog
 from motoko.workflow import Workflow
 from motoko.workflow.backups import back_up, restore
 from tests.integration.test_decisions import DONE, die_after, state
@@ -61,6 +61,63 @@ def test_a_commit_that_is_half_in_the_backup_is_completed(
         assert state(again) == DONE
 
 
+def commit(workflow: Workflow, x: float) -> None:
+    """Something in both studies and in the workflow's database."""
+    with workflow.session():
+        workflow.task_manager(FIRST).createTask(x=x)
+        workflow.norm.createTask(x=x)
+        workflow.vars.count = x
+
+
+def committed(workflow: Workflow) -> list[float]:
+    """What `commit` was called with, which must be the same in all databases."""
+    found: list[list[float]] = []
+    for name in (FIRST, "norm"):
+        study = workflow.task_manager(name).base
+        study.database.open_file(study.database_file)
+        with study.database.read() as tables:
+            assert problems(tables) == []
+            found.append(sorted({tables.job(j)["x"] for j in tables.job_ids()} - {1.0}))
+    workflow.vars.db.open_file(workflow.directory / ".wf/wf.db")
+    with workflow.vars.db.read() as ledger:
+        count = ledger.variables().get("count")
+    workflow.close()
+    assert found[0] == found[1]
+    assert found[0][-1:] == ([] if count is None else [count])
+    return found[0]
+
+
+@pytest.mark.parametrize("moment", range(9))
+@pytest.mark.parametrize("n_commits", [1, 2, 3])
+def test_commits_at_any_moment_of_a_backup_are_in_it_or_not(
+    workflow: Workflow,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: int,
+    n_commits: int,
+) -> None:
+    workflow.run_name = "test"
+    commit(workflow, 10.0)
+    advance = TransactionLog.advance
+    n_calls = 0
+
+    def interrupted(log: TransactionLog) -> bool:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == moment + 1:
+            for i in range(n_commits):  # each one lets the one before be forgotten
+                commit(workflow, 11.0 + i)
+        return advance(log)
+
+    monkeypatch.setattr(TransactionLog, "advance", interrupted)
+    made = back_up(workflow)
+    monkeypatch.undo()
+
+    assert n_calls > moment or moment >= 7
+    found = committed(put_back(workflow, made.directory, tmp_path / "again"))
+    assert found in ([10.0], [10.0, 11.0, 12.0, 13.0][: 1 + n_commits])
+
+
 def test_backups_taken_while_commits_go_on_are_consistent(
     workflow: Workflow, tmp_path: Path
 ) -> None:
@@ -70,41 +127,23 @@ def test_backups_taken_while_commits_go_on_are_consistent(
     def work() -> None:
         other = Workflow(str(workflow.directory))
         other.run_name = "test"
-        x = 10.0
         while not is_over.is_set():
-            x += 1
-            with other.session():
-                other.task_manager(FIRST).createTask(x=x)
-                other.norm.createTask(x=x)
-                other.vars.count = x
-            n_done.append(x)
+            commit(other, 10.0 + len(n_done))
+            n_done.append(1)
         other.close()
 
     thread = threading.Thread(target=work)
     thread.start()
     try:
         made = []
-        while len(made) < 25 or len(n_done) < 100:
+        while len(made) < 10 or len(n_done) < 50:
             made.append(back_up(workflow, tmp_path / f"b{len(made)}").directory)
     finally:
         is_over.set()
         thread.join()
 
-    for i, backup in enumerate(made[:: len(made) // 25]):
-        again = put_back(workflow, backup, tmp_path / f"again{i}")
-        found: dict[str, Any] = {}
-        for name in (FIRST, "norm"):
-            database = again.task_manager(name).base.database
-            database.open_file(again.task_manager(name).base.database_file)
-            with database.read() as tables:
-                assert problems(tables) == []
-                found[name] = {tables.job(j)["x"] for j in tables.job_ids()} - {1.0}
-        again.vars.db.open_file(again.directory / ".wf/wf.db")
-        with again.vars.db.read() as ledger:
-            count = ledger.variables().get("count")
-        again.close()
-        assert found[FIRST] == found["norm"]
-        assert max(found[FIRST], default=None) == count
+    for i, backup in enumerate(made[:: len(made) // 10]):
+        committed(put_back(workflow, backup, tmp_path / f"again{i}"))
 
 
 @pytest.mark.parametrize("how", ["continued", "repaired"])
