@@ -14,9 +14,9 @@ from motoko.store.audit import problems
 from motoko.store.transaction_log import TransactionLog
 from motoko.workflow import Workflow
 from motoko.workflow.backups import back_up, restore
-from tests.integration.test_decisions import DONE, die_after, state
+from tests.integration.test_decisions import DONE, die_at, state
 from tests.support.command_line import CommandLine, new_workflow
-from tests.support.dying_session import FIRST, run_work
+from tests.support.dying_session import FIRST
 from tests.support.finished import finished_once, here
 from tests.support.varied import changed
 from tests.support.workflows import served_workflow
@@ -45,14 +45,11 @@ def put_back(workflow: Workflow, backup: Path, target: Path) -> Workflow:
     return found
 
 
-@pytest.mark.parametrize("n_finished", [1, 2, 3])
+@pytest.mark.parametrize("point", ["commit.decided", "commit.applied", "commit.through"])
 def test_a_commit_that_is_half_in_the_backup_is_completed(
-    workflow: Workflow, tmp_path: Path, n_finished: int
+    workflow: Workflow, tmp_path: Path, point: str
 ) -> None:
-    if n_finished < 3:
-        die_after(workflow, n_finished)
-    else:
-        run_work(workflow)
+    die_at(workflow, point)
     made = back_up(workflow)
 
     put_back(workflow, made.directory, tmp_path / "again")

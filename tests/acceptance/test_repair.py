@@ -161,6 +161,7 @@ def test_the_workflows_database(here: CommandLine, how: str) -> None:
     else:
         assert "are lost" in text and "--run_name" in text
     here.run("run", "--run_name", "first", code=5)
+    here.run("kill")
 
 
 def test_it_refuses_while_something_runs(here: CommandLine) -> None:
