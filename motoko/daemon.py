@@ -92,7 +92,7 @@ class Office:
     def owner(self) -> Owner | None:
         """Who holds the office now; None when nobody does."""
         known = self.last_owner()
-        if known is None:
+        if known is None or (known.has_left and not known.is_here):
             return None
         if known.is_here and not host.is_locked(str(self.file)):
             return None
@@ -134,7 +134,7 @@ class Office:
             os.close(fd)
             raise AlreadyRunning(self.what, str(self.last_owner() or "starting"))
         last = self.last_owner()
-        if last is not None and not last.is_here and not takeover:
+        if last is not None and not last.is_here and not last.has_left and not takeover:
             os.close(fd)
             raise ForeignOwner(self.what, str(last))
         self.epoch = (last.epoch if last else 0) + 1

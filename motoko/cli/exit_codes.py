@@ -14,6 +14,7 @@ PROCESSES = 6
 DATABASE = 7
 GAVE_UP = 8
 SYSTEM = 9
+FINDINGS = 10
 BUG = 70
 INTERRUPTED = 130
 NOBODY_READS = 141
@@ -31,6 +32,7 @@ MEANINGS: dict[int, str] = {
     DATABASE: "a database does not answer, or is not one of this version of Motoko",
     GAVE_UP: "conflicting changes, or a system that executes runs, left nothing to try",
     SYSTEM: "the operating system refused: no permission, no space, no such place",
+    FINDINGS: "`motoko verify` found something, or `motoko repair` could not bring all back",
     BUG: "a bug in Motoko: the message says where the traceback lies",
     INTERRUPTED: "interrupted (Ctrl-C)",
     NOBODY_READS: "the reader of the output went away, as in `motoko runs list ... | head -1`",

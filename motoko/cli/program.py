@@ -29,6 +29,9 @@ COMMANDS: dict[str, str] = {
     "study": "Bring what is stored in line with a changed bd.yaml.",
     "ps": "My workflows on this host.",
     "schema": "Print the JSON Schema of motoko.yaml or bd.yaml.",
+    "verify": "Check databases against themselves and the run directories.",
+    "backup": "Copy all databases while they are used; put a copy back.",
+    "repair": "Rebuild databases that are damaged or lost.",
     "clean": "Put runs back to CREATED, or delete all that was computed.",
     "kill": "Stop orchestrators, launcher and server.",
 }

@@ -20,12 +20,12 @@ import json
 import os
 from collections import namedtuple
 
-from motoko.job.facts import replace_file
+from motoko.job.facts import replace_file, write_all
 from motoko.job.layout import FAILED, FINISHED, outcome_file, token_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Any, Dict, Optional
 
     from motoko.job.layout import StrPath
 
@@ -91,14 +91,34 @@ def write_outcome(run_dir: StrPath, attempt: int, nonce: str, outcome: Outcome) 
     replace_file(outcome_file(run_dir, attempt), json.dumps(facts).encode() + b"\n")
 
 
-def write_sentinel(run_dir: StrPath, state: str) -> None:
-    """Leave the sentinel of FINISHED or FAILED; any other state leaves neither."""
+def write_sentinel(
+    run_dir: StrPath, state: str, facts: Optional[Dict[str, Any]] = None
+) -> None:
+    """Leave the sentinel of FINISHED or FAILED, with these facts in it (a line of JSON) or
+    empty; any other state leaves neither."""
     for name in (FINISHED, FAILED):
         path = os.path.join(run_dir, name)
         if name == state:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+            flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if facts else 0)
+            fd = os.open(path, flags, 0o666)
+            try:
+                if facts:
+                    write_all(fd, json.dumps(facts).encode() + b"\n")
+            finally:
+                os.close(fd)
         else:
             try:
                 os.unlink(path)
             except FileNotFoundError:
                 pass
+
+
+def read_failure(run_dir: StrPath, nonce: str) -> Optional[Dict[str, Any]]:
+    """What the sentinel FAILED says of this attempt; None when it is absent or says nothing."""
+    try:
+        with open(os.path.join(run_dir, FAILED), "rb") as file:
+            facts = json.loads(file.read().decode())
+    except (FileNotFoundError, ValueError):
+        return None
+    is_ours = isinstance(facts, dict) and facts.get("nonce") == nonce
+    return facts if is_ours else None

@@ -34,6 +34,8 @@ class Attempt:
     """
 
     process: LocalProcess | None = None
+    #: What makes the run's task together with its job.
+    task: bytes = b""
     pid: int | None = None
     is_prepared = False
     exec_file = ""
@@ -219,7 +221,9 @@ class Attempt:
                 outcome.write_outcome(self.run_dir, self.number, self.nonce, self._outcome)
                 self._outcome = None
             if self._sentinel is not None:
-                outcome.write_sentinel(self.run_dir, self._sentinel)
+                is_failure = self._sentinel == states.FAILED
+                facts = self._failure_facts if is_failure else None
+                outcome.write_sentinel(self.run_dir, self._sentinel, facts)
                 self._sentinel = None
         except OSError as error:
             self.unwritten = error
@@ -250,6 +254,16 @@ class Attempt:
                 self._warn(f"{name!r} is nested too deep to be stored: it was not set")
             else:
                 self._entries.update(converted)
+
+    @property
+    def _failure_facts(self) -> dict[str, Any]:
+        """What the sentinel of a failure says, which is in no other file."""
+        return {
+            "nonce": self.nonce,
+            "class": self._failure,
+            "cause": self._cause,
+            "end": self.end_time,
+        }
 
     def _leave_outcome(self, exit_code: int, now: float) -> None:
         """Write the outcome that the script's shell could not, for whoever asks later."""

@@ -270,6 +270,7 @@ class Desk:
             default_walltime=self.study.config.walltime,
             known=claim.known,
         )
+        attempt.task = claim.task
         self.held[attempt.run_id] = attempt
         return attempt
 

@@ -27,12 +27,15 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.cleaning import check_not_cleaned
 from motoko.launch.environment import database_host
 from motoko.launch.markers import Template, marker_values
+from motoko.store.codec import TAG_BYTES, encode
 from motoko.study import files
 from motoko.study.study import Study
 
 #: Files up to this size are kept in memory between runs.
 _SMALL = 1 << 16
 _MOST_KITS = 64
+#: Types whose values JSON gives back as they were.
+_EXACT = (str, int, float, bool)
 _SET_ASIDE = re.compile(r"attempt-\d+")
 
 
@@ -173,8 +176,24 @@ class RunDirs:
             "run_path": attempt.run_dir,
             "job": attempt.job,
             "run": {**run, "run_path": attempt.run_dir, "exec": self._places["exec"]},
+            "rebuild": {
+                "files": attempt.manifest,
+                "task": attempt.task.hex(),
+                **_inexact(job=attempt.job, run=run),
+            },
         }
         return json.dumps(facts, default=_plain).encode() + b"\n"
+
+
+def _inexact(**values: Mapping[str, Any]) -> dict[str, str]:
+    """What JSON would not give back as it is, as the database writes it."""
+    found = {}
+    for kind, entries in values.items():
+        others = {k: v for k, v in entries.items() if type(v) not in _EXACT}
+        raw = encode(others) if others else b""
+        if TAG_BYTES in raw:
+            found[kind] = raw.decode("utf-8", "surrogatepass")
+    return found
 
 
 def _is_of(attempt: Attempt) -> bool:

@@ -27,6 +27,8 @@ class Claim(NamedTuple):
     job: Mapping[str, Any]
     #: What is recorded of this attempt already.
     known: Mapping[str, Any]
+    #: What makes the run's task together with its job.
+    task: bytes = b""
 
 
 @dataclass
@@ -119,7 +121,7 @@ class Work:
             for attempt in tables.attempts(run_id):
                 if attempt["number"] == row["attempt"]:
                     known = attempt
-        return Claim(row, tables.job(row["job_id"]), known)
+        return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id))
 
 
 def open_runs(tables: Tables) -> Iterator[int]:

@@ -19,7 +19,8 @@ from typing import Any
 from motoko.columns import STORED
 
 _TAG = "$"
-_TAG_BYTES = b'{"$":'
+#: Is in whatever `encode` had to write in other words than those of JSON.
+TAG_BYTES = b'{"$":'
 
 #: Stored entries have a fixed place in a run's row; all others follow in a mapping.
 _N_COLUMNS = len(STORED)
@@ -39,7 +40,7 @@ def encode(value: Any) -> bytes:
 def decode(raw: bytes) -> Any:
     """The value that `encode` was given."""
     value = _loads(raw.decode("utf-8", "surrogatepass"))
-    return _untagged(value) if _TAG_BYTES in raw else value
+    return _untagged(value) if TAG_BYTES in raw else value
 
 
 def encode_run(row: Mapping[str, Any]) -> bytes:
@@ -62,7 +63,7 @@ def decode_run(raw: bytes) -> dict[str, Any]:
     }
     if len(values) > _N_COLUMNS:
         rest = values[_N_COLUMNS]
-        row.update(_untagged(rest) if _TAG_BYTES in raw else rest)
+        row.update(_untagged(rest) if TAG_BYTES in raw else rest)
     return row
 
 

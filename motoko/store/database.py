@@ -28,6 +28,8 @@ from motoko.store.tables import Tables
 from motoko.store.turn import Turn
 
 log = logging.getLogger(__name__)
+# What a file is like is said in our own words.
+logging.getLogger("ZODB").addHandler(logging.NullHandler())
 
 MOST_ATTEMPTS = 50
 NO_DATABASE_FILE = "is no database, or its beginning is damaged; move it away"
@@ -138,18 +140,18 @@ class Database(Generic[V]):
             time.sleep(0.005)
         return storage
 
-    def open_file(self, file: Path) -> None:
-        """Read the database from its file, which no server may hold, instead of connecting.
+    def open_file(self, file: Path, *, is_writable: bool = False) -> None:
+        """Open the database's file, which no server may hold, instead of connecting.
 
-        Nothing can be written then. DatabaseUnavailable when it cannot be read,
-        ForeignDatabase when it is something else.
+        Nothing can be written, unless ``is_writable``: then it is made if it is not there.
+        DatabaseUnavailable when it cannot be read, ForeignDatabase when it is something else.
         """
         from ZODB.FileStorage import FileStorage
         from ZODB.FileStorage.FileStorage import FileStorageFormatError
 
         with self.translated():
             try:
-                storage = FileStorage(str(file), read_only=True)
+                storage = FileStorage(str(file), read_only=not is_writable)
             except FileStorageFormatError as error:
                 raise ForeignDatabase(str(file), NO_DATABASE_FILE) from error
             self._db = ZODB.DB(storage, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30)

@@ -10,21 +10,27 @@ together with the mark of the commit. What a crash in between has kept from a st
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import transaction
 from ZODB.POSException import ConflictError
 
 from motoko.crashpoints import reached
-from motoko.errors import ConflictsExhausted, StudyError
+from motoko.errors import ConflictsExhausted, RunNotFound, StudyError
+from motoko.model import states
+from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, back_off, undo
 from motoko.store.ledger import Ledger
-from motoko.store.operations import Operation, from_plain
+from motoko.store.operations import Operation, UpdateRun, from_plain
 from motoko.store.tables import Tables
 
 log = logging.getLogger(__name__)
+
+#: States that launchers give to runs.
+_OF_LAUNCHERS = frozenset({states.SUBMITTED, states.RUNNING, states.FINISHED, states.FAILED})
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,22 @@ class Part:
     database: Database[Tables]
     view: Tables
     operations: Sequence[Operation]
+    #: How the runs that it changes were stored when the session first looked at them.
+    before: Mapping[int, bytes]
 
     @property
     def study(self) -> str:
         """Name of the study."""
         return self.database.where
+
+    def to_plain(self) -> dict[str, Any]:
+        """The part as plain values."""
+        return {
+            "operations": [operation.to_plain() for operation in self.operations],
+            "before": [[run_id, decode_run(raw)] for run_id, raw in self.before.items()],
+            "last_run_id": self.view.last_run_id,
+            "decided": time.time(),
+        }
 
 
 class Decision:
@@ -52,20 +69,15 @@ class Decision:
     ) -> None:
         self._ledger = ledger
         self._view = view
-        self._mark = mark
+        #: Several workflows may share a study: their marks differ by where they were decided.
+        self._mark = mark_in(view, mark)
         self._parts = parts
         self._forgotten: list[tuple[Database[Any], set[str]]] = []
 
     def write_down(self) -> None:
         """Write the operations for the studies into the workflow's database."""
         if self._parts:
-            parts = {
-                part.study: {
-                    "operations": [operation.to_plain() for operation in part.operations],
-                    "last_run_id": part.view.last_run_id,
-                }
-                for part in self._parts
-            }
+            parts = {part.study: part.to_plain() for part in self._parts}
             self._view.set_commit(self._mark, parts)
 
     def apply(self) -> None:
@@ -110,11 +122,13 @@ def recover(ledger: Database[Ledger], studies: Mapping[str, Database[Tables]]) -
 def complete(
     ledger: Database[Ledger], studies: Mapping[str, Database[Tables]], mark: str
 ) -> bool:
-    """Make sure that every study has its part of a decided commit.
+    """Make sure that every study has its part of a session's decided commit.
 
     Whether all tasks have the ids that they were given before the decision.
     """
-    return _complete(ledger, studies, mark) is not False
+    with ledger.read() as view:
+        known = mark_in(view, mark)
+    return _complete(ledger, studies, known) is not False
 
 
 def _complete(
@@ -178,14 +192,69 @@ def _apply_missing(
 def _apply(tables: Tables, mark: str, part: Mapping[str, Any]) -> bool:
     """Whether the tasks that it makes have the ids that they were given."""
     log.warning("%s: takes over what was kept from it", tables.study)
+    before = dict(part["before"])
     for plain in part["operations"]:
-        operation = from_plain(plain)
         try:
-            operation.apply_decided(tables)
+            _apply_operation(tables, from_plain(plain), before)
         except StudyError as error:  # what it is about was removed since
-            log.error("%s: left out of a commit: %s (%s)", tables.study, operation, error)
+            log.error("%s: left out of a commit: %s", tables.study, error)
     tables.set_applied(mark)
     return tables.last_run_id == int(part["last_run_id"])
+
+
+def _apply_operation(
+    tables: Tables, operation: Operation, before: Mapping[int, Mapping[str, Any]]
+) -> None:
+    """Apply an operation, but leave what was changed since it was decided."""
+    if not isinstance(operation, UpdateRun):
+        operation.apply(tables)
+        return
+    run_id, was, now = operation.run_id, before[operation.run_id], tables.run(operation.run_id)
+    if was["job_id"] != now["job_id"]:
+        raise RunNotFound(tables.study, run_id)
+    kept = {n for n in operation.changes if was.get(n) != now.get(n)}
+    if now["state"] in _OF_LAUNCHERS:
+        kept -= {"state"}  # a late record never overwrites a state that an action has set
+    changes = {n: value for n, value in operation.changes.items() if n not in kept}
+    tables.update_run(run_id, changes, is_decided=True)
+
+
+@dataclass
+class Taken:
+    """What `take_over` has done."""
+
+    n_commits: int = 0
+    #: What could not be applied any more, a sentence each.
+    problems: list[str] = field(default_factory=list)
+
+
+def take_over(tables: Tables, parts: Mapping[str, Mapping[str, Any]]) -> Taken:
+    """Apply what was decided for a study that was rebuilt, by mark, as far as that is possible.
+
+    A change of a run that has begun an attempt since then was applied before it did.
+    """
+    taken = Taken()
+    for mark, part in sorted(parts.items(), key=lambda item: float(item[1]["decided"])):
+        if tables.has_applied(mark):
+            continue
+        for plain in part["operations"]:
+            operation = from_plain(plain)
+            if isinstance(operation, UpdateRun) and tables.has_run(operation.run_id):
+                begun = tables.run(operation.run_id).get("start_time")
+                if begun is not None and begun > part["decided"]:
+                    continue
+            try:
+                operation.apply(tables)
+            except StudyError as error:
+                taken.problems.append(f"a commit could not be completed: {error}")
+        tables.set_applied(mark)
+        taken.n_commits += 1
+    return taken
+
+
+def mark_in(view: Ledger, mark: str) -> str:
+    """The mark of a session's commit, as the databases know it."""
+    return f"{view.fact('generation')}-{mark}"
 
 
 def _rewritten(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -200,6 +269,7 @@ def _sweep(ledger: Database[Ledger], database: Database[Tables]) -> None:
         return
     ledger.await_news()  # of all decisions that are older than their marks
     with ledger.read() as view:
-        marks -= view.commits().keys()
+        own = mark_in(view, "")
+        marks = {mark for mark in marks if mark.startswith(own)} - view.commits().keys()
     if marks:
         database.write(lambda tables: tables.forget_applied(marks))

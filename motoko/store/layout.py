@@ -55,6 +55,13 @@ _TREES: dict[str, dict[str, Any]] = {
         "meta": OOBTree,
     },
 }
+#: Trees that can be made anew from the others.
+_DERIVED = frozenset({"job_ids", "by_value", "groups", "by_group", "counts"})
+
+
+def content_trees(kind: str) -> list[str]:
+    """The names of the trees whose content is nowhere else."""
+    return [name for name in _TREES[kind] if name not in _DERIVED]
 
 
 def initialise(root: Any, kind: str, facts: dict[str, Any]) -> None:

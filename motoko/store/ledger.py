@@ -16,7 +16,8 @@ class Ledger:
     """Variables, run names and firings of one workflow, in one transaction."""
 
     def __init__(self, root: Any, where: str) -> None:
-        self._trees = layout.trees(root, layout.WORKFLOW, where)
+        #: The trees themselves, for the modules of this package only.
+        self.trees = self._trees = layout.trees(root, layout.WORKFLOW, where)
         #: The ledger has no runs; it shares this attribute with the tables of a study.
         self.changed: set[int] = set()
         self.is_changed = False

@@ -27,10 +27,6 @@ class Operation(ABC):
     def apply(self, view: Any) -> Any:
         """Do it, in the transaction of the view; what the caller of the session gets."""
 
-    def apply_decided(self, view: Any) -> Any:
-        """Do it although others have gone on since it was decided."""
-        return self.apply(view)
-
     def to_plain(self) -> dict[str, Any]:
         """The operation as plain values."""
         return {"kind": self.kind, **{f.name: getattr(self, f.name) for f in fields(self)}}
@@ -65,9 +61,6 @@ class UpdateRun(Operation):
 
     def apply(self, view: Tables) -> None:
         view.update_run(self.run_id, self.changes)
-
-    def apply_decided(self, view: Tables) -> None:
-        view.update_run(self.run_id, self.changes, is_decided=True)
 
 
 @dataclass(frozen=True)

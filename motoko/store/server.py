@@ -149,6 +149,9 @@ class _Storage:
 
 
 def _open_file(file: Path) -> Any:
+    if Path(f"{file}.index").exists() and file.exists() and not file.stat().st_size:
+        why = "is empty, though it was a database once; `motoko repair` rebuilds it"
+        raise ForeignDatabase(str(file), why)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with _for_this_user_only():

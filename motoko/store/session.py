@@ -21,6 +21,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import transaction
@@ -116,6 +117,13 @@ class _Share:
                 raise SessionConflict(f"the numbering of {self.database.where}")
             self.done[i] = (operation, again)
 
+    def part(self) -> Part:
+        """What it does to its study."""
+        operations = [operation for operation, _ in self.done]
+        written = {op.run_id for op in operations if isinstance(op, UpdateRun)}
+        before = {run_id: self.observed[run_id][0] for run_id in sorted(written)}
+        return Part(self.database, self.view, operations, before)
+
     def check_news(self) -> None:
         """Check against the newest state, if there is one newer than the snapshot.
 
@@ -187,8 +195,11 @@ class Session:
             return view
 
     def read(self, database: Database[V], question: Callable[[V], R]) -> R:
-        """Ask what the session sees of a database."""
-        with database.translated():
+        """Ask what the session sees of a database.
+
+        SessionConflict when its snapshot is so old that a pack has dropped what it shows.
+        """
+        with database.translated(), _conflicts_translated(database):
             return question(self.view(database))
 
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
@@ -216,7 +227,7 @@ class Session:
                     share.observe(operation.run_id, name)
             elif isinstance(operation, SetVariable | RemoveVariable):
                 share.observe_variable(operation.name)
-            with database.translated():
+            with database.translated(), _conflicts_translated(database):
                 result = operation.apply(share.view)
             share.done.append((operation, result))
             return result
@@ -306,7 +317,7 @@ class Session:
         self._decider = decider = self._share(ledger)
         with ledger.deciding:
             shares = [s for s in self._shares.values() if s.is_changed and s is not decider]
-            parts = [Part(s.database, s.view, [op for op, _ in s.done]) for s in shares]
+            parts = [share.part() for share in shares]
             self._keep_record(decider, parts, is_last)
             decision = Decision(ledger, decider.view, self._mark, parts)
             decision.write_down()
@@ -407,8 +418,16 @@ class Session:
         self._must_repeat = self._is_in_doubt = False
 
 
+@contextmanager
+def _conflicts_translated(database: Database[Any]) -> Iterator[None]:
+    try:
+        yield
+    except ConflictError as error:
+        raise SessionConflict(f"the age of the snapshot of {database.where}") from error
+
+
 class SingleCalls(Session):
-    """Each operation is a session of its own; reading sees what is newest.
+    """Each operation is a session of its own; reading sees what is newest, in any thread.
 
     A database that is away is waited for, in the calling thread, for at most PATIENCE_S, or
     what `patience` says. `Database.hurry` ends that: the task that waits is cancelled.
@@ -416,21 +435,29 @@ class SingleCalls(Session):
 
     def __init__(self) -> None:
         super().__init__()
-        self._snapshots: dict[int, tuple[Snapshot[Any], int, Any]] = {}
+        #: By thread and database, since a snapshot's connection bears one thread at a time.
+        self._snapshots: dict[tuple[int, int], tuple[Snapshot[Any], int, Any]] = {}
 
     def view(self, database: Database[V]) -> V:
         with self._lock:
             version = database.feed.version
-            snapshot, known, view = self._snapshots.get(id(database), (None, -1, None))
-            if snapshot is None or known != version:
-                snapshot = snapshot or Snapshot(database)
-                view = _patiently(database, snapshot.renew)
-                self._snapshots[id(database)] = snapshot, version, view
-            return cast("V", view)
+            key = threading.get_ident(), id(database)
+            snapshot, known, view = self._snapshots.get(key, (None, -1, None))
+        if snapshot is None or known != version:
+            snapshot = snapshot or Snapshot(database)
+            view = _patiently(database, snapshot.renew)
+            with self._lock:
+                self._snapshots[key] = snapshot, version, view
+        return cast("V", view)
 
     def read(self, database: Database[V], question: Callable[[V], R]) -> R:
-        ask = super().read
-        return cast("R", _patiently(database, lambda: ask(database, question)))
+        ask = partial(super().read, database, question)
+        try:
+            return cast("R", _patiently(database, ask))
+        except SessionConflict:
+            with self._lock:
+                del self._snapshots[threading.get_ident(), id(database)]
+            return cast("R", _patiently(database, ask))
 
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
         """Nothing rests on what is read: the next call is another session."""

@@ -170,6 +170,14 @@ class Tables:
         """Job id and run id of each task, by job."""
         return [(int.from_bytes(key[:8], "big"), run_id) for key, run_id in self._tasks.items()]
 
+    def task_mark(self, run_id: int) -> bytes:
+        """What makes the run's task together with its job."""
+        low = self.run(run_id)["job_id"].to_bytes(8, "big")
+        for key, found in self._tasks.items(low, low + b"\xff" * 13):
+            if found == run_id:
+                return bytes(key[8:])
+        return b""
+
     def counts(self, run_name: str | None = None) -> dict[str, int]:
         """Number of runs by state, of one run name or of all."""
         found: dict[str, int] = {}
@@ -196,6 +204,10 @@ class Tables:
         """The files that runs with this manifest were created with."""
         raw = None if key is None else self.trees["manifests"].get(key)
         return None if raw is None else decode(raw)
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """All of them by their keys."""
+        return {key: decode(raw) for key, raw in self.trees["manifests"].items()}
 
     # selecting
 
@@ -296,7 +308,7 @@ class Tables:
             "nproc": identity.nproc,
             "machine_name": identity.machine_name,
         }
-        self._remember_entries(row)
+        self.remember_entries(row)
         last = self.trees["last"]
         next_id = int(last.get("run", 0)) + 1
         first_id = next_id
@@ -380,7 +392,7 @@ class Tables:
                 self.groups.number(before["run_name"], before["state"]),
                 self.groups.number(before["run_name"], row["state"]),
             )
-        self._remember_entries(changes)
+        self.remember_entries(changes)
         encoded = encode_run(row)
         if encoded != raw:
             self._runs[run_id] = encoded
@@ -435,7 +447,8 @@ class Tables:
                 key = ordered(values.get(name))
                 self.values.tree(name).insert(value_key(key, job_id))
 
-    def _remember_entries(self, entries: Mapping[str, Any]) -> None:
+    def remember_entries(self, entries: Mapping[str, Any]) -> None:
+        """Remember the names of undeclared entries that some run has."""
         known = self.trees["entries"]
         for name, value in entries.items():
             if name not in BUILT_IN and name not in self.schema.run and name not in known:

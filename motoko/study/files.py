@@ -81,6 +81,15 @@ class FileStore:
         }
 
 
+def content_digest(file: Path) -> str:
+    """The digest under which the content of a file is stored."""
+    mark = hashlib.blake2b(digest_size=20)
+    with open(file, "rb") as content:
+        while chunk := content.read(1 << 20):
+            mark.update(chunk)
+    return mark.hexdigest()
+
+
 def manifest(store: FileStore, files: Sequence[Path], exec_file: Path) -> dict[str, Any]:
     """What a run created now will be given; ConfigError names files that are missing."""
     mistakes = []

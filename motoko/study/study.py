@@ -92,6 +92,15 @@ class Study:
         """The directory of a run."""
         return self.runs_dir / f"run-{run_id}"
 
+    def run_dirs(self) -> dict[int, Path]:
+        """The run directories that are there, by run."""
+        found = {}
+        for path in self.runs_dir.glob("run-*"):
+            number = path.name.removeprefix("run-")
+            if number.isdecimal() and path.is_dir():
+                found[int(number)] = path
+        return dict(sorted(found.items()))
+
     # sessions
 
     @property

@@ -27,6 +27,8 @@ class History:
         self._ledger = workflow.vars.db
         self._run_name = workflow.run_name or ""
         self._interrupted: dict[tuple[str, str], list[Firing]] = defaultdict(list)
+        #: Keys of firings that nobody has taken up.
+        self._unclaimed: set[str] = set()
         #: By action and study: runs that the action is not called for again; 0 for no runs.
         self._fired: dict[tuple[str, str, str | None], set[int]] = {}
 
@@ -65,6 +67,18 @@ class History:
         ids = tuple(i for i in trigger.run_ids if i not in fired)
         return Trigger(trigger.task, ids) if ids else None
 
+    def say_unclaimed(self) -> None:
+        """Say which interrupted firings no registered action has taken up."""
+        for (task, event), firings in self._interrupted.items():
+            ids = sorted({run_id for firing in firings for run_id in firing.run_ids})
+            log.warning(
+                "%s@%s was interrupted while it was called for %s, and nobody registers it now",
+                event,
+                task,
+                f"runs {', '.join(map(str, ids))}" if ids else "the workflow",
+            )
+        self._unclaimed = {f.key for firings in self._interrupted.values() for f in firings}
+
     def end(self, action: Action, firing: Firing) -> None:
         """A firing has come to its end."""
         if action.is_once and not firing.is_void:
@@ -79,7 +93,8 @@ class History:
 
         def end_all(ledger: Ledger) -> None:
             for key, record in ledger.open_firings(self._run_name).items():
-                ledger.set_firing(key, {**record, "ended": now})
+                if key not in self._unclaimed:
+                    ledger.set_firing(key, {**record, "ended": now})
 
         self._ledger.write(end_all)
 

@@ -215,6 +215,7 @@ class EventLoop:
         end = self._end or End(error=ActionFailed("a task", None, _CANCELLED))
         if end.error is None:
             if self._workflow.finished:
+                self._history.say_unclaimed()
                 await anyio.to_thread.run_sync(self._history.close)
             return end.exit_code or 0
         if not isinstance(end.error, RunsFailed) or not self._has_handled:

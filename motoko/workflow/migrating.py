@@ -41,7 +41,8 @@ def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome |
     backup = place / study.database_file.relative_to(workflow.directory)
     with control.server_kept_as_it_was(workflow):
         control.start_server(workflow)
-        study.database.connect()
+        workflow.connect()
+        workflow.recover()
         with study.database.read() as tables:
             stored = tables.schema
         if not is_needed(stored, study.schema, how, study.migrate_command):

@@ -236,9 +236,11 @@ def test_processes_whose_directories_are_gone_end_by_themselves(here: CommandLin
 
 def test_owner_on_another_host_is_named_and_nothing_started(here: CommandLine) -> None:
     here.run("server", "start")
-    here.run("server", "stop")
     lock = here.directory / ".wf" / "server.lock"
-    lock.write_text(lock.read_text().replace(f'"{os.uname().nodename}"', '"login2"'))
+    held = lock.read_text()
+    here.run("server", "stop")
+    left = lock.read_text()
+    lock.write_text(held.replace(f'"{os.uname().nodename}"', '"login2"'))
 
     for command in (("server", "start"), ("run",), ("launcher",), ("server", "stop")):
         done = here.run(*command, code=6)
@@ -246,3 +248,7 @@ def test_owner_on_another_host_is_named_and_nothing_started(here: CommandLine) -
         assert "the database server belongs to process" in done.stderr
         assert "on login2" in done.stderr
     assert here.json("info")["server"]["host"] == "login2"
+
+    lock.write_text(left.replace(f'"{os.uname().nodename}"', '"login2"'))
+    here.run("server", "start")  # who has left an office does not hold it
+    here.run("server", "stop")

@@ -325,3 +325,22 @@ def test_a_firing_that_finds_everything_done_leaves_no_record(workflow: Workflow
 
     assert not session.has_changed
     assert state(workflow)["n_firings"] == 1
+
+
+def test_what_was_changed_since_the_decision_stays(workflow: Workflow) -> None:
+    run = workflow.mult.base.run(1)
+    run_until_decided(workflow, 'run.note, run.other = "seen", "too"')
+    run.note = "changed since"
+
+    workflow.recover()
+
+    assert (run.note, run.other) == ("changed since", "too")
+
+
+def test_the_marks_of_another_workflow_in_a_study_are_left_alone(workflow: Workflow) -> None:
+    database = workflow.mult.base.database
+    database.write(lambda tables: tables.set_applied("elsewhere-1"))
+
+    workflow.recover()
+
+    assert left_over(workflow) == ["elsewhere-1"]

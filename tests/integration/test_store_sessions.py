@@ -10,12 +10,12 @@ import pytest
 from ZODB.POSException import ConflictError
 
 from motoko.errors import DatabaseUnavailable, ForeignDatabase, SessionConflict
-from motoko.store import layout
+from motoko.store import layout, server
 from motoko.store.audit import problems
 from motoko.store.feed import FeedingStorage
 from motoko.store.session import Session, entered
 from motoko.study.study import Study
-from tests.support.studies import open_study, running_study, server_process, write_study
+from tests.support.studies import open_study, running_study, served, server_process, write_study
 
 
 @pytest.fixture
@@ -196,3 +196,57 @@ def test_a_session_that_seems_to_change_nothing_rests_on_what_is_newest(
     with pytest.raises(SessionConflict):
         session.commit()
     other.close()
+
+
+def test_calls_outside_sessions_may_come_from_several_threads(study: Study) -> None:
+    study.create_tasks(
+        {"x": [float(i) for i in range(100)]}, None, run_name="r", event_name="e"
+    )
+    writer = open_study(study.directory)
+    found: list[int] = []
+
+    def read() -> None:
+        while not is_over.is_set():
+            found.append(sum(study.counts().values()))
+            found.append(len(study.select(study.parse(None))))
+
+    is_over = threading.Event()
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for run_id in range(1, 101):
+        writer.run(run_id).state = "OTHER"
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    writer.close()
+
+    assert set(found) == {100}
+
+
+def test_a_snapshot_that_a_pack_has_overtaken_begins_the_work_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_PACK_KEEP_S", -1.0)
+    study = open_study(write_study(tmp_path / "s"))
+    with served(study) as running:
+        study.initialise()
+        study.create_tasks(
+            {"x": [float(i) for i in range(300)]}, None, run_name="r", event_name="e"
+        )
+        other = open_study(tmp_path / "s")
+        session = Session()
+        with entered(session):
+            assert other.run(1).state == "CREATED"
+            for run_id in range(1, 301):
+                study.run(run_id).state = "OTHER"
+            running._open[0]._pack()
+            other.database._db.cacheMinimize()
+            other.database._db.storage._cache.clear()
+            with pytest.raises(SessionConflict):
+                assert other.run(299).state == "OTHER"
+        session.abort()
+        other.close()  # a new connection begins with what is newest
+        assert other.run(299).state == "OTHER"
+        other.close()
+        study.close()

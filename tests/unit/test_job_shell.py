@@ -14,6 +14,7 @@ from motoko.host import host_name
 from motoko.job.layout import outcome_file
 from motoko.job.outcome import (
     Outcome,
+    read_failure,
     read_outcome,
     write_outcome,
     write_sentinel,
@@ -287,3 +288,19 @@ def test_sentinel_follows_the_state(tmp_path: Path) -> None:
         left.append(os.listdir(tmp_path))
 
     assert left == [["FAILED"], ["FINISHED"], ["FINISHED"], []]
+
+
+def test_the_sentinel_of_a_failure_says_why(tmp_path: Path) -> None:
+    write_sentinel(tmp_path, "FAILED", {"nonce": "a", "class": "walltime", "cause": "too long"})
+
+    assert read_failure(tmp_path, "a") == {
+        "nonce": "a",
+        "class": "walltime",
+        "cause": "too long",
+    }
+    assert read_failure(tmp_path, "of another attempt") is None
+    (tmp_path / "FAILED").write_bytes(b"")
+    assert read_failure(tmp_path, "a") is None
+    write_sentinel(tmp_path, "FINISHED")
+    assert (tmp_path / "FINISHED").read_bytes() == b""
+    assert read_failure(tmp_path, "a") is None

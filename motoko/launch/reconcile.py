@@ -1,0 +1,283 @@
+"""A study's database brought up to what its run directories say, without changing these.
+
+Run directories say what a launcher was told at the start of an attempt (`rundir`), and what its
+script and its end have left. They do not say what somebody changed in the database by himself
+after the start, and nothing of runs that were never launched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from motoko.errors import JobSideError, StudyError
+from motoko.job import layout, outcome
+from motoko.job.facts import read_facts
+from motoko.job.journal import list_journals
+from motoko.launch.adoption import Fate, examine
+from motoko.launch.attempt import Attempt
+from motoko.model import states
+from motoko.store.codec import decode
+from motoko.store.rebuild import insert_job, insert_run
+from motoko.store.tables import Tables
+from motoko.study.study import Study
+
+_RUNS_A_COMMIT = 1000
+#: What the run's file says of a run besides its entries.
+_NO_ENTRIES = ("id", "run_path", "exec")
+
+
+@dataclass
+class Reconciled:
+    """What became of runs, by id; sentences for directories that could not be used."""
+
+    #: Runs that the database did not have.
+    restored: set[int] = field(default_factory=set)
+    #: Runs of which it knew less than the directory.
+    updated: set[int] = field(default_factory=set)
+    #: Of the restored ones, those of which is not known which task they are.
+    without_task: set[int] = field(default_factory=set)
+    #: Runs that the database does not have, and that it was not to be given.
+    newer: list[int] = field(default_factory=list)
+    #: Directories that were made for another database.
+    foreign: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the database was changed."""
+        return bool(self.restored or self.updated)
+
+
+class Left(Attempt):
+    """An attempt as its directory tells of it, in which nothing is written."""
+
+    def write_files(self) -> None:
+        """Leave the directory as it is."""
+        self._outcome = self._sentinel = None
+
+    def take_ending(self) -> None:
+        """Find out from its files how it ended, if it did; OSError if they cannot be read."""
+        finding = examine(self)
+        failure = outcome.read_failure(self.run_dir, self.nonce)
+        if finding.started is not None:
+            self.begin(finding.pid, finding.started, finding.host)
+        if finding.fate is Fate.ENDED:
+            assert finding.outcome is not None
+            self.end(finding.outcome.exit, finding.outcome.end)
+        elif failure is not None and failure.get("end") is not None:
+            self.end(None, float(failure["end"]))
+        elif finding.fate is not Fate.UNSTARTED:
+            self.fold()  # the launcher will find out the rest
+        if failure is not None and self.state == states.FAILED:
+            self._failure = failure.get("class") or self._failure
+            self._cause = failure.get("cause") or self._cause
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is to be recorded of the attempt."""
+        return self._facts()
+
+
+def generation_of(directories: Iterable[Path]) -> str | None:
+    """The database that the latest of these run directories was made for."""
+    latest = (0.0, "")
+    for directory in directories:
+        try:
+            facts = read_facts(directory)
+        except JobSideError:
+            continue
+        made = Path(layout.run_file(directory)).stat().st_mtime
+        latest = max(latest, (made, str(facts.get("generation") or "")))
+    return latest[1] or None
+
+
+def reconcile(
+    study: Study, without_job: Mapping[int, Mapping[str, Any]], *, with_new: bool = True
+) -> Reconciled:
+    """Give the database, which nobody else uses, what the run directories know better.
+
+    ``without_job`` are runs that were salvaged without their jobs: a directory has it. Other
+    runs that the database does not have are left out, unless ``with_new``.
+    """
+    found = Reconciled()
+    directories = list(study.run_dirs().items())
+    for start in range(0, len(directories), _RUNS_A_COMMIT):
+        some = directories[start : start + _RUNS_A_COMMIT]
+
+        def take(tables: Tables, some: list[tuple[int, Path]] = some) -> None:
+            for run_id, directory in some:
+                taking = _Taking(study, tables, found, run_id, directory)
+                try:
+                    taking.take(without_job.get(run_id), with_new)
+                except (JobSideError, StudyError, ValueError, KeyError, TypeError) as error:
+                    found.problems.append(f"run {run_id}: {error}")
+                except OSError as error:
+                    found.problems.append(f"run {run_id}: {directory}: {error.strerror}")
+
+        study.database.write(take)
+    return found
+
+
+class _Taking:
+    """One run directory, and the run in the tables."""
+
+    def __init__(
+        self, study: Study, tables: Tables, found: Reconciled, run_id: int, directory: Path
+    ) -> None:
+        self._study = study
+        self._tables = tables
+        self._found = found
+        self._run_id = run_id
+        self._directory = directory
+
+    def take(self, salvaged: Mapping[str, Any] | None, with_new: bool) -> None:
+        """Bring the run up to what its directory says."""
+        tables, run_id = self._tables, self._run_id
+        facts = read_facts(self._directory)
+        if facts.get("generation") != tables.fact("generation"):
+            self._found.foreign.append(run_id)
+            return
+        if facts["run_id"] != run_id:
+            raise ValueError(f"{self._directory} is the directory of run {facts['run_id']}")
+        manifest = facts.get("rebuild", {}).get("files")
+        if manifest is not None:
+            tables.set_manifest(manifest["key"], manifest)
+        if not tables.has_run(run_id):
+            if salvaged is None and not with_new:
+                self._found.newer.append(run_id)
+                return
+            self._restore(facts, salvaged)
+        if facts["attempt"] > tables.run(run_id).get("attempt", 0):
+            self._check_same(tables.run(run_id), facts)
+            self._begin(facts)
+        for path in sorted(self._directory.glob("attempt-*")):
+            self._take_earlier(path)
+        if facts["nonce"] == tables.run(run_id).get("nonce"):
+            self._take_present()
+
+    def _check_same(self, row: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        stored = {k: v for k, v in self._tables.job(row["job_id"]).items() if k != "id"}
+        if row["run_name"] != facts["run"]["run_name"] or stored != self._job(facts):
+            raise ValueError(
+                f"{self._directory} belongs to another job or run name than the run that the"
+                " database has under this id; move one of them away"
+            )
+
+    def _job(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        values = {**facts["job"], **_exact(facts, "job")}
+        return self._tables.schema.convert_job(values)
+
+    def _row(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """The run as it was when the attempt began."""
+        told = {**facts["run"], **_exact(facts, "run")}
+        row = {name: value for name, value in told.items() if name not in _NO_ENTRIES}
+        row.update(state=states.SUBMITTED, attempt=facts["attempt"], nonce=facts["nonce"])
+        manifest = facts.get("rebuild", {}).get("files")
+        if manifest is not None:
+            row["files"] = manifest["key"]
+        return row
+
+    def _restore(self, facts: Mapping[str, Any], salvaged: Mapping[str, Any] | None) -> None:
+        """Put in a run that the database has lost."""
+        values = self._job(facts)
+        row = self._row(facts)
+        if salvaged is not None and salvaged.get("attempt", 0) >= facts["attempt"]:
+            row = dict(salvaged)
+        row["job_id"] = insert_job(self._tables, facts["job_id"], values)
+        mark = bytes.fromhex(facts.get("rebuild", {}).get("task", ""))
+        if not insert_run(self._tables, self._run_id, row, mark):
+            self._found.without_task.add(self._run_id)
+        self._found.restored.add(self._run_id)
+
+    def _begin(self, facts: Mapping[str, Any]) -> None:
+        """Let the run enter an attempt that the database does not know of."""
+        row = self._row(facts)
+        row["job_id"] = self._tables.run(self._run_id)["job_id"]
+        if self._tables.run(self._run_id)["state"] != states.CREATED:
+            self._tables.update_run(self._run_id, {"state": states.CREATED})
+        self._tables.update_run(
+            self._run_id, {"last_step": None, "last_step_time": None, **row}
+        )
+        if self._tables.quantities(self._run_id):
+            self._tables.set_quantities(self._run_id, {})
+        self._found.updated.add(self._run_id)
+
+    def _take_present(self) -> None:
+        tables, run_id = self._tables, self._run_id
+        row = tables.run(run_id)
+        records = tables.attempts(run_id)
+        known = next((a for a in records if a["number"] == row["attempt"]), {})
+        if self._is_complete(row, known):
+            return
+        # What is kept of the run may be older than what is kept of the attempt.
+        attempt = self._left(row, known if "end_time" in row else {}, self._directory)
+        attempt.take_ending()
+        if not attempt.has_news:
+            return
+        before = tables.raw_run(run_id), tables.attempts(run_id)
+        attempt.take_record().apply(tables)
+        if (tables.raw_run(run_id), tables.attempts(run_id)) != before:
+            self._found.updated.add(run_id)
+
+    def _is_complete(self, row: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+        """Whether the database has all that the directory could say."""
+        if "end_time" not in row or not _has_ended(known, self._directory, row["nonce"]):
+            return False
+        steps = [step for step, _ in self._tables.quantities(self._run_id).values()]
+        folded = known.get("folded", {})
+        journals = map(Path, list_journals(self._directory, row["attempt"]))
+        return max(steps, default=None) == row.get("last_step") and all(
+            journal.stat().st_size <= folded.get(journal.name, 0) for journal in journals
+        )
+
+    def _take_earlier(self, directory: Path) -> None:
+        """Record an earlier attempt, of which the database knows nothing."""
+        try:
+            facts = read_facts(directory)
+        except JobSideError:
+            return  # nothing of Motoko's, or half moved
+        records = {record["number"]: record for record in self._tables.attempts(self._run_id)}
+        known = records.get(facts["attempt"], {})
+        is_ours = facts.get("generation") == self._tables.fact("generation")
+        is_named_so = directory.name == f"attempt-{facts['attempt']}"
+        if not (is_ours and is_named_so) or _has_ended(known, directory, facts["nonce"]):
+            return
+        row = {**self._row(facts), "id": self._run_id, "job_id": facts["job_id"]}
+        attempt = self._left(row, {}, directory)
+        attempt.take_ending()
+        self._tables.set_attempt(self._run_id, facts["attempt"], attempt.facts)
+        self._found.updated.add(self._run_id)
+
+    def _left(self, row: Mapping[str, Any], known: Mapping[str, Any], directory: Path) -> Left:
+        config = self._study.config
+        return Left(
+            self._tables.schema,
+            row,
+            {},
+            str(directory),
+            manifest=self._tables.manifest(row.get("files")),
+            completion=config.completion,
+            default_walltime=config.walltime,
+            known=known,
+        )
+
+
+def _has_ended(known: Mapping[str, Any], directory: Path, nonce: str) -> bool:
+    """Whether the end of an attempt is recorded, with its exit code if there is one."""
+    if "end_time" not in known:
+        return False
+    if "exit_code" in known:
+        return True
+    return outcome.read_outcome(directory, known["number"], nonce) is None
+
+
+def _exact(facts: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The values that the plain JSON of the run's file does not have as they were."""
+    text = facts.get("rebuild", {}).get(kind)
+    if text is None:
+        return {}
+    values: dict[str, Any] = decode(text.encode("utf-8", "surrogatepass"))
+    return values

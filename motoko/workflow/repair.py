@@ -1,0 +1,348 @@
+"""Rebuilding the databases of a workflow that are damaged, lost or behind.
+
+A new file is made of what can be read of the old one (`salvage`, `rebuild`) and of what the
+run directories say (`reconcile`), beside the old one, and takes its place at the end in one
+step. If nothing was amiss, the old one stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motoko.errors import AlreadyRunning, MotokoError, StudyNotFound
+from motoko.launch.reconcile import Reconciled, generation_of, reconcile
+from motoko.launch.stored_files import restore_stored
+from motoko.store import audit, layout, rebuild
+from motoko.store.decision import take_over
+from motoko.store.ranges import numbers, ranges
+from motoko.store.salvage import Salvage, salvage
+from motoko.study.study import NO_DATABASE, Study
+from motoko.workflow import control
+from motoko.workflow.findings import runs_in_words
+
+if TYPE_CHECKING:
+    from motoko.store.database import Database
+    from motoko.store.tables import Tables
+    from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+_SUFFIX = ".repaired"
+#: What a server keeps beside a database file.
+_BESIDE = (".index", ".tmp", ".lock")
+_AGAIN = "the orchestrator makes those that it needs again, under other ids"
+
+
+@dataclass
+class Repaired:
+    """What was done and what could not be done, a sentence each."""
+
+    done: list[str] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
+    #: Where the databases as they were lie, if any was replaced.
+    aside: Path | None = None
+
+
+def repair(workflow: Workflow, names: Sequence[str] = (), *, with_new: bool = True) -> Repaired:
+    """Rebuild what needs it of some studies, or of all and the workflow's own database.
+
+    Runs that only a directory knows of are brought back, unless told otherwise by
+    ``with_new``.
+    Raises AlreadyRunning while anything of the workflow runs, and StudyNotFound when there is
+    nothing to make a database of.
+    """
+    check_nothing_runs(workflow)
+    studies = [workflow.task_manager(name).base for name in names or workflow.task_managers]
+    has_any = any(s.database_file.exists() or s.run_dirs() for s in studies)
+    if not has_any and not (workflow.state_dir / "wf.db").exists():
+        raise StudyNotFound(str(workflow.directory), NO_DATABASE)
+    office = control.server_office(workflow)
+    office.take({"files": [str(one.file) for one in control.served(workflow)]})
+    try:
+        return _Repair(workflow, with_new).run(studies, with_ledger=not names)
+    finally:
+        workflow.close()
+        office.leave()
+
+
+def check_nothing_runs(workflow: Workflow) -> None:
+    """AlreadyRunning while an orchestrator, the launcher or the server runs."""
+    running = control.orchestrators(workflow)
+    offices = [control.orchestrator_office(workflow, name) for name in running]
+    offices += [control.launcher_office(workflow), control.server_office(workflow)]
+    for office in offices:
+        owner = office.owner()
+        if owner is not None:
+            raise AlreadyRunning(office.what, f"{owner}; `motoko kill` stops it")
+
+
+class _Repair:
+    def __init__(self, workflow: Workflow, with_new: bool) -> None:
+        self._workflow = workflow
+        self._with_new = with_new
+        self._result = Repaired()
+        self._aside = control.new_backup(workflow)
+
+    def run(self, studies: Sequence[Study], *, with_ledger: bool) -> Repaired:
+        """Repair them all."""
+        ledger_file = self._workflow.state_dir / "wf.db"
+        if with_ledger:
+            self._repair_ledger(ledger_file)
+        commits, known = self._read_ledger(ledger_file)
+        for study in studies:
+            if not study.is_served_here:
+                why = f"its database is served at {study.address}: repair it there"
+                self._result.undone.append(f"{study.name}: {why}")
+                continue
+            self._repair_study(study, commits, known.get(study.name, set()))
+        return self._result
+
+    # the workflow's own database
+
+    def _repair_ledger(self, file: Path) -> None:
+        found = salvage(file, layout.WORKFLOW) if file.exists() else None
+        database = self._workflow.vars.db
+        if found is not None and found.is_whole and not _problems(database, file):
+            return
+        new = _fresh(file)
+        database.open_file(new, is_writable=True)
+        database.initialise(layout.WORKFLOW, {"path": str(self._workflow.directory)})
+        if found is not None:
+            database.write(lambda view: rebuild.fill_ledger(view, found))
+        self._replace(database, file, new)
+        if found is None:
+            self._result.done.append("workflow: made an empty database")
+            self._result.undone.append(
+                "workflow: variables, run names and firings are lost; go on with"
+                " `motoko run --run_name NAME` and the options of that run name (actions fire"
+                " again, also those that fire once)"
+            )
+            return
+        self._result.done.append(f"workflow: made a new database; {_salvaged(found)}")
+        if not found.is_whole:
+            self._result.undone.append(
+                "workflow: the latest changes of variables and firings may be missing"
+            )
+
+    def _read_ledger(self, file: Path) -> tuple[dict[str, Any], dict[str, set[int]]]:
+        """Commits that wait, and the runs that firings made, by study."""
+        if not file.exists():
+            return {}, {}
+        known: dict[str, set[int]] = {}
+        database = self._workflow.vars.db
+        try:
+            database.open_file(file)
+            with database.read() as ledger:
+                commits = ledger.commits()
+                for record in ledger.firings().values():
+                    for study, ids in record["created"].items():
+                        known.setdefault(study, set()).update(numbers(ids))
+        except (MotokoError, ValueError, KeyError) as error:
+            why = f"its database cannot be read ({error}): run `motoko repair` without studies"
+            self._result.undone.append(f"workflow: {why}")
+            return {}, {}
+        finally:
+            database.close()
+        return commits, known
+
+    # studies
+
+    def _repair_study(self, study: Study, commits: Mapping[str, Any], known: set[int]) -> None:
+        file, database = study.database_file, study.database
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = salvage(file, layout.STUDY) if file.exists() else None
+        is_sound = found is not None and found.is_whole and not _problems(database, file)
+        new = _fresh(file)
+        database.open_file(new, is_writable=True)
+        facts = {"schema": study.schema.to_json(), "study": study.config.study}
+        database.initialise(layout.STUDY, facts)
+        filled = database.write(lambda tables: _fill(study, tables, found))
+        reconciled = reconcile(study, filled.without_job, with_new=self._with_new)
+        parts = {m: p[study.name] for m, p in commits.items() if study.name in p}
+        taken = database.write(lambda tables: take_over(tables, parts))
+        without_files = database.write(lambda tables: _let_go_of_files(tables, study))
+        with database.read() as tables:
+            manifests = tables.manifests()
+            kept_back = [i for i in filled.without_job if not tables.has_run(i)]
+        is_kept = is_sound and not reconciled.is_changed and not taken.n_commits
+        if is_kept:
+            database.close()
+            _remove(new)
+        else:
+            lost = database.write(lambda tables: _note_lost(tables, known))
+            self._replace(database, file, new)
+            self._tell(study, found, reconciled, lost)
+        self._tell_rest(study, reconciled, [*filled.without_task, *reconciled.without_task])
+        for what in taken.problems:
+            self._result.undone.append(f"{study.name}: {what}")
+        if without_files:
+            why = "their files are lost; `motoko clean --current-files` gives them others"
+            self._undone_runs(study, without_files, why)
+        if kept_back:
+            self._undone_runs(study, kept_back, "their parameters are lost, and so are they")
+        names, missing = restore_stored(study, manifests)
+        if names:
+            self._result.done.append(f"{study.name}: stored again {', '.join(names)}")
+        for name in missing:
+            why = f"no copy was found of {name} as runs were created with it"
+            advice = "`motoko clean --current-files` gives them the present one"
+            self._result.undone.append(f"{study.name}: {why}; {advice}")
+
+    def _tell(
+        self, study: Study, found: Salvage | None, reconciled: Reconciled, lost: list[int]
+    ) -> None:
+        with_salvage = "nothing of the old one could be read"
+        if found is not None:
+            with_salvage = _salvaged(found)
+        self._result.done.append(f"{study.name}: made a new database; {with_salvage}")
+        if reconciled.restored:
+            words = runs_in_words(sorted(reconciled.restored))
+            self._result.done.append(f"{study.name}: {words}: back from their directories")
+        updated = sorted(reconciled.updated - reconciled.restored)
+        if updated:
+            words = runs_in_words(updated)
+            self._result.done.append(f"{study.name}: {words}: brought up to their directories")
+        if lost:
+            n_lost = f"{len(lost)} ids are missing: "
+            why = f"they have no directory, since they were never launched; {_AGAIN}"
+            self._undone_runs(study, lost, why, n_lost)
+            self._let_fire_again(study, lost)
+
+    def _tell_rest(self, study: Study, reconciled: Reconciled, without_task: list[int]) -> None:
+        if without_task:
+            why = "which task they are is not known, so that the same task will be a new run"
+            self._undone_runs(study, without_task, why)
+        if reconciled.newer:
+            why = "they were made since the backup; `motoko repair` takes them over, and then"
+            why += " actions that look whether they are there do not make them again"
+            self._undone_runs(study, reconciled.newer, why)
+        if reconciled.foreign:
+            why = "their directories were made for another database and are left alone"
+            self._undone_runs(study, reconciled.foreign, why)
+        for problem in reconciled.problems:
+            self._result.undone.append(f"{study.name}: {problem}")
+
+    def _undone_runs(
+        self, study: Study, run_ids: Sequence[int], why: str, before: str = ""
+    ) -> None:
+        self._result.undone.append(f"{study.name}: {before}{runs_in_words(run_ids)}: {why}")
+
+    def _let_fire_again(self, study: Study, lost: Sequence[int]) -> None:
+        file = self._workflow.state_dir / "wf.db"
+        if not file.exists():
+            return
+        database = self._workflow.vars.db
+        try:
+            database.open_file(file, is_writable=True)
+            gone = [(first, last) for first, last in ranges(lost)]
+            n_firings = database.write(
+                lambda ledger: rebuild.forget_firings_of(ledger, study.name, gone)
+            )
+        except MotokoError as error:
+            log.warning("actions that fire once may not make lost runs again: %s", error)
+            return
+        finally:
+            database.close()
+        if n_firings:
+            what = f"{n_firings} firings of actions that fire once made runs that are lost"
+            self._result.done.append(f"{study.name}: {what}: they may fire again")
+
+    def _replace(self, database: Database[Any], file: Path, new: Path) -> None:
+        """Put the new file in the place of the old one, and that one aside."""
+        database.close()
+        for path in [file, *(Path(f"{file}{suffix}") for suffix in _BESIDE)]:
+            if path.exists():
+                control.move_into(self._aside, path, self._workflow)
+                self._result.aside = self._aside
+        os.replace(new, file)
+        _remove(new)
+
+
+def _fill(study: Study, tables: Tables, found: Salvage | None) -> rebuild.Filled:
+    filled = rebuild.Filled() if found is None else rebuild.fill_study(tables, found)
+    if found is None or found.fact("generation") is None:
+        generation = generation_of(study.run_dirs().values())
+        if generation is not None:
+            tables.set_fact("generation", generation)
+    return filled
+
+
+def _present_files(study: Study) -> Mapping[str, Any] | None:
+    try:
+        return study.manifest()
+    except MotokoError:
+        return None  # a file of the study is missing
+
+
+def _let_go_of_files(tables: Tables, study: Study) -> list[int]:
+    """Runs whose files nobody knows any more, unless they are those of now."""
+    unknown = []
+    known = tables.manifests()
+    for run_id in list(tables.run_ids()):
+        key = tables.run(run_id).get("files")
+        if key is None or key in known:
+            continue
+        present = _present_files(study)
+        if present is not None and present["key"] == key:
+            tables.set_manifest(key, present)
+        else:
+            tables.update_run(run_id, {"files": None})
+            unknown.append(run_id)
+    return unknown
+
+
+def _note_lost(tables: Tables, known: set[int]) -> list[int]:
+    """Keep in the database which runs are lost; those of which that was not known before."""
+    last = max([tables.last_run_id, *known])
+    if last:
+        tables.trees["last"]["run"] = last
+    before = set(numbers(tables.fact(rebuild.LOST_RUNS) or []))
+    missing = rebuild.missing_runs(tables)
+    if missing:
+        tables.set_fact(rebuild.LOST_RUNS, ranges(missing))
+        tables.set_fact(rebuild.HAS_DELETED, True)
+    return [run_id for run_id in missing if run_id not in before]
+
+
+def _problems(database: Database[Any], file: Path) -> list[str]:
+    """What a database that can be read contradicts itself in."""
+    try:
+        database.open_file(file)
+        with database.read() as view:
+            if hasattr(view, "runs_of"):
+                return [*audit.structure(view), *audit.problems(view)]
+            return audit.ledger_problems(view)
+    except Exception as error:  # whatever damaged bytes are taken for
+        return [str(error)]
+    finally:
+        database.close()
+
+
+def _salvaged(found: Salvage) -> str:
+    n_runs = len(found.trees.get("runs", ()))
+    kept = f"{n_runs} runs" if "runs" in found.trees else "all"
+    if found.is_whole:
+        return f"{kept} of the old one could be read"
+    damage = [f"{found.n_bytes_lost} bytes"] if found.n_bytes_lost else []
+    damage += [f"{found.n_objects_lost} objects"] if found.n_objects_lost else []
+    damage += [f"{n} entries of {name}" for name, n in found.unreadable.items()]
+    return f"of the old one {', '.join(damage)} could not be read, {kept} could"
+
+
+def _fresh(file: Path) -> Path:
+    """The name of the new file, with nothing there."""
+    new = Path(f"{file}{_SUFFIX}")
+    _remove(new)
+    return new
+
+
+def _remove(file: Path) -> None:
+    for path in [file, *(Path(f"{file}{suffix}") for suffix in _BESIDE)]:
+        with suppress(FileNotFoundError):
+            path.unlink()

@@ -1,0 +1,214 @@
+"""``motoko repair`` brings back what run directories and the rest of a database still know."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motoko.workflow import Workflow
+from motoko.workflow.repair import Repaired, repair
+from motoko.workflow.verification import verify
+from tests.support.command_line import CommandLine
+from tests.support.varied import (
+    N_CREATED,
+    N_LAUNCHED,
+    changed,
+    copied,
+    create_again,
+    create_more,
+    picture,
+    run_dirs,
+    varied_once,
+)
+
+__all__ = ["varied_once"]
+LAUNCHED = list(range(1, 1 + N_LAUNCHED))
+
+
+@pytest.fixture
+def here(varied_once: Path, tmp_path: Path) -> CommandLine:
+    return copied(varied_once, tmp_path / "w")
+
+
+def database(directory: Path) -> Path:
+    return directory / "calc/.bd/motoko.db"
+
+
+def repaired(directory: Path) -> Repaired:
+    return repair(Workflow(str(directory)))
+
+
+def complaints(directory: Path) -> list[Any]:
+    workflow = Workflow(str(directory))
+    try:
+        return verify(workflow).findings
+    finally:
+        workflow.close()
+
+
+def test_all_results_are_back_wherever_the_file_was_cut(
+    varied_once: Path, tmp_path: Path
+) -> None:
+    size = database(varied_once).stat().st_size
+    chance = random.Random(20)
+    before = picture(varied_once)
+    assert list(before) == LAUNCHED
+    for offset in [0, 3, 4, 5, size - 1, *(chance.randrange(size) for _ in range(50))]:
+        here = copied(varied_once, tmp_path / "w")
+        os.truncate(database(here.directory), offset)
+
+        repaired(here.directory)
+
+        assert picture(here.directory) == before, offset
+        assert complaints(here.directory) == [], offset
+
+
+def test_all_results_are_back_wherever_garbage_was_written(
+    varied_once: Path, tmp_path: Path
+) -> None:
+    size = database(varied_once).stat().st_size
+    chance = random.Random(21)
+    before = picture(varied_once)
+    for length in [1, 16, 300, 4096, 20_000] * 8:
+        here = copied(varied_once, tmp_path / "w")
+        offset = chance.randrange(size)
+        with open(database(here.directory), "r+b") as file:
+            file.seek(offset)
+            file.write(chance.randbytes(min(length, size - offset)))
+
+        result = repaired(here.directory)
+
+        assert complaints(here.directory) == [], (offset, length)
+        if length >= 300:  # of a few bytes, a value may be made another one
+            assert picture(here.directory) == before, (offset, length)
+        assert "Traceback" not in str(result)
+
+
+def test_the_same_tasks_are_the_same_runs_after_it(here: CommandLine) -> None:
+    database(here.directory).unlink()
+    repaired(here.directory)
+
+    with changed(here.directory) as workflow:
+        assert create_again(workflow) == LAUNCHED
+
+
+def test_a_database_that_is_gone_is_made_of_run_directories(here: CommandLine) -> None:
+    before = picture(here.directory), run_dirs(here.directory)
+    shutil.rmtree(here.directory / "calc/.bd")
+
+    done = here.run("repair")
+
+    assert "calc: runs 1, 2, 3, 4, 5 and 3 more: back from their directories" in done.stdout
+    assert (picture(here.directory), run_dirs(here.directory)) == before
+    assert here.run("verify").stdout.endswith("no findings\n")
+
+
+def test_runs_that_were_never_launched_are_made_again_later(here: CommandLine) -> None:
+    size = database(here.directory).stat().st_size
+    os.truncate(database(here.directory), size - 10)
+    with open(database(here.directory), "rb") as file:
+        assert file.read(4) == b"FS30"
+    repaired(here.directory)
+
+    with changed(here.directory) as workflow:
+        assert len(create_more(workflow)) == N_CREATED
+    assert complaints(here.directory) == []
+
+
+def test_what_is_sound_is_left_alone(here: CommandLine) -> None:
+    before = database(here.directory).read_bytes(), (here.directory / ".wf/wf.db").read_bytes()
+
+    assert here.run("repair").stdout == "nothing to repair\n"
+
+    after = database(here.directory).read_bytes(), (here.directory / ".wf/wf.db").read_bytes()
+    assert after == before
+    assert not list(here.directory.glob("motoko-backup-*"))
+
+
+def test_the_damaged_file_is_kept(here: CommandLine) -> None:
+    os.truncate(database(here.directory), 5000)
+    before = database(here.directory).read_bytes()
+
+    out = here.run("repair").stdout
+
+    [aside] = here.directory.glob("motoko-backup-*")
+    assert f"the databases as they were are in {aside}" in out
+    assert (aside / "calc/.bd/motoko.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "overwritten"])
+def test_the_workflows_database(here: CommandLine, how: str) -> None:
+    file = here.directory / ".wf/wf.db"
+    if how == "gone":
+        file.unlink()
+    elif how == "cut":
+        os.truncate(file, file.stat().st_size - 20)
+    else:
+        file.write_bytes(b"something else" * 1000)
+
+    answer = here.json("repair", code=10)
+
+    text = "\n".join(answer["undone"])
+    assert "variables" in text
+    assert here.run("verify").stdout.endswith("no findings\n")
+    if how == "cut":
+        assert "answer" in here.run("info", "--verbose").stdout
+    else:
+        assert "are lost" in text and "--run_name" in text
+    here.run("run", "--run_name", "first", code=5)
+    here.run("kill")
+
+
+def test_it_refuses_while_something_runs(here: CommandLine) -> None:
+    os.truncate(database(here.directory), 9000)
+    here.run("server", "start")
+    try:
+        error = here.run("repair", code=6).stderr
+    finally:
+        here.run("kill")
+
+    assert "the database server" in error and "motoko kill" in error
+    assert not list(here.directory.glob("motoko-backup-*"))
+
+
+def test_only_the_studies_that_are_named(here: CommandLine) -> None:
+    os.truncate(database(here.directory), 9000)
+    (here.directory / ".wf/wf.db").unlink()
+
+    here.run("repair", ".", "calc")
+
+    assert list(picture(here.directory)) == LAUNCHED
+    assert not (here.directory / ".wf/wf.db").exists()
+
+
+def test_stored_files_are_found_again(here: CommandLine) -> None:
+    damaged, lost = sorted((here.directory / "calc/.bd/files").iterdir())
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"")
+    lost.unlink()
+
+    assert "calc: stored again" in here.run("repair").stdout
+
+    assert here.run("verify").stdout.endswith("no findings\n")
+
+
+def test_runs_that_firings_made_and_nobody_launched(here: CommandLine) -> None:
+    with changed(here.directory) as workflow, workflow.vars.db.read() as ledger:
+        [(key, record)] = ledger.firings().items()
+    lost = {**record, "created": {"calc": [[12, 14]]}}
+    with changed(here.directory) as workflow:
+        workflow.vars.db.write(lambda ledger: ledger.set_firing(key, lost))
+    database(here.directory).unlink()
+
+    answer = here.json("repair", code=10)
+
+    missing = "6 ids are missing: runs 9, 10, 11, 12, 13 and 1 more"
+    assert any(missing in line for line in answer["undone"])
+    assert any("they may fire again" in line for line in answer["done"])
+    assert complaints(here.directory) == []
+    assert here.run("repair").stdout == "nothing to repair\n"
