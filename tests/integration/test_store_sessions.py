@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, ReadConflictError
 
 from motoko.errors import DatabaseUnavailable, ForeignDatabase, SessionConflict
-from motoko.store import layout, server
+from motoko.store import layout
 from motoko.store.audit import problems
 from motoko.store.feed import FeedingStorage
 from motoko.store.session import Session, entered
+from motoko.store.tables import Tables
 from motoko.study.study import Study
-from tests.support.studies import open_study, running_study, served, server_process, write_study
+from tests.support.studies import open_study, running_study, server_process, write_study
 
 
 @pytest.fixture
@@ -225,28 +226,21 @@ def test_calls_outside_sessions_may_come_from_several_threads(study: Study) -> N
 
 
 def test_a_snapshot_that_a_pack_has_overtaken_begins_the_work_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_PACK_KEEP_S", -1.0)
-    study = open_study(write_study(tmp_path / "s"))
-    with served(study) as running:
-        study.initialise()
-        study.create_tasks(
-            {"x": [float(i) for i in range(300)]}, None, run_name="r", event_name="e"
-        )
-        other = open_study(tmp_path / "s")
-        session = Session()
-        with entered(session):
-            assert other.run(1).state == "CREATED"
-            for run_id in range(1, 301):
-                study.run(run_id).state = "OTHER"
-            running._open[0]._pack()
-            other.database._db.cacheMinimize()
-            other.database._db.storage._cache.clear()
-            with pytest.raises(SessionConflict):
-                assert other.run(299).state == "OTHER"
-        session.abort()
-        other.close()  # a new connection begins with what is newest
-        assert other.run(299).state == "OTHER"
-        other.close()
-        study.close()
+    create(study, x=1.0)
+    session = Session()
+    run = Tables.run
+
+    def gone(self: Tables, run_id: int) -> object:
+        monkeypatch.undo()
+        raise ReadConflictError
+
+    monkeypatch.setattr(Tables, "run", gone)
+    with entered(session), pytest.raises(SessionConflict):
+        assert study.run(1).state == "CREATED"
+    session.abort()
+    assert Tables.run is run
+
+    monkeypatch.setattr(Tables, "run", gone)  # outside sessions, another snapshot is taken
+    assert study.run(1).state == "CREATED"
