@@ -149,6 +149,7 @@ class Database(Generic[V]):
         from ZODB.FileStorage import FileStorage
         from ZODB.FileStorage.FileStorage import FileStorageFormatError
 
+        layout.check_not_emptied(file)
         with self.translated():
             try:
                 storage = FileStorage(str(file), read_only=not is_writable)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from pathlib import Path
 from typing import Any
 
 from BTrees.IOBTree import IOBTree
@@ -77,6 +78,14 @@ def initialise(root: Any, kind: str, facts: dict[str, Any]) -> None:
     meta["generation"] = encode(secrets.token_hex(8))
     meta["created"] = encode(time.time())
     root[ROOT] = trees
+
+
+def check_not_emptied(file: Path) -> None:
+    """ForeignDatabase if the file of a database lost all that it held: a new one would take
+    its place without a word."""
+    if file.exists() and not file.stat().st_size and Path(f"{file}.index").exists():
+        why = "is empty, though it was a database once; `motoko repair` rebuilds it"
+        raise ForeignDatabase(str(file), why)
 
 
 def trees(root: Any, kind: str, where: str) -> Any:

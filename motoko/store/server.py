@@ -18,6 +18,7 @@ from ZODB.serialize import referencesf
 
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase
+from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.database import NO_DATABASE_FILE
 
@@ -149,9 +150,7 @@ class _Storage:
 
 
 def _open_file(file: Path) -> Any:
-    if Path(f"{file}.index").exists() and file.exists() and not file.stat().st_size:
-        why = "is empty, though it was a database once; `motoko repair` rebuilds it"
-        raise ForeignDatabase(str(file), why)
+    layout.check_not_emptied(file)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with _for_this_user_only():

@@ -141,6 +141,17 @@ def test_the_damaged_file_is_kept(here: CommandLine) -> None:
     assert (aside / "calc/.bd/motoko.db").read_bytes() == before
 
 
+def test_an_emptied_database_is_not_replaced_by_a_new_one(here: CommandLine) -> None:
+    os.truncate(database(here.directory), 0)
+
+    checked = here.run("check", code=3)
+    refused = here.run("run", "-n", "again", code=7)
+
+    for said in (checked.stdout, refused.stderr):
+        assert "is empty, though it was a database once; `motoko repair` rebuilds it" in said
+    assert database(here.directory).stat().st_size == 0
+
+
 @pytest.mark.parametrize("how", ["gone", "cut", "overwritten"])
 def test_the_workflows_database(here: CommandLine, how: str) -> None:
     file = here.directory / ".wf/wf.db"
