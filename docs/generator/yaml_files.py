@@ -21,7 +21,7 @@ from motoko.config.values import EXPECTED, Refused
 
 #: Keys that are read and checked, and that nothing in this version acts on.
 WITHOUT_EFFECT = frozenset(
-    "max_submitted on_failure retry mem gpus partition account module modules array"
+    "max_submitted on_failure mem gpus partition account module modules array"
     " pack checkpoint_signal artifacts blackdynamite".split()
 )
 #: The same of bd.yaml only.

@@ -51,10 +51,9 @@ def sections(card: Card) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     last = [(k, f"{words.value(v)} (step {s})") for k, (s, v) in card.quantities.items()]
     yield "quantities", last
     yield "run", _run(card)
-    earlier = card.attempts[:-1]
     yield (
         "earlier attempts",
-        [(str(a["number"]), words.Whole(_in_words(a))) for a in earlier],
+        [(str(a["number"]), words.Whole(_in_words(a))) for a in card.earlier_attempts],
     )
     yield "paths", [(k, words.Whole(v)) for k, v in card.paths.items()]
 
@@ -107,6 +106,8 @@ def _exit_code(attempt: dict[str, Any]) -> str | None:
 
 
 def _in_words(attempt: dict[str, Any]) -> str:
-    parts = [str(attempt.get("state", "")), str(attempt.get("cause") or "")]
+    failure = f" ({attempt['class']})" if attempt.get("class") else ""
+    parts = [f"{attempt.get('state', '')}{failure}", str(attempt.get("cause") or "")]
     parts.append(words.moment(attempt.get("start_time")))
-    return ", ".join(part for part in parts if part)
+    said = ", ".join(part for part in parts if part)
+    return "\n".join([said, *(attempt.get("warnings") or ())])

@@ -34,6 +34,8 @@ from motoko.config.fields import (
     mapping_of,
     texts,
 )
+from motoko.config.retry import DEFAULT as DEFAULT_RETRY
+from motoko.config.retry import RetryPolicy
 from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName
 from motoko.errors import Mistake, nearest
 
@@ -280,7 +282,10 @@ class StudyConfig(FileConfig):
         "exit", description="Whether a run is over when its script ends, or when it says so."
     )
     on_failure: Any = Field(None, description="What becomes of a run that failed.")
-    retry: Any = Field(None, description="How often a run is tried again, by class of failure.")
+    retry: RetryPolicy = Field(
+        DEFAULT_RETRY,
+        description="How many further attempts a run gets by itself, by class of failure.",
+    )
     max_concurrent: Count | None = Field(
         None, description="How many runs of the study may execute at once."
     )

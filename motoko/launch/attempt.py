@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.config import parse_walltime
+from motoko.config.retry import DEFAULT, INFRASTRUCTURE, Retry
 from motoko.errors import JobSideError, SchemaError
 from motoko.host import host_name
 from motoko.job import layout, outcome, verdict
 from motoko.job.facts import read_facts
-from motoko.launch.failure import INFRASTRUCTURE, classify, is_full
+from motoko.launch.failure import classify, is_full
 from motoko.launch.generator import LocalProcess
 from motoko.launch.reading import Entry, Reading, last_lines
 from motoko.launch.record import Record
@@ -63,9 +66,21 @@ class Attempt:
         completion: str = "exit",
         default_walltime: float | None = None,
         known: Mapping[str, Any] | None = None,
+        lost: Mapping[str, Any] | None = None,
+        retry: Retry = DEFAULT,
+        instead_of: str | None = None,
     ) -> None:
-        """``known`` is what was recorded of it already, when it is not a new one."""
+        """``known`` is what was recorded of it already, when it is not a new one.
+
+        ``lost`` is what was recorded of the attempt before it, when nobody knows how that
+        ended. ``instead_of`` is the nonce of a later attempt, when this one has turned out to
+        have finished before that could begin.
+        """
         known = known or {}
+        self.lost = lost
+        self._retry = retry
+        self._instead_of = instead_of
+        self._late: str | None = None
         self.row = row
         self.job = {name: value for name, value in job.items() if name != "id"}
         self.run_id: int = row["id"]
@@ -137,6 +152,7 @@ class Attempt:
         if self._has_ended:
             return
         news = self.reading.read(is_last=True)
+        self._look_for_late()
         self._has_ended = self._is_dirty = True
         self._exit_code = exit_code
         self._take(news)
@@ -156,16 +172,31 @@ class Attempt:
             said, cause = states.CANCELLED, self._ended_for
         elif said == states.FAILED and not has_spoken:
             killed = exit_code is not None and exit_code in (-signal.SIGKILL, 137)
+            has_no_space = not self._ended_for and is_full(self.run_dir)
             self._failure = classify(
                 exit_code,
                 timed_out=self._has_timed_out,
                 out_of_memory=killed and out_of_memory(),
-                is_full=not self._ended_for and is_full(self.run_dir),
+                is_full=has_no_space,
             )
             cause = self._ended_for or self._lost_for or cause
-            if self._failure == INFRASTRUCTURE and exit_code is not None:
+            is_told = exit_code is not None and has_no_space
+            if self._failure == INFRASTRUCTURE and is_told:
                 cause = f"{cause}, with no space left on its disk"
         self._become(said, cause)
+
+    def has_succeeded(self, left: outcome.Outcome) -> bool:
+        """Whether it was a success, told from an outcome that came after it was given up.
+
+        False too when its directory is another attempt's by now. OSError when that cannot be
+        read.
+        """
+        aside = layout.attempt_dir(self.run_dir, self.number)
+        if not self._is_at_home or Path(aside).exists():
+            return False
+        self.begin(left.pid, left.begin, left.host)
+        self.end(left.exit, left.end)
+        return self.is_over and not states.is_bad(self.state)
 
     def refuse(self, why: str, now: float, failure: str) -> None:
         """It never began, and will not."""
@@ -173,6 +204,15 @@ class Attempt:
         self.end_time = now
         self._failure, self._cause = failure, why
         self.state = states.FAILED
+
+    def _look_for_late(self) -> None:
+        if self.lost is None or self._late is not None:
+            return
+        number = self.lost["number"]
+        if layout.outcome_file("", number) in self.reading.names:
+            left = outcome.read_outcome(self.run_dir, number, self.lost["nonce"])
+            if left is not None:
+                self.hear_late(left)
 
     def time_out(self) -> None:
         """Its processes are ended because it takes longer than it may."""
@@ -183,6 +223,13 @@ class Attempt:
         """Its processes are ended because somebody has put its run into this state."""
         self._is_withdrawn = True
         self._ended_for = f"the run was set to {state}"
+
+    def hear_late(self, left: outcome.Outcome) -> None:
+        """The attempt before this one has left an outcome after it was given up."""
+        exit_code = f"exit code {left.exit}"
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(left.end))
+        self._late = f"after it was given up: it ended with {exit_code} at {when}"
+        self._is_dirty = True
 
     def lose(self, why: str) -> None:
         """Its processes are gone, and this is why."""
@@ -300,6 +347,21 @@ class Attempt:
         return self._has_ended and self.end_time is not None
 
     @property
+    def _is_put_off(self) -> bool:
+        """Whether it failed, still goes on, and may be worth another attempt after that.
+
+        Its run is not FAILED before it is known whether there will be one.
+        """
+        is_failed = self.state == states.FAILED and not self.is_over
+        return is_failed and self._retry.budget(self._failure) > 0
+
+    @property
+    def _late_word(self) -> tuple[int, str, str] | None:
+        if self._late is None or self.lost is None:
+            return None
+        return self.lost["number"], self.lost["nonce"], self._late
+
+    @property
     def has_news(self) -> bool:
         """Whether something is still to be recorded."""
         return self._is_dirty
@@ -309,15 +371,21 @@ class Attempt:
         entries, self._entries = self._entries, {}
         self._is_dirty = False
         changes = dict(entries)
-        if self.end_time is not None:
+        is_put_off = self._is_put_off
+        if self.end_time is not None and not is_put_off:
             changes["end_time"] = self.end_time
         if self.reading.last_step is not None:
             changes["last_step"], changes["last_step_time"] = self.reading.last_step
         if self.has_finished:
             changes["has_finished"] = 1
         put = frozenset(self._put_states)
-        state = None if self.state == self._recorded_state else self.state
-        self._put_states.add(self.state)
+        told = self.state
+        if is_put_off:
+            is_new = self._recorded_state == states.SUBMITTED and self.start_time is not None
+            told = states.RUNNING if is_new else self._recorded_state
+        else:
+            self._put_states.add(told)
+        state = None if told == self._recorded_state else told
         return Record(
             run_id=self.run_id,
             number=self.number,
@@ -328,6 +396,10 @@ class Attempt:
             changes=changes,
             facts=self._facts(),
             quantities=dict(self.reading.last_values),
+            is_over=self.is_over,
+            retry=self._retry,
+            instead_of=self._instead_of,
+            late=self._late_word,
         )
 
     def put_back(self, record: Record) -> None:
@@ -349,7 +421,7 @@ class Attempt:
             "host": self.host,
             "pid": self.pid,
             "start_time": self.start_time,
-            "end_time": self.end_time,
+            "end_time": None if self._is_put_off else self.end_time,
             "exit_code": self._exit_code,
             "signal": self._signal_name,
             "class": self._failure,

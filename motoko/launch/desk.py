@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from motoko.errors import (
     DatabaseUnavailable,
     ForeignDatabase,
 )
+from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.trouble import Troubles
 from motoko.launch.work import Claim, Done, Work
@@ -84,6 +86,9 @@ class Desk:
         self.starting = f"cannot start runs in {study.runs_dir}"
         self._dirty: dict[str, Attempt] = {}
         self._stored: dict[int, bytes] = {}
+        # Runs that wait for their next attempt, and until when.
+        self._delayed: dict[int, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._manifests: dict[str, Mapping[str, Any]] = {}
         self._wake = asyncio.Event()
         self._has_tried = asyncio.Event()
@@ -209,6 +214,8 @@ class Desk:
             held={run_id: self._stored.get(run_id, b"") for run_id in self.held},
             n_claims=self._n_claims(),
             known_manifests=frozenset(self._manifests),
+            delayed=self._still_delayed(),
+            delay_s=self.study.config.retry.delay_s,
             is_first=self._is_first,
             is_search=self._is_search and not self._is_closing,
         )
@@ -227,6 +234,21 @@ class Desk:
             attempt.settle(record)
             self._let_go_if_over(attempt)
         self._take_over(work, done)
+
+    def _come_back_in_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._delayed and not self._is_closing:
+            left_s = min(self._delayed.values()) - time.time()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(_FIRST_PAUSE_S, left_s), self.look)
+
+    def _still_delayed(self) -> frozenset[int]:
+        now = time.time()
+        latest = now + self.study.config.retry.delay_s
+        self._delayed = {r: at for r, at in self._delayed.items() if now < at <= latest}
+        return frozenset(self._delayed)
 
     def _write(self, work: Work) -> Done:
         self._committing_thread = threading.get_ident()
@@ -248,6 +270,17 @@ class Desk:
         self._stored = done.stored
         if work.n_claims and done.has_more:
             self.has_created = True
+        for record in done.retried:
+            log.warning(
+                "run %s.%d: attempt %d failed (%s: %s); it is tried again",
+                self.study.name,
+                record.run_id,
+                record.number,
+                record.facts.get("class"),
+                record.facts.get("cause"),
+            )
+        self._delayed.update(done.delayed)
+        self._come_back_in_time()
         for run_id, row in done.changed.items():
             self._follow(run_id, row)
         for claim in done.claimed:
@@ -259,20 +292,46 @@ class Desk:
         self._executing.schedule()
 
     def _hold(self, claim: Claim) -> Attempt:
-        row = claim.row
-        attempt = Attempt(
-            self.study.schema,
-            row,
-            claim.job,
-            str(self.study.run_dir(row["id"])),
-            manifest=self._manifests.get(row.get("files", "")),
-            completion=self.study.config.completion,
-            default_walltime=self.study.config.walltime,
-            known=claim.known,
-        )
+        attempt = self._attempt(claim.row, claim.job, known=claim.known, lost=claim.lost)
         attempt.task = claim.task
         self.held[attempt.run_id] = attempt
         return attempt
+
+    def _attempt(self, row: Mapping[str, Any], job: Mapping[str, Any], **told: Any) -> Attempt:
+        config = self.study.config
+        return Attempt(
+            self.study.schema,
+            row,
+            job,
+            str(self.study.run_dir(row["id"])),
+            manifest=self._manifests.get(row.get("files", "")),
+            completion=config.completion,
+            default_walltime=config.walltime,
+            retry=config.retry,
+            **told,
+        )
+
+    def find_finished(self, attempt: Attempt, left: Outcome) -> Attempt | None:
+        """The attempt before one that has not begun, if its outcome, which came late, is a
+        success; it then stands in the place of the other. OSError when it cannot be read."""
+        assert attempt.lost is not None
+        own = {name: attempt.lost[name] for name in ("number", "nonce")}
+        former = self._attempt(
+            {
+                **attempt.row,
+                "state": states.RUNNING,
+                "attempt": own["number"],
+                "nonce": own["nonce"],
+            },
+            attempt.job,
+            known=attempt.lost,
+            instead_of=attempt.nonce,
+        )
+        if not former.has_succeeded(left):
+            return None
+        self.held[attempt.run_id] = former
+        self.note(former)
+        return former
 
     def _follow(self, run_id: int, row: Mapping[str, Any] | None) -> None:
         """Somebody has changed a run: end its attempt if that is what it means."""

@@ -66,6 +66,18 @@ def executing_in(study: Study, run_id: int) -> Executing | None:
     return None
 
 
+def held_attempts(run_dir: str, before: int) -> list[int]:
+    """Attempts of a lower number that execute on this host in a run directory."""
+    if before <= 1:
+        return []
+    try:
+        names = os.listdir(run_dir)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    numbers = sorted(number for number in _attempts(names) if number < before)
+    return [number for number in numbers if token.is_held(run_dir, number)]
+
+
 def _attempts(names: list[str]) -> Iterator[int]:
     prefix = Path(layout.token_file("", 0)).name.removesuffix("0")
     for name in names:

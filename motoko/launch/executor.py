@@ -17,14 +17,17 @@ from pathlib import Path
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
+from motoko.config.retry import INFRASTRUCTURE, SUBMISSION
 from motoko.errors import MarkerUnset, SubmissionFailed
 from motoko.job import layout, token
+from motoko.job.outcome import read_outcome
 from motoko.launch import holders
 from motoko.launch.adoption import Fate, examine
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
 from motoko.launch.environment import Environment
-from motoko.launch.failure import INFRASTRUCTURE, SUBMISSION, is_transient
+from motoko.launch.executing import held_attempts
+from motoko.launch.failure import is_transient
 from motoko.launch.generator import LocalGenerator, LocalProcess, Start
 from motoko.launch.rundir import Kit, RunDirs
 from motoko.launch.slots import Slots
@@ -149,7 +152,8 @@ class Executor:
     def _prepare_soon(self) -> None:
         if self._preparing is not None or self._resume is not None or self._is_closed:
             return
-        if any(not a.is_prepared for desk in self._idle_desks for a in desk.waiting):
+        waiting = (a for desk in self._idle_desks for a in desk.waiting)
+        if any(not a.is_prepared and a.lost is None for a in waiting):
             self._preparing = asyncio.get_running_loop().call_soon(self._prepare_next)
 
     def _prepare_next(self) -> None:
@@ -157,7 +161,8 @@ class Executor:
         self._preparing = None
         for desk in self._idle_desks:
             for attempt in desk.waiting:
-                if not attempt.is_prepared:
+                # What was lost may still turn out to have finished, as long as it is in place.
+                if not attempt.is_prepared and attempt.lost is None:
                     self._prepare(desk, attempt)
                     if attempt.has_process_ended:
                         desk.waiting.remove(attempt)
@@ -167,7 +172,7 @@ class Executor:
     def _prepare(self, desk: Desk, attempt: Attempt) -> bool:
         """Make the run directory; False when that cannot be done, now or at all."""
         try:
-            if not self._end_earlier(desk, attempt):
+            if not self._end_earlier(desk, attempt) or self._has_finished(desk, attempt):
                 return False
             dirs = self._dirs[desk.study]
             kit = dirs.kit(attempt)
@@ -217,25 +222,39 @@ class Executor:
             self._refuse(desk, attempt, str(error))
 
     def _end_earlier(self, desk: Desk, attempt: Attempt) -> bool:
-        """End what the attempt before this one left executing; whether that is done."""
-        earlier = attempt.number - 1
-        if earlier == 0 or not token.is_held(attempt.run_dir, earlier):
-            return True
-        holders.end_holders(attempt.run_dir, earlier)
-        if not token.is_held(attempt.run_dir, earlier):
+        """End what earlier attempts left executing here; whether that is done."""
+        earlier = held_attempts(attempt.run_dir, attempt.number)
+        for number in earlier:
+            holders.end_holders(attempt.run_dir, number)
+        earlier = [number for number in earlier if token.is_held(attempt.run_dir, number)]
+        if not earlier:
             return True
         now = time.monotonic()
         attempt.waits_since = attempt.waits_since or now
         if now - attempt.waits_since < _PATIENCE_S:
             self._pause(_HELD_PAUSE_S)
         else:
-            why = f"processes of its attempt {earlier} are still there and cannot be ended"
+            why = f"processes of its attempt {earlier[0]} are still there and cannot be ended"
             self._refuse(desk, attempt, why, INFRASTRUCTURE)
         return False
 
+    def _has_finished(self, desk: Desk, attempt: Attempt) -> bool:
+        """Whether the attempt before this one, which was lost, has finished after all."""
+        lost = attempt.lost
+        if lost is None:
+            return False
+        left = read_outcome(attempt.run_dir, lost["number"], lost["nonce"])
+        if left is None:
+            return False
+        if desk.find_finished(attempt, left) is None:
+            attempt.hear_late(left)
+            return False
+        log.info("run %s: attempt %d has finished after all", attempt.title, lost["number"])
+        return True
+
     def _start(self, desk: Desk, attempt: Attempt) -> None:
         if not attempt.is_prepared and not self._prepare(desk, attempt):
-            if not attempt.has_process_ended:
+            if not attempt.has_process_ended and desk.held.get(attempt.run_id) is attempt:
                 desk.waiting.appendleft(attempt)
             return
         try:

@@ -1,7 +1,4 @@
-"""The classes of failure of an attempt, and which one it is.
-
-Strings, since they are stored and shown; policies and budgets of a study name them.
-"""
+"""Which class of failure an attempt belongs to."""
 
 from __future__ import annotations
 
@@ -11,14 +8,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-APPLICATION: Final = "application"  # the user's program said so, by exit code or fail()
-WALLTIME: Final = "walltime"  # ended because it took longer than it was given
-MEMORY: Final = "out of memory"  # ended by the system, which had none left
-PREEMPTED: Final = "preempted"  # ended by the batch system in favour of another job
-INFRASTRUCTURE: Final = "infrastructure"  # its process or host went away, its disk was full
-SUBMISSION: Final = "submission"  # it never began: its files could not be made
-
-CLASSES: Final = (APPLICATION, WALLTIME, MEMORY, PREEMPTED, INFRASTRUCTURE, SUBMISSION)
+from motoko.config.retry import APPLICATION, INFRASTRUCTURE, MEMORY, WALLTIME
 
 #: Errors of the system that another try in a while may not meet.
 TRANSIENT: Final = frozenset(
@@ -33,6 +23,10 @@ TRANSIENT: Final = frozenset(
     }
 )
 
+
+#: Signals by which somebody ends a process from outside: whoever kills, or a host that goes
+#: down. A program that runs into an error of its own ends by others.
+_FROM_OUTSIDE: Final = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP})
 
 #: A disk with less than this is full: what a program could not write was larger.
 _LEAST_SPACE = 1 << 16
@@ -58,17 +52,18 @@ def classify(
 ) -> str:
     """The class of an attempt that failed; the exit code is None when nobody knows it.
 
-    A program that ended badly on a full disk may have failed for just that, and another try
-    with more space may not. A code of 128 + SIGKILL is a shell's word for a program of its own
-    that was killed.
+    A script that somebody killed is a matter of infrastructure, whether a launcher was there to
+    see it or not. A program that ended badly on a full disk may have failed for just that, and
+    another try with more space may not. A code of 128 + SIGKILL is a shell's word for a program
+    of its own that was killed.
     """
     if timed_out:
         return WALLTIME
-    if exit_code is None:
-        return INFRASTRUCTURE
     if out_of_memory and exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return MEMORY
-    return INFRASTRUCTURE if is_full else APPLICATION
+    if exit_code is None or exit_code in _FROM_OUTSIDE or is_full:
+        return INFRASTRUCTURE
+    return APPLICATION
 
 
 class MemoryKills:

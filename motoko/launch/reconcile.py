@@ -248,7 +248,10 @@ class _Taking:
         row = {**self._row(facts), "id": self._run_id, "job_id": facts["job_id"]}
         attempt = self._left(row, {}, directory)
         attempt.take_ending()
-        self._tables.set_attempt(self._run_id, facts["attempt"], attempt.facts)
+        told = attempt.facts
+        if self._study.config.retry.budget(told.get("class")) and "end_time" in told:
+            told["retry_at"] = told["end_time"]  # there was a next one, so it had been worth it
+        self._tables.set_attempt(self._run_id, facts["attempt"], told)
         self._found.updated.add(self._run_id)
 
     def _left(self, row: Mapping[str, Any], known: Mapping[str, Any], directory: Path) -> Left:
@@ -262,6 +265,7 @@ class _Taking:
             completion=config.completion,
             default_walltime=config.walltime,
             known=known,
+            retry=config.retry,
         )
 
 

@@ -7,10 +7,12 @@ but the tables.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from motoko.config.retry import INFRASTRUCTURE
 from motoko.errors import AlreadyRunning
 from motoko.launch.record import Record
 from motoko.model import states
@@ -18,6 +20,8 @@ from motoko.store.tables import Tables
 
 #: The fact by which launchers of one study know who is in charge.
 EPOCH = "launcher_epoch"
+#: So many runs more than needed are looked at, since some may wait for their next attempt.
+_FEW = 16
 
 
 class Claim(NamedTuple):
@@ -29,6 +33,8 @@ class Claim(NamedTuple):
     known: Mapping[str, Any]
     #: What makes the run's task together with its job.
     task: bytes = b""
+    #: What is recorded of the attempt before it, if nobody knows how that ended.
+    lost: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -42,6 +48,10 @@ class Done:
     has_more: bool = False
     #: Runs that somebody is executing, or was, and that nobody here holds.
     found: list[Claim] = field(default_factory=list)
+    #: Runs that wait for their next attempt, and until when.
+    delayed: dict[int, float] = field(default_factory=dict)
+    #: Records of attempts whose runs are tried again.
+    retried: list[Record] = field(default_factory=list)
     #: Held runs that somebody else has changed; None for one that was deleted.
     changed: dict[int, Mapping[str, Any] | None] = field(default_factory=dict)
     #: Held runs as they are stored now.
@@ -60,6 +70,10 @@ class Work:
     held: Mapping[int, bytes]
     n_claims: int
     known_manifests: Collection[str]
+    #: Runs that are known to wait for their next attempt.
+    delayed: Collection[int] = ()
+    #: The longest that one waits; more than that, and the clock was changed.
+    delay_s: float = 0.0
     is_first: bool = False
     is_search: bool = False
 
@@ -76,8 +90,7 @@ class Work:
                 done.changed[run_id] = None
             elif tables.raw_run(run_id) != stored:
                 done.changed[run_id] = tables.run(run_id)
-        for record in self.records:
-            record.apply(tables)
+        done.retried = [record for record in self.records if record.apply(tables)]
         if self.is_search:
             done.found = [
                 self._claim(tables, run_id, done)
@@ -92,11 +105,21 @@ class Work:
 
     def _claim_created(self, tables: Tables, done: Done) -> None:
         # Runs that are still held here come again when their old attempt is over.
-        created = tables.first(states.CREATED, self.n_claims + len(self.held) + 1)
-        free = [run_id for run_id in created if run_id not in self.held]
-        done.has_more = len(free) > self.n_claims
-        for run_id in free[: self.n_claims]:
+        most = self.n_claims + len(self.held) + 2 * len(self.delayed) + _FEW
+        created = tables.first(states.CREATED, most)
+        done.has_more = len(created) == most
+        now = time.time()
+        for run_id in created:
+            if run_id in self.held or run_id in self.delayed:
+                continue
+            if len(done.claimed) == self.n_claims:
+                done.has_more = True
+                break
             number = tables.run(run_id).get("attempt", 0) + 1
+            retry_at = _retry_at(tables, run_id) if number > 1 else now
+            if now < retry_at <= now + self.delay_s:
+                done.delayed[run_id] = retry_at
+                continue
             changes = {
                 "state": states.SUBMITTED,
                 "attempt": number,
@@ -117,11 +140,24 @@ class Work:
             if manifest is not None:
                 done.manifests[key] = manifest
         known: Mapping[str, Any] = {}
-        if row["state"] != states.SUBMITTED:
+        lost: Mapping[str, Any] | None = None
+        number = row["attempt"]
+        if row["state"] != states.SUBMITTED or number > 1:
             for attempt in tables.attempts(run_id):
-                if attempt["number"] == row["attempt"]:
+                if attempt["number"] == number:
                     known = attempt
-        return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id))
+                elif attempt["number"] == number - 1 and _is_lost(attempt):
+                    lost = attempt
+        return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id), lost)
+
+
+def _retry_at(tables: Tables, run_id: int) -> float:
+    attempts = tables.attempts(run_id)
+    return float(attempts[-1].get("retry_at", 0.0)) if attempts else 0.0
+
+
+def _is_lost(attempt: Mapping[str, Any]) -> bool:
+    return attempt.get("class") == INFRASTRUCTURE and attempt.get("exit_code") is None
 
 
 def open_runs(tables: Tables) -> Iterator[int]:

@@ -84,6 +84,14 @@ class Card:
     paths: dict[str, str]
     cause: str | None
 
+    @property
+    def earlier_attempts(self) -> list[dict[str, Any]]:
+        """Those before the present one; all of them when the next one has not begun."""
+        if self.run["state"] == states.CREATED:
+            return self.attempts
+        present = self.run.get("attempt", 0)
+        return [attempt for attempt in self.attempts if attempt["number"] < present]
+
     def as_json(self) -> dict[str, Any]:
         """The documented keys of ``motoko runs show --json``."""
         last = self.attempts[-1] if self.attempts else {}

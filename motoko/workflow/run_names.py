@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from motoko.config.retry import INFRASTRUCTURE
 from motoko.errors import MotokoError
-from motoko.launch.failure import INFRASTRUCTURE
 from motoko.model import states
 from motoko.workflow import control
 

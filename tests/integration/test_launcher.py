@@ -22,6 +22,7 @@ from motoko.store.feed import Change
 from motoko.store.tables import Tables
 from motoko.study import files
 from tests.support.launch_session import (
+    ONCE,
     YAML,
     Launching,
     attempts,
@@ -79,12 +80,12 @@ def test_a_failed_run_keeps_class_code_and_last_lines(tmp_path: Path) -> None:
 
 
 def test_a_killed_script_is_failed_with_the_signal(tmp_path: Path) -> None:
-    with new_study(tmp_path / "s", "kill -KILL $$\n") as study, launching(study):
+    with new_study(tmp_path / "s", "kill -KILL $$\n", ONCE) as study, launching(study):
         create(study)
         (attempt,) = wait_for_attempts(study, 1)
 
         assert row(study)["state"] == "FAILED"
-        assert attempt["class"] == "application"
+        assert attempt["class"] == "infrastructure"
         assert attempt["signal"] == "SIGKILL"
         left = json.loads((study.run_dir(1) / ".motoko-outcome-1").read_text())
         assert left["exit"] == -signal.SIGKILL

@@ -16,6 +16,7 @@ from motoko.daemon import Office
 from motoko.launch import executor
 from motoko.launch.trouble import Trouble
 from tests.support.launch_session import (
+    ONCE,
     YAML,
     attempts,
     create,
@@ -121,7 +122,7 @@ def test_an_end_that_could_not_be_written_is_no_matter_of_a_host_that_went_down(
 ) -> None:
     gate = make_gate(tmp_path)
     script = f"echo $$ >> {tmp_path}/pids; read _ < {gate}\n"
-    with new_study(tmp_path / "s", script) as study:
+    with new_study(tmp_path / "s", script, ONCE) as study:
         with launching(study):
             create(study)
             pid = int(wait_for_file(tmp_path / "pids"))

@@ -14,6 +14,7 @@ from motoko.host import boot_id
 from motoko.launch.desk import Desk
 from motoko.launch.work import Done, Work
 from tests.support.launch_session import (
+    ONCE,
     SAY,
     Launching,
     attempts,
@@ -72,7 +73,7 @@ def test_a_run_that_ended_meanwhile_is_recorded(tmp_path: Path) -> None:
 
 def test_a_run_that_was_killed_meanwhile_has_vanished(tmp_path: Path) -> None:
     script = f"echo $$ >> {tmp_path}/pids; exec sleep 60\n"
-    with new_study(tmp_path / "s", script) as study:
+    with new_study(tmp_path / "s", script, ONCE) as study:
         with launching(study):
             create(study)
             pid = int(wait_for_file(tmp_path / "pids"))
@@ -87,7 +88,7 @@ def test_a_run_that_was_killed_meanwhile_has_vanished(tmp_path: Path) -> None:
 
 def test_a_run_that_was_lost_with_its_host_says_so(tmp_path: Path) -> None:
     script = f"echo $$ >> {tmp_path}/pids; exec sleep 60\n"
-    with new_study(tmp_path / "s", script) as study:
+    with new_study(tmp_path / "s", script, ONCE) as study:
         with launching(study):
             create(study)
             pid = int(wait_for_file(tmp_path / "pids"))
@@ -106,7 +107,7 @@ def test_a_run_that_was_lost_with_its_host_says_so(tmp_path: Path) -> None:
 def test_a_run_whose_shell_was_killed_lives_as_long_as_what_it_started(tmp_path: Path) -> None:
     gate = make_gate(tmp_path)
     script = f"(read _ < {gate}) & echo $$ >> {tmp_path}/pids; wait\n"
-    with new_study(tmp_path / "s", script) as study:
+    with new_study(tmp_path / "s", script, ONCE) as study:
         with launching(study):
             create(study)
             pid = int(wait_for_file(tmp_path / "pids"))

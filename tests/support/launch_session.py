@@ -37,6 +37,8 @@ study: s
 job: {x: float, s: str}
 run: {norm: float}
 """
+#: The same study, whose runs are never tried again by themselves.
+ONCE = YAML + "retry: 0\n"
 
 
 class Launching:

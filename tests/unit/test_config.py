@@ -19,6 +19,7 @@ from motoko.config import (
     read_study,
     read_workflow,
 )
+from motoko.config.retry import CLASSES
 from motoko.workflow import Workflow
 from tests.support.workflows import write_workflow
 
@@ -189,6 +190,29 @@ def test_default_of_a_parameter_is_converted_and_an_empty_one_is_none(study):
     assert type(job["n"].default) is int
     assert not job["name"].has_default and job["name"].default is UNSET
     assert not job["x"].has_default
+
+
+@pytest.mark.parametrize(
+    ("given", "budgets", "delay_s"),
+    [
+        ("", {"infrastructure": 2}, 0.0),
+        ("retry:", {"infrastructure": 2}, 0.0),
+        ("retry: {walltime: 1}", {"infrastructure": 2, "walltime": 1}, 0.0),
+        (
+            "retry: {out of memory: 1, infrastructure: 0, delay: 2m}",
+            {"out of memory": 1},
+            120.0,
+        ),
+        ("retry: {delay: 0}", {"infrastructure": 2}, 0.0),
+        ("retry: 3", dict.fromkeys(CLASSES, 3), 0.0),
+        ("retry: 0", {}, 0.0),
+    ],
+)
+def test_further_attempts_have_a_budget_for_each_class(study, given, budgets, delay_s):
+    retry = study(f"study: s\njob: {{x: float}}\n{given}\n").retry
+
+    assert {name: retry.budget(name) for name in CLASSES if retry.budget(name)} == budgets
+    assert retry.delay_s == delay_s
 
 
 def test_keys_in_use_do_not_warn(study):

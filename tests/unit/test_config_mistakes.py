@@ -136,7 +136,42 @@ WORKFLOWS = {
     ),
 }
 
+CLASS = (
+    "a class of failure (application, walltime, out of memory, preempted, infrastructure,"
+    " submission)"
+)
+FURTHER = "a whole number of further attempts, 0 for none"
+RETRY = (
+    f"{FURTHER}, or a mapping of classes of failure (application, walltime, out of memory,"
+    " preempted, infrastructure, submission) to such numbers, with a delay perhaps"
+)
 STUDIES = {
+    "further attempts as text": (
+        "study: s\njob: {x: int}\nretry: often\n",
+        [f"3: retry: found text 'often'; expected {RETRY}"],
+    ),
+    "fewer than no further attempts": (
+        "study: s\njob: {x: int}\nretry: {application: -1}\n",
+        [f"3: retry.application: found -1; expected {FURTHER}"],
+    ),
+    "a class of failure that nobody knows": (
+        "study: s\njob: {x: int}\nretry: {aplication: 2}\n",
+        [
+            f"3: retry.aplication: found text 'aplication'; expected {CLASS}; did you mean"
+            " 'application'?"
+        ],
+    ),
+    "a class of failure that is a number": (
+        "study: s\njob: {x: int}\nretry: {3: 2}\n",
+        [f"3: retry[3]: found 3; expected {CLASS}"],
+    ),
+    "a delay that is none": (
+        "study: s\njob: {x: int}\nretry: {delay: soon}\n",
+        [
+            "3: retry.delay: found text 'soon'; expected a duration: seconds,"
+            " [days-]hours:minutes:seconds, or like 90s, 10m, 2h, 1h30m, 1d"
+        ],
+    ),
     "nothing at all": (
         "# empty\n",
         [

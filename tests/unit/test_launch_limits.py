@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from motoko.config import retry
 from motoko.errors import UnknownGenerator
-from motoko.launch import failure, slots
+from motoko.launch import slots
 from motoko.launch.failure import MemoryKills, classify, is_transient
 from motoko.launch.generator import find_generator
 from motoko.launch.slots import Slots, available_cores, cgroup_quota
@@ -100,7 +101,11 @@ def test_quotas_of_version_1_groups_count(
         (-signal.SIGTERM, True, False, "walltime"),
         (-signal.SIGKILL, False, True, "out of memory"),
         (137, False, True, "out of memory"),
-        (-signal.SIGKILL, False, False, "application"),
+        (-signal.SIGKILL, False, False, "infrastructure"),
+        (-signal.SIGTERM, False, False, "infrastructure"),
+        (-signal.SIGHUP, False, False, "infrastructure"),
+        (-signal.SIGSEGV, False, False, "application"),
+        (137, False, False, "application"),
         (2, False, True, "application"),
         (None, False, False, "infrastructure"),
         (None, True, False, "walltime"),
@@ -112,7 +117,7 @@ def test_failures_have_classes(
     found = classify(exit_code, timed_out=timed_out, out_of_memory=out_of_memory)
 
     assert found == expected
-    assert found in failure.CLASSES
+    assert found in retry.CLASSES
 
 
 def test_kills_for_want_of_memory_are_told_once(tmp_path: Path) -> None:
