@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from typing import Optional
 
 
+# No process lives longer than the system: read once.
+_boot_id: list[str] = []
+
+
 def host_name() -> str:
     """The name of this host, as ``$HOSTNAME`` of a shell has it."""
     return os.uname().nodename
@@ -17,11 +21,13 @@ def host_name() -> str:
 
 def boot_id() -> str:
     """An id that changes with each start of the system; empty where there is none."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+    if not _boot_id:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                _boot_id.append(file.read().strip())
+        except OSError:
+            return ""
+    return _boot_id[0]
 
 
 def process_start_time(pid: int) -> Optional[int]:

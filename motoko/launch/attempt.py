@@ -219,6 +219,12 @@ class Attempt:
         self._has_timed_out = True
         self._ended_for = f"it took longer than its walltime of {self.walltime_s:g} s"
 
+    def is_too_long(self, now: float) -> bool:
+        """Whether it has taken longer than it may."""
+        if self.walltime_s is None or self.start_time is None:
+            return False
+        return now > self.start_time + self.walltime_s
+
     def withdraw(self, state: str) -> None:
         """Its processes are ended because somebody has put its run into this state."""
         self._is_withdrawn = True

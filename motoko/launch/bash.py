@@ -66,7 +66,7 @@ class Process(LocalProcess):
         self._is_child = is_child
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_exit: Callable[[int | None], None] | None = None
-        self._insisting: asyncio.TimerHandle | None = None
+        self._is_asked = False
         self._fd = _open_pidfd(pid)
 
     @property
@@ -81,10 +81,18 @@ class Process(LocalProcess):
         else:
             threading.Thread(target=self._wait, name=f"wait {self.pid}", daemon=True).start()
 
-    def end(self, grace_s: float) -> None:
-        if self._loop is not None and self._insisting is None:
-            self._signal(signal.SIGTERM)
-            self._insisting = self._loop.call_later(grace_s, self._insist)
+    def ask_to_end(self) -> None:
+        self._is_asked = True
+        self._signal(signal.SIGTERM)
+
+    def insist(self) -> None:
+        # What the first process has started may be there still when it itself is not; until it
+        # is waited for, its number stands for this group and for no other.
+        self._is_asked = False
+        self._signal(signal.SIGKILL)
+        if self._on_exit is None and self._is_child:
+            with suppress(ChildProcessError):
+                os.waitpid(self.pid, os.WNOHANG)
 
     def leave(self) -> None:
         self._on_exit = None
@@ -102,18 +110,10 @@ class Process(LocalProcess):
                 signal.pidfd_send_signal(self._fd, 0)  # the number may be another's by now
             os.killpg(self.pid, number)
 
-    def _insist(self) -> None:
-        # What the first process has started may be there still when it itself is not; until it
-        # is waited for, its number stands for this group and for no other.
-        self._signal(signal.SIGKILL)
-        if self._on_exit is None and self._is_child:
-            with suppress(ChildProcessError):
-                os.waitpid(self.pid, os.WNOHANG)
-
     def _look(self) -> None:
         code = None
         if self._is_child:
-            keep = os.WNOWAIT if self._insisting is not None else 0
+            keep = os.WNOWAIT if self._is_asked else 0
             try:
                 found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | keep)
             except ChildProcessError:  # somebody else has waited for it

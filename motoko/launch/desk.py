@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from motoko.errors import (
 )
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
+from motoko.launch.holders import find_held
 from motoko.launch.trouble import Troubles
 from motoko.launch.work import Claim, Done, Work
 from motoko.model import states
@@ -59,6 +60,9 @@ class Executing(Protocol):
 
     def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """End an attempt whose run somebody has put into this state."""
+
+    def end_left(self, run_dir: str, number: int) -> None:
+        """End what is left of an attempt that an earlier launcher told to end."""
 
 
 class Desk:
@@ -207,6 +211,9 @@ class Desk:
             self._dirty.pop(attempt.nonce, None)
 
     async def _record(self, attempts: Iterable[Attempt]) -> None:
+        inherited: Collection[tuple[int, int]] = ()
+        if self._is_first:
+            inherited = await to_thread.run_sync(find_held, str(self.study.runs_dir))
         records = [(attempt, attempt.take_record()) for attempt in attempts]
         work = Work(
             epoch=self._epoch,
@@ -214,6 +221,7 @@ class Desk:
             held={run_id: self._stored.get(run_id, b"") for run_id in self.held},
             n_claims=self._n_claims(),
             known_manifests=frozenset(self._manifests),
+            inherited=inherited,
             delayed=self._still_delayed(),
             delay_s=self.study.config.retry.delay_s,
             is_first=self._is_first,
@@ -285,6 +293,9 @@ class Desk:
             self._follow(run_id, row)
         for claim in done.claimed:
             self.waiting.append(self._hold(claim))
+        for run_id, number in done.left:
+            log.info("run %s.%d: ending what is left of it", self.study.name, run_id)
+            self._executing.end_left(str(self.study.run_dir(run_id)), number)
         if work.is_search:
             self._is_search = False
             for claim in done.found:

@@ -119,6 +119,10 @@ class Executor:
         """End an attempt whose run somebody has put into this state."""
         self.watch.withdraw(desk, attempt, state)
 
+    def end_left(self, run_dir: str, number: int) -> None:
+        """End what is left of an attempt that an earlier launcher told to end."""
+        self.watch.end_left(run_dir, number)
+
     # starting
 
     def schedule(self) -> None:

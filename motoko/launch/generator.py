@@ -46,8 +46,11 @@ class LocalProcess(Protocol):
         """Call back from the running loop, once, when it has ended; with its exit code
         (negative for a signal), or None when only its end is known."""
 
-    def end(self, grace_s: float) -> None:
-        """Ask it and all it started to end; insist after the grace."""
+    def ask_to_end(self) -> None:
+        """Ask it and all it started to end; `insist` is to follow."""
+
+    def insist(self) -> None:
+        """End what it started and is still there, and itself."""
 
     def leave(self) -> None:
         """Stop following it; it goes on."""

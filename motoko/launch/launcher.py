@@ -105,6 +105,7 @@ async def launch(
         finally:
             executor.close()
             with anyio.CancelScope(shield=True):
+                await executor.watch.insist()
                 for desk in desks:
                     executor.watch.close(desk)
                     await desk.close()

@@ -6,8 +6,11 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import anyio
+
+from motoko.job import token
 from motoko.launch import holders
 from motoko.launch.adoption import Fate, Finding, examine
 from motoko.launch.attempt import Attempt
@@ -24,7 +27,15 @@ log = logging.getLogger(__name__)
 GRACE_S = 10.0
 #: How long to wait when files cannot be read.
 _PAUSE_S = 1.0
+#: How long the ends of killed processes may take that a launcher waits for when it stops.
+_LAST_EXITS_S = 2.0
 _CLAIMED = frozenset({states.SUBMITTED})
+
+
+class _Asked(NamedTuple):
+    attempt: Attempt
+    process: LocalProcess
+    timer: asyncio.TimerHandle
 
 
 class Starting(Protocol):
@@ -55,16 +66,21 @@ class Watch:
         self._grace_s = grace_s
         self._memory = MemoryKills()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._followed: dict[str, Attempt] = {}
         # Attempts that hold a slot although they have no process to follow, and those whose
         # fate is asked for again and again.
         self._seated: set[str] = set()
         self._unclear: dict[str, tuple[Desk, Attempt]] = {}
+        # Attempts whose processes were asked to end, and what will insist on it, by nonce.
+        self._asked: dict[str, _Asked] = {}
+        self._has_exited = asyncio.Event()
         # Attempts whose outcome or sentinel could not be written, by nonce.
         self._unwritten: dict[str, tuple[Desk, Attempt]] = {}
 
     def follow(self, desk: Desk, attempt: Attempt, process: LocalProcess) -> None:
         """See to it that the end of a process is recorded, and comes in time."""
         attempt.process = process
+        self._followed[attempt.nonce] = attempt
         self._seat(desk, attempt)
         process.follow(lambda code: self._exited(desk, attempt, code))
         if attempt.walltime_s is not None:
@@ -74,6 +90,15 @@ class Watch:
                 max(0.0, left_s), self._time_out, attempt
             )
 
+    async def insist(self) -> None:
+        """End at once what was asked to end, and hear how it did."""
+        for nonce in list(self._asked):
+            self._insist(nonce)
+        with anyio.move_on_after(_LAST_EXITS_S):
+            while any(a.is_ending and a.process is not None for a in self._followed.values()):
+                self._has_exited.clear()
+                await self._has_exited.wait()
+
     def close(self, desk: Desk) -> None:
         """Follow the attempts of a study no longer; they go on."""
         for attempt in desk.held.values():
@@ -81,12 +106,15 @@ class Watch:
                 self.fold(desk, attempt)
             self._cancel_timer(attempt)
             if attempt.process is not None:
+                self._followed.pop(attempt.nonce, None)
                 attempt.process.leave()
 
     def poll(self, desk: Desk) -> None:
         """Look at everything that would not speak up by itself."""
         for of, attempt in list(self._unclear.values()):
             if of is desk:
+                if not attempt.is_ending and attempt.is_too_long(time.time()):
+                    attempt.time_out()
                 if attempt.is_ending:
                     holders.end_holders(attempt.run_dir, attempt.number)
                 self.adopt(desk, attempt, attempt.state)
@@ -125,6 +153,8 @@ class Watch:
     def _exited(self, desk: Desk, attempt: Attempt, code: int | None) -> None:
         now = time.time()
         attempt.process = None
+        self._followed.pop(attempt.nonce, None)
+        self._has_exited.set()
         self._cancel_timer(attempt)
         if code is None:  # not a child of this process: only its files tell
             self.adopt(desk, attempt, attempt.state)
@@ -152,7 +182,26 @@ class Watch:
         if attempt.process is not None:
             log.info("run %s: its walltime is over", attempt.title)
             attempt.time_out()
-            attempt.process.end(self._grace_s)
+            self._ask_to_end(attempt, attempt.process)
+
+    def _ask_to_end(self, attempt: Attempt, process: LocalProcess) -> None:
+        if attempt.nonce not in self._asked:
+            process.ask_to_end()
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(self._grace_s, self._insist, attempt.nonce)
+            self._asked[attempt.nonce] = _Asked(attempt, process, timer)
+
+    def _insist(self, nonce: str) -> None:
+        attempt, process, timer = self._asked.pop(nonce)
+        timer.cancel()
+        process.insist()
+        # Some may have left the group, or it cannot be told any more whose that is.
+        self.end_left(attempt.run_dir, attempt.number)
+
+    def end_left(self, run_dir: str, number: int) -> None:
+        """End what is left of an attempt that was told to end."""
+        if token.is_held(run_dir, number):
+            holders.end_holders(run_dir, number)
 
     def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """End an attempt whose run somebody has put into this state."""
@@ -162,7 +211,7 @@ class Watch:
         elif attempt.process is not None:
             log.info("run %s: ended, since it was set to %s", attempt.title, state)
             attempt.withdraw(state)
-            attempt.process.end(self._grace_s)
+            self._ask_to_end(attempt, attempt.process)
         elif attempt.nonce in self._unclear:
             attempt.withdraw(state)
             holders.end_holders(attempt.run_dir, attempt.number)
@@ -174,6 +223,8 @@ class Watch:
     def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """Find out what became of an attempt whose run is in this state, and go on."""
         was_unclear = self._unclear.pop(attempt.nonce, None) is not None
+        if state == states.CANCELLED and not attempt.is_ending:
+            attempt.withdraw(state)
         try:
             finding = examine(attempt)
         except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from motoko.config.retry import INFRASTRUCTURE
+from motoko.config.retry import INFRASTRUCTURE, WALLTIME
 from motoko.errors import AlreadyRunning
 from motoko.launch.record import Record
 from motoko.model import states
@@ -56,6 +56,8 @@ class Done:
     changed: dict[int, Mapping[str, Any] | None] = field(default_factory=dict)
     #: Held runs as they are stored now.
     stored: dict[int, bytes] = field(default_factory=dict)
+    #: Those of the inherited attempts that were told to end, and were recorded to have.
+    left: list[tuple[int, int]] = field(default_factory=list)
     #: Manifests that were not known.
     manifests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -74,6 +76,8 @@ class Work:
     delayed: Collection[int] = ()
     #: The longest that one waits; more than that, and the clock was changed.
     delay_s: float = 0.0
+    #: Run and number of the attempts that left processes on this host.
+    inherited: Collection[tuple[int, int]] = ()
     is_first: bool = False
     is_search: bool = False
 
@@ -97,6 +101,7 @@ class Work:
                 for run_id in open_runs(tables)
                 if run_id not in self.held
             ]
+        done.left = [one for one in self.inherited if _was_told_to_end(tables, *one)]
         if self.n_claims > 0:
             self._claim_created(tables, done)
         held = (*self.held, *(c.row["id"] for c in (*done.claimed, *done.found)))
@@ -149,6 +154,12 @@ class Work:
                 elif attempt["number"] == number - 1 and _is_lost(attempt):
                     lost = attempt
         return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id), lost)
+
+
+def _was_told_to_end(tables: Tables, run_id: int, number: int) -> bool:
+    known = next((a for a in tables.attempts(run_id) if a["number"] == number), {})
+    is_told = known.get("state") == states.CANCELLED or known.get("class") == WALLTIME
+    return is_told and "end_time" in known
 
 
 def _retry_at(tables: Tables, run_id: int) -> float:

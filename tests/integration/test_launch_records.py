@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from motoko.config.retry import DEFAULT
 from motoko.errors import DatabaseUnavailable
 from motoko.launch.desk import Desk
+from motoko.launch.record import Record
 from motoko.launch.work import Done, Work
 from tests.support.launch_session import (
+    attempts,
     create,
     launching,
     new_study,
@@ -88,3 +92,60 @@ say stranger '"name":"norm","value":1.5'; say $n '"name":"other","value":2'
 
         assert row(study)["other"] == 2
         assert "norm" not in row(study)
+
+
+def record(nonce: str, number: int = 1, state: str = "FINISHED") -> Record:
+    """What one attempt of run 1 has to say at its end."""
+    return Record(
+        run_id=1,
+        number=number,
+        nonce=nonce,
+        state=state,
+        put_states=frozenset({"RUNNING"}),
+        entries={"norm": 1.5},
+        changes={"norm": 1.5, "end_time": 7.0},
+        facts={"nonce": nonce, "state": state, "end_time": 7.0},
+        quantities={"q": (1, 2.0)},
+        is_over=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("present", "is_kept"),
+    [
+        ({"state": "RUNNING", "attempt": 1, "nonce": "another"}, False),
+        ({"state": "SUBMITTED", "attempt": 2, "nonce": "another"}, True),
+        ({"state": "RUNNING", "attempt": 2, "nonce": "another"}, True),
+        ({"state": "CREATED", "attempt": 1}, True),
+        ({"state": "CREATED", "attempt": None}, False),
+    ],
+)
+def test_a_run_that_is_not_the_attempts_any_more_stays_as_it_is(
+    tmp_path: Path, present: Mapping[str, Any], is_kept: bool
+) -> None:
+    with new_study(tmp_path / "s", "true\n") as study:
+        create(study)
+        study.database.write(lambda tables: tables.update_run(1, present))
+        before = row(study)
+        study.database.write(record("own").apply)
+
+        assert row(study) == before
+        with study.database.read() as tables:
+            assert tables.quantities(1) == {}
+            assert [a["nonce"] for a in tables.attempts(1)] == ["own"] * is_kept
+
+
+@pytest.mark.parametrize("state", ["FINISHED", "FAILED"])
+def test_a_record_that_is_written_twice_is_written_once(tmp_path: Path, state: str) -> None:
+    with new_study(tmp_path / "s", "true\n") as study:
+        create(study)
+        own = {"state": "SUBMITTED", "attempt": 1, "nonce": "own"}
+        study.database.write(lambda tables: tables.update_run(1, own))
+        said = record("own", state=state)
+        said = said._replace(facts={**said.facts, "class": "infrastructure"}, retry=DEFAULT)
+        study.database.write(said.apply)
+        before, history = row(study), attempts(study)
+        study.database.write(said.apply)
+
+        assert (row(study), attempts(study)) == (before, history)
+        assert before["state"] == {"FINISHED": "FINISHED", "FAILED": "CREATED"}[state]

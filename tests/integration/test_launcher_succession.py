@@ -12,8 +12,11 @@ import pytest
 from motoko.errors import AlreadyRunning, DatabaseUnavailable
 from motoko.host import boot_id
 from motoko.launch.desk import Desk
+from motoko.launch.watch import Watch
 from motoko.launch.work import Done, Work
+from motoko.store.tables import Tables
 from tests.support.launch_session import (
+    DEADLINE_S,
     ONCE,
     SAY,
     Launching,
@@ -29,6 +32,7 @@ from tests.support.launch_session import (
     wait_for_attempts,
     wait_for_file,
     wait_for_state,
+    watched_withdrawals,
 )
 from tests.support.studies import open_study, server_process, write_study
 from tests.support.waiting import wait_until
@@ -149,6 +153,105 @@ def test_a_cancelled_run_that_goes_on_is_ended_by_the_next_launcher(tmp_path: Pa
 
         assert row(study)["state"] == "CANCELLED"
         assert attempt["state"] == "CANCELLED"
+
+
+@pytest.fixture
+def stubborn(tmp_path: Path) -> str:
+    """A script whose first run leaves a process that does not hear it is asked to end."""
+    return (
+        "[ $MOTOKO_RUN_ID = 1 ] || exit 0\n"
+        f"(trap '' TERM; exec sleep 60) & echo $! > {tmp_path}/child\n"
+        f"echo $$ > {tmp_path}/pid; wait\n"
+    )
+
+
+def test_what_was_asked_to_end_is_gone_when_the_launcher_is(
+    tmp_path: Path, stubborn: str
+) -> None:
+    with new_study(tmp_path / "s", stubborn) as study:
+        with launching(study, grace_s=60.0):
+            create(study)
+            wait_for_file(tmp_path / "pid")
+            study.update_run(1, {"state": "CANCELLED"})
+            wait_for_attempts(study, 1)
+        child = int((tmp_path / "child").read_text())
+
+        wait_until(lambda: not is_process_there(child))
+
+
+def test_a_launcher_that_stops_records_what_it_had_asked_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_withdrawn = watched_withdrawals(monkeypatch)
+    script = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done\n"
+    with new_study(tmp_path / "s", script) as study:
+        with launching(study, grace_s=60.0):
+            create(study)
+            wait_for_file(tmp_path / "pid")
+            study.update_run(1, {"state": "CANCELLED"})
+            assert is_withdrawn.wait(DEADLINE_S)
+        (attempt,) = attempts(study)
+
+    assert (attempt["state"], attempt["signal"]) == ("CANCELLED", "SIGKILL")
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_the_next_launcher_ends_what_was_asked_to_end_and_nothing_else(
+    tmp_path: Path, stubborn: str, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
+) -> None:
+    async def be_killed(_: Watch) -> None:
+        pass
+
+    script = stubborn if is_cancelled else stubborn.replace("wait\n", "exit\n")
+    with new_study(tmp_path / "s", script) as study:
+        with monkeypatch.context() as killed, launching(study, grace_s=60.0):
+            killed.setattr(Watch, "insist", be_killed)
+            create(study)
+            wait_for_file(tmp_path / "pid")
+            if is_cancelled:
+                study.update_run(1, {"state": "CANCELLED"})
+            wait_for_attempts(study, 1)
+        child = int((tmp_path / "child").read_text())
+        assert is_process_there(child)
+        with launching(study):
+            study.create_tasks({"x": 9.0}, None, run_name="q", event_name="m")
+            wait_for_state(study, "FINISHED", 2)
+
+            if not is_cancelled:
+                assert is_process_there(child)
+                os.kill(child, signal.SIGKILL)
+            wait_until(lambda: not is_process_there(child))
+            if is_cancelled:
+                reap(int((tmp_path / "pid").read_text()))
+
+
+def test_what_a_killed_shell_has_started_has_its_walltime_too(tmp_path: Path) -> None:
+    script = f"sleep 60 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/pid; wait\n"
+    yaml = ONCE + "walltime: 2h\n"
+    with new_study(tmp_path / "s", script, yaml) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pid"))
+            wait_for_state(study, "RUNNING")
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+        token = study.run_dir(1) / ".motoko-token-1"
+        taken, started = token.read_text().splitlines()
+        word, shell, begin, ticks = started.split()
+        long_ago = f"{word} {shell} {float(begin) - 7200} {ticks}"
+        with open(token, "r+") as file:  # others have it open
+            file.write(f"{taken}\n{long_ago}\n")
+
+        def began_long_ago(tables: Tables) -> None:
+            (known,) = tables.attempts(1)
+            tables.set_attempt(1, 1, {**known, "start_time": float(begin) - 7200})
+
+        study.database.write(began_long_ago)
+        with launching(study, poll_s=0.05):
+            (attempt,) = wait_for_attempts(study, 1)
+
+    assert attempt["class"] == "walltime"
+    assert not is_process_there(int((tmp_path / "child").read_text()))
 
 
 def test_what_a_reset_run_left_executing_is_ended_first(tmp_path: Path) -> None:

@@ -192,3 +192,13 @@ def test_ended_process_is_dead_even_before_anybody_waited_for_it() -> None:
     assert not is_zombie_alive
     assert not is_alive(child.pid)
     assert process_start_time(child.pid) is None
+
+
+def test_the_start_of_the_system_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = boot_id()
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it was read before")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert boot_id() == known
