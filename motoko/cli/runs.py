@@ -60,14 +60,13 @@ def sections(card: Card) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
 
 def _failure(card: Card) -> list[tuple[str, Any]]:
     last = card.attempts[-1] if card.attempts else {}
-    warnings = last.get("warnings") or ()
     return [
         ("class", last.get("class")),
         ("cause", words.Whole(card.cause or "")),
         ("exit code", _exit_code(last)),
         ("host", last.get("host")),
         ("last lines", words.Whole(last.get("stderr") or "")),
-        ("warnings", words.Whole("\n".join(warnings))),
+        ("warnings", words.Whole("\n".join(card.warnings))),
         ("look further", words.Whole(_next_command(card) or "")),
     ]
 
@@ -86,6 +85,8 @@ def _run(card: Card) -> list[tuple[str, Any]]:
         ("ended", words.moment(run.get("end_time"))),
         ("took", None if elapsed is None else words.duration(elapsed)),
         ("last step", run.get("last_step")),
+        # A failed run has them with its failure.
+        ("warnings", words.Whole("\n".join(card.warnings if card.cause is None else ()))),
     ]
 
 

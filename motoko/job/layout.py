@@ -31,6 +31,16 @@ def token_file(run_dir: StrPath, attempt: int) -> str:
     return os.path.join(run_dir, f"{PREFIX}token-{attempt}")
 
 
+def refusal_prefix(attempt: int) -> str:
+    """How the names of all notes about refused starts of an attempt begin."""
+    return f"{PREFIX}refused-{attempt}-"
+
+
+def refusal_file(run_dir: StrPath, attempt: int) -> str:
+    """A note that a further start of an attempt was refused; another call, another name."""
+    return os.path.join(run_dir, f"{refusal_prefix(attempt)}{os.urandom(4).hex()}")
+
+
 def outcome_file(run_dir: StrPath, attempt: int) -> str:
     """Exit code, times and host of an attempt that is over."""
     return os.path.join(run_dir, f"{PREFIX}outcome-{attempt}")

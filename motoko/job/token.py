@@ -19,8 +19,8 @@ import time
 from collections import namedtuple
 
 from motoko.host import boot_id, host_name, is_locked
-from motoko.job.facts import write_all
-from motoko.job.layout import token_file
+from motoko.job.facts import replace_file, write_all
+from motoko.job.layout import refusal_file, token_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def token_facts(nonce: str, generation: str) -> Dict[str, Any]:
 
 
 def take_token(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> Optional[int]:
-    """Take the attempt; None when somebody has it already.
+    """Take the attempt; None, and a note in the run directory, when somebody has it already.
 
     The descriptor that comes back holds the lock and is inheritable: hand it to the script's
     shell and close it here, and start no other process in between that would inherit it too.
@@ -95,6 +95,7 @@ def take_token(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> Optiona
             _link_nameless(fd, name)
     except FileExistsError:
         os.close(fd)
+        _leave_note(run_dir, attempt, facts)
         return None
     except BaseException:
         os.close(fd)
@@ -104,6 +105,26 @@ def take_token(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> Optiona
             os.unlink(aside)
     os.set_inheritable(fd, True)
     return fd
+
+
+def _leave_note(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> None:
+    note = {**facts, "pid": os.getpid(), "refused": time.time()}
+    try:
+        replace_file(refusal_file(run_dir, attempt), json.dumps(note).encode() + b"\n")
+    except OSError:
+        pass  # it is for people only
+
+
+def read_refusal(path: StrPath) -> str:
+    """A sentence about a start that was refused, from the note about it."""
+    said = "a further start of this attempt was refused, since its token was taken"
+    try:
+        with open(path, "rb") as file:
+            note = json.loads(file.read().decode())
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(note["refused"])))
+        return f"{said}: by process {int(note['pid'])} on {str(note['host'])!r} at {when}"
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return said
 
 
 def _link_nameless(fd: int, name: str) -> None:

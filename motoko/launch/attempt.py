@@ -419,7 +419,8 @@ class Attempt:
             self._recorded_state = record.state
 
     def _facts(self) -> dict[str, Any]:
-        warnings = [*self._warnings, *self.reading.damage]
+        told = (*self._warnings, *self.reading.refusals.values(), *self.reading.damage)
+        warnings = list(dict.fromkeys(told))
         own_states = sorted(self._put_states - set(states.BUILT_IN))
         facts = {
             "nonce": self.nonce,

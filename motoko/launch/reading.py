@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from motoko.job import journal, layout, quantities
+from motoko.job import journal, layout, quantities, token
 from motoko.job.verdict import FAILED, FINISHED, spoken_state
 
 #: What is kept of standard error when an attempt failed.
@@ -34,6 +34,7 @@ class Reading:
         self._run_dir = run_dir
         self._nonce = nonce
         self._prefix = layout.journal_prefix(attempt)
+        self._refusal_prefix = layout.refusal_prefix(attempt)
         self._inputs = inputs
         self._folded = dict(folded or {})
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -44,6 +45,8 @@ class Reading:
         self.offsets: dict[str, int] = {}
         #: Lines that could not be used, a sentence each.
         self.damage: list[str] = []
+        #: Further starts that were refused, a sentence each, by the name of the note.
+        self.refusals: dict[str, str] = {}
         #: Names of the files in the directory, as of the last reading.
         self.names: list[str] = []
         #: Step and last value of each quantity.
@@ -74,6 +77,8 @@ class Reading:
         for name in self.names:
             if name.startswith(self._prefix):
                 self._read_journal(name, found, news)
+            elif name.startswith(self._refusal_prefix):
+                self._read_refusal(name)
             elif is_last and self._is_table(name):
                 self._quantities.add(name[: -len(layout.QUANTITY_SUFFIX)])
         if found:
@@ -101,6 +106,11 @@ class Reading:
             news += part.entries
         else:
             news += journal.read_journal(path, folded, self._nonce).entries
+
+    def _read_refusal(self, name: str) -> None:
+        is_whole = "." not in name.removeprefix(self._refusal_prefix)
+        if is_whole and name not in self.refusals and len(self.refusals) < _MOST_DAMAGE:
+            self.refusals[name] = token.read_refusal(f"{self._run_dir}/{name}")
 
     def _read_quantity(self, name: str) -> None:
         path = layout.quantity_file(self._run_dir, name)

@@ -85,6 +85,12 @@ class Card:
     cause: str | None
 
     @property
+    def warnings(self) -> list[str]:
+        """What was odd about the present attempt."""
+        last = self.attempts[-1] if self.attempts else {}
+        return list(last.get("warnings") or ())
+
+    @property
     def earlier_attempts(self) -> list[dict[str, Any]]:
         """Those before the present one; all of them when the next one has not begun."""
         if self.run["state"] == states.CREATED:

@@ -11,6 +11,7 @@ import pytest
 
 from motoko.errors import AlreadyRunning, DatabaseUnavailable
 from motoko.host import boot_id
+from motoko.job import token
 from motoko.launch.desk import Desk
 from motoko.launch.watch import Watch
 from motoko.launch.work import Done, Work
@@ -98,8 +99,8 @@ def test_a_run_that_was_lost_with_its_host_says_so(tmp_path: Path) -> None:
             pid = int(wait_for_file(tmp_path / "pids"))
         os.kill(pid, signal.SIGKILL)
         reap(pid)
-        token = study.run_dir(1) / ".motoko-token-1"
-        token.write_text(token.read_text().replace(boot_id(), "0-before"))
+        taken = study.run_dir(1) / ".motoko-token-1"
+        taken.write_text(taken.read_text().replace(boot_id(), "0-before"))
         with launching(study):
             (attempt,) = wait_for_attempts(study, 1)
 
@@ -235,12 +236,12 @@ def test_what_a_killed_shell_has_started_has_its_walltime_too(tmp_path: Path) ->
             wait_for_state(study, "RUNNING")
         os.kill(pid, signal.SIGKILL)
         reap(pid)
-        token = study.run_dir(1) / ".motoko-token-1"
-        taken, started = token.read_text().splitlines()
+        taken = study.run_dir(1) / ".motoko-token-1"
+        facts, started = taken.read_text().splitlines()
         word, shell, begin, ticks = started.split()
         long_ago = f"{word} {shell} {float(begin) - 7200} {ticks}"
-        with open(token, "r+") as file:  # others have it open
-            file.write(f"{taken}\n{long_ago}\n")
+        with open(taken, "r+") as file:  # others have it open
+            file.write(f"{facts}\n{long_ago}\n")
 
         def began_long_ago(tables: Tables) -> None:
             (known,) = tables.attempts(1)
@@ -382,3 +383,22 @@ def test_what_executes_for_a_database_that_is_no_more_is_ended(tmp_path: Path) -
     finally:
         launcher.stop()
     assert launcher.error is None
+
+
+def test_a_further_start_of_an_attempt_is_refused_and_noted(tmp_path: Path) -> None:
+    gate = make_gate(tmp_path)
+    script = f"echo $$ >> {tmp_path}/pids; read _ < {gate}\n"
+    with new_study(tmp_path / "s", script) as study, launching(study):
+        create(study)
+        wait_for_file(tmp_path / "pids")
+        facts = token.token_facts(row(study)["nonce"], "g")
+        assert token.take_token(study.run_dir(1), 1, facts) is None
+        open_gate(gate)
+        (attempt,) = wait_for_attempts(study, 1)
+
+        (warning,) = attempt["warnings"]
+        host = os.uname().nodename
+        refused = "a further start of this attempt was refused, since its token was taken"
+        assert warning.startswith(f"{refused}: by process {os.getpid()} on {host!r} at 2")
+        assert (attempt["state"], attempt["exit_code"]) == ("FINISHED", 0)
+    assert len((tmp_path / "pids").read_text().split()) == 1

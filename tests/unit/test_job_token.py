@@ -15,7 +15,7 @@ import pytest
 
 from motoko.host import boot_id, host_name, is_alive, process_start_time
 from motoko.job.layout import token_file
-from motoko.job.token import is_held, read_token, take_token, token_facts
+from motoko.job.token import is_held, read_refusal, read_token, take_token, token_facts
 
 
 @pytest.fixture(params=["nameless", "named aside"], autouse=True)
@@ -51,7 +51,7 @@ def test_token_names_nonce_generation_host_and_boot(tmp_path: Path) -> None:
     assert (token.pid, token.started, token.start_time) == (None, None, None)
 
 
-def test_second_taker_gets_nothing_and_changes_nothing(tmp_path: Path) -> None:
+def test_second_taker_gets_nothing_and_leaves_a_note(tmp_path: Path) -> None:
     fd = take(tmp_path, nonce="first")
     assert fd is not None
 
@@ -60,7 +60,13 @@ def test_second_taker_gets_nothing_and_changes_nothing(tmp_path: Path) -> None:
     token = read_token(tmp_path, 1)
     assert token is not None
     assert token.nonce == "first"
-    assert sorted(os.listdir(tmp_path)) == [Path(token_file(tmp_path, 1)).name]
+    note, _ = sorted(tmp_path.iterdir())
+    said = "a further start of this attempt was refused, since its token was taken"
+    by = f"by process {os.getpid()} on {host_name()!r} at "
+    assert note.name.startswith(".motoko-refused-1-")
+    assert read_refusal(note).startswith(f"{said}: {by}")
+    note.write_text("{half")
+    assert read_refusal(note) == said
     assert is_held(tmp_path, 1)
     os.close(fd)
 
