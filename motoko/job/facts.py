@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from motoko.job.layout import StrPath
 
 FORMAT = 1
+#: No time is later: what a clock gives is no infinity and no number that a float cannot hold.
+LATEST = 1e11
 _NEEDED = {"study": str, "run_id": int, "job_id": int, "attempt": int, "nonce": str}
 
 
@@ -33,7 +35,7 @@ def read_facts(run_dir: StrPath) -> Dict[str, Any]:
             facts = json.loads(file.read().decode())
     except FileNotFoundError:
         raise JobSideError(f"{run_dir} is not a run directory: it has no {RUN_FILE}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JobSideError(f"{path} is damaged: {error}") from None
     if not isinstance(facts, dict):
         raise JobSideError(f"{path} is damaged: it holds no mapping")

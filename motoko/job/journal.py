@@ -25,7 +25,7 @@ from collections import namedtuple
 from zlib import crc32
 
 from motoko.host import host_name
-from motoko.job.facts import write_all
+from motoko.job.facts import LATEST, write_all
 from motoko.job.layout import journal_file, journal_prefix
 
 TYPE_CHECKING = False
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional
 
     from motoko.job.layout import StrPath
-
-
-#: No time is later: what a clock gives is no infinity and no number that a float cannot hold.
-LATEST = 1e11
 
 
 class JournalPart(namedtuple("JournalPart", ["entries", "offset", "damage"])):

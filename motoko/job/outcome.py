@@ -20,7 +20,7 @@ import json
 import os
 from collections import namedtuple
 
-from motoko.job.facts import replace_file, write_all
+from motoko.job.facts import LATEST, replace_file, write_all
 from motoko.job.layout import FAILED, FINISHED, outcome_file, token_file
 
 TYPE_CHECKING = False
@@ -60,11 +60,14 @@ def read_outcome(run_dir: StrPath, attempt: int, nonce: str) -> Optional[Outcome
         if facts["nonce"] != nonce:
             return None
         begin, end = float(facts["begin"]), float(facts["end"])
-        # A shell that lost EPOCHREALTIME on the way ends in whole seconds: before it began?
-        end = max(begin, end)
-        return Outcome(int(facts["exit"]), begin, end, str(facts["host"]), int(facts["pid"]))
-    except (KeyError, TypeError, ValueError):
+        exit_code, pid, host = facts["exit"], facts["pid"], str(facts["host"])
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
+    is_sound = type(exit_code) is int and type(pid) is int
+    if not is_sound or not 0 <= begin < LATEST or not 0 <= end < LATEST:
+        return None
+    # A shell that lost EPOCHREALTIME on the way ends in whole seconds: before it began?
+    return Outcome(exit_code, begin, max(begin, end), host, pid)
 
 
 def is_untold(run_dir: StrPath, attempt: int) -> bool:
@@ -118,7 +121,7 @@ def read_failure(run_dir: StrPath, nonce: str) -> Optional[Dict[str, Any]]:
     try:
         with open(os.path.join(run_dir, FAILED), "rb") as file:
             facts = json.loads(file.read().decode())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     is_ours = isinstance(facts, dict) and facts.get("nonce") == nonce
     return facts if is_ours else None

@@ -19,7 +19,7 @@ import time
 from collections import namedtuple
 
 from motoko.host import boot_id, host_name, is_locked
-from motoko.job.facts import replace_file, write_all
+from motoko.job.facts import LATEST, replace_file, write_all
 from motoko.job.layout import refusal_file, token_file
 
 TYPE_CHECKING = False
@@ -151,7 +151,7 @@ def read_token(run_dir: StrPath, attempt: int) -> Optional[Token]:
         return None
     try:
         facts = json.loads(lines[0])
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         facts = {}
     begun = _read_started(lines[1].split()) if len(lines) > 1 else (None, None, None)
     return Token(facts if isinstance(facts, dict) else {}, *begun)
@@ -162,9 +162,10 @@ def _read_started(words: list[str]) -> tuple[Optional[int], Optional[float], Opt
         return None, None, None
     try:
         start_time = int(words[3]) if len(words) == 4 else None
-        return int(words[1]), float(words[2]), start_time
+        pid, started = int(words[1]), float(words[2])
     except ValueError:
         return None, None, None
+    return (pid, started, start_time) if 0 <= started < LATEST else (None, None, None)
 
 
 def is_held(run_dir: StrPath, attempt: int) -> bool:

@@ -203,7 +203,7 @@ def _is_of(attempt: Attempt) -> bool:
             return bool(json.loads(file.read())["nonce"] == attempt.nonce)
     except FileNotFoundError:
         return False
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         Path(layout.run_file(attempt.run_dir)).unlink()
         return False
 

@@ -352,6 +352,8 @@ def test_databases_removed_under_a_run_end_it(here: CommandLine) -> None:
 @pytest.mark.slow
 def test_runs_that_were_lost_are_told_from_those_that_failed(here: CommandLine) -> None:
     held(here)
+    with open(here.directory / "sample" / "bd.yaml", "a") as file:
+        file.write("\nretry: 0\n")
     with here.started("run", "-n", "first", "--n_samples", "1") as process:
         here.wait_for_script("sample")
         wait_until(lambda: here.counts("sample") == {"RUNNING": 1}, "the run")
