@@ -117,13 +117,15 @@ class Attempt:
     # what happens to it
 
     def begin(self, pid: int | None, start_time: float, host: str | None = None) -> None:
-        """Its process was started, or found."""
+        """Its process was started, or found, perhaps again."""
+        before = (self.pid, self.host, self.start_time, self.state)
         self.pid, self.host = pid, host or self.host
         if self.start_time is None:
             self.start_time = self._entries["start_time"] = start_time
         if self.state == states.SUBMITTED:
             self.state = states.RUNNING
-        self._is_dirty = True
+        if before != (self.pid, self.host, self.start_time, self.state):
+            self._is_dirty = True
 
     def fold(self) -> bool:
         """Take in what its script has written since then; whether its state changed."""
@@ -436,7 +438,8 @@ class Attempt:
             "stderr": self._stderr or None,
             "warnings": warnings or None,
             "states": own_states or None,
-            "folded": self.reading.offsets or None,
+            # A record is written by another thread, while reading goes on here.
+            "folded": dict(self.reading.offsets) or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 

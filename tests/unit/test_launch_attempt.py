@@ -1,0 +1,54 @@
+"""An attempt in the launcher's hands: what it hands over to be recorded, and when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from motoko.job.journal import Journal
+from motoko.launch.attempt import Attempt
+from motoko.model.schema import Schema
+
+NONCE = "abc"
+
+
+def attempt_in(run_dir: Path, state: str = "SUBMITTED", known: Any = None) -> Attempt:
+    row = {
+        "id": 1,
+        "attempt": 1,
+        "nonce": NONCE,
+        "state": state,
+        "run_name": "r",
+        "job_id": 1,
+    }
+    return Attempt(Schema("s", {}, {}), row, {}, str(run_dir), manifest=None, known=known)
+
+
+def test_a_record_stays_as_it_is_while_the_attempt_goes_on(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path), 1, NONCE)
+    attempt = attempt_in(tmp_path)
+    attempt.begin(1, 1.0)
+    journal.append("set", name="y", value=1)
+    attempt.fold()
+
+    record = attempt.take_record()
+    journal.append("set", name="z", value=2)
+    attempt.fold()
+
+    assert record.entries == {"start_time": 1.0, "y": 1}
+    next_one = attempt_in(tmp_path, "RUNNING", known=record.facts)
+    next_one.fold()
+    assert next_one.take_record().entries == {"z": 2}
+
+
+def test_an_attempt_that_is_found_as_it_was_has_no_news(tmp_path: Path) -> None:
+    attempt = attempt_in(tmp_path)
+    attempt.begin(7, 1.0, "here")
+    attempt.take_record()
+
+    attempt.begin(7, 1.0, "here")
+    has_news_of_the_same = attempt.has_news
+    attempt.begin(8, 1.0, "here")
+
+    assert not has_news_of_the_same
+    assert attempt.has_news
