@@ -7,6 +7,7 @@ orchestrator for each run name. Each holds an office in ``.wf``, so that there i
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import threading
 import time
@@ -450,11 +451,18 @@ def new_backup(workflow: Workflow) -> Path:
 
 
 def move_into(backup: Path, path: Path, workflow: Workflow) -> None:
-    """Move a file or directory of the workflow to the same place in a backup."""
-    if path.is_relative_to(workflow.directory):
-        target = backup / path.relative_to(workflow.directory)
+    """Move a file or directory of the workflow to the same place in a backup; run directories
+    that lie outside of it, to ``elsewhere`` and the name of their task manager."""
+    plain = Path(os.path.normpath(path))
+    target = backup / "elsewhere" / path.name
+    if plain.is_relative_to(workflow.directory):
+        target = backup / plain.relative_to(workflow.directory)
     else:
-        target = backup / "elsewhere" / path.name
+        for name, manager in workflow.task_managers.items():
+            runs_dir = manager.base.runs_dir
+            if path.is_relative_to(runs_dir):
+                target = backup / "elsewhere" / name / path.relative_to(runs_dir.parent)
+                break
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(path, target)
 
