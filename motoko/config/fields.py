@@ -19,7 +19,10 @@ OPTIONS_SUFFIX = "_options"
 GENERATORS = ("bash", "slurm", "pbs", "sge")
 
 
+#: No count of cores or runs is larger: a slip of the finger is found here, and not later.
+_MOST = 1_000_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_THREADS = re.compile(r"\s*[1-9][0-9]*\s*(,\s*[1-9][0-9]*\s*)*")
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?\s*([kmgtp]?(i?b|w)?)")
 
 
@@ -59,7 +62,17 @@ def texts(value: Any) -> tuple[str, ...]:
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Refused("a whole number, 1 at least")
+    if value > _MOST:
+        raise Refused(f"a whole number, {_MOST} at most")
     return value
+
+
+def _threads(value: Any) -> str | int:
+    if isinstance(value, str) and _THREADS.fullmatch(value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise Refused("a whole number, 1 at least, or a list of them like '4,2'")
 
 
 def _flag(value: Any) -> bool:
@@ -146,7 +159,9 @@ Text = Annotated[
 ]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(_LIST_OF_TEXT)]
 Count = Annotated[
-    int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})
+    int,
+    BeforeValidator(_count),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST}),
 ]
 Memory = Annotated[
     str | float, BeforeValidator(_memory), WithJsonSchema({"type": ["string", "number"]})
@@ -178,6 +193,7 @@ Generator = Annotated[
 #: declares it as something of its own.
 RUN_LIMITS: Mapping[str, Callable[[Any], Any]] = {
     "nproc": _count,
+    "omp_num_threads": _threads,
     "walltime": parse_walltime,
     "mem": _memory,
     "gpus": _amount,

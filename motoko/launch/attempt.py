@@ -90,6 +90,9 @@ class Attempt:
         self.run_dir = run_dir
         self.manifest = manifest
         self.title = f"{schema.study}.{self.run_id}"
+        #: What there may be troubles with, in words.
+        self.looking = f"cannot read in {run_dir}"
+        self.recording = f"cannot record what becomes of run {self.title}"
         self.walltime_s = _walltime(row, default_walltime, self.title)
         self._schema = schema
         self._completion = completion

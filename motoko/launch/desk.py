@@ -28,7 +28,7 @@ from motoko.errors import (
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.holders import find_held
-from motoko.launch.trouble import Troubles
+from motoko.launch.trouble import Troubles, unexpected
 from motoko.launch.work import Claim, Done, Work
 from motoko.model import states
 from motoko.store.feed import Change
@@ -178,17 +178,18 @@ class Desk:
             return False
         except (DaemonError, ForeignDatabase):
             raise
-        except Exception:
-            log.exception("study %s: a commit failed", self.study.name)
-            if not await self._record_each(dirty):
-                return False
+        except Exception as error:
+            if self._troubles.met(self.recording, unexpected(error)):
+                log.exception("study %s: a commit failed", self.study.name)
+            await self._record_each(dirty)
+            return False
         finally:
             self._has_tried.set()
         self._troubles.over(self.recording)
         return True
 
-    async def _record_each(self, attempts: Sequence[Attempt]) -> bool:
-        """Record what could not be recorded together; False when the database went away."""
+    async def _record_each(self, attempts: Sequence[Attempt]) -> None:
+        """Record what could not be recorded together, until the database goes away."""
         for i, attempt in enumerate(attempts):
             try:
                 await self._record_alone(attempt)
@@ -196,21 +197,21 @@ class Desk:
                 self._is_search = True
                 for rest in attempts[i:]:
                     self._dirty[rest.nonce] = rest
-                return False
-        return True
+                return
 
     async def _record_alone(self, attempt: Attempt) -> None:
         """Record what could not be recorded together with others, or give it up."""
         self._dirty.pop(attempt.nonce, None)
         try:
-            await self._record([attempt])
+            await self._record([attempt], may_claim=False)
         except (DatabaseUnavailable, DaemonError):
             raise
-        except Exception:
-            log.exception("run %s: cannot be recorded", attempt.title)
+        except Exception as error:
+            if self._troubles.met(attempt.recording, unexpected(error)):
+                log.exception("run %s: cannot be recorded", attempt.title)
             self._dirty.pop(attempt.nonce, None)
 
-    async def _record(self, attempts: Iterable[Attempt]) -> None:
+    async def _record(self, attempts: Iterable[Attempt], *, may_claim: bool = True) -> None:
         inherited: Collection[tuple[int, int]] = ()
         if self._is_first:
             inherited = await to_thread.run_sync(find_held, str(self.study.runs_dir))
@@ -219,7 +220,7 @@ class Desk:
             epoch=self._epoch,
             records=[record for _, record in records],
             held={run_id: self._stored.get(run_id, b"") for run_id in self.held},
-            n_claims=self._n_claims(),
+            n_claims=self._n_claims() if may_claim else 0,
             known_manifests=frozenset(self._manifests),
             inherited=inherited,
             delayed=self._still_delayed(),
@@ -240,8 +241,13 @@ class Desk:
         self._is_first = False
         for attempt, record in records:
             attempt.settle(record)
+            self._troubles.over(attempt.recording)
             self._let_go_if_over(attempt)
-        self._take_over(work, done)
+        try:
+            self._take_over(work, done)
+        except Exception:
+            self._is_search = True  # some of what was claimed may be in nobody's hands
+            raise
 
     def _come_back_in_time(self) -> None:
         if self._timer is not None:
@@ -360,6 +366,8 @@ class Desk:
 
     def let_go(self, attempt: Attempt) -> None:
         """Look after an attempt no longer."""
+        self._troubles.over(attempt.looking)
+        self._troubles.over(attempt.recording)
         if self.held.get(attempt.run_id) is attempt:
             del self.held[attempt.run_id]
             self.look()  # its run may wait for the next attempt

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import motoko
+from motoko.errors import SubmissionFailed
 from motoko.paths import STUDY_STATE
 from motoko.study.study import Study
 
@@ -56,12 +57,13 @@ class Environment:
             BLACKDYNAMITE_SCHEMA=study.config.study,
             BLACKDYNAMITE_USER=_user(inherited),
         )
+        self._study = study.name
         self._has_threads = "OMP_NUM_THREADS" in inherited
 
     def of_run(
         self, run_id: int, run: Mapping[str, Any], run_dir: str, attempt: int
     ) -> dict[str, str]:
-        """The variables of one attempt."""
+        """The variables of one attempt. SubmissionFailed for one that cannot be."""
         variables = self._all.copy()
         variables["MOTOKO_RUN_DIR"] = run_dir
         variables["MOTOKO_RUN_ID"] = variables["BLACKDYNAMITE_RUN_ID"] = str(run_id)
@@ -69,9 +71,19 @@ class Environment:
         threads = run.get("omp_num_threads")
         if threads is not None:
             variables["OMP_NUM_THREADS"] = str(threads)
+            if not _may_be_variable(str(threads)):
+                why = f"omp_num_threads is {threads!r}, which no environment variable can be"
+                raise SubmissionFailed(f"{self._study}.{run_id}", why, transient=False)
         elif not self._has_threads:
             variables["OMP_NUM_THREADS"] = str(run.get("nproc", 1))
         return variables
+
+
+def _may_be_variable(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _with(first: str, rest: str | None) -> str:

@@ -18,7 +18,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from motoko.config.retry import INFRASTRUCTURE, SUBMISSION
-from motoko.errors import MarkerUnset, SubmissionFailed
+from motoko.errors import MotokoError
 from motoko.job import layout, token
 from motoko.job.outcome import read_outcome
 from motoko.launch import holders
@@ -72,7 +72,8 @@ class Executor:
         self._dirs: dict[Study, RunDirs] = {}
         self._environments: dict[Study, Environment] = {}
         self._starts: deque[float] = deque(maxlen=_MOST_AHEAD)
-        self._resume: asyncio.TimerHandle | None = None
+        # Studies in which nothing is tried for now, and what ends that.
+        self._paused: dict[Desk, asyncio.TimerHandle] = {}
         self._preparing: asyncio.Handle | None = None
         self._is_closed = False
         # Studies for which a run directory is being made in a thread.
@@ -90,7 +91,7 @@ class Executor:
     def close(self) -> None:
         """Start nothing any more; what executes goes on."""
         self._is_closed = True
-        for handle in (self._resume, self._preparing):
+        for handle in (*self._paused.values(), self._preparing):
             if handle is not None:
                 handle.cancel()
 
@@ -127,13 +128,15 @@ class Executor:
 
     def schedule(self) -> None:
         """Start what there is room for; studies take turns."""
-        while self._resume is None and not self._is_closed:
+        while not self._is_closed:
             desk = self._next_desk()
             if desk is None or not self._slots.fits(desk.waiting[0].nproc):
                 break
             self._start(desk, desk.waiting.popleft())
         n_ahead = self._n_ahead()
         for desk in self._desks:
+            if not desk.waiting:
+                self._troubles.over(desk.starting)
             if self.n_wanted(desk) > n_ahead // 2:
                 desk.claim()
         self._prepare_soon()
@@ -142,7 +145,7 @@ class Executor:
         for _ in range(len(self._desks)):
             self._desks.rotate(-1)
             desk = self._desks[-1]
-            if not desk.waiting or self._n_free(desk) <= 0:
+            if desk in self._paused or not desk.waiting or self._n_free(desk) <= 0:
                 continue
             if desk not in self._copying or desk.waiting[0].is_prepared:
                 return desk
@@ -150,11 +153,12 @@ class Executor:
 
     @property
     def _idle_desks(self) -> list[Desk]:
-        """Those for which no run directory is being made at the moment."""
-        return [desk for desk in self._desks if desk not in self._copying]
+        """Those for which a run directory can be made now, and none is being made."""
+        busy = {*self._copying, *self._paused}
+        return [desk for desk in self._desks if desk not in busy]
 
     def _prepare_soon(self) -> None:
-        if self._preparing is not None or self._resume is not None or self._is_closed:
+        if self._preparing is not None or self._is_closed:
             return
         waiting = (a for desk in self._idle_desks for a in desk.waiting)
         if any(not a.is_prepared and a.lost is None for a in waiting):
@@ -186,8 +190,8 @@ class Executor:
                 self.group.start_soon(self._copy, desk, attempt, kit)
                 return False
             dirs.make(attempt, desk.generation, kit)
-        except (MarkerUnset, SubmissionFailed, OSError) as error:
-            self._unprepared(desk, attempt, error)
+        except Exception as error:
+            self._refused(desk, attempt, error)
         else:
             self._prepared(attempt, kit)
         return attempt.is_prepared
@@ -198,11 +202,11 @@ class Executor:
         It is the only one of its study that is being made, so the next one cannot overtake it,
         and no later attempt of a run that was withdrawn meanwhile begins in it.
         """
-        problem = None
+        problem: Exception | None = None
         try:
             make = self._dirs[desk.study].make
             await to_thread.run_sync(make, attempt, desk.generation, kit)
-        except (MarkerUnset, OSError) as error:
+        except Exception as error:
             problem = error
         finally:
             self._copying.remove(desk)
@@ -210,7 +214,7 @@ class Executor:
             if problem is None:
                 self._prepared(attempt, kit)
             else:
-                self._unprepared(desk, attempt, problem)
+                self._refused(desk, attempt, problem)
             if attempt.has_process_ended:
                 desk.waiting.remove(attempt)
         self.schedule()
@@ -218,12 +222,6 @@ class Executor:
     def _prepared(self, attempt: Attempt, kit: Kit) -> None:
         attempt.exec_file = kit.exec_file
         attempt.is_prepared = True
-
-    def _unprepared(self, desk: Desk, attempt: Attempt, error: Exception) -> None:
-        if isinstance(error, OSError):
-            self._refused(desk, attempt, error)
-        else:
-            self._refuse(desk, attempt, str(error))
 
     def _end_earlier(self, desk: Desk, attempt: Attempt) -> bool:
         """End what earlier attempts left executing here; whether that is done."""
@@ -236,7 +234,7 @@ class Executor:
         now = time.monotonic()
         attempt.waits_since = attempt.waits_since or now
         if now - attempt.waits_since < _PATIENCE_S:
-            self._pause(_HELD_PAUSE_S)
+            self._pause(desk, _HELD_PAUSE_S)
         else:
             why = f"processes of its attempt {earlier[0]} are still there and cannot be ended"
             self._refuse(desk, attempt, why, INFRASTRUCTURE)
@@ -263,7 +261,7 @@ class Executor:
             return
         try:
             process = self._spawn(desk, attempt)
-        except OSError as error:
+        except Exception as error:
             self._refused(desk, attempt, error)
             if not attempt.has_process_ended:
                 desk.waiting.appendleft(attempt)
@@ -314,14 +312,21 @@ class Executor:
         why = f"{layout.token_file(attempt.run_dir, attempt.number)} is of another run"
         self._refuse(desk, attempt, why, INFRASTRUCTURE)
 
-    def _refused(self, desk: Desk, attempt: Attempt, error: OSError) -> None:
-        """The system did not let a run start: try again in a while, or give it up."""
-        if not is_transient(error):
+    def _refused(self, desk: Desk, attempt: Attempt, error: Exception) -> None:
+        """A run could not be started: try again in a while, or give it up."""
+        if isinstance(error, OSError):
+            if is_transient(error):
+                self._troubles.met(desk.starting, error)
+                self._pause(desk, PAUSE_S)
+                return
             where = f" ({error.filename})" if error.filename else ""
-            self._refuse(desk, attempt, f"{error.strerror or error}{where}")
-            return
-        self._troubles.met(desk.starting, error)
-        self._pause(PAUSE_S)
+            why = f"{error.strerror or error}{where}"
+        elif isinstance(error, MotokoError):
+            why = str(error)
+        else:
+            log.error("run %s cannot start", attempt.title, exc_info=error)
+            why = f"{type(error).__name__}: {error}"
+        self._refuse(desk, attempt, why)
 
     def _refuse(
         self, desk: Desk, attempt: Attempt, why: str, failure: str = SUBMISSION
@@ -334,10 +339,13 @@ class Executor:
         """Start an attempt of an earlier launcher that nobody has begun."""
         desk.waiting.append(attempt)
 
-    def _pause(self, pause_s: float) -> None:
+    def _pause(self, desk: Desk, pause_s: float) -> None:
+        """Start nothing of this study for a while; others go on."""
+
         def resume() -> None:
-            self._resume = None
+            del self._paused[desk]
             self.schedule()
 
-        if self._resume is None and not self._is_closed:
-            self._resume = asyncio.get_running_loop().call_later(pause_s, resume)
+        if desk not in self._paused and not self._is_closed:
+            loop = asyncio.get_running_loop()
+            self._paused[desk] = loop.call_later(pause_s, resume)

@@ -9,13 +9,15 @@ that over.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -25,7 +27,7 @@ from motoko.launch.executor import Executor
 from motoko.launch.generator import LocalGenerator, find_generator
 from motoko.launch.knocks import heard_knocks
 from motoko.launch.slots import Slots, available_cores
-from motoko.launch.trouble import Trouble, Troubles
+from motoko.launch.trouble import Trouble, Troubles, unexpected
 from motoko.launch.watch import GRACE_S
 from motoko.store.address import Address
 from motoko.study.study import Study
@@ -91,7 +93,7 @@ async def launch(
     desks = [Desk(study, epoch, executor, troubles) for study in studies]
     for desk in desks:
         executor.add(desk)
-    with heard_knocks(settings.knock, desks, executor.watch.fold):
+    with _told_errors(troubles), heard_knocks(settings.knock, desks, executor.watch.fold):
         try:
             async with _single_errors(), anyio.create_task_group() as group:
                 executor.group = group
@@ -109,6 +111,25 @@ async def launch(
                 for desk in desks:
                     executor.watch.close(desk)
                     await desk.close()
+
+
+@contextmanager
+def _told_errors(troubles: Troubles) -> Iterator[None]:
+    """Errors that come out of a callback of the loop are told, since nobody waits for it."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            troubles.met("the launcher has met an error of its own", unexpected(error))
+        loop.default_exception_handler(context)
+
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(handle)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(before)
 
 
 @asynccontextmanager

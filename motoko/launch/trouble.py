@@ -40,16 +40,18 @@ class Troubles:
         """Those that have begun and are not over, oldest first."""
         return list(self._current.values())
 
-    def met(self, what: str, error: BaseException | str) -> None:
-        """It does not work (``cannot write in /there``), for this reason."""
+    def met(self, what: str, error: BaseException | str) -> bool:
+        """It does not work (``cannot write in /there``), for this reason; whether that is
+        news."""
         known = self._current.get(what)
         why = _reason(error)
         if known is not None and known.why == why:
-            return
+            return False
         trouble = Trouble(what, why, known.since if known else self._now())
         self._current[what] = trouble
         log.warning("%s: %s; trying again", what, why)
         self._tell(self.current)
+        return True
 
     def over(self, what: str) -> None:
         """It works, or works again."""
@@ -58,6 +60,11 @@ class Troubles:
             # The log may have been on the same disk: it hears now what it could not hear then.
             log.warning("over: %s", trouble)
             self._tell(self.current)
+
+
+def unexpected(error: BaseException) -> str:
+    """The reason of a trouble that nobody has thought of."""
+    return f"{type(error).__name__}: {error}; see the launcher's log"
 
 
 def _reason(error: BaseException | str) -> str:

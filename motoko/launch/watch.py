@@ -132,9 +132,9 @@ class Watch:
         try:
             has_new_state = attempt.fold()
         except OSError as error:
-            self._troubles.met(_reading(attempt), error)
+            self._troubles.met(attempt.looking, error)
         else:
-            self._troubles.over(_reading(attempt))
+            self._troubles.over(attempt.looking)
             self._see_to_files(desk, attempt)
         desk.note(attempt, is_urgent=has_new_state)
 
@@ -169,11 +169,11 @@ class Watch:
         try:
             attempt.end(code, now, out_of_memory=self._memory.has_new)
         except OSError as error:
-            self._troubles.met(_reading(attempt), error)
+            self._troubles.met(attempt.looking, error)
             loop = asyncio.get_running_loop()
             loop.call_later(_PAUSE_S, self._end, desk, attempt, code, now)
         else:
-            self._troubles.over(_reading(attempt))
+            self._troubles.over(attempt.looking)
             self._see_to_files(desk, attempt)
         desk.note(attempt)
 
@@ -285,7 +285,3 @@ class Watch:
     def _cancel_timer(self, attempt: Attempt) -> None:
         with suppress(KeyError):
             self._timers.pop(attempt.nonce).cancel()
-
-
-def _reading(attempt: Attempt) -> str:
-    return f"cannot read in {attempt.run_dir}"

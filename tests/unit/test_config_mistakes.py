@@ -235,6 +235,7 @@ STUDIES = {
     ),
     "values that no launcher could act on": (
         BASE + "run_params:\n  nproc: 0\n  walltime: soon\n  mem: 4 apples\n  gpus: -1\n"
+        '  omp_num_threads: "a\\0b"\n'
         "run_space: {NPROC: [1, 0]}\n",
         [
             "4: run_params.nproc: found 0; expected a whole number, 1 at least (int)",
@@ -243,7 +244,9 @@ STUDIES = {
             "6: run_params.mem: found text '4 apples'; expected an amount of memory: a whole"
             " number, or one with a unit, like 500M or 4GB",
             "7: run_params.gpus: found -1; expected a whole number, or text with a unit",
-            "8: run_space.NPROC[1]: found 0; expected a whole number, 1 at least (int)",
+            "8: run_params.omp_num_threads: found text 'a\\x00b'; expected a whole number,"
+            " 1 at least, or a list of them like '4,2'",
+            "9: run_space.NPROC[1]: found 0; expected a whole number, 1 at least (int)",
         ],
     ),
     "run parameters that are not the user's": (
@@ -286,6 +289,14 @@ STUDIES = {
             "4: run_params.nproc: found text 'two'; expected a whole number (int)",
             "4: run_params.y: found a list [1]; expected a number (float)",
             "5: run_space.y[0]: found text 'a'; expected a number (float)",
+        ],
+    ),
+    "more runs than there can be": (
+        BASE + "max_concurrent: 99999999999999999999999999\nmax_submitted: 1000001\n",
+        [
+            "3: max_concurrent: found 99999999999999999999999999;"
+            " expected a whole number, 1000000 at most",
+            "4: max_submitted: found 1000001; expected a whole number, 1000000 at most",
         ],
     ),
     "launcher settings": (

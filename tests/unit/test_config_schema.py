@@ -25,7 +25,11 @@ def test_study_schema_has_every_key_with_a_description():
     assert all(entry["description"] for entry in schema["properties"].values())
     assert schema["required"] == ["study", "job"]
     assert schema["properties"]["completion"]["enum"] == ["exit", "explicit", None]
-    assert schema["properties"]["nproc"]["anyOf"][0] == {"type": "integer", "minimum": 1}
+    assert schema["properties"]["nproc"]["anyOf"][0] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+    }
     assert schema["properties"]["job_space"]["additionalProperties"] is True
 
 
