@@ -41,6 +41,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "is_stalled",
         "load_study",
         "on_change",
+        "recover",
         "state_dir",
         "task_manager",
         "task_manager_config",
