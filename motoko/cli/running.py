@@ -181,6 +181,11 @@ def _announce(workflow: Workflow, chosen: Chosen) -> None:
     verb = "going on with" if chosen.is_resumed else "run name"
     options = f" ({shlex.join(chosen.options)})" if chosen.options else ""
     click.echo(f"{verb} {chosen.run_name}{options}")
+    if finished := chosen.finished:
+        click.echo(
+            f"it had finished ({words.moment(finished)}): only what is new or was put back to"
+            " CREATED is done; another run name computes all anew"
+        )
     failed = run_names.failed(workflow, chosen.run_name)
     if failed.n_runs:
         lost = f" ({failed.n_lost} lost with processes or host)" if failed.n_lost else ""

@@ -26,6 +26,8 @@ class History:
         """Reads nothing yet; see `open`."""
         self._ledger = workflow.vars.db
         self._run_name = workflow.run_name or ""
+        #: Whether the run name was finished once, and begun again after that.
+        self.was_finished = False
         self._interrupted: dict[tuple[str, str], list[Firing]] = defaultdict(list)
         #: Keys of firings that nobody has taken up.
         self._unclaimed: set[str] = set()
@@ -33,9 +35,11 @@ class History:
         self._fired: dict[tuple[str, str, str | None], set[int]] = {}
 
     def open(self) -> None:
-        """Look for firings that an earlier orchestrator has begun and not ended."""
+        """Look for what earlier orchestrators have done: firings begun and not ended."""
         with self._ledger.read() as ledger:
             records = ledger.open_firings(self._run_name)
+            facts = ledger.run_name(self._run_name) or {}
+        self.was_finished = bool(facts.get("finished_before"))
         for key, record in records.items():
             firing = restored(self._ledger, key, record)
             self._interrupted[firing.task, firing.event].append(firing)

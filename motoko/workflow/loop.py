@@ -99,6 +99,7 @@ class EventLoop:
         self._is_main_done = False
         self._is_stalled = False
         self._told_stall = ""
+        self._n_failed_before = 0
         self._has_handled = False
         self._wakes_at: float | None = None
         #: The databases that were away at the last look.
@@ -116,6 +117,7 @@ class EventLoop:
         ]
         stops.append(self._workflow.on_change(self._notice))
         self._history.open()
+        self._n_failed_before = self._n_in(states.FAILED)
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._group:
@@ -183,7 +185,7 @@ class EventLoop:
                     n_true = await self._evaluate(away)
                     if not away:
                         self._report_stall(n_true)
-                    is_over = not away and self._is_over()
+                    is_over = not away and (self._is_over() or await self._is_over_again())
             except DatabaseUnavailable as error:
                 log.debug("looking again in %g s: %s", _AWAY_S, error)
                 await anyio.sleep(_AWAY_S)
@@ -407,11 +409,25 @@ class EventLoop:
             return False
         return len(self._workflow.actions) == 0 or not self._n_active()
 
+    async def _is_over_again(self) -> bool:
+        """Nothing is left to do for a run name that was finished before: it is stalled, though
+        all is read anew, and no run has failed since."""
+        if not self._history.was_finished or not self._is_stalled:
+            return False
+        if self._n_in(states.FAILED) > self._n_failed_before:
+            return False
+        for watch in self._watches.values():
+            for monitor in watch.monitors.values():
+                self._refresh(monitor)
+        return not await self._evaluate(set()) and self._is_stalled
+
     def _n_active(self) -> int:
-        waiting = (states.CREATED, states.SUBMITTED, states.RUNNING)
+        return self._n_in(states.CREATED, states.SUBMITTED, states.RUNNING)
+
+    def _n_in(self, *wanted: str) -> int:
         run_name = self._workflow.run_name
         counts = [m.base.counts(run_name) for m in self._workflow.task_managers.values()]
-        return sum(found.get(state, 0) for found in counts for state in waiting)
+        return sum(found.get(state, 0) for found in counts for state in wanted)
 
     def _report_stall(self, n_true: int) -> None:
         if not self._is_main_done or self._is_stalled or n_true:

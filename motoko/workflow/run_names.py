@@ -34,6 +34,11 @@ class Chosen:
         """Whether the name was begun before."""
         return self.facts is not None
 
+    @property
+    def finished(self) -> float | None:
+        """When the name was finished, if it was."""
+        return (self.facts or {}).get("finished") or (self.facts or {}).get("finished_before")
+
 
 def choose(workflow: Workflow, given: str | None, options: tuple[str, ...]) -> Chosen:
     """The run name given, the unfinished one, or a new one made from the date.

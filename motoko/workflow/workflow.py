@@ -384,7 +384,7 @@ class Workflow:
         try:
             await anyio.to_thread.run_sync(control.ensure_running, self)
             self._is_finished = False
-            self._record(params=_storable(params), finished=None, ended=None)
+            self._record_begin(params)
             self._loop = EventLoop(self, params, self.wait_s)
             try:
                 code = await self._loop.run(main)
@@ -403,6 +403,13 @@ class Workflow:
     def is_stalled(self) -> bool:
         """Whether nothing can happen any more by itself, although nothing is finished."""
         return self._loop is not None and self._loop.is_stalled
+
+    def _record_begin(self, params: Mapping[str, Any]) -> None:
+        with self.vars.db.read() as ledger:
+            known = ledger.run_name(self.run_name or "") or {}
+        before = known.get("finished") or known.get("finished_before")
+        kept = _storable(params)
+        self._record(params=kept, finished=None, finished_before=before, ended=None)
 
     def _record(self, **facts: Any) -> None:
         name = self.run_name

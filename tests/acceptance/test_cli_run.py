@@ -371,6 +371,16 @@ def test_runs_that_were_lost_are_told_from_those_that_failed(here: CommandLine) 
     assert "1 run back to CREATED" in cleaned.stdout
 
 
+def test_run_name_that_has_finished_says_so_and_ends(here: CommandLine) -> None:
+    here.run("run", "-n", "first")
+
+    again = here.run("run", "-n", "first").stdout
+
+    assert "going on with first\nit had finished (20" in again
+    assert "finished after" in again
+    assert here.counts("sample") == {"FINISHED": 5}
+
+
 def test_stalled_workflow_says_so(here: CommandLine) -> None:
     file = here.directory / "orchestrator.py"
     file.write_text(file.read_text().replace("workflow.add_error_handler()", "pass"))

@@ -11,6 +11,8 @@ import pytest
 
 from tests.acceptance.processes import kill_processes_of, wait_for
 
+pytestmark = pytest.mark.timeout(600)  # they compute, on machines that are busy too
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LEFT_BY_RUNS = (
     ".bd",
@@ -60,7 +62,7 @@ def motoko(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=500,
     )
     print(done.stdout, done.stderr, sep="\n")
     return done

@@ -23,7 +23,7 @@ from motoko.errors import (
 from motoko.store.session import current_session
 from motoko.workflow import Workflow, event
 from motoko.workflow.loop import EventLoop
-from tests.support.workflows import no_daemons, run, served_workflow
+from tests.support.workflows import executed, no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -773,3 +773,74 @@ def test_whole_numbers_in_a_dataframe_stay_whole_where_some_runs_have_none(
     assert (table.big[1], table.good[1], table.huge[1]) == (2**53 + 1, True, 2**70)
     assert table.big.isna().tolist() == table.good.isna().tolist() == [False, True, True]
     assert table.level.dtype == "int64"
+
+
+# a run name that was finished before
+
+
+def test_run_name_that_was_finished_is_finished_again_when_nothing_is_left_to_do(
+    workflow: Workflow,
+) -> None:
+    asked: list[int] = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        def is_new(workflow: Workflow, task_manager: Any) -> bool:
+            asked.append(1)
+            done = task_manager.select().all("state = FINISHED")
+            return bool(done) and not workflow.norm.select()
+
+        @event
+        async def finish(workflow: Workflow, **params: Any) -> None:
+            workflow.norm.createTask(x=1.0)
+            workflow.finished = True
+
+        workflow.add_action("all", task="mult", event=is_new, f=finish)
+        workflow.mult.createTask(x=[1.0, 2.0])
+
+    assert run(workflow, main) == 0
+    n_asked = len(asked)
+
+    assert run(workflow, main) == 0
+    assert len(asked) > n_asked
+    assert run(workflow, main) == 0
+    assert workflow.norm.base.counts("test") == {"FINISHED": 1}
+
+
+def test_run_name_that_was_finished_stalls_over_runs_that_have_failed_since(
+    workflow: Workflow,
+) -> None:
+    async def finishing(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+
+    async def stalling(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("none", task="mult", event="x > 5", f=finishing)
+        workflow.mult.createTask(x=-1.0)
+
+    assert run(workflow, finishing) == 0
+
+    async def until_stalled() -> None:
+        workflow.orchestrator_function = stalling
+        async with executed(workflow, fail_negative), anyio.create_task_group() as group:
+            group.start_soon(workflow.run)
+            with anyio.fail_after(30):
+                while not (workflow.is_stalled and workflow.mult.base.counts("test")):
+                    await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+
+    anyio.run(until_stalled)
+    assert not workflow.finished
+
+
+def test_new_work_of_a_run_name_that_was_finished_is_done(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, x: list[float], **params: Any) -> None:
+        workflow.add_action("none", task="mult", event="x > 5", f=lambda: None)
+        workflow.mult.createTask(x=x)
+
+    async def finishing(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+
+    assert run(workflow, finishing) == 0
+
+    assert run(workflow, main, x=[1.0, 2.0]) == 0
+
+    assert workflow.mult.base.counts("test") == {"FINISHED": 2}
