@@ -16,8 +16,10 @@ _LAST_BYTES = 1 << 16
 _LOOK_S = 0.3
 #: Lines that are shown of a log, and before those that come.
 _AT_ONCE, _BEFORE = 40, 10
+#: Loggers of the database library: what they say stands in the log.
+_LIBRARY = ("ZEO", "ZODB", "txn")
 #: Loggers whose plain messages are no events of a workflow.
-_NO_EVENTS = ("ZEO", "ZODB", "txn", "asyncio", "motoko.workflow.firings")
+_NO_EVENTS = ("asyncio", "motoko.workflow.firings")
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -60,6 +62,8 @@ class Latest(logging.Handler):
         self.messages: deque[tuple[float, str]] = deque(maxlen=n_messages)
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith(_LIBRARY):
+            return
         if record.name.startswith(_NO_EVENTS) and record.levelno < logging.WARNING:
             return
         text = record.getMessage().splitlines() or [""]

@@ -105,10 +105,6 @@ def program(verbose: bool, traceback: bool) -> None:
     Commands that work on a workflow take its directory, or find motoko.yaml in the current
     one or above. `motoko COMMAND --help` says more about each.
     """
-    import logging
-
-    for name in ("ZEO", "ZODB"):  # what they warn of is for logs
-        logging.getLogger(name).addHandler(logging.NullHandler())
     if verbose:
         from motoko.cli.logs import show_on_stderr
 

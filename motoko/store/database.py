@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import transaction
 import ZODB
 from transaction.interfaces import NoTransaction
-from ZEO.Exceptions import ClientDisconnected, ClientStorageError
+from ZEO.Exceptions import ClientDisconnected, ClientStorageError, ServerException
 from ZODB.POSException import ConflictError, StorageError
 
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, ForeignDatabase
@@ -28,8 +28,8 @@ from motoko.store.tables import Tables
 from motoko.store.turn import Turn
 
 log = logging.getLogger(__name__)
-# What a file is like is said in our own words.
-logging.getLogger("ZODB").addHandler(logging.NullHandler())
+for _name in ("ZEO", "ZODB", "txn"):  # what they say is for logs, where there are any
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 MOST_ATTEMPTS = 50
 NO_DATABASE_FILE = "is no database, or its beginning is damaged; move it away"
@@ -308,9 +308,19 @@ def undo(manager: Any) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
         return "no space is left on its disk; free some, nothing is lost meanwhile"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _errno(error: BaseException) -> int | None:
+    """The number of an error of the system, of this process or as its server tells it."""
+    match error:
+        case OSError():
+            return error.errno
+        case ServerException(args=("builtins.OSError", (int(number), *_))):
+            return number
+    return None
 
 
 def back_off(attempt: int) -> None:

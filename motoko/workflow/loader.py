@@ -39,8 +39,8 @@ def load_module(directory: Path, orchestrator: str) -> ModuleType:
         why = f"SyntaxError: {error.msg}"
         line = error.lineno or 0
         raise OrchestratorNotLoadable(str(file), line, orchestrator, why) from error
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        why = _why(error)
         line = _line_in(file, error)
         raise OrchestratorNotLoadable(str(file), line, orchestrator, why) from error
     return module
@@ -76,11 +76,17 @@ def add_options(module: ModuleType, parser: ArgumentParser) -> ArgumentParser:
     file = Path(str(module.__file__))
     try:
         populate(parser)
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        why = _why(error)
         line = _line_in(file, error)
         raise OrchestratorNotLoadable(str(file), line, populate.__name__, why) from error
     return parser
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({'' if error.code is None else repr(error.code)}) when loaded"
+    return f"{type(error).__name__}: {error}"
 
 
 def _line_in(file: Path, error: BaseException) -> int:

@@ -62,3 +62,29 @@ def test_stopping_an_orchestrator_where_none_runs(here: CommandLine) -> None:
     done = here.run("orchestrator", "stop", code=6)
 
     assert done.stderr == "motoko: the orchestrator is not running\n"
+
+
+def test_orchestrator_that_exits_when_loaded_is_a_mistake(here: CommandLine) -> None:
+    file = here.directory / "orchestrator.py"
+    file.write_text(f"import sys\nsys.exit(0)\n{file.read_text()}")
+    said = f"motoko: {file}:2: cannot load orchestrator 'orchestrator.main': it calls sys.exit(0)"
+
+    for command in (("run",), ("orchestrator", "start", "-n", "a", "-d")):
+        assert here.run(*command, code=3).stderr == f"{said} when loaded\n"
+    [finding] = [f for f in here.json("check", code=3) if f["about"] == "orchestrator"]
+    assert "it calls sys.exit(0) when loaded" in finding["text"]
+
+
+def test_empty_run_name_is_refused(here: CommandLine) -> None:
+    for command in (("run",), ("orchestrator", "start")):
+        for name in ("", " "):
+            said = here.run(*command, "--run_name", name, code=2).stderr
+
+            assert "is no run name" in said
+    assert not (here.directory / ".wf").exists()
+
+
+def test_unknown_run_name_is_not_found(here: CommandLine) -> None:
+    here.run("create")
+
+    assert "no run name 'nosuch'" in here.run("info", "--run_name", "nosuch", code=4).stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from types import ModuleType
@@ -133,6 +134,13 @@ def test_failure_while_options_are_added_names_the_orchestrator(module: ModuleTy
     module.populate_arg_parser = fails  # type: ignore[attr-defined]
 
     with pytest.raises(OrchestratorNotLoadable, match=r"orchestrator.py.*ValueError: no"):
+        OwnOptions(module, declare, "motoko run")
+
+
+def test_exit_while_options_are_added_is_a_failure(module: ModuleType) -> None:
+    module.populate_arg_parser = lambda parser: sys.exit(0)  # type: ignore[attr-defined]
+
+    with pytest.raises(OrchestratorNotLoadable, match=r"it calls sys.exit\(0\) when loaded"):
         OwnOptions(module, declare, "motoko run")
 
 

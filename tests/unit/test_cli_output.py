@@ -182,7 +182,12 @@ def test_latest_messages_leave_out_what_is_no_event() -> None:
         ("ZEO.client", logging.INFO),
         ("mine", logging.INFO),
         ("ZEO.client", logging.WARNING),
+        ("txn.1", logging.CRITICAL),
+        ("motoko.workflow.firings", logging.WARNING),
     ):
         latest.handle(logging.LogRecord(name, level, "", 0, f"{name}\nmore", (), None))
 
-    assert [text for _, text in latest.messages] == ["mine", "ZEO.client"]
+    assert [text for _, text in latest.messages] == [
+        "mine",
+        "motoko.workflow.firings",
+    ]
