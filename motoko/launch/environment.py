@@ -33,7 +33,7 @@ def make_python_dir(directory: Path) -> None:
 
 
 def database_host(study: Study) -> str:
-    """How scripts write the place of the study's database: ``zeo:///dir``, ``zeo://name:port``."""
+    """How scripts write where the study's database is: ``zeo:///dir``, ``zeo://name:port``."""
     address = study.address
     if address.path is None:
         return f"zeo://{address.host}:{address.port}"

@@ -17,12 +17,10 @@ import logging
 import secrets
 import threading
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import transaction
 from ZODB.POSException import ConflictError
@@ -43,7 +41,7 @@ from motoko.store.operations import (
     SetVariable,
     UpdateRun,
 )
-from motoko.store.snapshot import Snapshot
+from motoko.store.patience import patiently
 from motoko.store.tables import Tables
 from motoko.store.turn import Turn
 
@@ -51,9 +49,6 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-#: How long a call outside any session blocks while a database is away.
-PATIENCE_S = 120.0
-_patience: ContextVar[float] = ContextVar("motoko_patience", default=PATIENCE_S)
 
 #: Stands for all entries of a run, where what follows rests on the run as it is.
 EVERYTHING = "*"
@@ -286,7 +281,7 @@ class Session:
         with self._lock:
             share = next(iter(self._shares.values()), None)
         if share is not None:
-            _patiently(share.database, self.commit)
+            patiently(share.database, self.commit)
         else:
             self.commit()
 
@@ -426,95 +421,9 @@ def _conflicts_translated(database: Database[Any]) -> Iterator[None]:
         raise SessionConflict(f"the age of the snapshot of {database.where}") from error
 
 
-class SingleCalls(Session):
-    """Each operation is a session of its own; reading sees what is newest, in any thread.
-
-    A database that is away is waited for, in the calling thread, for at most PATIENCE_S, or
-    what `patience` says. `Database.hurry` ends that: the task that waits is cancelled.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        #: By thread and database, since a snapshot's connection bears one thread at a time.
-        self._snapshots: dict[tuple[int, int], tuple[Snapshot[Any], int, Any]] = {}
-
-    def view(self, database: Database[V]) -> V:
-        with self._lock:
-            version = database.feed.version
-            key = threading.get_ident(), id(database)
-            snapshot, known, view = self._snapshots.get(key, (None, -1, None))
-        if snapshot is None or known != version:
-            snapshot = snapshot or Snapshot(database)
-            view = _patiently(database, snapshot.renew)
-            with self._lock:
-                self._snapshots[key] = snapshot, version, view
-        return cast("V", view)
-
-    def read(self, database: Database[V], question: Callable[[V], R]) -> R:
-        ask = partial(super().read, database, question)
-        try:
-            return cast("R", _patiently(database, ask))
-        except SessionConflict:
-            with self._lock:
-                del self._snapshots[threading.get_ident(), id(database)]
-            return cast("R", _patiently(database, ask))
-
-    def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
-        """Nothing rests on what is read: the next call is another session."""
-
-    def observe_variable(self, database: Database[Ledger], name: str) -> None:
-        """Nothing rests on what is read: the next call is another session."""
-
-    def do(self, database: Database[Any], operation: Operation) -> Any:
-        return _patiently(database, lambda: database.write(operation.apply))
-
-    def after_commit(self, call: Callable[[], None]) -> None:
-        call()
-
-    def commit(self, *, is_last: bool = False) -> None:
-        """Nothing to do: each call is committed when it returns."""
-
-    def abort(self) -> None:
-        """Nothing to do: each call is committed when it returns."""
-
-    def close(self) -> None:
-        """Let go of the snapshots."""
-        with self._lock:
-            for snapshot, _, _ in self._snapshots.values():
-                snapshot.close()
-            self._snapshots.clear()
-
-
-def _patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + _patience.get()
-    is_told = False
-    while True:
-        try:
-            return call()
-        except DatabaseUnavailable as error:
-            if time.monotonic() > deadline:
-                raise
-            if database.is_hurried:
-                raise CancelledError("the process ends") from None
-            if not is_told:
-                log.warning("waiting: %s", error)
-            is_told = True
-            time.sleep(0.1)
-
-
 def current_session() -> Session | None:
     """The session that the calling task runs in, None outside of any."""
     return _current.get()
-
-
-@contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Let calls inside, outside any session, wait this long for a database that is away."""
-    token = _patience.set(seconds)
-    try:
-        yield
-    finally:
-        _patience.reset(token)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
 from motoko.store.database import Database
 from motoko.store.operations import CreateTasks, UpdateRun
-from motoko.store.session import Session, SingleCalls, current_session
+from motoko.store.session import Session, current_session
+from motoko.store.single_calls import SingleCalls
 from motoko.store.tables import Tables, TaskIdentity
 from motoko.study import files
 from motoko.study.lookout import Lookout

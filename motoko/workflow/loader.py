@@ -85,7 +85,9 @@ def add_options(module: ModuleType, parser: ArgumentParser) -> ArgumentParser:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"it calls sys.exit({'' if error.code is None else repr(error.code)}) when loaded"
+        return (
+            f"it calls sys.exit({'' if error.code is None else repr(error.code)}) when loaded"
+        )
     return f"{type(error).__name__}: {error}"
 
 

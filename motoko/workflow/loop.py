@@ -29,7 +29,7 @@ from motoko.model import states
 from motoko.store.database import Database
 from motoko.store.feed import Change
 from motoko.store.firing import Firing
-from motoko.store.session import patience
+from motoko.store.patience import patience
 from motoko.store.tables import Tables
 from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList

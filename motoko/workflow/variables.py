@@ -12,7 +12,8 @@ from motoko.store.codec import decode, encode
 from motoko.store.database import Database
 from motoko.store.ledger import Ledger
 from motoko.store.operations import RemoveVariable, SetVariable
-from motoko.store.session import Session, SingleCalls, current_session
+from motoko.store.session import Session, current_session
+from motoko.store.single_calls import SingleCalls
 
 _OWN = frozenset({"db_fname", "db", "conn", "root", "_single_calls"})
 

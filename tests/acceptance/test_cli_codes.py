@@ -67,7 +67,9 @@ def test_stopping_an_orchestrator_where_none_runs(here: CommandLine) -> None:
 def test_orchestrator_that_exits_when_loaded_is_a_mistake(here: CommandLine) -> None:
     file = here.directory / "orchestrator.py"
     file.write_text(f"import sys\nsys.exit(0)\n{file.read_text()}")
-    said = f"motoko: {file}:2: cannot load orchestrator 'orchestrator.main': it calls sys.exit(0)"
+    said = (
+        f"motoko: {file}:2: cannot load orchestrator 'orchestrator.main': it calls sys.exit(0)"
+    )
 
     for command in (("run",), ("orchestrator", "start", "-n", "a", "-d")):
         assert here.run(*command, code=3).stderr == f"{said} when loaded\n"

@@ -169,7 +169,7 @@ def test_script_with_a_syntax_error_is_a_warning(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ("import sys; sys.exit(4)", "ends its process (code 4)"),
+        ("import sys; sys.exit(4)", "calls sys.exit(4) when loaded"),
         ("import os; os._exit(0)", "ends its process (code 0)"),
         ("print('hello')\n1/0", "orchestrator.py:2:"),
         ("def populate_arg_parser(p): p.add_argumnt('x')\nasync def main(w): ...", "py:1:"),

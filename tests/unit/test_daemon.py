@@ -88,8 +88,8 @@ def test_a_question_never_keeps_anybody_from_an_office(office: Office) -> None:
 
 def test_a_holder_on_another_host_is_not_replaced_unless_that_is_wanted(office: Office) -> None:
     office.take()
-    office.leave()
     facts = json.loads(office.file.read_text())
+    office.leave()
     office.file.write_text(json.dumps({**facts, "host": "elsewhere"}))
 
     with pytest.raises(ForeignOwner, match=r"belongs to process .* on elsewhere"):
@@ -98,6 +98,18 @@ def test_a_holder_on_another_host_is_not_replaced_unless_that_is_wanted(office: 
         daemon.stop(office)
 
     office.take(takeover=True)
+    assert office.epoch == 2
+    office.leave()
+
+
+def test_who_has_left_an_office_on_another_host_does_not_hold_it(office: Office) -> None:
+    office.take()
+    office.leave()
+    facts = json.loads(office.file.read_text())
+    office.file.write_text(json.dumps({**facts, "host": "elsewhere"}))
+
+    assert office.owner() is None
+    office.take()
     assert office.epoch == 2
     office.leave()
 
