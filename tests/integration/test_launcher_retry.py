@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from motoko.host import host_name
 from motoko.job.outcome import Outcome, write_outcome
 from motoko.launch import executor
 from motoko.launch.desk import Desk
+from motoko.launch.reconcile import reconcile
 from motoko.launch.work import Done, Work
 from motoko.store.tables import Tables
 from motoko.study.study import Study
@@ -36,6 +38,7 @@ from tests.support.launch_session import (
     wait_for_file,
     wait_for_state,
 )
+from tests.support.studies import open_study, served
 
 DELAYED = YAML + "retry: {delay: 1h}\n"
 
@@ -314,3 +317,29 @@ def test_no_attempt_begins_beside_one_that_cannot_be_ended(
     why = "processes of its attempt 1 are still there and cannot be ended"
     assert [a.get("cause") for a in history] == [None, why, why, why]
     assert (tmp_path / "ran").read_text() == "\n\n"
+
+
+@pytest.mark.parametrize("n_killed", [1, 3])
+def test_a_repaired_database_knows_which_budget_is_used_up(
+    tmp_path: Path, n_killed: int
+) -> None:
+    yaml = YAML + "retry: {delay: 1h}\n" if n_killed == 1 else YAML
+    with new_study(tmp_path / "s", killed_until(4, tmp_path), yaml) as study:
+        with launching(study):
+            create(study)
+            wait_for_attempts(study, n_killed)
+        before, told = row(study), attempts(study)
+        with study.database.read() as tables:
+            generation = tables.fact("generation")
+    shutil.rmtree(study.state_dir)
+    study = open_study(study.directory)
+    with served(study):
+        study.initialise()
+        study.database.write(lambda tables: tables.set_fact("generation", generation))
+        reconcile(study, {})
+
+        assert row(study)["state"] == before["state"]
+        assert [a["class"] for a in attempts(study)] == [a["class"] for a in told]
+        assert ["retry_at" in a for a in attempts(study)] == ["retry_at" in a for a in told]
+        study.close()
+    assert before["state"] == {1: "CREATED", 3: "FAILED"}[n_killed]
