@@ -161,8 +161,8 @@ def stubborn(tmp_path: Path) -> str:
     """A script whose first run leaves a process that does not hear it is asked to end."""
     return (
         "[ $MOTOKO_RUN_ID = 1 ] || exit 0\n"
-        f"(trap '' TERM; exec sleep 60) & echo $! > {tmp_path}/child\n"
-        f"echo $$ > {tmp_path}/pid; wait\n"
+        f"(trap '' TERM; echo $BASHPID > {tmp_path}/child; echo $$ > {tmp_path}/pid\n"
+        "exec sleep 60) &\nwait\n"
     )
 
 
