@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from motoko.phrases import counted, duration, moment
+
+__all__ = [
+    "STATE_ORDER",
+    "Whole",
+    "counted",
+    "duration",
+    "moment",
+    "ordered_states",
+    "shortened",
+    "size",
+    "states",
+    "value",
+]
 
 #: States in the order in which runs pass through them; users' own come after these.
 STATE_ORDER = ("CREATED", "SUBMITTED", "RUNNING", "FINISHED", "FAILED", "CANCELLED")
 _LONGEST_VALUE = 40
-
-
-def duration(seconds: float) -> str:
-    """A duration in the units that matter: ``0.83 s``, ``3 min 20 s``, ``2 d 4 h``."""
-    if seconds < 60:
-        return f"{max(0.0, seconds):.{1 if seconds >= 1 else 2}f} s"
-    whole = int(seconds)
-    minutes, hours = whole // 60, whole // 3600
-    if hours < 1:
-        return f"{minutes} min {whole % 60} s"
-    if hours < 24:
-        return f"{hours} h {minutes % 60} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def moment(when: float | None) -> str:
-    """A time, in seconds since the epoch, as local date and clock."""
-    if when is None:
-        return ""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
-
-
-def counted(n: int, word: str) -> str:
-    """A number with its noun: ``1 run``, ``3 runs``."""
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
 def ordered_states(names: Iterable[str]) -> list[str]:

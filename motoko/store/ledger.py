@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from motoko.store import layout
@@ -71,11 +72,19 @@ class Ledger:
 
     # firings
 
-    def firings(self, last: int | None = None) -> dict[str, dict[str, Any]]:
+    def firings(
+        self, last: int | None = None, run_name: str | None = None
+    ) -> dict[str, dict[str, Any]]:
         """Records of firings by key, in the order they began; only so many of the last."""
         tree = self._trees["firings"]
-        keys = list(tree.keys()) if last is None else _last_keys(tree, last)
-        return {key: decode(tree[key]) for key in keys}
+        found: list[tuple[str, dict[str, Any]]] = []
+        for key in _keys_backwards(tree):
+            if len(found) == last:
+                break
+            record = decode(tree[key])
+            if run_name in (None, record["run_name"]):
+                found.append((key, record))
+        return dict(reversed(found))
 
     def open_firings(self, run_name: str) -> dict[str, dict[str, Any]]:
         """The records of a run name's firings that have no end."""
@@ -136,20 +145,14 @@ def _fired_where(record: Mapping[str, Any]) -> str:
     return json.dumps([record[name] for name in ("run_name", "event", "task", "study")])
 
 
-def _last_keys(tree: Any, n_keys: int) -> list[str]:
-    """The last keys of a BTree, without reading all of it."""
-    found: list[str] = []
+def _keys_backwards(tree: Any) -> Iterator[str]:
+    """The keys of a BTree from the last to the first, reading no more of it than is asked."""
     bound = None
-    while len(found) < n_keys:
-        try:
-            bound = tree.maxKey() if bound is None else tree.maxKey(bound)
-        except ValueError:
-            break
-        if found and bound == found[-1]:
-            break
-        found.append(bound)
-        bound = _before(bound)
-    return found[::-1]
+    with suppress(ValueError):  # there is no key below the bound
+        while True:
+            key = tree.maxKey() if bound is None else tree.maxKey(bound)
+            yield key
+            bound = _before(key)
 
 
 def _before(key: str) -> str:

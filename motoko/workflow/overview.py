@@ -10,6 +10,7 @@ from motoko.model import states
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
 from motoko.workflow import control
+from motoko.workflow.firing_log import Logged, logged
 from motoko.workflow.troubles import full_disks, troubles
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 MOST_FAILED = 10
+MOST_EVENTS = 20
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Overview:
     variables: dict[str, Any]
     failed: list[FailedRun]
     n_failed: int
+    #: The last firings, oldest first.
+    events: list[Logged]
     #: What keeps it from going on, in sentences.
     troubles: list[str]
 
@@ -92,6 +96,7 @@ class Overview:
             ],
             "run_names": [{"run_name": n, **facts} for n, facts in self.run_names.items()],
             "variables": self.variables,
+            "events": [event.as_json() for event in self.events],
             "troubles": self.troubles,
             "n_failed": self.n_failed,
             "failed": [failed_as_json(run) for run in self.failed],
@@ -103,7 +108,12 @@ def failed_as_json(run: FailedRun) -> dict[str, Any]:
     return {"run": f"{run.study}.{run.run_id}", "state": run.state, "cause": run.cause}
 
 
-def look(workflow: Workflow, studies: tuple[str, ...], run_name: str | None) -> Overview:
+def look(
+    workflow: Workflow,
+    studies: tuple[str, ...],
+    run_name: str | None,
+    most_events: int | None = MOST_EVENTS,
+) -> Overview:
     """Gather what is to be known, from counters; databases that cannot be read are named."""
     names = studies or tuple(workflow.task_managers)
     office = control.server_office(workflow)
@@ -117,6 +127,7 @@ def look(workflow: Workflow, studies: tuple[str, ...], run_name: str | None) -> 
         variables={},
         failed=[],
         n_failed=0,
+        events=[],
         troubles=[],
     )
     for name in names:
@@ -133,7 +144,7 @@ def look(workflow: Workflow, studies: tuple[str, ...], run_name: str | None) -> 
         except MotokoError as error:
             found.error = error
     if not all(study.problem for study in overview.studies):
-        _add_ledger(overview, workflow)
+        _add_ledger(overview, workflow, run_name, most_events)
     is_at_work = bool(overview.orchestrators or overview.launcher)
     overview.troubles += troubles(workflow) if is_at_work else full_disks(workflow)
     return overview
@@ -158,7 +169,9 @@ def _add_failed(overview: Overview, study: Study, tables: Tables, run_name: str 
         overview.failed += [failed_run(study, tables, run_id) for run_id in latest]
 
 
-def _add_ledger(overview: Overview, workflow: Workflow) -> None:
+def _add_ledger(
+    overview: Overview, workflow: Workflow, run_name: str | None, most_events: int | None
+) -> None:
     file = workflow.state_dir / WORKFLOW_DATABASE
     if not file.exists():
         return
@@ -167,5 +180,7 @@ def _add_ledger(overview: Overview, workflow: Workflow) -> None:
         with workflow.vars.db.read() as ledger:
             overview.run_names = ledger.run_names()
             overview.variables = ledger.variables()
+            orchestrated = overview.orchestrators
+            overview.events = logged(ledger, orchestrated, run_name=run_name, last=most_events)
     except MotokoError:
         return  # the studies were read; what is missing is said of none of them

@@ -12,6 +12,7 @@ from motoko.cli.places import directory_argument, load_workflow, study_names
 if TYPE_CHECKING:
     from motoko.workflow.overview import Overview, StudyOverview
 
+_MOST_EVENTS = 20
 _MOST_VARIABLES = 20
 
 
@@ -22,27 +23,44 @@ _MOST_VARIABLES = 20
     "--bd_study", "studies", metavar="NAME", multiple=True, help="Only this study (also -bd)."
 )
 @click.option("--run_name", metavar="NAME", help="Only runs of this run name.")
+@click.option("--events", is_flag=True, help="Only the log of firings: what was called for.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=_MOST_EVENTS,
+    show_default=True,
+    help="So many of the last firings.",
+)
+@click.option("--all", "is_all", is_flag=True, help="All firings, without a limit.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     directory: str | None,
     verbose: bool,
     studies: tuple[str, ...],
     run_name: str | None,
+    events: bool,
+    limit: int,
+    is_all: bool,
     as_json: bool,
 ) -> int:
     """Show what runs, and how far each study is: runs by run name and state.
 
-    Answers at once, however many runs there are, and whether or not the server runs.
+    Answers at once, however many runs there are, and whether or not the server runs. With
+    --events it shows which actions were called, for which runs, and what they changed.
     """
     from motoko.workflow import overview
 
     workflow = load_workflow(directory)
     try:
-        found = overview.look(workflow, study_names(workflow, studies), run_name)
+        names = study_names(workflow, studies)
+        found = overview.look(workflow, names, run_name, None if is_all else limit)
     finally:
         workflow.close()
     if as_json:
-        output.as_json(found.as_json())
+        shown = found.as_json()
+        output.as_json(shown["events"] if events else shown)
+    elif events:
+        _show_events(found)
     else:
         _show_processes(found)
         for text in found.troubles:
@@ -103,6 +121,29 @@ def _show_failed(found: Overview) -> None:
         click.echo(f"  and {found.n_failed - len(found.failed)} more")
     first = found.failed[-1]
     click.echo(f"look further with `motoko runs show {first.study}.{first.run_id}`")
+
+
+def _show_events(found: Overview) -> None:
+    from motoko.workflow.firing_log import runs_in_words
+
+    if not found.events:
+        click.echo("no firing has changed anything yet")
+        return
+    headers = ["began", "took", "run name", "event", "runs", "created", "changed", "variables"]
+    rows = [
+        [
+            words.Whole(words.moment(one.began)),
+            one.state if one.ended is None else words.duration(one.ended - one.began),
+            words.Whole(one.run_name),
+            one.event,
+            one.runs_in_words,
+            runs_in_words(one.created),
+            runs_in_words(one.updated),
+            ", ".join(one.variables),
+        ]
+        for one in found.events
+    ]
+    output.table(headers, rows)
 
 
 def _show_more(found: Overview) -> None:
