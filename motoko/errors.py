@@ -25,6 +25,7 @@
         OrchestratorNotLoadable (ImportError)
         RunNameMissing (RuntimeError)
         UnknownTaskManager (AttributeError)
+        EventNotFound (LookupError)
         ConditionError (TypeError)
         ActionFailed (RuntimeError)            event, study; the user's exception as its cause
         RunsFailed (RuntimeError)              runs and their causes
@@ -335,6 +336,29 @@ class UnknownTaskManager(WorkflowError, AttributeError):
         )
         super().__init__(message, known=known)
         self.name = name
+
+
+class EventNotFound(WorkflowError, LookupError):
+    """No action of this event is registered, and none has fired."""
+
+    def __init__(
+        self, event: str, run_name: str, known: Iterable[str], *, is_running: bool
+    ) -> None:
+        known = tuple(known)
+        there = f"there are: {', '.join(known)}" if known else "there are none"
+        what = f"no event {event!r}{nearest(event, known)} ({there})"
+        if not is_running:
+            what = (
+                f"no event {event!r} that has fired ({there}), and no orchestrator runs, which"
+                " alone knows of others"
+            )
+        super().__init__(
+            f"run name {run_name!r} has {what}",
+            event=event,
+            run_name=run_name,
+            known=known,
+            is_running=is_running,
+        )
 
 
 class ConditionError(WorkflowError, TypeError):

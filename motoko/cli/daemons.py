@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +22,14 @@ def in_words(owner: Owner | None) -> str:
     elapsed = words.duration(time.time() - owner.began)
     where = "" if owner.is_here else f" on {owner.host}"
     return f"process {owner.pid}{where}, since {words.moment(owner.began)} ({elapsed})"
+
+
+def stall_in_words(run_name: str, stall: Mapping[str, Any]) -> Iterator[str]:
+    """Since when nothing can happen under a run name, and what each condition lacks."""
+    since = words.moment(stall["since"])
+    yield f"{run_name} is stalled since {since}: nothing runs and no condition is true"
+    for lack in stall["lacks"]:
+        yield f"  {lack}"
 
 
 def show_status(office: Office, log_file: Path, *, as_json: bool) -> int:

@@ -44,6 +44,7 @@ _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.RunsFailed, RUNS_FAILED),
     (errors.ActionFailed, FAILED),
     (errors.UnknownTaskManager, NOT_FOUND),
+    (errors.EventNotFound, NOT_FOUND),
     (errors.WorkflowError, MISTAKE),
     (errors.ConfigError, MISTAKE),
     (errors.StudyNotFound, NOT_FOUND),

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "launcher": "Start, stop and watch the launcher of runs.",
     "server": "Start, stop and watch the database server.",
     "info": "What runs, and how far each study is.",
+    "why": "Why a run is in its state; why an event has not fired.",
     "runs": "List runs, show one of them.",
     "study": "Bring what is stored in line with a changed bd.yaml.",
     "ps": "My workflows on this host.",

@@ -75,12 +75,15 @@ class Lines:
             for study, counts in progress.counts.items()
             if counts
         ]
+        parts += _held(progress)
+        lacks: list[str] = []
         if progress.is_stalled:
             parts.append(_stalled(progress))
+            lacks = progress.lacks
         line = "; ".join(parts)
         if line and line != self._last:
             self._last = line
-            click.echo(f"{clock} {line}")
+            click.echo("\n  ".join([f"{clock} {line}", *lacks]))
 
 
 class Live:
@@ -124,8 +127,10 @@ class Live:
                 )
                 parts.append(line)
             parts += [Text(text, style="bold red") for text in progress.troubles]
+            parts += [Text(text, style="bold yellow") for text in _held(progress)]
             if progress.is_stalled:
                 parts.append(Text(_stalled(progress), style="bold yellow"))
+                parts += [Text(f"  {text}", style="yellow") for text in progress.lacks]
         return Group(*parts)
 
     def _table(self, progress: Progress) -> Any:
@@ -171,6 +176,13 @@ def _narrow(progress: Progress) -> Any:
         for study, counts in progress.counts.items()
     ]
     return Text("\n".join(lines))
+
+
+def _held(progress: Progress) -> list[str]:
+    if not progress.held:
+        return []
+    names = " ".join(name for name in progress.counts if name in progress.held)
+    return [f"held: no run of {names} begins until `motoko launcher release {names}`"]
 
 
 def _stalled(progress: Progress) -> str:

@@ -79,6 +79,8 @@ class Desk:
         self.waiting: deque[Attempt] = deque()
         #: How many hold a slot.
         self.n_running = 0
+        #: Whether somebody wants no run to begin.
+        self.is_held = False
         #: Whether there may be runs to claim.
         self.has_created = True
         self._executing = executing
@@ -280,6 +282,7 @@ class Desk:
 
     def _take_over(self, work: Work, done: Done) -> None:
         self.generation = done.generation
+        self.is_held = done.is_held
         self._manifests.update(done.manifests)
         self._stored = done.stored
         if work.n_claims and done.has_more:

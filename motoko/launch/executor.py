@@ -107,7 +107,7 @@ class Executor:
         return sum(1 for start in self._starts if start > since)
 
     def _n_free(self, desk: Desk) -> int:
-        most = desk.study.config.max_concurrent
+        most = 0 if desk.is_held else desk.study.config.max_concurrent
         return self._slots.size if most is None else most - desk.n_running
 
     # for the desks

@@ -22,6 +22,8 @@ from motoko.store.tables import Tables
 EPOCH = "launcher_epoch"
 #: So many runs more than needed are looked at, since some may wait for their next attempt.
 _FEW = 16
+#: The fact that no run of a study is to begin, and since when.
+HELD = "held_since"
 
 
 class Claim(NamedTuple):
@@ -42,6 +44,8 @@ class Done:
     """What a commit brought to light."""
 
     generation: str = ""
+    #: Whether no run is to begin.
+    is_held: bool = False
     #: Runs that were CREATED and are SUBMITTED now.
     claimed: list[Claim] = field(default_factory=list)
     #: Whether there may be more of them.
@@ -88,7 +92,8 @@ class Work:
             if owner is not None and not self.is_first:
                 raise AlreadyRunning(f"a launcher of study {tables.study!r}", f"epoch {owner}")
             tables.set_fact(EPOCH, self.epoch)
-        done = Done(generation=str(tables.fact("generation")))
+        is_held = tables.fact(HELD) is not None
+        done = Done(generation=str(tables.fact("generation")), is_held=is_held)
         for run_id, stored in self.held.items():
             if not tables.has_run(run_id):
                 done.changed[run_id] = None
@@ -102,7 +107,7 @@ class Work:
                 if run_id not in self.held
             ]
         done.left = [one for one in self.inherited if _was_told_to_end(tables, *one)]
-        if self.n_claims > 0:
+        if self.n_claims > 0 and not is_held:
             self._claim_created(tables, done)
         held = (*self.held, *(c.row["id"] for c in (*done.claimed, *done.found)))
         done.stored = {r: tables.raw_run(r) for r in held if tables.has_run(r)}

@@ -27,7 +27,7 @@ from motoko.config.values import Refused
 from motoko.errors import AmbiguousField, ConstraintError, UnknownField
 from motoko.model import states
 from motoko.model.bounds import Bounds, Interval
-from motoko.model.grammar import Comparison, Either, Every, Node, parse_text, quoted
+from motoko.model.grammar import Comparison, Either, Every, Node, parse_text, quoted, written
 from motoko.model.operands import (
     COMPARE,
     Test,
@@ -61,6 +61,22 @@ def parse(
     names = _Names(schema, entries)
     parts = (_parse_one(text, names) for text in texts)
     return reduce(Constraint.__and__, parts, Constraint())
+
+
+def clauses(
+    constraints: str | Sequence[str] | None, schema: Schema, entries: Collection[str] = ()
+) -> list[str]:
+    """The parts of a constraint that must all hold, each as a constraint of its own."""
+    texts = [constraints] if isinstance(constraints, str) else list(constraints or ())
+    names = _Names(schema, entries)
+    nodes = (parse_text(text, names.is_known) for text in texts)
+    return [part for node in nodes if node is not None for part in _clauses_of(node)]
+
+
+def _clauses_of(node: Node) -> list[str]:
+    if isinstance(node, Every):
+        return [text for part in node.parts for text in _clauses_of(part)]
+    return [written(node)]
 
 
 @dataclass(frozen=True, eq=False)

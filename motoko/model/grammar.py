@@ -92,6 +92,15 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def written(node: Node) -> str:
+    """A tree as a text that means the same."""
+    if isinstance(node, Comparison):
+        value = quoted(node.value) if node.is_quoted else node.value
+        return f"{node.name} {node.operator} {value}"
+    parts = (written(p) if isinstance(p, Comparison) else f"({written(p)})" for p in node.parts)
+    return (" and " if isinstance(node, Every) else " or ").join(parts)
+
+
 class _Parser:
     """One pass over a text, from left to right; ``at`` is the place reached."""
 

@@ -16,7 +16,7 @@ from motoko.columns import BUILT_IN
 from motoko.errors import JobNotFound, RunNotFound, SchemaError
 from motoko.model import states
 from motoko.model.bounds import Bounds
-from motoko.model.constraints import Constraint, parse
+from motoko.model.constraints import Constraint, clauses, parse
 from motoko.model.schema import UNSET, Schema
 from motoko.store import layout
 from motoko.store.codec import (
@@ -92,6 +92,10 @@ class Tables:
     def parse(self, constraints: str | Sequence[str] | None) -> Constraint:
         """A constraint in the terms of this study."""
         return parse(constraints, self.schema, self.entries)
+
+    def clauses(self, constraints: str | Sequence[str] | None) -> list[str]:
+        """The parts of a constraint that must all hold, each as a constraint of its own."""
+        return clauses(constraints, self.schema, self.entries)
 
     # reading
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from motoko.errors import ConditionError, WorkflowError
@@ -30,6 +31,17 @@ def positional_names(f: Any) -> list[str] | None:
         return None
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name.lstrip("_") for p in parameters if p.kind in kinds and p.default is p.empty]
+
+
+def condition_in_words(condition: Any) -> str:
+    """A condition in a line: its text, or the name and the place of the function."""
+    if not callable(condition):
+        return condition if isinstance(condition, str) else ", ".join(condition)
+    name = getattr(condition, "__qualname__", repr(condition)).rpartition("<locals>.")[2]
+    code = getattr(inspect.unwrap(condition), "__code__", None)
+    if code is None:
+        return str(name)
+    return f"{name} ({Path(code.co_filename).name}:{code.co_firstlineno})"
 
 
 def is_run_filter(f: Any) -> bool:
@@ -70,6 +82,13 @@ class Action:
     def is_constraint(self) -> bool:
         """Whether the condition is text, to be asked of the database."""
         return isinstance(self.condition, str | list | tuple)
+
+    @property
+    def constraints(self) -> list[str] | None:
+        """The constraints that the condition is made of; None for a function."""
+        if not self.is_constraint:
+            return None
+        return [self.condition] if isinstance(self.condition, str) else list(self.condition)
 
 
 @dataclass

@@ -279,6 +279,7 @@ async def run_launcher(
 ) -> None:
     """Be the launcher until cancelled."""
     from motoko.launch.launcher import LauncherSettings, launch
+    from motoko.launch.slots import available_cores
 
     office = launcher_office(workflow)
     names = options.studies or tuple(workflow.task_managers)
@@ -289,6 +290,7 @@ async def run_launcher(
         "studies": list(names),
         "is_chosen": bool(options.studies),
         "files": _files_mark(workflow),
+        "cores": available_cores(),
     }
     office.take(facts)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -33,11 +33,12 @@ from motoko.store.patience import patience
 from motoko.store.tables import Tables
 from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList
-from motoko.workflow import triggers
+from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
 from motoko.workflow.firings import Outcome, call, in_session
 from motoko.workflow.history import History
 from motoko.workflow.triggers import Monitor, Trigger
+from motoko.workflow.watch import Idle, Watch
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -54,34 +55,21 @@ _CANCELLED = RuntimeError("it was cancelled from inside the workflow")
 
 
 @dataclass(frozen=True)
-class _Idle:
-    """A firing that changed nothing, and how often that was so in a row."""
-
-    n_times: int
-    run_ids: tuple[int, ...]
-    n_changes: int
-    due: float
-
-
-@dataclass
-class _Watch:
-    """One registered action, its monitors and its firings."""
-
-    action: Action
-    monitors: dict[str, Monitor] = field(default_factory=dict)
-    #: Runs in flight by study; "" stands for a firing without runs.
-    in_flight: dict[str, set[int]] = field(default_factory=dict)
-    n_firings: int = 0
-    #: By study: the last firing, if it changed nothing.
-    idle: dict[str, _Idle] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class End:
     """Why a workflow ended: an exception, an exit code, or because it was finished."""
 
     error: BaseException | None = None
     exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Since when nothing can happen any more by itself, and what each condition lacks."""
+
+    since: float
+    #: How much was known of each database's changes.
+    versions: tuple[int, ...]
+    lacks: list[str]
 
 
 class EventLoop:
@@ -91,15 +79,15 @@ class EventLoop:
         self._workflow = workflow
         self._params = dict(params)
         self._wait_s = wait_s
-        self._watches: dict[tuple[str, str], _Watch] = {}
+        self._watches: dict[tuple[str, str], Watch] = {}
         self._history = History(workflow)
         self._news = anyio.Event()
         self._n_changes = 0
         self._end: End | None = None
         self._is_main_done = False
         self._is_stalled = False
-        self._told_stall = ""
         self._n_failed_before = 0
+        self._stall: Stall | None = None
         self._has_handled = False
         self._wakes_at: float | None = None
         #: The databases that were away at the last look.
@@ -139,7 +127,7 @@ class EventLoop:
             watch = self._watch(key, action)
             for monitor in watch.monitors.values():
                 self._refresh(monitor)
-            for now in await self._triggers(watch):
+            for now in await watch.triggers(self._workflow):
                 trigger = self._history.not_fired(action, now)
                 if trigger is None:
                     continue
@@ -248,11 +236,11 @@ class EventLoop:
 
     # evaluating
 
-    def _watch(self, key: tuple[str, str], action: Action) -> _Watch:
+    def _watch(self, key: tuple[str, str], action: Action) -> Watch:
         watch = self._watches.get(key)
         if watch is None or watch.action is not action:
             found = triggers.monitors(self._workflow, action)
-            watch = self._watches[key] = _Watch(action, {m.task: m for m in found})
+            watch = self._watches[key] = Watch(action, {m.task: m for m in found})
             for monitor in found:
                 self._refresh(monitor)
         return watch
@@ -265,7 +253,7 @@ class EventLoop:
             watch = self._watch(key, action)
             for trigger, firing in self._history.interrupted(action):
                 self._start(watch, trigger, firing)
-            for found in await self._triggers(watch):
+            for found in await watch.triggers(self._workflow):
                 left = self._history.not_fired(action, found)
                 if left is None:
                     continue
@@ -275,19 +263,7 @@ class EventLoop:
                 self._fire_when_due(watch, left)
         return n_true
 
-    async def _triggers(self, watch: _Watch) -> list[Trigger]:
-        try:
-            if watch.monitors:
-                return [t for m in watch.monitors.values() for t in m.trigger()]
-            if watch.action.is_constraint:
-                return []
-            return await triggers.ask(self._workflow, watch.action)
-        except MotokoError:
-            raise
-        except Exception as error:
-            raise ActionFailed(f"condition of {watch.action.label}", None, error) from error
-
-    def _fire_when_due(self, watch: _Watch, trigger: Trigger) -> None:
+    def _fire_when_due(self, watch: Watch, trigger: Trigger) -> None:
         task = trigger.task or ""
         in_flight = watch.in_flight.get(task)
         if in_flight is not None:
@@ -308,9 +284,8 @@ class EventLoop:
                 return
         self._start(watch, trigger, self._history.begin(watch.action, trigger))
 
-    def _start(self, watch: _Watch, trigger: Trigger, firing: Firing) -> None:
-        watch.n_firings += 1
-        watch.in_flight.setdefault(trigger.task or "", set()).update(trigger.run_ids)
+    def _start(self, watch: Watch, trigger: Trigger, firing: Firing) -> None:
+        watch.begin(firing.key, trigger)
         self._group.start_soon(self._fire, watch, trigger, firing, name=watch.action.label)
 
     def _wake_at(self, due: float) -> None:
@@ -327,8 +302,8 @@ class EventLoop:
 
     # firing
 
-    async def _fire(self, watch: _Watch, trigger: Trigger, firing: Firing) -> None:
-        action, task = watch.action, trigger.task or ""
+    async def _fire(self, watch: Watch, trigger: Trigger, firing: Firing) -> None:
+        action = watch.action
         try:
             with anyio.CancelScope(shield=action.is_error_handler):
                 outcome = await self._call(watch, trigger, firing)
@@ -342,16 +317,11 @@ class EventLoop:
         except Exception as error:
             self._fail(action.event_name, trigger.task, error)
         finally:
-            watch.n_firings -= 1
-            rest = watch.in_flight.get(task, set()) - set(trigger.run_ids)
-            if rest:
-                watch.in_flight[task] = rest
-            else:
-                watch.in_flight.pop(task, None)
+            watch.end(firing.key)
             self._news.set()
 
     def _remember(
-        self, watch: _Watch, trigger: Trigger, firing: Firing, outcome: Outcome
+        self, watch: Watch, trigger: Trigger, firing: Firing, outcome: Outcome
     ) -> None:
         task = trigger.task or ""
         if outcome.has_changed:
@@ -362,16 +332,17 @@ class EventLoop:
         n_times = last.n_times + 1 if last is not None and is_again else 1
         pause = min(self._wait_s, _FIRST_PAUSE_S * 2 ** min(n_times, 20)) if is_again else 0.0
         due = time.monotonic() + pause
-        watch.idle[task] = _Idle(n_times, trigger.run_ids, self._n_changes, due)
+        n_changes, now = self._n_changes, time.time()
+        watch.idle[task] = Idle(n_times, trigger.run_ids, n_changes, due, now)
         if not firing.is_void and not is_again:
             log.info("%s changed nothing; it waits for a change", watch.action.label)
 
     async def call(self, action: Action, trigger: Trigger) -> Outcome:
         """Call an action for a trigger, whatever its condition says by now."""
-        watch = _Watch(action)
+        watch = Watch(action)
         return await self._call(watch, trigger, self._history.begin(action, trigger))
 
-    async def _call(self, watch: _Watch, trigger: Trigger, firing: Firing) -> Outcome:
+    async def _call(self, watch: Watch, trigger: Trigger, firing: Firing) -> Outcome:
         action = watch.action
 
         async def body() -> Any:
@@ -434,16 +405,39 @@ class EventLoop:
             return
         if any(watch.n_firings for watch in self._watches.values()) or self._n_active():
             return
+        versions = tuple(database.feed.version for database in self._workflow.databases)
+        if self._stall is None or self._stall.versions != versions:
+            known = self._stall
+            self._stall = stall = Stall(time.time(), versions, list(self._lacks()))
+            if known is None or stall.lacks != known.lacks:
+                log.warning("stalled: nothing runs and no condition is true")
+                for lack in stall.lacks:
+                    log.warning("%s", lack)
         self._is_stalled = True
-        names = ", ".join(watch.action.label for watch in self._watches.values())
-        if names != self._told_stall:
-            log.warning("stalled: nothing runs and no condition is true (%s)", names)
-        self._told_stall = names
+
+    def _lacks(self) -> Iterator[str]:
+        for watch in self._watches.values():
+            report = watch.report()
+            found = conditions.lack(self._workflow, report, self._workflow.run_name)
+            yield f"{watch.action.label}: {found}"
 
     @property
-    def is_stalled(self) -> bool:
-        """Whether nothing can happen any more by itself."""
-        return self._is_stalled
+    def stall(self) -> Stall | None:
+        """Since when nothing can happen any more by itself, and why; None if something can."""
+        return self._stall if self._is_stalled else None
+
+    def report(self) -> dict[str, Any]:
+        """What the conditions say, as plain values; may be asked in any thread."""
+        stall = self.stall
+        actions = list(self._workflow.actions.items())
+        watches = [self._watches.get(key) or Watch(action) for key, action in actions]
+        return {
+            "run_name": self._workflow.run_name,
+            "is_main_done": self._is_main_done,
+            "wait_s": self._wait_s,
+            "stall": stall and {"since": stall.since, "lacks": stall.lacks},
+            "actions": [watch.report() for watch in watches],
+        }
 
     def _stop(self, end: End) -> None:
         if self._end is None:
@@ -467,7 +461,7 @@ class EventLoop:
                 watch = self._watch(key, action)
                 for monitor in watch.monitors.values():
                     self._refresh(monitor)
-                for trigger in await self._triggers(watch):
+                for trigger in await watch.triggers(self._workflow):
                     await self._call(watch, trigger, self._history.begin(action, trigger))
             except Exception:
                 log.exception("error handler %s failed", action.label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,9 @@ from motoko.errors import MotokoError, StudyNotFound
 from motoko.model import states
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
-from motoko.workflow import control
+from motoko.workflow import control, reporter
 from motoko.workflow.firing_log import Logged, logged
+from motoko.workflow.holding import held_since
 from motoko.workflow.troubles import full_disks, troubles
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class StudyOverview:
     runs_dir: str
     address: str
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    #: Since when no run of it is to begin; None if nobody holds them.
+    held: float | None = None
     error: MotokoError | None = None
 
     @property
@@ -72,6 +76,8 @@ class Overview:
     n_failed: int
     #: The last firings, oldest first.
     events: list[Logged]
+    #: By run name: since when it is stalled, and what each condition lacks.
+    stalls: dict[str, Mapping[str, Any]]
     #: What keeps it from going on, in sentences.
     troubles: list[str]
 
@@ -90,6 +96,7 @@ class Overview:
                     "address": study.address,
                     "run_names": study.counts,
                     "total": study.total,
+                    "held": study.held,
                     "problem": study.problem,
                 }
                 for study in self.studies
@@ -97,6 +104,7 @@ class Overview:
             "run_names": [{"run_name": n, **facts} for n, facts in self.run_names.items()],
             "variables": self.variables,
             "events": [event.as_json() for event in self.events],
+            "stalls": [{"run_name": name, **stall} for name, stall in self.stalls.items()],
             "troubles": self.troubles,
             "n_failed": self.n_failed,
             "failed": [failed_as_json(run) for run in self.failed],
@@ -128,6 +136,7 @@ def look(
         failed=[],
         n_failed=0,
         events=[],
+        stalls={},
         troubles=[],
     )
     for name in names:
@@ -140,14 +149,25 @@ def look(
             control.open_study(study, office)
             with study.database.read() as tables:
                 found.counts = _counts(tables, run_name)
+                found.held = held_since(tables)
                 _add_failed(overview, study, tables, run_name)
         except MotokoError as error:
             found.error = error
     if not all(study.problem for study in overview.studies):
         _add_ledger(overview, workflow, run_name, most_events)
+    overview.stalls = stalls(workflow, overview.orchestrators)
     is_at_work = bool(overview.orchestrators or overview.launcher)
     overview.troubles += troubles(workflow) if is_at_work else full_disks(workflow)
     return overview
+
+
+def stalls(
+    workflow: Workflow, orchestrators: Mapping[str, Owner]
+) -> dict[str, Mapping[str, Any]]:
+    """Which of the orchestrators say that nothing can happen any more, by run name."""
+    here = [name for name, owner in orchestrators.items() if owner.is_here]
+    reports = {name: reporter.ask(workflow.state_dir, name) for name in here}
+    return {name: r["stall"] for name, r in reports.items() if r is not None and r["stall"]}
 
 
 def _counts(tables: Tables, run_name: str | None) -> dict[str, dict[str, int]]:

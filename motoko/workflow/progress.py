@@ -12,6 +12,7 @@ import anyio
 
 from motoko.errors import MotokoError
 from motoko.model import states
+from motoko.workflow.holding import held_since
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -31,6 +32,10 @@ class Progress:
         self.counts: dict[str, dict[str, int]] = {n: {} for n in workflow.task_managers}
         #: What keeps the workflow from going on, in sentences.
         self.troubles: list[str] = []
+        #: What each condition lacked when the workflow was stalled last.
+        self.lacks: list[str] = []
+        #: Studies of which no run is to begin.
+        self.held: set[str] = set()
         self._done: dict[str, deque[tuple[float, int]]] = {n: deque() for n in self.counts}
         self._news: anyio.Event | None = None
         self._stalled_at: dict[str, dict[str, int]] | None = None
@@ -43,8 +48,10 @@ class Progress:
     @property
     def is_stalled(self) -> bool:
         """Whether nothing can happen any more by itself, and nothing has happened since."""
-        if self.workflow.is_stalled:
+        stall = self.workflow.stall
+        if stall is not None:
             self._stalled_at = dict(self.counts)
+            self.lacks = stall.lacks
         return self._stalled_at == self.counts
 
     def n_done(self, study: str) -> int:
@@ -94,8 +101,10 @@ class Progress:
 
     def _take(self, study: str, tables: Tables) -> None:
         counts = {s: n for s, n in tables.counts(self.run_name).items() if n}
-        if counts != self.counts[study]:
+        is_held = held_since(tables) is not None
+        if counts != self.counts[study] or is_held != (study in self.held):
             self.counts[study] = counts
+            (self.held.add if is_held else self.held.discard)(study)
             self.notice()
 
     def take_troubles(self, troubles: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.errors import ConditionError, UnknownField
 from motoko.model.constraints import Constraint
+from motoko.phrases import counted
 from motoko.store.database import Database
 from motoko.store.tables import Tables
 from motoko.study.records import Job, Run
@@ -142,24 +143,35 @@ def _constraint_monitors(
     return found
 
 
-async def ask(workflow: Workflow, action: Action) -> list[Trigger]:
+async def ask(
+    workflow: Workflow, action: Action, said: dict[str, str] | None = None
+) -> list[Trigger]:
     """Call a condition on the workflow: what it says fires now.
 
-    Several studies for which it is true as such make one trigger.
+    Several studies for which it is true as such make one trigger. What was said of each study
+    is put into ``said``, in words; "" stands for the workflow.
     """
-    if is_workflow_filter(action.condition):
-        answers = {
-            manager.study: await _answer(action.condition(workflow, manager))
-            for manager in watched(workflow, action)
-        }
+    condition, answers = action.condition, {}
+    if is_workflow_filter(condition):
+        for manager in watched(workflow, action):
+            answers[manager.study] = await _answer(condition(workflow, manager))
     else:
-        answers = {"": await _answer(action.condition())}
+        answers[""] = await _answer(condition())
     triggers: list[Trigger] = []
-    for answer in answers.values():
-        triggers += read_answer(action, answer)
+    for study, answer in answers.items():
+        found = read_answer(action, answer)
+        triggers += found
+        if said is not None:
+            said[study] = _in_words(answer, found)
     plain = Trigger()
     runs = [trigger for trigger in triggers if trigger != plain]
     return [plain, *runs] if plain in triggers else runs
+
+
+def _in_words(answer: Any, found: list[Trigger]) -> str:
+    if isinstance(answer, TaskSelection | RunList | list | tuple):
+        return counted(sum(len(trigger.run_ids) for trigger in found), "run")
+    return repr(bool(found)) if isinstance(answer, TaskSelectionEval) else repr(answer)
 
 
 async def _answer(value: Any) -> Any:

@@ -25,22 +25,31 @@ def troubles(workflow: Workflow) -> Iterator[str]:
     """Each in a sentence; nothing when all is well."""
     yield from full_disks(workflow)
     where = shlex.quote(str(workflow.directory))
-    server = control.server_office(workflow)
-    launcher = control.launcher_office(workflow)
     yield from _missing(
-        server,
+        control.server_office(workflow),
         control.server_log(workflow),
         f"nothing goes on until `motoko server start {where}`",
     )
-    yield from _missing(
-        launcher,
-        control.launcher_log(workflow),
-        f"no run starts until `motoko launcher {where}`",
-    )
-    owner = launcher.owner()
+    yield from _launcher(workflow)
+    owner = control.launcher_office(workflow).owner()
     if owner is not None:
         for trouble in owner.facts.get("troubles", ()):
             yield f"{trouble['what']}: {trouble['why']}"
+
+
+def missing_launcher(workflow: Workflow) -> str:
+    """Why there is no launcher, and what to do, in a sentence."""
+    never = f"the launcher does not run; {_until_launcher(workflow)}"
+    return next(_launcher(workflow), never)
+
+
+def _launcher(workflow: Workflow) -> Iterator[str]:
+    office, log_file = control.launcher_office(workflow), control.launcher_log(workflow)
+    yield from _missing(office, log_file, _until_launcher(workflow))
+
+
+def _until_launcher(workflow: Workflow) -> str:
+    return f"no run starts until `motoko launcher {shlex.quote(str(workflow.directory))}`"
 
 
 def _missing(office: Office, log_file: Path, until: str) -> Iterator[str]:

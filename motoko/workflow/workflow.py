@@ -40,7 +40,8 @@ from motoko.workflow.actions import (
     EventCondition,
     no_action,
 )
-from motoko.workflow.loop import EventLoop
+from motoko.workflow.loop import EventLoop, Stall
+from motoko.workflow.reporter import answering
 from motoko.workflow.triggers import read_answer
 from motoko.workflow.variables import WorkflowVars
 
@@ -387,7 +388,8 @@ class Workflow:
             self._record_begin(params)
             self._loop = EventLoop(self, params, self.wait_s)
             try:
-                code = await self._loop.run(main)
+                with answering(self.state_dir, self.run_name or "", self._loop.report):
+                    code = await self._loop.run(main)
             except BaseException as error:
                 why = f"{type(error).__name__}: {error}"
                 if not isinstance(error, Exception):
@@ -402,7 +404,12 @@ class Workflow:
     @property
     def is_stalled(self) -> bool:
         """Whether nothing can happen any more by itself, although nothing is finished."""
-        return self._loop is not None and self._loop.is_stalled
+        return self.stall is not None
+
+    @property
+    def stall(self) -> Stall | None:
+        """Since when it is stalled and what each condition lacks, None if it is not."""
+        return None if self._loop is None else self._loop.stall
 
     def _record_begin(self, params: Mapping[str, Any]) -> None:
         with self.vars.db.read() as ledger:

@@ -65,6 +65,9 @@ def command(
         _show_processes(found)
         for text in found.troubles:
             click.secho(f"trouble: {text}", fg="red" if output.is_for_people() else None)
+        for name, stall in found.stalls.items():
+            for line in daemons.stall_in_words(name, stall):
+                click.echo(line)
         _show_studies(found)
         _show_failed(found)
         if verbose:
@@ -101,6 +104,10 @@ def _show_studies(found: Overview) -> None:
     for study in found.studies:
         if study.problem:
             click.echo(f"{study.name}: {study.problem}")
+        if study.held is not None:
+            since = words.moment(study.held)
+            release = f"motoko launcher release {study.name}"
+            click.echo(f"{study.name}: no run begins, held since {since}; `{release}`")
 
 
 def _state_columns(studies: list[StudyOverview]) -> list[str]:

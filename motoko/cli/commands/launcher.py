@@ -85,6 +85,47 @@ daemons.add_stop_and_status(
 )
 
 
+_held = click.argument("studies", metavar="[STUDY]...", nargs=-1)
+_in = click.option(
+    "--dir", "directory", metavar="DIR", help="The workflow's directory, if not this one."
+)
+
+
+@command.command()
+@_held
+@_in
+def hold(studies: tuple[str, ...], directory: str | None) -> None:
+    """Let no run of a study, or of any, begin until `motoko launcher release`.
+
+    What executes goes on. It binds runs that are created later, and later launchers.
+    """
+    from motoko.workflow import holding
+
+    workflow = load_workflow(directory)
+    held = holding.hold(workflow, study_names(workflow, studies))
+    if held:
+        click.echo(f"no run of {', '.join(held)} begins until `motoko launcher release`")
+    else:
+        click.echo("they were held already")
+
+
+@command.command()
+@_held
+@_in
+def release(studies: tuple[str, ...], directory: str | None) -> None:
+    """Let runs of a study, or of all, begin again."""
+    from motoko.workflow import control, holding
+
+    workflow = load_workflow(directory)
+    released = holding.release(workflow, study_names(workflow, studies))
+    if not released:
+        click.echo("nothing was held")
+        return
+    click.echo(f"runs of {', '.join(released)} may begin")
+    if control.launcher_office(workflow).owner() is None:
+        click.echo("no launcher runs: `motoko launcher` starts it")
+
+
 @command.command(hidden=True)
 @directory_argument
 @_studies

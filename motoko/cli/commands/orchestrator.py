@@ -76,8 +76,8 @@ def stop(directory: str | None, run_name: str | None) -> None:
 def status(
     directory: str | None, run_name: str | None, logs: bool, follow: bool, as_json: bool
 ) -> int:
-    """Say which orchestrators run; code 6 if none does."""
-    from motoko.workflow import control
+    """Say which orchestrators run, and which are stalled; code 6 if none runs."""
+    from motoko.workflow import control, overview
 
     workflow = load_workflow(directory)
     active = {
@@ -85,11 +85,17 @@ def status(
         for name, owner in control.orchestrators(workflow).items()
         if run_name in (None, name)
     }
+    stalls = overview.stalls(workflow, active)
     if as_json:
-        output.as_json([owner.described() for owner in active.values()])
+        output.as_json(
+            [{**owner.described(), "stall": stalls.get(n)} for n, owner in active.items()]
+        )
     else:
         for name, owner in active.items():
             click.echo(f"orchestrator of run name {name}: {daemons.in_words(owner)}")
+            if name in stalls:
+                for line in daemons.stall_in_words(name, stalls[name]):
+                    click.echo(line)
         if not active:
             click.echo(f"no orchestrator runs{_last(workflow, run_name)}")
     if logs or follow:

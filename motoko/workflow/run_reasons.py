@@ -1,0 +1,329 @@
+"""Why a run is in its state."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from motoko.host import host_name
+from motoko.launch.executing import Executing, executing_in
+from motoko.launch.work import open_runs
+from motoko.model import states
+from motoko.phrases import counted, duration, moment
+from motoko.study.records import split_run_name
+from motoko.workflow import control, firing_log, troubles
+from motoko.workflow.holding import held_since
+from motoko.workflow.reason import Reason
+
+if TYPE_CHECKING:
+    from motoko.store.tables import Tables
+    from motoko.study.study import Study
+    from motoko.workflow.workflow import Workflow
+
+_MOST_NAMED = 5
+
+
+def why(workflow: Workflow, name: str) -> Reason:
+    """Why the run ``study.id`` is in its state. RunNotFound, UnknownTaskManager.
+
+    The databases must be open.
+    """
+    task, run_id = split_run_name(name)
+    study = workflow.task_manager(task).base
+    with study.database.read() as tables:
+        inquiry = Inquiry(workflow, study, tables, run_id)
+        return inquiry.reason()
+
+
+@dataclass
+class Inquiry:
+    """One question about one run."""
+
+    workflow: Workflow
+    study: Study
+    tables: Tables
+    run_id: int
+
+    def __post_init__(self) -> None:
+        self.row: Mapping[str, Any] = self.tables.run(self.run_id)
+        self.name = f"{self.study.name}.{self.run_id}"
+        self.launcher = control.launcher_office(self.workflow).owner()
+        self.attempts = self.tables.attempts(self.run_id)
+        self.evidence: dict[str, Any] = {}
+
+    def reason(self) -> Reason:
+        """The answer."""
+        asked: dict[str, Callable[[], tuple[str, str]]] = {
+            states.CREATED: self._created,
+            states.SUBMITTED: self._created,
+            states.RUNNING: self._running,
+            states.FINISHED: self._finished,
+            states.FAILED: self._failed,
+            states.CANCELLED: self._cancelled,
+        }
+        state = self.row["state"]
+        self.evidence["created"] = self.row.get("create_time")
+        if self.attempts:
+            self.evidence["attempts"] = [_attempt_in_words(a) for a in self.attempts]
+        told = self._firings()
+        if told:
+            self.evidence["firings"] = told
+        reason, sentence = asked.get(state, self._own_state)()
+        return Reason(self.name, state, reason, f"{self.name} {sentence}", self.evidence)
+
+    # waiting to begin
+
+    def _created(self) -> tuple[str, str]:
+        for ask in (
+            self._held,
+            self._without_launcher,
+            self._in_trouble,
+            self._earlier_attempt,
+            self._without_room,
+        ):
+            found = ask()
+            if found is not None:
+                return found
+        since = duration(time.time() - self._waits_since)
+        return (
+            "next",
+            f"is {self.row['state']} for {since}, and nothing holds it: the launcher takes it",
+        )
+
+    @property
+    def _waits_since(self) -> float:
+        ended = [a["end_time"] for a in self.attempts if a.get("end_time")]
+        return float(max([self.row.get("create_time") or time.time(), *ended]))
+
+    def _held(self) -> tuple[str, str] | None:
+        since = held_since(self.tables)
+        if since is None:
+            return None
+        self.evidence["held"] = since
+        release = self._command("launcher", "release", self.study.name)
+        return (
+            "held",
+            f"waits: the runs of {self.study.name} are held since {moment(since)}; `{release}`",
+        )
+
+    def _without_launcher(self) -> tuple[str, str] | None:
+        if self.launcher is None:
+            said = troubles.missing_launcher(self.workflow)
+            return "no launcher", f"waits: {said}"
+        self.evidence["launcher"] = str(self.launcher)
+        if self.study.name in self.launcher.facts.get("studies", ()):
+            return None
+        served = ", ".join(self.launcher.facts.get("studies", ()))
+        start = self._command("launcher", "stop")
+        return (
+            "no launcher",
+            f"waits: the launcher ({self.launcher}) serves {served} only;"
+            f" `{start}`, then start it for all studies",
+        )
+
+    def _in_trouble(self) -> tuple[str, str] | None:
+        found = [*troubles.full_disks(self.workflow)]
+        if self.launcher is not None:
+            places = (self.study.name, str(self.study.runs_dir))
+            found += [
+                f"the launcher {one['what']} since {moment(one['since'])}: {one['why']}"
+                for one in self.launcher.facts.get("troubles", ())
+                if str(one["what"]).endswith(places)
+            ]
+        if not found:
+            return None
+        self.evidence["troubles"] = found
+        return "trouble", f"waits: {found[0]}"
+
+    def _earlier_attempt(self) -> tuple[str, str] | None:
+        found = self._executing()
+        if found is None or (found.attempt == self.row.get("attempt") and self._is_submitted):
+            return None
+        self.evidence["directory"] = found.run_dir
+        return (
+            "earlier attempt",
+            f"waits: processes of its attempt {found.attempt} still execute in {found.run_dir}"
+            f" on {found.host}; the launcher ends them first",
+        )
+
+    def _without_room(self) -> tuple[str, str] | None:
+        executing = {name: list(_executing(t)) for name, t in self._all_tables()}
+        own = executing[self.study.name]
+        cores = int(self.launcher.facts.get("cores", 0)) if self.launcher is not None else 0
+        nproc = int(self.row.get("nproc") or 1)
+        most_here, most = self.study.config.max_concurrent, self.workflow.config.max_concurrent
+        everywhere = [f"{name}.{r['id']}" for name, rows in executing.items() for r in rows]
+        used = sum(
+            min(int(r.get("nproc") or 1), cores) for rows in executing.values() for r in rows
+        )
+        n_before = self._n_before()
+        self.evidence |= {"executing": everywhere, "n_before": n_before}
+        queue = f"; {_runs_come(n_before)} before it" if n_before else ""
+        if most_here is not None and len(own) >= most_here:
+            names = [f"{self.study.name}.{row['id']}" for row in own]
+            file = self.study.config.file.name
+            return (
+                "max_concurrent",
+                f"waits: {self.study.name} may have {counted(most_here, 'run')} at once"
+                f" (max_concurrent in its {file}), which are {_listed(names)}{queue}",
+            )
+        if most is not None:
+            if len(everywhere) < most:
+                return self._behind(n_before)
+            return (
+                "max_concurrent",
+                f"waits: {counted(most, 'run')} may execute at once (max_concurrent in"
+                f" motoko.yaml), which are {_listed(everywhere)}{queue}",
+            )
+        self.evidence |= {"cores": cores, "cores_in_use": used, "nproc": nproc}
+        if nproc > cores and everywhere:
+            return (
+                "cores",
+                f"waits: it asks for {counted(nproc, 'core')} and there are {cores}, so it"
+                f" executes alone, when {_listed(everywhere)} have ended{queue}",
+            )
+        if used + min(nproc, cores) > cores:
+            return (
+                "cores",
+                f"waits for {counted(nproc, 'free core')}: {used} of {cores} are in use by"
+                f" {_listed(everywhere)}{queue}",
+            )
+        return self._behind(n_before)
+
+    def _n_before(self) -> int:
+        submitted = list(self.tables.in_state(states.SUBMITTED))
+        if self._is_submitted:
+            return sum(run_id < self.run_id for run_id in submitted)
+        created = self.tables.in_state(states.CREATED)
+        return len(submitted) + sum(run_id < self.run_id for run_id in created)
+
+    def _behind(self, n_before: int) -> tuple[str, str] | None:
+        if not n_before:
+            return None
+        return "queue", f"waits: {_runs_come(n_before)} before it, and the launcher takes them"
+
+    @property
+    def _is_submitted(self) -> bool:
+        return bool(self.row["state"] == states.SUBMITTED)
+
+    def _all_tables(self) -> Iterator[tuple[str, Tables]]:
+        for name, manager in self.workflow.task_managers.items():
+            if name == self.study.name:
+                yield name, self.tables
+                continue
+            with manager.base.database.read() as tables:
+                yield name, tables
+
+    # executing
+
+    def _running(self) -> tuple[str, str]:
+        last = self.attempts[-1] if self.attempts else {}
+        began = self.row.get("start_time")
+        host, pid = last.get("host"), last.get("pid")
+        self.evidence |= {"started": began, "host": host, "pid": pid}
+        parts = ["executes"]
+        if began is not None:
+            parts.append(f"since {moment(began)} ({duration(time.time() - began)})")
+        if pid is not None:
+            parts.append(f"as process {pid} on {host}")
+        step = self.row.get("last_step")
+        if step is not None:
+            self.evidence |= {"last_step": step, "last_step_time": self.row["last_step_time"]}
+            ago = duration(time.time() - self.row["last_step_time"])
+            parts.append(f"and pushed step {step} {ago} ago")
+        sentence = " ".join(parts)
+        if self._executing() is None and host in (None, host_name()):
+            if self.launcher is None:
+                return "gone", f"executed, and nothing of it is there: {self._unrecorded()}"
+            return "gone", f"has ended, and the launcher is about to record how: it {sentence}"
+        if self.launcher is None:
+            return "executing", f"{sentence}; {self._unrecorded()}"
+        return "executing", sentence
+
+    def _unrecorded(self) -> str:
+        said = troubles.missing_launcher(self.workflow)
+        return f"what becomes of it is not recorded: {said}"
+
+    def _executing(self) -> Executing | None:
+        return executing_in(self.study, self.run_id)
+
+    # over
+
+    def _finished(self) -> tuple[str, str]:
+        ended, began = self.row.get("end_time"), self.row.get("start_time")
+        if ended is None:
+            return "set", "was set to FINISHED"
+        self.evidence |= {"started": began, "ended": ended}
+        took = f" after {duration(ended - began)}" if began is not None else ""
+        tries = f", its attempt {self.row['attempt']}" if self.row.get("attempt", 1) > 1 else ""
+        return "finished", f"finished {moment(ended)}{took}{tries}"
+
+    def _failed(self) -> tuple[str, str]:
+        last = self.attempts[-1] if self.attempts else {}
+        keys = ("class", "cause", "exit_code", "signal", "host", "start_time", "end_time")
+        self.evidence |= {key: last[key] for key in (*keys, "stderr") if key in last}
+        show = self._command("runs", "show", self.name)
+        if last.get("state") != states.FAILED:
+            return "set", f"was set to FAILED; `{show}` shows what is known of it"
+        cause = str(last.get("cause") or "no cause recorded").splitlines()[0]
+        when = f" {moment(last['end_time'])}" if last.get("end_time") else ""
+        retry = self._command("runs", "retry", self.name)
+        return (
+            str(last.get("class") or "failed"),
+            f"failed{when} ({last.get('class')}): {cause}; `{show}` shows more,"
+            f" `{retry}` tries it again",
+        )
+
+    def _cancelled(self) -> tuple[str, str]:
+        found = self._executing()
+        if found is not None:
+            return "cancelled", f"was cancelled, and its script still executes on {found.host}"
+        return "cancelled", f"was cancelled; `{self._command('runs', 'retry', self.name)}`"
+
+    def _own_state(self) -> tuple[str, str]:
+        state = self.row["state"]
+        told = self.evidence.get("firings")
+        by = f", last changed by {told[-1]}" if told else ""
+        if self._executing() is not None:
+            return "executing", f"executes, and was put into the state {state}{by}"
+        return "set", f"was put into the state {state}{by}"
+
+    def _firings(self) -> list[str]:
+        """Which firings created or changed it."""
+        ledger = self.workflow.vars.db
+        with ledger.read() as view:
+            found = firing_log.logged(view, (), run_name=str(self.row["run_name"]))
+        done = ((one, one.touches(self.study.name, self.run_id)) for one in found)
+        return [f"{one.event}, {moment(one.began)}: {what}" for one, what in done if what]
+
+    def _command(self, *words: str) -> str:
+        return shlex.join(["motoko", *words])
+
+
+def _executing(tables: Tables) -> Iterator[Mapping[str, Any]]:
+    """The rows of the runs that take a place."""
+    for run_id in open_runs(tables):
+        row = tables.run(run_id)
+        if row.get("start_time") is not None:
+            yield row
+
+
+def _attempt_in_words(attempt: Mapping[str, Any]) -> str:
+    parts = [attempt.get("state"), attempt.get("class"), attempt.get("cause")]
+    if attempt.get("start_time"):
+        parts.append(moment(attempt["start_time"]))
+    return f"{attempt['number']}: {', '.join(str(part) for part in parts if part)}"
+
+
+def _runs_come(n: int) -> str:
+    return f"{counted(n, 'run')} come{'s' if n == 1 else ''}"
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "none"
+    shown = ", ".join(names[:_MOST_NAMED])
+    return f"{shown} and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else shown

@@ -1,0 +1,150 @@
+"""One registered action as the event loop has it: its condition and its firings."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from motoko.errors import ActionFailed, MotokoError
+from motoko.phrases import counted
+from motoko.store.firing import ranges
+from motoko.workflow import triggers
+from motoko.workflow.actions import Action, condition_in_words
+from motoko.workflow.triggers import FilterMonitor, Monitor, Trigger
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+_LONGEST_ANSWER = 200
+
+
+class Asked(NamedTuple):
+    """A condition that is a function, asked for the last time."""
+
+    when: float
+    took_s: float
+    #: What it said, by study; "" where it is asked of the workflow as such.
+    said: dict[str, str]
+    is_true: bool
+
+
+class Flight(NamedTuple):
+    """A firing that goes on."""
+
+    trigger: Trigger
+    since: float
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A firing that changed nothing, and how often that was so in a row."""
+
+    n_times: int
+    run_ids: tuple[int, ...]
+    n_changes: int
+    #: When it is repeated at the earliest, on the monotonic clock.
+    due: float
+    when: float
+
+
+@dataclass
+class Watch:
+    """One registered action, its monitors and its firings."""
+
+    action: Action
+    monitors: dict[str, Monitor] = field(default_factory=dict)
+    #: Runs in flight by study; "" stands for a firing without runs.
+    in_flight: dict[str, set[int]] = field(default_factory=dict)
+    flights: dict[str, Flight] = field(default_factory=dict)
+    #: By study: the last firing, if it changed nothing.
+    idle: dict[str, Idle] = field(default_factory=dict)
+    asked: Asked | None = None
+    #: Since when a function is being asked, if one is.
+    asked_since: float | None = None
+
+    @property
+    def n_firings(self) -> int:
+        """How many firings go on."""
+        return len(self.flights)
+
+    async def triggers(self, workflow: Workflow) -> list[Trigger]:
+        """What fires now. ActionFailed for what a function of the user raises."""
+        try:
+            if self.action.is_constraint:
+                return [t for m in self.monitors.values() for t in m.trigger()]
+            return await self._ask(workflow)
+        except MotokoError:
+            raise
+        except Exception as error:
+            raise ActionFailed(f"condition of {self.action.label}", None, error) from error
+
+    async def _ask(self, workflow: Workflow) -> list[Trigger]:
+        said: dict[str, str] = {}
+        self.asked_since = began = time.time()
+        clock = time.perf_counter()
+        try:
+            if self.monitors:
+                found = [t for m in self.monitors.values() for t in _filtered(m, said)]
+            else:
+                found = await triggers.ask(workflow, self.action, said)
+        finally:
+            self.asked_since = None
+        took_s = time.perf_counter() - clock
+        shown = {study: text[:_LONGEST_ANSWER] for study, text in said.items()}
+        self.asked = Asked(began, took_s, shown, bool(found))
+        return found
+
+    def begin(self, key: str, trigger: Trigger) -> None:
+        """A firing begins."""
+        self.flights[key] = Flight(trigger, time.time())
+        self.in_flight.setdefault(trigger.task or "", set()).update(trigger.run_ids)
+
+    def end(self, key: str) -> None:
+        """A firing has ended, however."""
+        trigger = self.flights.pop(key).trigger
+        task = trigger.task or ""
+        rest = self.in_flight.get(task, set()) - set(trigger.run_ids)
+        if rest:
+            self.in_flight[task] = rest
+        else:
+            self.in_flight.pop(task, None)
+
+    def report(self) -> dict[str, Any]:
+        """What is to be known of it, as plain values; may be asked in any thread."""
+        action = self.action
+        return {
+            "event": action.event_name,
+            "task": action.task,
+            "condition": condition_in_words(action.condition),
+            "constraints": action.constraints,
+            "is_serial": action.is_serial,
+            "is_once": action.is_once,
+            "is_error_handler": action.is_error_handler,
+            "asked": None if self.asked is None else self.asked._asdict(),
+            "asked_since": self.asked_since,
+            "flights": [
+                {
+                    "study": flight.trigger.task,
+                    "runs": ranges(flight.trigger.run_ids),
+                    "since": flight.since,
+                }
+                for flight in list(self.flights.values())
+            ],
+            "idle": [
+                {
+                    "study": study or None,
+                    "runs": ranges(idle.run_ids),
+                    "since": idle.when,
+                    "n_times": idle.n_times,
+                }
+                for study, idle in list(self.idle.items())
+            ],
+        }
+
+
+def _filtered(monitor: Monitor, said: dict[str, str]) -> list[Trigger]:
+    found = monitor.trigger()
+    if isinstance(monitor, FilterMonitor):
+        said[monitor.task] = f"true for {counted(len(monitor.matching), 'run')}"
+    return found
