@@ -50,6 +50,13 @@ def declare_shared(parser: Any) -> None:
         metavar="S",
         help="Look at everything every S seconds, besides at every change (default: 5).",
     )
+    parser.add_argument(
+        "--retry-failed",
+        "--retry_failed",
+        dest=f"{PREFIX}retry_failed",
+        action="store_true",
+        help="Try the FAILED runs of the run name again.",
+    )
 
 
 class RawCommand(click.Command):

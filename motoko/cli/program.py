@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "server": "Start, stop and watch the database server.",
     "info": "What runs, and how far each study is.",
     "why": "Why a run is in its state; why an event has not fired.",
-    "runs": "List runs, show one of them.",
+    "runs": "List, show, try again, cancel, correct and delete runs.",
     "study": "Bring what is stored in line with a changed bd.yaml.",
     "ps": "My workflows on this host.",
     "schema": "Print the JSON Schema of motoko.yaml or bd.yaml.",

@@ -21,7 +21,7 @@ from motoko.cli.orchestration import Orchestration, closing_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
 from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
 from motoko.launch.generator import find_generator
-from motoko.workflow import control, run_names
+from motoko.workflow import control, run_changes, run_names
 from motoko.workflow.custody import Custody
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ def _detach(request: Request, office: daemon.Office) -> None:
     command += ["--run_name", str(workflow.run_name)]
     if request.mine[f"{PREFIX}wait"]:
         command += ["--wait", str(request.mine[f"{PREFIX}wait"])]
+    if request.mine[f"{PREFIX}retry_failed"]:
+        command += ["--retry-failed"]
     log_file = control.log_file(workflow)
     pid = daemon.start(daemon.python_command(*command), office.what, log_file)
     click.echo(f"started {office.what} (process {pid})")
@@ -165,6 +167,9 @@ def _prepared(
 ) -> Orchestration:
     workflow = request.workflow
     params = request.params(chosen.options)
+    if request.mine[f"{PREFIX}retry_failed"]:
+        n_runs = run_changes.retry_failed(workflow, chosen.run_name)
+        click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
     run_names.record(workflow, chosen.run_name, arguments=list(chosen.options))
     workflow.run_name = chosen.run_name
     workflow.wait_s = request.mine[f"{PREFIX}wait"] or workflow.wait_s
@@ -189,8 +194,7 @@ def _announce(workflow: Workflow, chosen: Chosen) -> None:
     failed = run_names.failed(workflow, chosen.run_name)
     if failed.n_runs:
         lost = f" ({failed.n_lost} lost with processes or host)" if failed.n_lost else ""
-        which = f"state = FAILED and run_name = {chosen.run_name}"
         click.echo(
             f"{words.counted(failed.n_runs, 'run')} of it FAILED before{lost}: `motoko info`"
-            f' says why, `motoko clean --constraints "{which}"` puts them back to CREATED'
+            " says why, --retry-failed tries them again"
         )

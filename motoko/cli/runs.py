@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from motoko.cli import words
 from motoko.columns import RUN_ENTRIES
 from motoko.workflow.rows import FIRST_ENTRIES, Card, Listed, elapsed_s
-
-_WHOLE_CONSTRAINT = re.compile(r"\s*[\w.]+\s*(=|!|<|>|~).*\S", re.DOTALL)
-
-
-def as_constraints(texts: Sequence[str]) -> list[str]:
-    """Constraints from a command line: one an argument, or one split by the shell."""
-    if all(_WHOLE_CONSTRAINT.fullmatch(text) for text in texts):
-        return list(texts)
-    return [" ".join(texts)]
 
 
 def table(found: Listed) -> tuple[list[str], list[list[Any]]]:
@@ -65,10 +55,26 @@ def _failure(card: Card) -> list[tuple[str, Any]]:
         ("cause", words.Whole(card.cause or "")),
         ("exit code", _exit_code(last)),
         ("host", last.get("host")),
+        ("process", last.get("pid")),
+        ("began", words.moment(last.get("start_time"))),
+        ("ended", _ended(last)),
+        ("attempt", _which(card)),
         ("last lines", words.Whole(last.get("stderr") or "")),
         ("warnings", words.Whole("\n".join(card.warnings))),
-        ("look further", words.Whole(_next_command(card) or "")),
+        ("look further", words.Whole("\n".join(card.next_commands))),
     ]
+
+
+def _ended(attempt: dict[str, Any]) -> str:
+    began, ended = attempt.get("start_time"), attempt.get("end_time")
+    if began is None or ended is None:
+        return words.moment(ended)
+    return f"{words.moment(ended)}, after {words.duration(ended - began)}"
+
+
+def _which(card: Card) -> str:
+    n_attempts = len(card.attempts)
+    return f"{card.attempts[-1]['number']} of {n_attempts}" if n_attempts > 1 else ""
 
 
 def _run(card: Card) -> list[tuple[str, Any]]:
@@ -88,11 +94,6 @@ def _run(card: Card) -> list[tuple[str, Any]]:
         # A failed run has them with its failure.
         ("warnings", words.Whole("\n".join(card.warnings if card.cause is None else ()))),
     ]
-
-
-def _next_command(card: Card) -> str:
-    log = card.paths.get("standard error")
-    return f"less {log}" if log else ""
 
 
 def _exit_code(attempt: dict[str, Any]) -> str | None:

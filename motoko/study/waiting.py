@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: Pause between two tries to reach a database that is away.
 _AWAY_S = 0.2
+#: Said in place of the state of a run that is not there any more.
+DELETED = "deleted"
 
 
 async def commit(session: Session, what: str, *, is_last: bool = False) -> None:
@@ -59,6 +61,10 @@ async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
 
     def look(tables: Tables, changed: set[int] | None) -> None:
         for run_id in awaited if changed is None else awaited & changed:
+            if not tables.has_run(run_id):
+                open_ids.discard(run_id)
+                failed[run_id] = FailedRun(study.name, run_id, DELETED, "it was deleted")
+                continue
             row = tables.run(run_id)
             has_finished = bool(row.get("has_finished"))
             failed.pop(run_id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,13 +99,26 @@ class Card:
         present = self.run.get("attempt", 0)
         return [attempt for attempt in self.attempts if attempt["number"] < present]
 
+    @property
+    def next_commands(self) -> list[str]:
+        """What a user types to look further, and to try a failed run again."""
+        name = f"{self.study}.{self.run['id']}"
+        log = self.paths.get("standard error") or self.paths.get("standard output")
+        look = [shlex.join(["less", log])] if log else []
+        return [*look, f"motoko why {name} -v", f"motoko runs retry {name}"]
+
     def as_json(self) -> dict[str, Any]:
         """The documented keys of ``motoko runs show --json``."""
         last = self.attempts[-1] if self.attempts else {}
         failure = None
         if self.cause is not None:
-            keys = ("class", "exit_code", "signal", "host", "stderr")
-            failure = {"cause": self.cause, **{key: last.get(key) for key in keys}}
+            keys = ("class", "exit_code", "signal", "host", "pid", "start_time", "end_time")
+            failure = {
+                "cause": self.cause,
+                **{key: last.get(key) for key in (*keys, "stderr", "warnings")},
+                "n_attempts": len(self.attempts),
+                "next_commands": self.next_commands,
+            }
         return {
             "run": f"{self.study}.{self.run['id']}",
             "state": self.run["state"],

@@ -363,12 +363,13 @@ def test_runs_that_were_lost_are_told_from_those_that_failed(here: CommandLine) 
     wait_until(lambda: here.counts("sample") == {"FAILED": 1}, "the loss")
 
     said = here.run("run", "-n", "first", code=5).stdout
-    command = 'motoko clean --constraints "state = FAILED and run_name = first"'
-    cleaned = here.run("clean", "--constraints", "state = FAILED and run_name = first")
+    (here.directory / "go").touch()
+    again = here.run("run", "-n", "first", "--retry-failed").stdout
 
     assert "1 run of it FAILED before (1 lost with processes or host): " in said
-    assert f"`{command}` puts them back" in said
-    assert "1 run back to CREATED" in cleaned.stdout
+    assert "--retry-failed tries them again" in said
+    assert "1 FAILED run CREATED again" in again
+    assert here.counts("sample") == {"FINISHED": 1}
 
 
 def test_run_name_that_has_finished_says_so_and_ends(here: CommandLine) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from motoko.cli import logs, output, runs, words
+from motoko.cli import logs, output, words
+from motoko.workflow.selectors import as_constraints
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_lines_are_indented_under_their_last_column(capsys: pytest.CaptureFixtur
 def test_constraint_may_be_split_by_the_shell(
     given: tuple[str, ...], constraints: list[str]
 ) -> None:
-    assert runs.as_constraints(given) == constraints
+    assert as_constraints(given) == constraints
 
 
 def test_last_lines_of_a_log(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def command(
         removed = ending.delete(workflow, names)
         click.echo(f"removed {', '.join(removed)}" if removed else "there was nothing")
         return
-    from motoko.cli.runs import as_constraints
+    from motoko.workflow.selectors import as_constraints
 
     control.require_created(workflow)
     cleaned = ending.clean(

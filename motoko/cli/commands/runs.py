@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import click
 
 from motoko.cli import output, reading, words
+from motoko.cli.places import load_workflow
+
+if TYPE_CHECKING:
+    from motoko.study.study import Study
+    from motoko.workflow.run_changes import Changes, Values
+    from motoko.workflow.workflow import Workflow
 
 _DEFAULT_LIMIT = 100
 _in = click.option(
@@ -15,7 +26,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def command() -> None:
-    """List runs, show one of them."""
+    """List runs, show one; try again, cancel, correct and delete runs.
+
+    The last four take runs by name (mult.3), or a study and constraints on its runs.
+    """
 
 
 @command.command(name="list")
@@ -42,11 +56,12 @@ def list_runs(
     """
     from motoko.cli import runs
     from motoko.workflow import rows
+    from motoko.workflow.selectors import as_constraints
 
     with reading.opened(directory) as workflow:
         found = rows.listed(
             workflow.task_manager(study).base,
-            runs.as_constraints(constraints),
+            as_constraints(constraints),
             run_name=run_name,
             limit=None if is_all else limit,
         )
@@ -81,3 +96,201 @@ def show(run: str, directory: str | None, as_json: bool) -> None:
         if shown:
             click.echo(f"\n{heading}")
             output.facts([(f"  {name}", text) for name, text in shown])
+
+
+_runs = click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+_all = click.option(
+    "--all", "is_all", is_flag=True, help="All runs of a study, if it is alone."
+)
+_ASSIGNMENT = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
+_MOST_SHOWN = 10
+
+
+@command.command()
+@_runs
+@_in
+@click.option("--set", "assigned", metavar="KEY=VALUE", multiple=True, help="A new value.")
+@click.option("--current-files", is_flag=True, help="Give runs the study's files of now.")
+@click.option("--clean-dir", is_flag=True, help="Move what they left into a dated backup.")
+@_json
+def retry(
+    runs: tuple[str, ...],
+    directory: str | None,
+    assigned: tuple[str, ...],
+    current_files: bool,
+    clean_dir: bool,
+    as_json: bool,
+) -> None:
+    """Try runs again: they are CREATED, and launched as their next attempt.
+
+    A study alone means its FAILED runs. With --set an entry of the run has a new value; another
+    value of the job makes a new run, linked to the old one, which stays as it is. Runs that
+    execute are left alone.
+    """
+    from motoko.workflow import run_changes
+
+    pairs = _assignments(assigned)
+    with _opened(directory) as workflow:
+        chosen = _chosen(workflow, runs, otherwise="state = FAILED")
+        how = run_changes.Retry(_values(chosen, pairs), current_files, clean_dir)
+        changes = run_changes.retry(workflow, chosen, how)
+    if as_json:
+        output.as_json(changes.as_json())
+        return
+    n_again = len(changes.done) - len(changes.made)
+    if n_again or not changes.made:
+        click.echo(f"{words.counted(n_again, 'run')} CREATED again")
+    for before, now in list(changes.made.items())[:_MOST_SHOWN]:
+        click.echo(f"{now} has the new values, {before} stays")
+    if len(changes.made) > _MOST_SHOWN:
+        click.echo(f"and {words.counted(len(changes.made) - _MOST_SHOWN, 'more new run')}")
+    _say_more(changes)
+
+
+@command.command()
+@_runs
+@_in
+@_all
+@_json
+def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: bool) -> None:
+    """Make runs that wait or execute CANCELLED; the launcher ends their processes."""
+    from motoko.workflow import run_changes
+
+    with _opened(directory) as workflow:
+        changes = run_changes.cancel(workflow, _chosen(workflow, runs, is_all=is_all))
+    if as_json:
+        output.as_json(changes.as_json())
+        return
+    click.echo(f"{words.counted(len(changes.done), 'run')} CANCELLED")
+    _say_more(changes)
+
+
+@command.command()
+@click.argument("runs", metavar="RUN... KEY=VALUE...", nargs=-1, required=True)
+@_in
+@_all
+@_json
+def update(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: bool) -> None:
+    """Set entries of runs, their state among them.
+
+    The values come last, without a blank before their sign: `mult.3 mult.4 norm=2.5`. A
+    constraint has blanks: `mult 'norm > 3' norm=3`.
+    """
+    from motoko.errors import SchemaError
+    from motoko.workflow import run_changes
+
+    selected = list(runs)
+    given: list[str] = []
+    while selected and _ASSIGNMENT.fullmatch(selected[-1]):
+        given.insert(0, selected.pop())
+    if not given or not selected:
+        raise click.UsageError("name runs, then what to set: mult.3 norm=2.5")
+    pairs = _assignments(given)
+    with _opened(directory) as workflow:
+        chosen = _chosen(workflow, selected, is_all=is_all)
+        values = _values(chosen, pairs)
+        for study in chosen:
+            for name in values[study.name].job:
+                why = "is a value of the job, which never changes"
+                raise SchemaError(
+                    study.name, name, why, "`motoko runs retry --set` makes a run"
+                )
+        changes = run_changes.update(workflow, chosen, values)
+    if as_json:
+        output.as_json(changes.as_json())
+        return
+    click.echo(f"{words.counted(len(changes.done), 'run')} changed")
+
+
+@command.command()
+@_runs
+@_in
+@_all
+@click.option("--dry-run", is_flag=True, help="Only say which.")
+@click.option("--delete-files", is_flag=True, help="Remove run directories, keep no backup.")
+@_json
+def delete(
+    runs: tuple[str, ...],
+    directory: str | None,
+    is_all: bool,
+    dry_run: bool,
+    delete_files: bool,
+    as_json: bool,
+) -> None:
+    """Remove runs from the database; no other run ever gets their ids.
+
+    Their directories, and what the database knew of them, go into a dated backup. Runs that
+    execute, and those that an action is being called with, are left alone.
+    """
+    from motoko.workflow import run_changes
+
+    with _opened(directory) as workflow:
+        chosen = _chosen(workflow, runs, is_all=is_all)
+        if dry_run:
+            changes = run_changes.to_delete(workflow, chosen)
+        else:
+            changes = run_changes.delete(workflow, chosen, keeps_files=not delete_files)
+    if as_json:
+        output.as_json(changes.as_json())
+        return
+    n_runs = words.counted(len(changes.done), "run")
+    click.echo(f"would delete {n_runs}" if dry_run else f"deleted {n_runs}")
+    if dry_run:
+        for name in changes.done[:_MOST_SHOWN]:
+            click.echo(f"  {name}")
+        if len(changes.done) > _MOST_SHOWN:
+            click.echo(f"  and {len(changes.done) - _MOST_SHOWN} more")
+    _say_more(changes)
+
+
+@contextmanager
+def _opened(directory: str | None) -> Iterator[Workflow]:
+    """A workflow whose databases may be written; its server runs on only if it did before."""
+    from motoko.workflow import control
+
+    workflow = load_workflow(directory)
+    control.require_created(workflow)
+    with control.server_kept_as_it_was(workflow):
+        control.ensure_served(workflow)
+        yield workflow
+
+
+def _chosen(
+    workflow: Workflow, texts: Sequence[str], *, otherwise: str = "", is_all: bool = False
+) -> dict[Study, list[int]]:
+    """The runs that are meant; ``otherwise`` constrains those of a study that stands alone."""
+    from motoko.workflow.selectors import all_ids, read_selectors
+
+    found = read_selectors(workflow, texts)
+    for i, selector in enumerate(found):
+        if selector.is_whole and otherwise:
+            found[i] = selector._replace(constraints=(otherwise,))
+        elif selector.is_whole and not is_all:
+            name = selector.study.name
+            raise click.UsageError(f"which runs of {name}? name constraints, or say --all")
+    return all_ids(found)
+
+
+def _assignments(given: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        found = _ASSIGNMENT.fullmatch(text)
+        if found is None:
+            raise click.UsageError(f"{text!r} is not of the form KEY=VALUE")
+        pairs[found[1]] = found[2]
+    return pairs
+
+
+def _values(chosen: Mapping[Study, object], pairs: Mapping[str, str]) -> dict[str, Values]:
+    from motoko.workflow import run_changes
+
+    return {study.name: run_changes.read_values(study, pairs) for study in chosen}
+
+
+def _say_more(changes: Changes) -> None:
+    for name, why in list(changes.left.items())[:_MOST_SHOWN]:
+        click.echo(f"left alone: {name} {why}")
+    if len(changes.left) > _MOST_SHOWN:
+        click.echo(f"left alone: {len(changes.left) - _MOST_SHOWN} more")
+    if changes.backup is not None:
+        click.echo(f"their run directories are in {changes.backup}")

@@ -1,0 +1,45 @@
+"""What a stored run is the same task by, found from what the index of tasks has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import combinations
+from typing import Any
+
+from motoko.store.codec import digest
+from motoko.store.tables import Tables, TaskIdentity
+
+#: Of more declared entries than this not all combinations are tried.
+_MOST_NAMES = 12
+
+
+def identity_of(tables: Tables, run_id: int, usual: Collection[str]) -> TaskIdentity:
+    """Run name, cores, machine and the declared entries that a run was created with.
+
+    A run has declared entries that it was given and others that its script has set; the index
+    knows only a digest of the former. When values have changed since, those under ``usual``
+    names are taken.
+    """
+    row = tables.run(run_id)
+    declared = sorted({*tables.schema.run, "replica"} & row.keys())
+    low = row["job_id"].to_bytes(8, "big")
+    for names in _subsets(declared):
+        found = _identity(row, names)
+        if tables.trees["tasks"].get(low + digest(list(found))) == run_id:
+            return found
+    return _identity(row, [name for name in declared if name in usual])
+
+
+def _subsets(names: list[str]) -> Iterator[Collection[str]]:
+    if len(names) <= _MOST_NAMES:
+        for size in range(len(names) + 1):
+            yield from combinations(names, size)
+
+
+def _identity(row: Any, names: Collection[str]) -> TaskIdentity:
+    return TaskIdentity(
+        row["run_name"],
+        row["nproc"],
+        row.get("machine_name", ""),
+        tuple((name, row[name]) for name in names),
+    )

@@ -1,0 +1,408 @@
+"""Changing runs that are there: trying them again, cancelling, correcting, deleting them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from motoko.columns import FIXED, RUN_ENTRIES
+from motoko.config.values import Refused
+from motoko.errors import SchemaError
+from motoko.launch.cleaning import cleaning
+from motoko.launch.executing import executing_in
+from motoko.model import states
+from motoko.model.operands import typed
+from motoko.store.deletion import delete_runs
+from motoko.store.firing import numbers
+from motoko.store.identity import identity_of
+from motoko.store.tables import TaskIdentity
+from motoko.workflow import control
+
+if TYPE_CHECKING:
+    from motoko.store.tables import Tables
+    from motoko.study.study import Study
+    from motoko.workflow.workflow import Workflow
+
+#: Entries of a run that another run does not take over.
+_OF_ONE_RUN = frozenset(
+    {
+        "id",
+        "job_id",
+        "state",
+        "create_time",
+        "start_time",
+        "end_time",
+        "attempt",
+        "nonce",
+        "has_finished",
+        "last_step",
+        "last_step_time",
+    }
+)
+#: The entries that link a run with other values to the run that it was made from.
+RETRY_OF, RETRIED_AS = "retry_of", "retried_as"
+_RUNS_A_COMMIT = 1000
+
+
+@dataclass
+class Changes:
+    """What became of the runs that were chosen."""
+
+    #: Those that were changed.
+    done: list[str] = field(default_factory=list)
+    #: New runs by the runs that they are made from.
+    made: dict[str, str] = field(default_factory=dict)
+    #: Those that were left as they are, and why.
+    left: dict[str, str] = field(default_factory=dict)
+    backup: Path | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The documented keys of the commands that change runs."""
+        backup = None if self.backup is None else str(self.backup)
+        return {"runs": self.done, "made": self.made, "left": self.left, "backup": backup}
+
+
+class Values(NamedTuple):
+    """New values: of a run's own entries, and of its job."""
+
+    run: dict[str, Any]
+    job: dict[str, Any]
+
+
+def read_values(study: Study, pairs: Mapping[str, str]) -> Values:
+    """Values as a command line has them. SchemaError for what cannot be one.
+
+    A name that job and run both have is the run's; ``jobs.x`` and ``runs.x`` say which.
+    """
+    values = Values({}, {})
+    for written, text in pairs.items():
+        of, _, name = written.lower().rpartition(".")
+        is_job = name in study.schema.job and (of == "jobs" or name not in study.schema.run)
+        if is_job and of != "runs":
+            values.job[name] = _value(study, name, study.schema.job[name].type, text)
+            continue
+        if name in FIXED or of not in ("", "runs"):
+            raise SchemaError(study.name, written, "is not yours to set", "name an entry")
+        declared = study.schema.run.get(name)
+        values.run[name] = _value(
+            study, name, declared.type if declared else RUN_ENTRIES.get(name), text
+        )
+    if "state" in values.run:
+        values.run["state"] = states.normalise(values.run["state"])
+    converted = study.schema.convert_run(values.run)
+    study.schema.check_limits(converted)
+    return Values(converted, values.job)
+
+
+def _value(study: Study, name: str, kind: str | None, text: str) -> Any:
+    if kind is None:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    try:
+        return typed(kind, text)
+    except Refused as refused:
+        found, allowed = f"found {text!r}", f"expected {refused.expected}"
+        raise SchemaError(study.name, name, found, allowed) from None
+
+
+# trying again
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How runs are tried again."""
+
+    #: By study: the new values.
+    values: Mapping[str, Values] = field(default_factory=dict)
+    #: Whether they get the study's files of now.
+    has_current_files: bool = False
+    #: Whether what they left is moved into a backup.
+    is_dir_cleaned: bool = False
+
+
+def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry) -> Changes:
+    """Make runs CREATED again, with new values where some are given.
+
+    With another value of a job it is another task: the run stays, and a new one is made (or
+    found, if there is such a task) and linked to it. Runs that are being executed are left.
+    """
+    changes = Changes()
+    backup = control.new_backup(workflow)
+    for study, ids in chosen.items():
+        values = how.values.get(study.name, Values({}, {}))
+        manifest = study.manifest() if how.has_current_files else None
+        again = _Retrying(study, values, manifest)
+        if not how.is_dir_cleaned or values.job:
+            _in_batches(study, ids, again, changes)
+            continue
+        with cleaning(study):
+            _in_batches(study, ids, again, changes)
+            done = set(changes.done)
+            moved = [i for i in ids if f"{study.name}.{i}" in done]
+            _move_dirs(workflow, study, moved, backup, changes)
+    return changes
+
+
+def retry_failed(workflow: Workflow, run_name: str) -> int:
+    """Make all FAILED runs of a run name CREATED again; how many. The databases are open."""
+    chosen: dict[Study, list[int]] = {}
+    for manager in workflow.task_managers.values():
+        with manager.base.database.read() as tables:
+            constraint = tables.parse(f"state = {states.FAILED}").restricted_to(run_name)
+            chosen[manager.base] = tables.select(constraint)
+    return len(retry(workflow, chosen, Retry()).done)
+
+
+class _Retrying:
+    """One run after the other, in a transaction."""
+
+    def __init__(
+        self, study: Study, values: Values, manifest: Mapping[str, Any] | None
+    ) -> None:
+        self.study = study
+        self.values = values
+        self.manifest = manifest
+
+    def __call__(self, tables: Tables, run_id: int, changes: Changes) -> None:
+        row = tables.run(run_id)
+        name = f"{self.study.name}.{run_id}"
+        entries = dict(self.values.run)
+        if self.manifest is not None:
+            tables.set_manifest(self.manifest["key"], self.manifest)
+            entries["files"] = self.manifest["key"]
+        if self.values.job:
+            made = self._other_job(tables, row, entries)
+            if made != run_id:
+                changes.made[name] = f"{self.study.name}.{made}"
+                tables.update_run(run_id, {RETRIED_AS: made})
+                changes.done.append(name)
+                return
+        if why := _why_not_idle(self.study, row):
+            changes.left[name] = why
+            return
+        if row["state"] == states.CREATED and not entries:
+            changes.left[name] = "is CREATED already"
+            return
+        tables.update_run(run_id, {**entries, "state": states.CREATED})
+        changes.done.append(name)
+
+    def _other_job(
+        self, tables: Tables, row: Mapping[str, Any], entries: Mapping[str, Any]
+    ) -> int:
+        """The run of the same task on a job with other values."""
+        schema, config = tables.schema, self.study.config
+        job = {k: v for k, v in tables.job(row["job_id"]).items() if k != "id"}
+        point = schema.convert_job({**job, **self.values.job})
+        usual = {"replica", *map(str.lower, (*config.run_params, *config.run_space))}
+        before = identity_of(tables, row["id"], usual)
+        chosen = {n: v for n, v in entries.items() if n in schema.run or n == "replica"}
+        declared = tuple(sorted({**dict(before.declared), **chosen}.items()))
+        identity = TaskIdentity(
+            before.run_name,
+            int(entries.get("nproc", before.nproc)),
+            str(entries.get("machine_name", before.machine_name)),
+            declared,
+        )
+        of_task = {*_OF_ONE_RUN, *TaskIdentity._fields, *schema.run, RETRIED_AS}
+        other = {n: v for n, v in {**row, **entries}.items() if n not in of_task}
+        [made] = tables.create_tasks([point], identity, {**other, RETRY_OF: row["id"]})
+        if tables.run(made)["state"] in (states.FAILED, states.CANCELLED):
+            tables.update_run(made, {**entries, "state": states.CREATED})
+        return made
+
+
+# cancelling, updating
+
+
+def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes:
+    """Make runs that wait or execute CANCELLED; the launcher ends those that execute."""
+    changes = Changes()
+    for study, ids in chosen.items():
+
+        def one(tables: Tables, run_id: int, changes: Changes, study: Study = study) -> None:
+            state = tables.run(run_id)["state"]
+            if state == states.CREATED or state in states.ACTIVE:
+                tables.update_run(run_id, {"state": states.CANCELLED})
+                changes.done.append(f"{study.name}.{run_id}")
+            else:
+                changes.left[f"{study.name}.{run_id}"] = f"is {state}"
+
+        _in_batches(study, ids, one, changes)
+    return changes
+
+
+def update(
+    workflow: Workflow, chosen: Mapping[Study, Sequence[int]], values: Mapping[str, Values]
+) -> Changes:
+    """Set entries of runs. InvalidTransition for a state that may not follow."""
+    changes = Changes()
+    for study, ids in chosen.items():
+        entries = values[study.name].run
+
+        def one(
+            tables: Tables,
+            run_id: int,
+            changes: Changes,
+            study: Study = study,
+            entries: Mapping[str, Any] = entries,
+        ) -> None:
+            tables.update_run(run_id, entries)
+            changes.done.append(f"{study.name}.{run_id}")
+
+        _in_batches(study, ids, one, changes, most=len(ids) or 1)
+    return changes
+
+
+# deleting
+
+
+def to_delete(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes:
+    """What `delete` would do."""
+    changes = Changes()
+    firing = _in_open_firings(workflow)
+    for study, ids in chosen.items():
+        with study.database.read() as tables:
+            for run_id in ids:
+                _may_delete(study, tables, run_id, firing, changes)
+    return changes
+
+
+def delete(
+    workflow: Workflow, chosen: Mapping[Study, Sequence[int]], *, keeps_files: bool
+) -> Changes:
+    """Remove runs from the databases; their directories go into a dated backup.
+
+    What was known of them is kept beside, as JSON. Runs that execute, and those of an action
+    that is being called, are left. Their ids are never given again.
+    """
+    changes = Changes()
+    backup = control.new_backup(workflow)
+    firing = _in_open_firings(workflow)
+    for study, ids in chosen.items():
+        rows: list[dict[str, Any]] = []
+        with cleaning(study):
+            deleted: list[int] = []
+            for start in range(0, len(ids), _RUNS_A_COMMIT):
+                some = ids[start : start + _RUNS_A_COMMIT]
+
+                def remove(
+                    tables: Tables, some: Sequence[int] = some, study: Study = study
+                ) -> tuple[list[int], list[dict[str, Any]], Changes]:
+                    now = Changes()
+                    may = [i for i in some if _may_delete(study, tables, i, firing, now)]
+                    known = [_known(tables, run_id) for run_id in may]
+                    delete_runs(tables, may)
+                    return may, known, now
+
+                gone, known, now = study.database.write(remove)
+                deleted += gone
+                rows += known
+                changes.done += now.done
+                changes.left |= now.left
+            if keeps_files:
+                _move_dirs(workflow, study, deleted, backup, changes)
+                if rows:
+                    _write_down(backup / study.name / "deleted-runs.json", rows)
+                    changes.backup = backup
+            else:
+                for run_id in deleted:
+                    shutil.rmtree(study.run_dir(run_id), ignore_errors=True)
+    return changes
+
+
+def _may_delete(
+    study: Study,
+    tables: Tables,
+    run_id: int,
+    firing: Mapping[tuple[str, int], str],
+    changes: Changes,
+) -> bool:
+    name = f"{study.name}.{run_id}"
+    if not tables.has_run(run_id):
+        changes.left[name] = "is not there any more"
+        return False
+    why = _why_not_idle(study, tables.run(run_id))
+    event = firing.get((study.name, run_id))
+    if event is not None:
+        why = why or f"belongs to the open firing {event}"
+    if why:
+        changes.left[name] = why
+        return False
+    changes.done.append(name)
+    return True
+
+
+def _in_open_firings(workflow: Workflow) -> dict[tuple[str, int], str]:
+    with workflow.vars.db.read() as ledger:
+        names = list(ledger.run_names())
+        records = [r for name in names for r in ledger.open_firings(name).values()]
+    return {
+        (record["study"], run_id): record["event"]
+        for record in records
+        if record["study"] is not None
+        for run_id in numbers(record["runs"])
+    }
+
+
+def _known(tables: Tables, run_id: int) -> dict[str, Any]:
+    row = tables.run(run_id)
+    return {
+        "run": {k: v for k, v in row.items() if k != "nonce"},
+        "job": dict(tables.job(row["job_id"])),
+        "attempts": tables.attempts(run_id),
+        "quantities": tables.quantities(run_id),
+    }
+
+
+def _write_down(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"deleted": time.time(), "runs": rows}, default=repr, indent=1))
+
+
+# shared
+
+
+def _why_not_idle(study: Study, row: Mapping[str, Any]) -> str:
+    """Why a run cannot be begun anew or removed now; empty if it can."""
+    if row["state"] in states.ACTIVE:
+        return f"is {row['state']}: cancel it first"
+    found = executing_in(study, row["id"])
+    return "" if found is None else f"still executes on {found.host}: cancel it first"
+
+
+def _in_batches(
+    study: Study,
+    ids: Sequence[int],
+    change: Callable[[Tables, int, Changes], None],
+    changes: Changes,
+    most: int = _RUNS_A_COMMIT,
+) -> None:
+    for start in range(0, len(ids), most):
+        some = ids[start : start + most]
+
+        def write(tables: Tables, some: Sequence[int] = some) -> Changes:
+            now = Changes()  # what an attempt that met a conflict had found does not count
+            for run_id in some:
+                change(tables, run_id, now)
+            return now
+
+        now = study.database.write(write)
+        changes.done += now.done
+        changes.made |= now.made
+        changes.left |= now.left
+
+
+def _move_dirs(
+    workflow: Workflow, study: Study, ids: Iterable[int], backup: Path, changes: Changes
+) -> None:
+    for run_id in ids:
+        if study.run_dir(run_id).exists():
+            control.move_into(backup, study.run_dir(run_id), workflow)
+            changes.backup = backup

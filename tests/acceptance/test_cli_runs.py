@@ -1,0 +1,188 @@
+"""Trying runs again, cancelling, correcting and deleting them, from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import CommandLine, new_workflow
+from tests.support.waiting import wait_until
+
+FAILING = """\
+if [ -e ../../../bad ]; then echo no such luck >&2; exit 3; fi
+python3 doIt.py
+"""
+HELD = "while [ ! -e ../../../go ]; do sleep 0.02; done\npython3 doIt.py\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[CommandLine]:
+    with new_workflow(tmp_path / "demo") as line:
+        yield line
+
+
+@pytest.fixture
+def failed(here: CommandLine) -> CommandLine:
+    """Five samples that have failed; nothing runs any more."""
+    bd = here.directory / "sample" / "bd.yaml"
+    bd.write_text(f"{bd.read_text()}  tries: int\nrun_params: {{tries: 3}}\n")
+    (here.directory / "sample" / "launch.sh").write_text(FAILING)
+    (here.directory / "bad").touch()
+    here.run("run", "--run_name", "first", code=5)
+    (here.directory / "bad").unlink()
+    return here
+
+
+def rows(here: CommandLine, *constraints: str) -> list[dict[str, Any]]:
+    """Runs of the samples."""
+    found: list[dict[str, Any]] = here.json("runs", "list", "sample", *constraints)
+    return found
+
+
+def test_failure_card_tells_everything_and_what_to_do(failed: CommandLine) -> None:
+    shown = failed.run("runs", "show", "sample.2").stdout
+    failure = failed.json("runs", "show", "sample.2")["failure"]
+
+    for text in ("class ", "application", "exit code ", "host ", "no such luck", "after 0."):
+        assert text in shown
+    assert "motoko why sample.2 -v\n" in shown
+    assert "motoko runs retry sample.2\n" in shown
+    assert failure["exit_code"] == 3
+    assert failure["end_time"] >= failure["start_time"]
+    assert failure["n_attempts"] == 1
+    assert failure["next_commands"][0].endswith("sample/BD-sample-runs/run-2/first.e2")
+
+
+def test_failed_runs_are_tried_again(failed: CommandLine) -> None:
+    one = failed.run("runs", "retry", "sample.2", "sample.3").stdout
+    some = failed.json("runs", "retry", "sample", "seed > 4")
+    again = failed.run("runs", "retry", "sample.2").stdout
+    ran = failed.run("run", "--run_name", "first", "--retry-failed").stdout
+
+    assert one == "2 runs CREATED again\n"
+    assert some["runs"] == ["sample.5"]
+    assert again == "0 runs CREATED again\nleft alone: sample.2 is CREATED already\n"
+    assert "2 FAILED runs CREATED again" in ran
+    assert failed.counts("sample") == {"FINISHED": 5}
+    assert [row["entries"]["attempt"] for row in rows(failed)] == [2] * 5
+
+
+def test_new_values_of_a_run_change_it_and_those_of_a_job_make_another(
+    failed: CommandLine,
+) -> None:
+    failed.run("runs", "retry", "sample.1", "--set", "tries=7")
+    made = failed.json("runs", "retry", "sample.2", "--set", "seed=77", "--set", "tries=4")
+    once_more = failed.json("runs", "retry", "sample.2", "--set", "seed=77", "--set", "tries=4")
+    refused = failed.run("runs", "retry", "sample.1", "--set", "seed=x", code=3).stderr
+    unknown = failed.run("runs", "retry", "sample.1", "--set", "run_name=x", code=3).stderr
+
+    first, second, sixth = rows(failed, "id = 1") + rows(failed, "id = 2 or id = 6")
+    assert (first["state"], first["entries"]["tries"], first["job"]) == (
+        "CREATED",
+        7,
+        {"seed": 1},
+    )
+    assert made["made"] == once_more["made"] == {"sample.2": "sample.6"}
+    assert (second["state"], second["entries"]["retried_as"]) == ("FAILED", 6)
+    assert (sixth["state"], sixth["job"], sixth["entries"]["tries"]) == (
+        "CREATED",
+        {"seed": 77},
+        4,
+    )
+    assert sixth["entries"]["retry_of"] == 2
+    assert "'seed'" in refused
+    assert "'run_name'" in unknown
+    assert "is not yours to set" in unknown
+
+
+def test_current_files_and_clean_directories(failed: CommandLine) -> None:
+    (failed.directory / "sample" / "launch.sh").write_text("exit 0\n")
+    (failed.directory / "sample" / "BD-sample-runs" / "run-1" / "mine.txt").touch()
+
+    done = failed.json("runs", "retry", "sample.1", "--clean-dir", "--current-files")
+    failed.json("runs", "retry", "sample.2")
+    failed.run("launcher")
+    wait_until(lambda: failed.counts("sample").get("FINISHED") == 2, "both")
+
+    kept = Path(done["backup"]) / "sample" / "BD-sample-runs" / "run-1"
+    assert (kept / "mine.txt").exists()
+    executed = failed.directory / "sample" / "BD-sample-runs"
+    assert (executed / "run-1" / "launch.sh").read_text() == "exit 0\n"
+    assert (executed / "run-2" / "launch.sh").read_text() == FAILING
+
+
+def test_cancelled_run_is_ended_and_others_are_left(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    with (here.directory / "motoko.yaml").open("a") as file:
+        file.write("max_concurrent: 1\n")
+    here.run("orchestrator", "start", "--run_name", "first", "--detach")
+    wait_until(lambda: here.counts("sample").get("RUNNING") == 1, "a run")
+
+    retried = here.json("runs", "retry", "sample.1")
+    deleted = here.json("runs", "delete", "sample.1")
+    cancelled = here.json("runs", "cancel", "sample.1", "sample.5")
+    again = here.json("runs", "cancel", "sample.5")
+
+    assert retried["left"] == deleted["left"] == {"sample.1": "is RUNNING: cancel it first"}
+    assert cancelled["runs"] == ["sample.1", "sample.5"]
+    assert again["left"] == {"sample.5": "is CANCELLED"}
+    wait_until(lambda: here.counts("sample").get("RUNNING") == 1, "the next")
+    (here.directory / "go").touch()
+    wait_until(
+        lambda: here.counts("sample") == {"FINISHED": 3, "CANCELLED": 2}, "those that are left"
+    )
+
+
+def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:
+    failed.run("runs", "update", "sample.1", "sample.2", "value=2.5", "state=CHECKED")
+    failed.run("runs", "update", "sample", "id > 4", "note=see below")
+    whole = failed.run("runs", "update", "sample", "value=1", code=2).stderr
+    of_job = failed.run("runs", "update", "sample.1", "seed=8", code=3).stderr
+    wrong = failed.run("runs", "update", "sample.1", "value=much", code=3).stderr
+
+    found = {row["id"]: row for row in rows(failed)}
+    assert [found[i]["state"] for i in (1, 2, 3)] == ["CHECKED", "CHECKED", "FAILED"]
+    assert found[2]["entries"]["value"] == 2.5
+    assert found[5]["entries"]["note"] == "see below"
+    assert "--all" in whole
+    assert "never changes" in of_job
+    assert "expected a number" in wrong
+
+
+def test_deleted_runs_are_gone_and_their_ids_are_not_given_again(failed: CommandLine) -> None:
+    would = failed.run("runs", "delete", "sample", "id > 3", "--dry-run").stdout
+    untouched = failed.counts("sample")
+    done = failed.json("runs", "delete", "sample", "id > 3")
+    failed.run("runs", "delete", "sample.1", "--delete-files")
+
+    assert would == "would delete 2 runs\n  sample.4\n  sample.5\n"
+    assert untouched == {"FAILED": 5}
+    backup = Path(done["backup"]) / "sample"
+    assert (backup / "BD-sample-runs" / "run-4" / "launch.sh").exists()
+    known = json.loads((backup / "deleted-runs.json").read_text())["runs"]
+    assert [one["run"]["id"] for one in known] == [4, 5]
+    assert known[0]["attempts"][0]["exit_code"] == 3
+    assert failed.counts("sample") == {"FAILED": 2}
+    assert not (failed.directory / "sample" / "BD-sample-runs" / "run-1").exists()
+    failed.run("runs", "show", "sample.4", code=4)
+
+    failed.run("run", "--run_name", "first", "--retry-failed")
+
+    assert [(row["id"], row["job"]["seed"]) for row in rows(failed)] == [
+        (2, 2),
+        (3, 3),
+        (6, 1),
+        (7, 4),
+        (8, 5),
+    ]
+
+
+def test_words_that_name_no_runs_are_refused(failed: CommandLine) -> None:
+    assert "no task manager" in failed.run("runs", "retry", "sampel.1", code=4).stderr
+    assert "no run 9" in failed.run("runs", "cancel", "sample.9", code=4).stderr
+    stray = failed.run("runs", "cancel", "state = FAILED", code=3).stderr
+    assert "name the study before it" in stray
