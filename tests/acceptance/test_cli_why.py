@@ -59,10 +59,18 @@ def test_runs_and_events_say_why(here: CommandLine) -> None:
     assert "  gave        sample: False\n" in drawn
     assert "did you mean 'all_drawn'" in unknown
 
+
+def test_without_launcher_or_orchestrator_that_is_said(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "--run_name", "first", "--detach")
+    here.wait_for_script("sample")
+    wait_until(lambda: here.counts("sample").get("RUNNING", 0) > 0, "a run")
+    here.run("launcher", "hold")
     here.run("launcher", "stop")
 
-    assert why(here, "sample.5")[0] == "no launcher"
     assert "not recorded" in why(here, "sample.1")[1]
+    here.run("launcher", "release")
+    assert why(here, "sample.5")[0] == "no launcher"
 
     here.run("launcher")
     (here.directory / "go").touch()

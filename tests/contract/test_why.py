@@ -13,9 +13,10 @@ import anyio.to_thread
 import pytest
 
 from motoko.daemon import Office
-from motoko.errors import EventNotFound
+from motoko.errors import EventNotFound, RunsFailed
 from motoko.job.token import take_token, token_facts
 from motoko.launch.work import HELD
+from motoko.store.deletion import delete_runs
 from motoko.workflow import Workflow, control, event_reasons, reporter, run_reasons
 from motoko.workflow.reason import Reason
 from tests.support.workflows import no_daemons, run, served_workflow
@@ -328,3 +329,18 @@ def test_run_in_a_state_of_the_users_own_names_who_put_it_there(workflow: Workfl
     assert sentence.startswith(
         "mult.1 was put into the state FORWARDED, last changed by forward"
     )
+
+
+def test_awaited_run_that_is_deleted_ends_the_wait(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        runs = workflow.mult.createTask(x=[1.0, 2.0])
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, delete)
+            with pytest.raises(RunsFailed, match="it was deleted"):
+                await runs
+        workflow.finished = True
+
+    def delete() -> None:
+        workflow.mult.base.database.write(lambda tables: delete_runs(tables, [2]))
+
+    run(workflow, main, outcome=lambda study, row: "FINISHED" if row["id"] == 1 else None)
