@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.errors import EventNotFound, WorkflowError
 from motoko.phrases import counted, duration, moment
-from motoko.store.firing import numbers, ranges
+from motoko.store.ranges import numbers, ranges
 from motoko.workflow import conditions, control, firing_log, reporter
 from motoko.workflow.firing_log import INTERRUPTED, Logged, runs_in_words
 from motoko.workflow.reason import Reason

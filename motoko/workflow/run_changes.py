@@ -18,8 +18,8 @@ from motoko.launch.executing import executing_in
 from motoko.model import states
 from motoko.model.operands import typed
 from motoko.store.deletion import delete_runs
-from motoko.store.firing import numbers
 from motoko.store.identity import identity_of
+from motoko.store.ranges import numbers
 from motoko.store.tables import TaskIdentity
 from motoko.workflow import control
 

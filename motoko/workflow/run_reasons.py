@@ -81,6 +81,7 @@ class Inquiry:
             self._held,
             self._without_launcher,
             self._in_trouble,
+            self._delayed,
             self._earlier_attempt,
             self._without_room,
         ):
@@ -137,6 +138,19 @@ class Inquiry:
             return None
         self.evidence["troubles"] = found
         return "trouble", f"waits: {found[0]}"
+
+    def _delayed(self) -> tuple[str, str] | None:
+        last = self.attempts[-1] if self.attempts else {}
+        left_s = (last.get("retry_at") or 0.0) - time.time()
+        if left_s <= 0:
+            return None
+        self.evidence["retry"] = last["retry_at"]
+        file = self.study.config.file.name
+        return (
+            "retry",
+            f"is tried again in {duration(left_s)} (retry in its {file}): its attempt"
+            f" {last['number']} failed, {last.get('cause')}",
+        )
 
     def _earlier_attempt(self) -> tuple[str, str] | None:
         found = self._executing()

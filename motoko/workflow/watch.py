@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.errors import ActionFailed, MotokoError
 from motoko.phrases import counted
-from motoko.store.firing import ranges
+from motoko.store.ranges import ranges
 from motoko.workflow import triggers
 from motoko.workflow.actions import Action, condition_in_words
 from motoko.workflow.triggers import FilterMonitor, Monitor, Trigger

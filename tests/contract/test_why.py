@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,22 @@ def test_run_waits_for_what_its_earlier_attempt_left(
     assert reason.reason == "earlier attempt"
     assert f"attempt 1 still execute in {directory}" in reason.sentence
     assert run_reasons.why(workflow, "mult.1").reason == "next"
+
+
+def test_run_that_is_tried_again_says_when(
+    workflow: Workflow, launcher: dict[str, Any]
+) -> None:
+    workflow.mult.createTask(x=1.0)
+    facts = {"cause": "the host went down", "retry_at": time.time() + 3600.5}
+    workflow.mult.base.database.write(lambda tables: tables.set_attempt(1, 1, facts))
+
+    reason = run_reasons.why(workflow, "mult.1")
+
+    assert reason.reason == "retry"
+    assert reason.sentence.startswith(
+        "mult.1 is tried again in 1 h 0 min (retry in its bd.yaml)"
+    )
+    assert reason.sentence.endswith("its attempt 1 failed, the host went down")
 
 
 def test_held_run_says_so_before_anything_else(workflow: Workflow) -> None:
