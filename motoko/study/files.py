@@ -12,14 +12,17 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from motoko.config import StudyConfig
 from motoko.errors import ConfigError, Mistake
 
 #: A marker in a text file: replaced by the job's or run's entry of that name.
 MARKER = re.compile(rb"__BLACKDYNAMITE__([a-z_][a-z0-9_]*?)__")
+#: Given to every run too, where it is there.
+_PROGRAM = "doIt.py"
 _TEXT_PROBE = 1 << 16
 
 
@@ -88,6 +91,31 @@ def content_digest(file: Path) -> str:
         while chunk := content.read(1 << 20):
             mark.update(chunk)
     return mark.hexdigest()
+
+
+def given_files(study: StudyConfig) -> list[Path]:
+    """The files that every run directory gets, the script last."""
+    script, program = study.directory / study.exec_file, study.directory / _PROGRAM
+    files = [study.directory / name for name in study.config_files]
+    if program not in files and program.exists():
+        files.append(program)
+    return [*(file for file in files if file != script), script]
+
+
+def clashes(study: StudyConfig) -> Iterator[Mistake]:
+    """Those of the given files that would have the name of another in a run directory."""
+    first: dict[str, Path] = {}
+    for file in given_files(study):
+        other = first.get(file.name)
+        if other is None:
+            first[file.name] = file
+        elif other == file:
+            found = f"names {file} twice"
+            yield Mistake(str(study.file), 0, "config_files", found, "name it once")
+        else:
+            found = f"{other} and {file} would both be {file.name} in a run directory"
+            allowed = "rename one, or name one alone"
+            yield Mistake(str(study.file), 0, "config_files", found, allowed)
 
 
 def manifest(store: FileStore, files: Sequence[Path], exec_file: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from motoko.columns import FIXED
 from motoko.config import StudyConfig
-from motoko.errors import ForeignDatabase, SchemaError, StudyNotFound
+from motoko.errors import ConfigError, ForeignDatabase, SchemaError, StudyNotFound
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import merge
@@ -303,12 +303,11 @@ class Study:
         self.session.do(self.database, UpdateRun(run_id, {**converted, **removed}))
 
     def manifest(self) -> dict[str, Any]:
-        """The files that a run created now is given."""
-        names = list(self.config.config_files)
-        if "doIt.py" not in names and (self.directory / "doIt.py").exists():
-            names.append("doIt.py")
-        exec_file = self.directory / self.config.exec_file
-        others = [self.directory / n for n in names if self.directory / n != exec_file]
+        """The files that a run created now is given. ConfigError for those that cannot be."""
+        mistakes = tuple(files.clashes(self.config))
+        if mistakes:
+            raise ConfigError(mistakes)
+        *others, exec_file = files.given_files(self.config)
         return files.manifest(self.files, others, exec_file)
 
 

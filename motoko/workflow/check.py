@@ -26,7 +26,7 @@ from motoko.launch.generator import find_generator
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
 from motoko.store.address import socket_address
-from motoko.study.files import MARKER
+from motoko.study.files import MARKER, clashes, given_files
 from motoko.workflow import inspection
 
 OK = "ok"
@@ -110,12 +110,11 @@ def _described(study: StudyConfig) -> str:
 def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding]:
     about = f"study {study.directory.name}"
     script = study.directory / study.exec_file
-    program = study.directory / "doIt.py"
     scripts = [] if "exec_file" in wrong else [script]
-    given = [study.directory / name for name in study.config_files]
-    files = [*scripts, *given, *([program] if program.exists() else [])]
+    files = [*scripts, *(file for file in given_files(study) if file != script)]
     values = _value_names(study)
-    yield from _clashes(about, files)
+    for mistake in clashes(study):
+        yield Finding(MISTAKE, about, str(mistake))
     for file in files:
         if file.name in (layout.FINISHED, layout.FAILED) or file.name.startswith(layout.PREFIX):
             text = f"{file}: in a run directory this name is Motoko's own; rename it"
@@ -159,17 +158,6 @@ def _value_names(study: StudyConfig) -> set[str] | None:
             return None
         names.update(str(name).lower() for name in declared)
     return names
-
-
-def _clashes(about: str, files: Sequence[Path]) -> Iterator[Finding]:
-    first: dict[str, Path] = {}
-    for file in files:
-        other = first.setdefault(file.name, file)
-        if other.resolve() != file.resolve():
-            text = (
-                f"{other} and {file} would both be {file.name} in a run directory; rename one"
-            )
-            yield Finding(MISTAKE, about, text)
 
 
 def _markers(about: str, file: Path, known: set[str]) -> Iterator[Finding]:

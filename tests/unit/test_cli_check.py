@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from motoko.errors import ConfigError
 from motoko.workflow import inspection
 from motoko.workflow.check import MISTAKE, OK, WARNING, Finding, check, is_good
+from tests.support.studies import open_study
 from tests.support.workflows import write_workflow
 
 
@@ -156,6 +158,51 @@ def test_two_input_files_of_one_name_clash(directory: Path) -> None:
     [finding] = found(directory, MISTAKE)
 
     assert "would both be mesh.geo in a run directory" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (
+            "../motoko.yaml, ../motoko.yaml",
+            "names {mult}/../motoko.yaml twice; name it once",
+        ),
+        (
+            "../motoko.yaml, ../mult/../motoko.yaml",
+            "{mult}/../motoko.yaml and {mult}/../mult/../motoko.yaml would both be"
+            " motoko.yaml in a run directory; rename one, or name one alone",
+        ),
+        (
+            "../mult/launch.sh",
+            "{mult}/../mult/launch.sh and {mult}/launch.sh would both be"
+            " launch.sh in a run directory; rename one, or name one alone",
+        ),
+    ],
+)
+def test_a_file_that_a_run_would_get_twice_is_refused_by_check_and_at_creation(
+    directory: Path, names: str, problem: str
+) -> None:
+    mult = directory / "mult"
+    with (mult / "bd.yaml").open("a") as file:
+        file.write(f"config_files: [{names}]\n")
+    expected = f"{mult}/bd.yaml: config_files: {problem.format(mult=mult)}"
+
+    [finding] = found(directory, MISTAKE)
+    with pytest.raises(ConfigError) as caught:
+        open_study(mult).manifest()
+
+    assert finding.text == str(caught.value) == expected
+
+
+def test_a_file_that_is_given_anyway_may_be_named_too(directory: Path) -> None:
+    (directory / "mult" / "doIt.py").touch()
+    with (directory / "mult" / "bd.yaml").open("a") as file:
+        file.write("config_files: [doIt.py, ./launch.sh]\n")
+
+    manifest = open_study(directory / "mult").manifest()
+
+    assert not found(directory, MISTAKE)
+    assert [entry["name"] for entry in manifest["files"]] == ["doIt.py", "launch.sh"]
 
 
 def test_script_with_a_syntax_error_is_a_warning(directory: Path) -> None:
