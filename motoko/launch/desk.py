@@ -195,7 +195,7 @@ class Desk:
         for i, attempt in enumerate(attempts):
             try:
                 await self._record_alone(attempt)
-            except DatabaseUnavailable:
+            except (DatabaseUnavailable, ConflictsExhausted):
                 self._is_search = True
                 for rest in attempts[i:]:
                     self._dirty[rest.nonce] = rest
@@ -206,7 +206,7 @@ class Desk:
         self._dirty.pop(attempt.nonce, None)
         try:
             await self._record([attempt], may_claim=False)
-        except (DatabaseUnavailable, DaemonError):
+        except (DatabaseUnavailable, ConflictsExhausted, DaemonError, ForeignDatabase):
             raise
         except Exception as error:
             if self._troubles.met(attempt.recording, unexpected(error)):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from motoko.errors import ConflictsExhausted
 from motoko.launch import executor
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
@@ -325,3 +326,23 @@ def test_a_run_that_is_only_there_is_not_committed_again_and_again(
             wait_for_attempts(study, 1)
 
     assert len(commits) < n_polls // 2
+
+
+def test_a_record_that_meets_conflicts_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Desk._write
+    errors: list[Exception] = []
+
+    def writing(self: Desk, work: Work) -> Done:
+        if errors and any(record.is_over for record in work.records):
+            raise errors.pop()
+        return write(self, work)
+
+    monkeypatch.setattr(Desk, "_write", writing)
+    with new_study(tmp_path / "s", "true\n") as study, launching(study):
+        errors += [ConflictsExhausted("a commit", 7), ValueError("no such number")]
+        create(study)
+        wait_for_state(study, "FINISHED")
+
+    assert errors == []
