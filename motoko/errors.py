@@ -24,6 +24,7 @@
       WorkflowError
         OrchestratorNotLoadable (ImportError)
         RunNameMissing (RuntimeError)
+        RunNameNotFound (LookupError)
         UnknownTaskManager (AttributeError)
         EventNotFound (LookupError)
         ConditionError (TypeError)
@@ -323,6 +324,16 @@ class RunNameMissing(WorkflowError, RuntimeError):
         super().__init__(
             "no run name is set: pass --run_name NAME, or set workflow.run_name first"
         )
+
+
+class RunNameNotFound(WorkflowError, LookupError):
+    """Nothing was ever begun under a run name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        known = tuple(known)
+        shown = ", ".join(known[-10:]) or "none"
+        message = f"there is no run name {name!r}{nearest(name, known)} (the last: {shown})"
+        super().__init__(message, name=name, known=known)
 
 
 class UnknownTaskManager(WorkflowError, AttributeError):

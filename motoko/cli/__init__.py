@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``motoko`` and end the process with one of the codes in `exit_codes`."""
+    from motoko.cli.failures import replace_closed_streams
     from motoko.cli.program import program
 
+    replace_closed_streams()
     program.main(arguments)

@@ -81,6 +81,31 @@ def be_silent() -> None:
     os.close(nowhere)
 
 
+def replace_closed_streams() -> None:
+    """What was closed by whoever started this: standard input is empty then, nobody reads the
+    output, as in a pipe whose reader has gone, and messages are dropped.
+
+    No file that is opened later gets one of their numbers.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+            continue
+        except OSError:
+            pass
+        if fd == 1:
+            reader, writer = os.pipe()
+            os.close(reader)
+            os.dup2(writer, fd)
+            if writer != fd:
+                os.close(writer)
+            sys.stdout = open(fd, "w", closefd=False)  # noqa: SIM115
+        else:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 @contextmanager
 def readers_may_go() -> Iterator[None]:
     """Inside the block it is no failure when nobody reads any more what is printed."""

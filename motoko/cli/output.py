@@ -14,6 +14,8 @@ import click
 from motoko.cli import words
 
 Rows = Sequence[Sequence[Any]]
+#: A terminal with fewer columns has no room for a table.
+_NARROW = 40
 _COLOURS = {"ok": "green", "warning": "yellow", "mistake": "red"}
 _STYLES = {
     "FINISHED": "green",
@@ -66,7 +68,29 @@ def _rich_table(
 ) -> None:
     from rich.console import Console
 
-    Console(highlight=False).print(rich_table(headers, cells, numeric, title))
+    console = Console(highlight=False)
+    if console.width < _NARROW:
+        _listed(headers, cells, numeric, title, console.width)
+    else:
+        console.print(rich_table(headers, cells, numeric, title))
+
+
+def _listed(
+    headers: Sequence[str], cells: Rows, numeric: Sequence[bool], title: str | None, width: int
+) -> None:
+    """The same, for a terminal where columns have no room: a cell a line, unless they fit."""
+    if title:
+        click.echo(title)
+    lines = aligned([list(headers), *cells], numeric)
+    if max(map(len, lines)) <= width:
+        click.echo("\n".join(lines))
+        return
+    for i, row in enumerate(cells):
+        if i:
+            click.echo()
+        for header, cell in zip(headers, row, strict=True):
+            if cell:
+                click.echo(f"{header}: {cell}")
 
 
 def rich_table(

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from motoko.cli.own_options import Declare, OwnOptions, split
+from motoko.cli.own_options import PREFIX, Declare, OwnOptions, split
 from motoko.cli.places import find_directory
 from motoko.errors import MotokoError, StudyNotFound
+from motoko.task_manager import check_run_name
 from motoko.workflow import loader
 from motoko.workflow.workflow import Workflow
 
@@ -40,6 +41,9 @@ def read(arguments: Sequence[str], declare: Declare, usage: str, description: st
     if found is None:
         _show_help(arguments, declare, usage, description)
         raise click.exceptions.Exit(0)
+    run_name = getattr(found.mine, f"{PREFIX}run_name")
+    if run_name is not None:
+        check_run_name(run_name)
     workflow = Workflow(str(found.directory))
     module = loader.load_module(workflow.directory, workflow.config.orchestrator)
     workflow.orchestrator_function = loader.find_function(module, workflow.config.orchestrator)

@@ -73,6 +73,8 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
                 _leave(custody, workflow)
                 error.add_note(still_running(workflow, orchestration.n_active()))
             raise
+        if workflow.exit_text:
+            failures.say(workflow.exit_text)
         click.echo(closing_line(workflow, orchestration.progress, code))
         if orchestration.n_active():
             _leave(custody, workflow)
@@ -91,7 +93,7 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
     request = run_options.read(arguments, declare, "motoko orchestrator start", description)
     workflow = request.workflow
     run_name = request.mine[f"{PREFIX}run_name"]
-    if not run_name:
+    if run_name is None:
         raise RunNameMissing
     workflow.run_name = run_name
     office = control.orchestrator_office(workflow, run_name)
@@ -110,6 +112,8 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
         if not is_child:
             _announce(workflow, chosen)
         code = orchestration.run()
+        if workflow.exit_text and not is_child:
+            failures.say(workflow.exit_text)
         line = closing_line(workflow, orchestration.progress, code)
         if is_child:
             log.info("%s", line)

@@ -37,6 +37,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "databases",
         "hurry",
         "connect",
+        "exit_text",
         "initialise",
         "is_stalled",
         "load_study",

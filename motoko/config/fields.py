@@ -16,7 +16,8 @@ NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
 NAME_EXPECTED = "a name of letters, digits, _ and -, not beginning with -"
 IDENTIFIER = "letters, digits and _, not beginning with a digit"
 OPTIONS_SUFFIX = "_options"
-GENERATORS = ("bash", "slurm", "pbs", "sge")
+#: Those that there are; `motoko.launch.generator` has them.
+GENERATORS = ("bash",)
 
 
 #: No count of cores or runs is larger: a slip of the finger is found here, and not later.

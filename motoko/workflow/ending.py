@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko import daemon
+from motoko.errors import UnknownField
 from motoko.job import token
 from motoko.job.outcome import read_outcome
 from motoko.launch.cleaning import cleaning
@@ -169,7 +170,8 @@ def clean(
 ) -> Cleaned:
     """Put runs back to CREATED and their run directories into a dated backup.
 
-    Runs that are being executed are left as they are. With ``current_files`` the runs get the
+    Of all studies, those are meant that have the entries which the constraints name. Runs that
+    are being executed are left as they are. With ``current_files`` the runs get the
     study's files as they are now, instead of those they were created with.
 
     First the database says so, then directories are moved, and no launcher begins in one of
@@ -180,8 +182,7 @@ def clean(
     backup = control.new_backup(workflow)
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
-        for name in studies or tuple(workflow.task_managers):
-            study = workflow.task_manager(name).base
+        for study in _constrained(workflow, studies, constraints):
             with cleaning(study):
                 _clean(study, constraints, cleaned, current_files=current_files)
                 for run_id in cleaned.directories:
@@ -191,6 +192,30 @@ def clean(
                     else:
                         shutil.rmtree(study.run_dir(run_id))
     return cleaned
+
+
+def _constrained(
+    workflow: Workflow, studies: Sequence[str], constraints: list[str]
+) -> list[Study]:
+    """The studies that constraints are about, before anything is changed.
+
+    A study that was named must have all that they name; ConstraintError otherwise.
+    """
+    found: list[Study] = []
+    unknown: list[UnknownField] = []
+    for name in studies or tuple(workflow.task_managers):
+        study = workflow.task_manager(name).base
+        with study.database.read() as tables:
+            try:
+                tables.parse(constraints)
+            except UnknownField as error:
+                error.add_note(f"in study {name}")
+                unknown.append(error)
+            else:
+                found.append(study)
+    if unknown and (studies or not found):
+        raise unknown[0]
+    return found
 
 
 def _clean(

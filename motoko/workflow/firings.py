@@ -38,8 +38,8 @@ class Outcome:
     value: Any
     #: Whether it changed any database, at its end or at one of its waits.
     has_changed: bool
-    #: The code that it gave to ``sys.exit``, if it did.
-    exit_code: int | None = None
+    #: The code, or the text, that it gave to ``sys.exit``, if it did.
+    exit_code: int | str | None = None
 
 
 async def in_session(
@@ -98,14 +98,18 @@ async def _until_given(session: Session, turn: Turn) -> None:
         session.stop_taking_turns()
 
 
-async def _until_exit(body: Callable[[], Awaitable[Any]]) -> tuple[Any, int | None]:
+async def _until_exit(body: Callable[[], Awaitable[Any]]) -> tuple[Any, int | str | None]:
     try:
         return await body(), None
     except SystemExit as stop:
-        if stop.code is None or isinstance(stop.code, int):
-            return None, stop.code or 0
-        log.error("%s", stop.code)
-        return None, 1
+        return None, exit_code(stop)
+
+
+def exit_code(stop: SystemExit) -> int | str:
+    """What was given to ``sys.exit``: a code, or a text, which stands for code 1."""
+    if stop.code is None or isinstance(stop.code, int):
+        return stop.code or 0
+    return str(stop.code)
 
 
 async def call(f: Callable[..., Any], **offered: Any) -> Any:

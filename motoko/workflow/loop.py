@@ -35,7 +35,7 @@ from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList
 from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
-from motoko.workflow.firings import Outcome, call, in_session
+from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.triggers import Monitor, Trigger
 from motoko.workflow.watch import Idle, Watch
@@ -59,7 +59,7 @@ class End:
     """Why a workflow ended: an exception, an exit code, or because it was finished."""
 
     error: BaseException | None = None
-    exit_code: int | None = None
+    exit_code: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class EventLoop:
         self._news = anyio.Event()
         self._n_changes = 0
         self._end: End | None = None
+        #: What was given to ``sys.exit`` in place of a code.
+        self.exit_text = ""
         self._is_main_done = False
         self._is_stalled = False
         self._n_failed_before = 0
@@ -144,7 +146,7 @@ class EventLoop:
             if main is not None:
                 await main()
         except SystemExit as stop:
-            self._stop(End(exit_code=stop.code if isinstance(stop.code, int) else 1))
+            self._stop(End(exit_code=exit_code(stop)))
         except Exception as error:
             self._fail("main", None, error)
         finally:
@@ -207,6 +209,10 @@ class EventLoop:
             if self._workflow.finished:
                 self._history.say_unclaimed()
                 await anyio.to_thread.run_sync(self._history.close)
+            if isinstance(end.exit_code, str):
+                log.error("%s", end.exit_code)
+                self.exit_text = end.exit_code
+                return 1
             return end.exit_code or 0
         if not isinstance(end.error, RunsFailed) or not self._has_handled:
             await self._handle_errors()

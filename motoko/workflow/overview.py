@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from motoko.errors import MotokoError, StudyNotFound
+from motoko.errors import MotokoError, RunNameNotFound, StudyNotFound
 from motoko.model import states
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
@@ -16,7 +17,7 @@ from motoko.workflow.holding import held_since
 from motoko.workflow.troubles import full_disks, troubles
 
 if TYPE_CHECKING:
-    from motoko.daemon import Owner
+    from motoko.daemon import Office, Owner
     from motoko.errors import FailedRun
     from motoko.store.tables import Tables
     from motoko.study.study import Study
@@ -122,7 +123,10 @@ def look(
     run_name: str | None,
     most_events: int | None = MOST_EVENTS,
 ) -> Overview:
-    """Gather what is to be known, from counters; databases that cannot be read are named."""
+    """Gather what is to be known, from counters; databases that cannot be read are named.
+
+    RunNameNotFound for a run name that nothing was begun under.
+    """
     names = studies or tuple(workflow.task_managers)
     office = control.server_office(workflow)
     overview = Overview(
@@ -139,15 +143,20 @@ def look(
         stalls={},
         troubles=[],
     )
-    for name in names:
-        study = workflow.task_manager(name).base
+    seen = set(overview.orchestrators)
+    bases = [workflow.task_manager(name).base for name in names]
+    with ThreadPoolExecutor(len(bases)) as pool:  # a server that is silent is waited for once
+        problems = list(pool.map(lambda study: _open(study, office), bases))
+    for name, study, problem in zip(names, bases, problems, strict=True):
         found = StudyOverview(
             name, str(study.directory), str(study.runs_dir), str(study.address)
         )
         overview.studies.append(found)
         try:
-            control.open_study(study, office)
+            if problem is not None:
+                raise problem
             with study.database.read() as tables:
+                seen.update(name for name, _, _ in tables.groups.counted())
                 found.counts = _counts(tables, run_name)
                 found.held = held_since(tables)
                 _add_failed(overview, study, tables, run_name)
@@ -155,6 +164,9 @@ def look(
             found.error = error
     if not all(study.problem for study in overview.studies):
         _add_ledger(overview, workflow, run_name, most_events)
+    known = list(dict.fromkeys([*sorted(seen), *overview.run_names]))
+    if run_name is not None and run_name not in known and _is_complete(overview):
+        raise RunNameNotFound(run_name, known)
     overview.stalls = stalls(workflow, overview.orchestrators)
     is_at_work = bool(overview.orchestrators or overview.launcher)
     overview.troubles += troubles(workflow) if is_at_work else full_disks(workflow)
@@ -168,6 +180,19 @@ def stalls(
     here = [name for name, owner in orchestrators.items() if owner.is_here]
     reports = {name: reporter.ask(workflow.state_dir, name) for name in here}
     return {name: r["stall"] for name, r in reports.items() if r is not None and r["stall"]}
+
+
+def _is_complete(overview: Overview) -> bool:
+    """Whether all that is there could be read, so that what was not found is not there."""
+    return bool(overview.run_names) and not any(s.is_broken for s in overview.studies)
+
+
+def _open(study: Study, server: Office) -> MotokoError | None:
+    try:
+        control.open_study(study, server)
+    except MotokoError as error:
+        return error
+    return None
 
 
 def _counts(tables: Tables, run_name: str | None) -> dict[str, dict[str, int]]:

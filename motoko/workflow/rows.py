@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko.columns import HIDDEN
-from motoko.errors import WorkflowError
 from motoko.job import layout
 from motoko.model import states
+from motoko.study.records import split_run_name
 from motoko.study.waiting import failed_run
 
 if TYPE_CHECKING:
@@ -133,11 +133,8 @@ class Card:
 
 def card(workflow: Workflow, name: str) -> Card:
     """The card of the run ``study.id``. RunNotFound, UnknownTaskManager, WorkflowError."""
-    manager, _, number = name.rpartition(".")
-    if not manager or not number.isdigit():
-        raise WorkflowError(f"{name!r} does not name a run; write study.id, as in mult.3")
+    manager, run_id = split_run_name(name)
     study = workflow.task_manager(manager).base
-    run_id = int(number)
     with study.database.read() as tables:
         row = tables.run(run_id)
         run = {k: v for k, v in row.items() if k not in HIDDEN}

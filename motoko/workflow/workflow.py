@@ -366,7 +366,7 @@ class Workflow:
         """
         code = anyio.run(functools.partial(self.run, **params))
         if code:
-            raise SystemExit(code)
+            raise SystemExit(self.exit_text or code)
 
     async def run(self, **params: Any) -> int:
         """Like `execute`, inside a running event loop; the exit code.
@@ -410,6 +410,11 @@ class Workflow:
     def stall(self) -> Stall | None:
         """Since when it is stalled and what each condition lacks, None if it is not."""
         return None if self._loop is None else self._loop.stall
+
+    @property
+    def exit_text(self) -> str:
+        """The text with which an action or ``main`` has called ``sys.exit``, if one did."""
+        return self._loop.exit_text if self._loop is not None else ""
 
     def _record_begin(self, params: Mapping[str, Any]) -> None:
         with self.vars.db.read() as ledger:

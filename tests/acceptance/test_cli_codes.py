@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.support.command_line import CommandLine, new_workflow
+from tests.support.command_line import ROOT, CommandLine, new_workflow
 
 
 @pytest.fixture
@@ -80,13 +84,90 @@ def test_orchestrator_that_exits_when_loaded_is_a_mistake(here: CommandLine) -> 
 def test_empty_run_name_is_refused(here: CommandLine) -> None:
     for command in (("run",), ("orchestrator", "start")):
         for name in ("", " "):
-            said = here.run(*command, "--run_name", name, code=2).stderr
+            said = here.run(*command, "--run_name", name, code=3).stderr
 
             assert "is no run name" in said
     assert not (here.directory / ".wf").exists()
 
 
 def test_unknown_run_name_is_not_found(here: CommandLine) -> None:
+    here.run("run", "-n", "first")
+
+    assert here.json("info", "--run_name", "first")["studies"][0]["total"] == {"FINISHED": 5}
+    assert "no run name 'nosuch'" in here.run("info", "--run_name", "nosuch", code=4).stderr
+
+
+def test_closed_output_is_like_a_reader_that_has_gone(here: CommandLine) -> None:
     here.run("create")
 
-    assert "no run name 'nosuch'" in here.run("info", "--run_name", "nosuch", code=4).stderr
+    for redirection, code in ((">&-", 141), ("2>&-", 0), ("<&- 2>&-", 0), (">&- 2>&-", 141)):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} -m motoko info {redirection}"],
+            cwd=here.directory,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+        assert (done.returncode, done.stderr) == (code, ""), redirection
+
+
+def test_text_given_to_sys_exit_is_shown(here: CommandLine) -> None:
+    file = here.directory / "orchestrator.py"
+    main = "import sys\nasync def main(workflow, **params):\n    "
+    for text in (
+        f"{main}sys.exit('no mesh is fine enough')\n",
+        f"{main}workflow.add_action('a', event=lambda: True, f=stop)\n"
+        "async def stop(**params):\n    sys.exit('no mesh is fine enough')\n",
+    ):
+        file.write_text(text)
+
+        done = here.run("run", code=1)
+
+        assert done.stderr.startswith("motoko: no mesh is fine enough\n")
+        assert "ended with exit code 1" in done.stdout
+
+
+def test_sys_exit_without_a_code_is_success(here: CommandLine) -> None:
+    file = here.directory / "orchestrator.py"
+    file.write_text("import sys\nasync def main(workflow, **params):\n    sys.exit()\n")
+
+    here.run("run")
+
+
+def test_clean_applies_constraints_where_their_names_are_known(here: CommandLine) -> None:
+    here.run("run", "-n", "a")
+
+    cleaned = here.run("clean", "--constraints", "seed = 2").stdout
+    refused = here.run("clean", "-bd", "mean", "--constraints", "seed = 2", code=3).stderr
+    nowhere = here.run("clean", "--constraints", "nix = 2", code=3).stderr
+
+    assert "1 run back to CREATED" in cleaned
+    assert here.counts("sample") == {"CREATED": 1, "FINISHED": 4}
+    assert here.counts("mean") == {"FINISHED": 1}
+    assert "unknown name 'seed'" in refused and "in study mean" in refused
+    assert "unknown name 'nix'" in nowhere
+
+
+def test_name_of_a_run_has_one_form(here: CommandLine) -> None:
+    here.run("create")
+
+    for name in ("sample.\u00b2", "sample", "sample."):
+        assert "does not name a run" in here.run("runs", "show", name, code=3).stderr
+
+
+def test_silent_server_is_named_for_each_study_and_waited_for_once(here: CommandLine) -> None:
+    here.run("server", "start")
+    pid = here.pid("server")
+    assert pid is not None
+    server = psutil.Process(pid)
+    server.suspend()
+    try:
+        done = here.run("info", code=7)
+    finally:
+        server.resume()
+
+    assert f"server        process {server.pid}" in done.stdout
+    for study in ("sample", "mean"):
+        assert f"{study}: database of {study} at " in done.stdout

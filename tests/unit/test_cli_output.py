@@ -192,3 +192,19 @@ def test_latest_messages_leave_out_what_is_no_event() -> None:
         "mine",
         "motoko.workflow.firings",
     ]
+
+
+def test_table_in_a_very_narrow_terminal_is_a_list(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "is_for_people", lambda: True)
+    monkeypatch.setenv("COLUMNS", "20")
+
+    output.table(["study", "run name", "FINISHED"], [["sample", "a", 5], ["mean", "", 123]])
+    output.table(["n", "m"], [[1, 22]])
+
+    assert capsys.readouterr().out.splitlines() == [
+        *("study: sample", "run name: a", "FINISHED: 5", ""),
+        *("study: mean", "FINISHED: 123"),
+        *("n   m", "1  22"),
+    ]

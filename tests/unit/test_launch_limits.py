@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from motoko.config import retry
+from motoko.config import GENERATORS, retry
 from motoko.errors import UnknownGenerator
 from motoko.launch import slots
 from motoko.launch.failure import MemoryKills, classify, is_transient
-from motoko.launch.generator import find_generator
+from motoko.launch.generator import find_generator, generator_names
 from motoko.launch.slots import Slots, available_cores, cgroup_quota
 
 
@@ -146,3 +146,7 @@ def test_an_unknown_generator_is_an_error_with_the_known_ones() -> None:
         UnknownGenerator, match=r"'bush'; did you mean 'bash'\? \(known: bash\)"
     ):
         find_generator("bush")
+
+
+def test_configuration_names_the_generators_that_there_are() -> None:
+    assert list(GENERATORS) == generator_names()
