@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from motoko import host
+from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, DaemonError, ForeignOwner, NotRunning, StartFailed
 
 READY = b"ready\n"
@@ -133,6 +134,7 @@ class Office:
         if not self._lock(fd):
             os.close(fd)
             raise AlreadyRunning(self.what, str(self.last_owner() or "starting"))
+        reached("office.locked")
         last = self.last_owner()
         if last is not None and not last.is_here and not last.has_left and not takeover:
             os.close(fd)
@@ -226,6 +228,7 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
             )
         os.close(writer)
         writer = -1
+        reached("daemon.spawned")
         has_news, _, _ = select.select([reader], [], [], wait_s)
         said = os.read(reader, len(READY)) if has_news else b""
         if said == READY:
@@ -294,6 +297,7 @@ def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owne
     if not owner.is_here:
         raise ForeignOwner(office.what, str(owner))
     office.stop_file.touch(mode=0o600)
+    reached("stop.asked")
     for number in (signal.SIGKILL,) if at_once else (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             if owner.is_alive:

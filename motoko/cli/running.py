@@ -19,6 +19,7 @@ from motoko.cli.failures import Stopped
 from motoko.cli.logs import Latest, is_shown_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
+from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
 from motoko.launch.generator import find_generator
 from motoko.workflow import control, run_changes, run_names
@@ -175,6 +176,7 @@ def _prepared(
         n_runs = run_changes.retry_failed(workflow, chosen.run_name)
         click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
     run_names.record(workflow, chosen.run_name, arguments=list(chosen.options))
+    reached("run.named")
     workflow.run_name = chosen.run_name
     workflow.wait_s = request.mine[f"{PREFIX}wait"] or workflow.wait_s
     daemon.log_to(control.log_file(workflow))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 
+from motoko.crashpoints import reached
 from motoko.errors import JobSideError
 from motoko.job.layout import RUN_FILE, run_file
 
@@ -76,6 +77,7 @@ def replace_file(path: str, content: bytes) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+        reached("outcome.aside")
         os.replace(aside, path)
     except BaseException:
         os.unlink(aside)

@@ -24,6 +24,7 @@ from _thread import allocate_lock
 from collections import namedtuple
 from zlib import crc32
 
+from motoko.crashpoints import reached
 from motoko.host import host_name
 from motoko.job.facts import LATEST, write_all
 from motoko.job.layout import journal_file, journal_prefix
@@ -86,6 +87,7 @@ class _Writer:
             torn, self._is_torn = self._is_torn, True
             write_all(self._fd, b"\n" + line if torn else line)
             self._is_torn = False
+            reached("journal.written")
             if durable:
                 _sync(self._fd)
 

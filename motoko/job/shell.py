@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 
+from motoko.crashpoints import in_shell
 from motoko.job.layout import PREFIX
 
 TYPE_CHECKING = False
@@ -28,6 +29,7 @@ SHELL = "/bin/bash"
 # that would pass for success. The command at that time tells: at a regular end it is `exit` or
 # the sourcing itself. Otherwise nothing is written, and whoever waits for the process knows.
 TEXT = r"""
+@POINT script.entered@
 cd -- "$1" || exit 126
 unset OLDPWD
 _motoko_dir=$1 _motoko_nonce=$2 _motoko_attempt=$3
@@ -43,6 +45,7 @@ _motoko_now
 _motoko_begin=$_motoko_time
 _motoko_end() {
   _motoko_exit=$? _motoko_command=$BASH_COMMAND
+  @POINT script.ended@
   if [[ $_motoko_exit == 0 ]]; then
     case $_motoko_command in
       '. "$0"' | exit | 'exit '* | 'builtin exit'* | 'command exit'*) ;;
@@ -54,7 +57,10 @@ _motoko_end() {
     '{"nonce":"%s","exit":%s,"begin":%s,"end":%s,"host":"%s","pid":%s}' \
     "$_motoko_nonce" "$_motoko_exit" "$_motoko_begin" "$_motoko_time" "$_motoko_host" "$$"
   builtin printf '%s\n' "$_motoko_left" \
-    2>/dev/null >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt" && return 0
+    2>/dev/null >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt" && {
+    @POINT script.told@
+    return 0
+  }
   if [[ ${_motoko_token-} ]]; then
     builtin printf 'ended %s\n' "$_motoko_left" 2>/dev/null >&"$_motoko_token" || return 0
   fi
@@ -73,11 +79,13 @@ if [[ $4 ]]; then
   fi
   builtin printf 'started %s %s %s\n' "$$" "$_motoko_begin" "$_motoko_start" >&"$_motoko_token"
 fi
+@POINT script.started@
 trap _motoko_end EXIT
 set --
 . "$0"
 exit
 """.replace("@PREFIX@", PREFIX)
+TEXT = re.sub(r"@POINT ([a-z.]+)@", lambda found: in_shell(found.group(1)), TEXT)
 
 
 def script(

@@ -18,6 +18,7 @@ import os
 import time
 from collections import namedtuple
 
+from motoko.crashpoints import reached
 from motoko.host import boot_id, host_name, is_locked
 from motoko.job.facts import LATEST, replace_file, write_all
 from motoko.job.layout import refusal_file, token_file
@@ -89,10 +90,12 @@ def take_token(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> Optiona
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         write_all(fd, json.dumps(facts).encode() + b"\n")
+        reached("token.written")
         if aside:
             os.link(aside, name)
         else:
             _link_nameless(fd, name)
+        reached("token.linked")
     except FileExistsError:
         os.close(fd)
         _leave_note(run_dir, attempt, facts)

@@ -12,6 +12,7 @@ from typing import Any
 from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.config import parse_walltime
 from motoko.config.retry import DEFAULT, INFRASTRUCTURE, Retry
+from motoko.crashpoints import reached
 from motoko.errors import JobSideError, SchemaError
 from motoko.host import host_name
 from motoko.job import layout, outcome, verdict
@@ -158,6 +159,7 @@ class Attempt:
             return
         news = self.reading.read(is_last=True)
         self._look_for_late()
+        reached("launcher.read")
         self._has_ended = self._is_dirty = True
         self._exit_code = exit_code
         self._take(news)
@@ -277,11 +279,13 @@ class Attempt:
                 self._outcome = self._sentinel = None
             if self._outcome is not None:
                 outcome.write_outcome(self.run_dir, self.number, self.nonce, self._outcome)
+                reached("outcome.written")
                 self._outcome = None
             if self._sentinel is not None:
                 is_failure = self._sentinel == states.FAILED
                 facts = self._failure_facts if is_failure else None
                 outcome.write_sentinel(self.run_dir, self._sentinel, facts)
+                reached("sentinel.written")
                 self._sentinel = None
         except OSError as error:
             self.unwritten = error

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from motoko.crashpoints import reached
 from motoko.job import shell
 from motoko.launch.generator import LocalGenerator, LocalProcess, Start
 
@@ -123,6 +124,7 @@ class Process(LocalProcess):
                     return
                 ended_by_itself = found.si_code == os.CLD_EXITED
                 code = found.si_status if ended_by_itself else -found.si_status
+            reached("launcher.reaped")
         self._ended(code)
 
     def _wait(self) -> None:

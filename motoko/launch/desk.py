@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import anyio
 from anyio import to_thread
 
+from motoko.crashpoints import reached
 from motoko.errors import (
     ConflictsExhausted,
     DaemonError,
@@ -269,7 +270,12 @@ class Desk:
     def _write(self, work: Work) -> Done:
         self._committing_thread = threading.get_ident()
         try:
-            return self.study.database.write(work.apply)
+            done = self.study.database.write(work.apply)
+            if done.claimed:
+                reached("launcher.claimed")
+            if work.records:
+                reached("launcher.recorded")
+            return done
         finally:
             self._committing_thread = None
 

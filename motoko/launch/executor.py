@@ -18,6 +18,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from motoko.config.retry import INFRASTRUCTURE, SUBMISSION
+from motoko.crashpoints import reached
 from motoko.errors import MotokoError
 from motoko.job import layout, token
 from motoko.job.outcome import read_outcome
@@ -270,6 +271,7 @@ class Executor:
             self._yield(desk, attempt)
             return
         self._troubles.over(desk.starting)
+        reached("launcher.spawned")
         self._starts.append(time.monotonic())
         attempt.begin(process.pid, time.time())
         self.watch.follow(desk, attempt, process)

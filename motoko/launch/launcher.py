@@ -21,6 +21,7 @@ from typing import Any
 
 import anyio
 
+from motoko.crashpoints import reached
 from motoko.launch.desk import Desk
 from motoko.launch.environment import make_python_dir
 from motoko.launch.executor import Executor
@@ -103,6 +104,7 @@ async def launch(
                 for desk in desks:
                     await desk.wait_until_tried()
                 log.info("launching %d studies, %d runs at once", len(desks), slots.size)
+                reached("launcher.ready")
                 ready()
         finally:
             executor.close()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from motoko.columns import HIDDEN, RUN_ENTRIES
+from motoko.crashpoints import reached
 from motoko.errors import SubmissionFailed
 from motoko.job import layout
 from motoko.job.facts import FORMAT, write_all
@@ -123,12 +124,16 @@ class RunDirs:
         except FileExistsError:
             check_not_cleaned(self._study)
             self._clear(attempt, kit)
+        else:
+            reached("rundir.made")
         values: Mapping[str, Any] = {}
         if kit.has_markers:
             places = {**self._places, "run_path": run_dir}
             values = marker_values(attempt.job, attempt.row, places)
         kit.place(run_dir, values)
+        reached("rundir.placed")
         _write(layout.run_file(run_dir), 0o666, self._run_file(attempt, generation))
+        reached("rundir.described")
 
     def kit(self, attempt: Attempt) -> Kit:
         """The files that an attempt is given. Raises SubmissionFailed or OSError."""
@@ -162,7 +167,9 @@ class RunDirs:
         for name in names:
             target = aside / name
             _remove(target)
+            reached("rundir.clearing")
             Path(attempt.run_dir, name).rename(target)
+        reached("rundir.cleared")
 
     def _run_file(self, attempt: Attempt, generation: str) -> bytes:
         run = {k: v for k, v in attempt.row.items() if k not in HIDDEN}
@@ -211,6 +218,7 @@ def _is_of(attempt: Attempt) -> bool:
 def _write(path: str, mode: int, content: bytes) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
+        reached("rundir.touched")
         write_all(fd, content)
     except OSError:
         Path(path).unlink()

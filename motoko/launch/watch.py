@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import anyio
 
+from motoko.crashpoints import reached
 from motoko.job import token
 from motoko.launch import holders
 from motoko.launch.adoption import Fate, Finding, examine
@@ -231,6 +232,7 @@ class Watch:
             log.warning("run %s: cannot tell what became of it: %s", attempt.title, error)
             self._unclear[attempt.nonce] = (desk, attempt)
             return
+        reached("launcher.adopted")
         if finding.fate is Fate.UNSTARTED and state in _CLAIMED:
             self._starting.queue(desk, attempt)
             return

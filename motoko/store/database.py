@@ -18,6 +18,7 @@ from transaction.interfaces import NoTransaction
 from ZEO.Exceptions import ClientDisconnected, ClientStorageError, ServerException
 from ZODB.POSException import ConflictError, StorageError
 
+from motoko.crashpoints import reached
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, ForeignDatabase
 from motoko.store import layout
 from motoko.store.address import Address
@@ -271,6 +272,7 @@ class Database(Generic[V]):
                         return False
                     layout.initialise(connection.root(), kind, facts)
                     manager.commit()
+                    reached("database.made")
                     return True
             except ConflictError:
                 back_off(attempt)

@@ -146,7 +146,9 @@ def _complete(
     else:
         raise ConflictsExhausted("the recovery of a commit", MOST_ATTEMPTS)
     reached("recovery.applied")
-    for study in ledger.write(lambda view: view.take_commit(mark)) or ():
+    left = ledger.write(lambda view: view.take_commit(mark)) or ()
+    reached("recovery.forgotten")
+    for study in left:
         studies[study].write(lambda tables: tables.forget_applied({mark}))
     return is_as_numbered
 

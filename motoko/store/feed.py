@@ -118,10 +118,11 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
         """Where this storage comes in the order in which a commit goes through its parts."""
         return f"{self._rank} {super().sortKey()}"
 
-    def tpc_finish(self, *arguments: Any, **options: Any) -> Any:
+    def tpc_finish(self, transaction: Any, *arguments: Any, **options: Any) -> Any:
         """Make the storage's part of a commit final."""
-        found = super().tpc_finish(*arguments, **options)
-        reached("commit.applied" if self._rank else "commit.decided")
+        found = super().tpc_finish(transaction, *arguments, **options)
+        if transaction.description:  # it is a session's
+            reached("commit.applied" if self._rank else "commit.decided")
         return found
 
     def invalidateTransaction(self, tid: bytes, oids: Iterable[bytes]) -> None:

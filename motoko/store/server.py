@@ -80,6 +80,12 @@ class Server:
 class _File(FileStorage):  # type: ignore[misc]
     """A database file."""
 
+    def tpc_vote(self, *arguments: Any, **options: Any) -> Any:
+        """Write a commit down, so that nothing but its last byte is left to be written."""
+        found = super().tpc_vote(*arguments, **options)
+        reached("server.voted")
+        return found
+
     def tpc_finish(self, *arguments: Any, **options: Any) -> Any:
         """Make a commit final."""
         found = super().tpc_finish(*arguments, **options)
@@ -193,6 +199,7 @@ def serve(served: Sequence[Served], stop: threading.Event, ready: Callable[[], o
     server = Server(served)
     server.start()
     try:
+        reached("server.listening")
         ready()
         return server.run_until(stop)
     finally:

@@ -267,6 +267,8 @@ class Session:
                 except SessionConflict:
                     self._release()
                     raise
+                if self._firing is not None:
+                    reached("firing.ended" if is_last else "firing.kept")
                 shares = list(self._shares.values())
                 self._release()
                 self._call_after()

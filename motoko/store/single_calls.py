@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from motoko.crashpoints import reached
 from motoko.errors import SessionConflict
 from motoko.store.database import Database, V
 from motoko.store.ledger import Ledger
@@ -59,7 +60,9 @@ class SingleCalls(Session):
         """Nothing rests on what is read: the next call is another session."""
 
     def do(self, database: Database[Any], operation: Operation) -> Any:
-        return patiently(database, lambda: database.write(operation.apply))
+        result = patiently(database, lambda: database.write(operation.apply))
+        reached("call.done")
+        return result
 
     def after_commit(self, call: Callable[[], None]) -> None:
         call()

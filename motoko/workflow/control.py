@@ -22,6 +22,7 @@ from urllib.parse import quote
 import anyio
 
 from motoko import daemon
+from motoko.crashpoints import reached
 from motoko.daemon import Office, Owner
 from motoko.errors import (
     AlreadyRunning,
@@ -125,6 +126,7 @@ def run_server(workflow: Workflow, stop: threading.Event, ready: Callable[[], ob
     files = served(workflow)
     office = server_office(workflow)
     office.take({"files": [str(one.file) for one in files]})
+    reached("server.taken")
     try:
         return serve(files, stop, ready)
     finally:
@@ -293,6 +295,7 @@ async def run_launcher(
         "cores": available_cores(),
     }
     office.take(facts)
+    reached("launcher.taken")
 
     def tell(troubles: Sequence[Trouble]) -> None:
         with suppress(OSError):

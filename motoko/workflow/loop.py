@@ -18,6 +18,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from motoko.crashpoints import reached
 from motoko.errors import (
     ActionFailed,
     DatabaseUnavailable,
@@ -145,6 +146,7 @@ class EventLoop:
         try:
             if main is not None:
                 await main()
+            reached("main.returned")
         except SystemExit as stop:
             self._stop(End(exit_code=exit_code(stop)))
         except Exception as error:
@@ -310,6 +312,7 @@ class EventLoop:
 
     async def _fire(self, watch: Watch, trigger: Trigger, firing: Firing) -> None:
         action = watch.action
+        reached("firing.begun")
         try:
             with anyio.CancelScope(shield=action.is_error_handler):
                 outcome = await self._call(watch, trigger, firing)

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from motoko.config import read_study, read_workflow
+from motoko.crashpoints import reached
 from motoko.daemon import Office
 from motoko.errors import ConfigError, Mistake, StudyError, UnknownTaskManager, WorkflowError
 from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
@@ -382,10 +383,12 @@ class Workflow:
         )
         if self.run_name:
             office.take({"run_name": self.run_name})
+            reached("orchestrator.taken")
         try:
             await anyio.to_thread.run_sync(control.ensure_running, self)
             self._is_finished = False
             self._record_begin(params)
+            reached("run.begun")
             self._loop = EventLoop(self, params, self.wait_s)
             try:
                 with answering(self.state_dir, self.run_name or "", self._loop.report):
@@ -396,7 +399,9 @@ class Workflow:
                     why = "stopped before its end"
                 self._record(ended=time.time(), error=why)
                 raise
+            reached("workflow.finished")
             self._record(finished=time.time(), ended=time.time(), error=None)
+            reached("workflow.recorded")
             return code
         finally:
             office.leave()

@@ -232,7 +232,13 @@ print(*sorted(name for name in sys.modules if name.startswith("motoko.")))
 
     heavy, mine = done.stdout.splitlines()
     assert (done.returncode, heavy) == (0, "")
-    assert {name.split(".")[1] for name in mine.split()} == {"columns", "errors", "host", "job"}
+    assert {name.split(".")[1] for name in mine.split()} == {
+        "columns",
+        "crashpoints",
+        "errors",
+        "host",
+        "job",
+    }
 
 
 @pytest.mark.parametrize(
