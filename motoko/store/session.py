@@ -78,11 +78,16 @@ class _Share:
         self.done: list[tuple[Operation, Any]] = []
         #: Of each run that was read or written: how it was stored, and which entries.
         self.observed: dict[int, tuple[bytes, set[str]]] = {}
+        #: The same of runs of this session's own making, which nobody else can know.
+        self.made: dict[int, bytes] = {}
         #: Of each variable that was read or written: how it was stored.
         self.variables: dict[str, bytes | None] = {}
 
     def observe(self, run_id: int, name: str) -> None:
         """Remember that an entry mattered."""
+        if run_id in self.view.created:
+            self.made.setdefault(run_id, self.view.raw_run(run_id))
+            return
         seen = self.observed.get(run_id)
         if seen is None:
             seen = self.observed[run_id] = (self.view.raw_run(run_id), set())
@@ -116,7 +121,8 @@ class _Share:
         """What it does to its study."""
         operations = [operation for operation, _ in self.done]
         written = {op.run_id for op in operations if isinstance(op, UpdateRun)}
-        before = {run_id: self.observed[run_id][0] for run_id in sorted(written)}
+        known = self.made | {run_id: raw for run_id, (raw, _) in self.observed.items()}
+        before = {run_id: known[run_id] for run_id in sorted(written)}
         return Part(self.database, self.view, operations, before)
 
     def check_news(self) -> None:
@@ -127,7 +133,8 @@ class _Share:
         """
         if self.done and not self.is_changed:
             self.database.await_news()
-        if (self.observed or self.variables) and self.version != self.database.feed.version:
+        has_seen = bool(self.observed or self.made or self.variables)
+        if has_seen and self.version != self.database.feed.version:
             with self.database.read() as newest:
                 self.check(newest)
 
@@ -137,7 +144,12 @@ class _Share:
             if view.raw_variable(variable) != stored:
                 raise SessionConflict(f"variable {variable!r}")
         written = {op.run_id for op, _ in self.done if isinstance(op, UpdateRun)}
+        for run_id in self.made:
+            if view.has_run(run_id):
+                raise SessionConflict(f"{self.database.where}.{run_id}")
         for run_id, (raw, names) in self.observed.items():
+            if not view.has_run(run_id):
+                raise SessionConflict(f"{self.database.where}.{run_id}")
             now_raw = view.raw_run(run_id)
             if now_raw == raw:
                 continue

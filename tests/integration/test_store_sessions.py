@@ -244,3 +244,31 @@ def test_a_snapshot_that_a_pack_has_overtaken_begins_the_work_again(
 
     monkeypatch.setattr(Tables, "run", gone)  # outside sessions, another snapshot is taken
     assert study.run(1).state == "CREATED"
+
+
+def test_a_run_that_a_session_has_made_itself_can_be_changed_whatever_others_do(
+    study: Study,
+) -> None:
+    create(study, x=1.0)
+    session = Session()
+    with entered(session):
+        create(study, x=2.0)
+        study.run(2).norm = 2.0
+    study.database.write(lambda tables: tables.update_run(1, {"norm": 1.0}))
+
+    session.commit()
+
+    assert [study.run(i).norm for i in study.runs] == [1.0, 2.0]
+
+
+def test_a_run_that_somebody_else_has_made_meanwhile_is_no_run_of_the_session(
+    study: Study,
+) -> None:
+    session = Session()
+    with entered(session):
+        create(study, x=1.0)
+        study.run(1).norm = 1.0
+    create(study, x=1.0)
+
+    with pytest.raises(SessionConflict, match=r"mult\.1"):
+        session.commit()
