@@ -46,6 +46,11 @@ POINTS: Dict[str, Point] = {
     ),
     "server.taken": Point("server", "its lock file names it, no database is open", _AGAIN),
     "server.listening": Point("server", "it answers, whoever started it was not told", _AGAIN),
+    "database.begun": Point(
+        "any command",
+        "the file of a database is made, and holds nothing",
+        "it is taken for a new one",
+    ),
     "database.made": Point(
         "any command", "a new database is there, others may not be", "what is missing is made"
     ),
@@ -179,7 +184,9 @@ POINTS: Dict[str, Point] = {
         "the script's shell", "the token says that it has begun, the script has not", _RETRIED
     ),
     "journal.written": Point(
-        "a script in Python", "a line is in its journal, the launcher was not told", _RETRIED
+        "a script in Python",
+        "a line is in its journal, the launcher was not told",
+        "the line counts; the script has failed, unless it had said finish()",
     ),
     "script.ended": Point(
         "the script's shell", "the script is over, how it ended is not written", _RETRIED
@@ -199,8 +206,8 @@ POINTS: Dict[str, Point] = {
     ),
     "outcome.aside": Point(
         "launcher",
-        "an outcome that the shell could not write is written, under another name",
-        _RETRIED,
+        "an outcome that the shell did not write is written, under another name",
+        f"what the journal says counts; without finish() or fail() {_RETRIED}",
     ),
     "outcome.written": Point("launcher", "an outcome is written in the shell's stead", _LOOKS),
     "sentinel.written": Point(

@@ -121,8 +121,10 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
     def tpc_finish(self, transaction: Any, *arguments: Any, **options: Any) -> Any:
         """Make the storage's part of a commit final."""
         found = super().tpc_finish(transaction, *arguments, **options)
-        if transaction.description:  # it is a session's
+        if transaction.description[:1].isdigit():  # the mark of a session
             reached("commit.applied" if self._rank else "commit.decided")
+        elif transaction.description:
+            reached("database.begun")
         return found
 
     def invalidateTransaction(self, tid: bytes, oids: Iterable[bytes]) -> None:
