@@ -178,6 +178,9 @@ class Session:
         self._takes_turns = takes_turns
         self._refused: TurnTaken | None = None
         self._turns: set[Turn] = set()
+        # Those that it got in line for, and no new task was made yet: they outlast a commit, or
+        # sessions that commit before they create would give them to each other for ever.
+        self._unused: set[Turn] = set()
         self._mark = ""
         self._manager: Any = None
         self._shares: dict[int, _Share] = {}
@@ -236,12 +239,15 @@ class Session:
                 share.observe_variable(operation.name)
             with database.translated(), _conflicts_translated(database):
                 result = operation.apply(share.view)
+            if is_creation and share.view.created:
+                self._unused.discard(database.turn)
             share.done.append((operation, result))
             return result
 
     def wait_for(self, turn: Turn, given: Callable[[], None]) -> None:
         """Get in line for a turn, before any work; ``given`` is called when it has come."""
         self._turns.add(turn)
+        self._unused.add(turn)
         turn.wait(self, given)
 
     def stop_taking_turns(self) -> None:
@@ -397,6 +403,7 @@ class Session:
         """Forget everything since the last commit."""
         with self._lock:
             self._after_commit.clear()
+            self._unused.clear()
             self._release()
 
     def _call_after(self) -> None:
@@ -420,9 +427,9 @@ class Session:
         for share in self._shares.values():
             share.connection.close()
         self._shares.clear()
-        for turn in self._turns:
+        for turn in self._turns - self._unused:
             turn.leave(self)
-        self._turns.clear()
+        self._turns &= self._unused
         self._manager = self._decider = None
         self._must_repeat = self._is_in_doubt = False
 

@@ -315,3 +315,29 @@ def test_work_that_is_done_is_committed_when_the_database_is_back(
     assert run(workflow, main, outcome=None, seconds=60) == 0
     assert n_begun == 1
     assert workflow.norm.base.run(3).job.x == 3.0
+
+
+def test_actions_that_create_tasks_between_their_waits_do_not_hold_each_other_up(
+    workflow: Workflow,
+) -> None:
+    n_begun = 0
+
+    async def act(runs: Any, workflow: Workflow, **params: Any) -> None:
+        nonlocal n_begun
+        n_begun += 1
+        assert n_begun < 50, "they begin again and again"
+        for found, job in runs:
+            found.state = "SEEN"
+            for place in (10, 20):
+                await workflow.mult.select().is_not_empty()
+                workflow.norm.createTask(x=place + job.x)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        for x in (1.0, 2.0, 3.0):
+            workflow.add_action(f"act_{x:g}", "mult", f"state = FINISHED and x = {x}", f=act)
+        workflow.mult.createTask(x=[1.0, 2.0, 3.0])
+        while len(workflow.norm.select("state = FINISHED")) < 6:
+            await anyio.sleep(0.01)
+        workflow.finished = True
+
+    assert run(workflow, main) == 0
