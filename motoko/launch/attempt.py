@@ -157,6 +157,9 @@ class Attempt:
         """
         if self._has_ended:
             return
+        if exit_code == -signal.SIGKILL:  # its shell may have come to its end before
+            left = outcome.read_outcome(self.run_dir, self.number, self.nonce)
+            exit_code = left.exit if left is not None else exit_code
         news = self.reading.read(is_last=True)
         self._look_for_late()
         reached("launcher.read")
