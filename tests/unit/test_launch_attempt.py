@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from motoko.job import outcome
 from motoko.job.journal import Journal
+from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.model.schema import Schema
 
@@ -52,3 +57,17 @@ def test_an_attempt_that_is_found_as_it_was_has_no_news(tmp_path: Path) -> None:
 
     assert not has_news_of_the_same
     assert attempt.has_news
+
+
+@pytest.mark.parametrize(("left", "state"), [(0, "FINISHED"), (3, "FAILED"), (None, "FAILED")])
+def test_a_shell_that_is_killed_may_have_written_how_its_script_ended(
+    tmp_path: Path, left: int | None, state: str
+) -> None:
+    attempt = attempt_in(tmp_path)
+    if left is not None:
+        outcome.write_outcome(tmp_path, 1, NONCE, Outcome(left, 1.0, 2.0, "here", 5))
+
+    attempt.end(-signal.SIGKILL, 3.0)
+
+    assert attempt.state == state
+    assert attempt.take_record().facts["exit_code"] == (-9 if left is None else left)
