@@ -143,13 +143,24 @@ def start_server(workflow: Workflow) -> Owner:
     owner = office.owner()
     if owner is not None and not owner.is_here:
         raise ForeignOwner(office.what, str(owner))
-    if owner is not None and not wanted <= set(owner.facts.get("files", ())):
-        daemon.stop(office)
+    is_short = owner is not None and not wanted <= set(owner.facts.get("files", ()))
+    if is_short or _is_ending(office):
+        _end(office)
         owner = None
     if owner is None:
         command = daemon.python_command("server", "serve", str(workflow.directory))
         _start(command, office, server_log(workflow))
     return _present(office)
+
+
+def _is_ending(office: Office) -> bool:
+    """Whether its holder was asked to end and is still there: whoever asked may have died."""
+    return office.was_stopped and office.owner() is not None
+
+
+def _end(office: Office) -> None:
+    with suppress(NotRunning):
+        daemon.stop(office)
 
 
 def _start(command: list[str], office: Office, log_file: Path) -> None:
@@ -335,11 +346,13 @@ def start_launcher(
     owner = office.owner()
     if owner is not None and not owner.is_here:
         raise ForeignOwner(office.what, str(owner))
-    if owner is not None and _is_outdated(workflow, owner):
+    is_ending = _is_ending(office)
+    if owner is not None and (is_ending or _is_outdated(workflow, owner)):
         if owner.facts.get("is_chosen"):
             studies = studies or tuple(owner.facts["studies"])
-        log.info("the launcher is replaced: studies or their files have changed")
-        daemon.stop(office)
+        if not is_ending:
+            log.info("the launcher is replaced: studies or their files have changed")
+        _end(office)
         owner = None
     if owner is None:
         command = daemon.python_command("launcher", "serve", str(workflow.directory))

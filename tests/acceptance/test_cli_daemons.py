@@ -55,6 +55,20 @@ def test_status_is_true_after_kill_9(here: CommandLine, kind: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["server", "launcher"])
+def test_what_somebody_asked_to_end_and_died_is_not_taken_for_running(
+    here: CommandLine, kind: str
+) -> None:
+    here.run(kind, "start")
+    pid = here.pid(kind)
+    (here.directory / ".wf" / f"{kind}.stop").touch()
+
+    here.run("run")
+
+    assert here.pid(kind) != pid
+
+
+@pytest.mark.slow
 def test_spellings_of_the_launcher_in_use(here: CommandLine) -> None:
     here.run("launcher", "--bd_study", "sample", "--generator", "bash")
 
