@@ -1,4 +1,4 @@
-"""Writes the reference pages that follow from the code: ``python -m docs.generate [--check]``.
+"""Writes the pages that follow from the code: ``python -m docs.generate [--check]``.
 
 With ``--check`` nothing is written, and the exit code is 1 when a page is not as it should be.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from docs.generator.command_line import command_line_page
+from docs.generator.durability import durability_page
 from docs.generator.python_names import job_side_page, workflow_api_page
 from docs.generator.tables import errors_page, states_page
 from docs.generator.yaml_files import study_page, workflow_page
@@ -25,11 +26,16 @@ PAGES = {
     "python-api.md": workflow_api_page,
     "job-side.md": job_side_page,
 }
+EXPLANATION = {"durability.md": durability_page}
 
 
 def generated() -> Mapping[Path, str]:
     """All pages with their content."""
-    return {REFERENCE / name: make() for name, make in PAGES.items()}
+    explanation = REFERENCE.parent / "explanation"
+    return {
+        **{REFERENCE / name: make() for name, make in PAGES.items()},
+        **{explanation / name: make() for name, make in EXPLANATION.items()},
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -130,7 +130,7 @@ POINTS: Dict[str, Point] = {
     "workflow.recorded": Point(
         "orchestrator",
         "the run name is recorded as finished, the command has not ended",
-        "server and launcher go on until the next command ends them",
+        "server and launcher go on, until `motoko kill`",
     ),
     "stop.asked": Point(
         "any command",
