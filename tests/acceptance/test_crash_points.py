@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -40,8 +39,6 @@ _PLACES = {
     "launcher.adopted": ["launcher.spawned;launcher.adopted"],
 }
 PLACES = [place for point in POINTS for place in _PLACES.get(point, [point])]
-#: An attempt is lost there, which is made up for once such attempts are made again.
-_UNTIL_RETRIED = {"token.linked", "script.entered", "script.started", "script.ended"}
 MOST_STARTS = 4
 LONGEST_S = 60
 
@@ -54,12 +51,6 @@ def last_point(place: str) -> str:
 def is_lost_at(place: str) -> bool:
     """Whether an attempt may be lost there, for a reason that is recorded."""
     return "vanished" in POINTS[last_point(place)].then
-
-
-def marked(place: str) -> Any:
-    """The place, as a parameter of a test."""
-    why = pytest.mark.xfail(reason="lost attempts are not made again by themselves yet")
-    return pytest.param(place, marks=why if place in _UNTIL_RETRIED else ())
 
 
 @dataclass
@@ -114,7 +105,7 @@ def driven(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("place", [marked(place) for place in PLACES])
+@pytest.mark.parametrize("place", PLACES)
 def test_nobody_can_tell_that_a_process_has_died(
     place: str, driven: dict[str, Future[Driven]]
 ) -> None:
