@@ -20,6 +20,8 @@ from ZEO.ClientStorage import ClientStorage
 from motoko.crashpoints import reached
 from motoko.store.client import CONNECTING_S, BoundedClient, Haste
 
+#: What ZODB notes about the transaction that makes a database's root.
+_CREATION = b"initial database creation"
 #: Pause between two attempts to reach a server that is away; ZEO adds up to 1 s by chance.
 _RECONNECT_S = 0.05
 
@@ -121,10 +123,10 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
     def tpc_finish(self, transaction: Any, *arguments: Any, **options: Any) -> Any:
         """Make the storage's part of a commit final."""
         found = super().tpc_finish(transaction, *arguments, **options)
-        if transaction.description[:1].isdigit():  # the mark of a session
-            reached("commit.applied" if self._rank else "commit.decided")
-        elif transaction.description:
+        if transaction.description == _CREATION:
             reached("database.begun")
+        elif transaction.description:  # the mark of a session
+            reached("commit.applied" if self._rank else "commit.decided")
         return found
 
     def invalidateTransaction(self, tid: bytes, oids: Iterable[bytes]) -> None:
