@@ -40,6 +40,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "exit_text",
         "initialise",
         "is_stalled",
+        "stall",
         "load_study",
         "on_change",
         "recover",

@@ -112,7 +112,7 @@ WORKFLOWS = {
         TOP + "generator: [slurm]\n",
         [
             "3: generator: found a list ['slurm']; "
-            "expected the name of a generator, like bash, slurm, pbs, sge"
+            "expected the name of a generator, like bash"
         ],
     ),
     "a limit of nothing": (
