@@ -4,7 +4,10 @@ An *office* is what one process at a time may do (serve the databases of a workf
 its runs, orchestrate a run name). Whoever holds it keeps a lock on the office's file, in which
 stands who that is: host, boot, process and its start time, and an epoch that grows with each
 holder. The lock decides on this host; on another host the file's word counts, because locks
-cannot be trusted over network file systems.
+cannot be trusted over network file systems. Who takes an office over from another host puts a
+new file in the place of the old one: the old holder sees that and ends, and what it still
+writes into its own file reaches nobody. Where a file system has no locks at all, the lock lies
+on a file in a private directory of this machine, and the office's file says where.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,9 @@ from typing import Any
 from motoko import host
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, DaemonError, ForeignOwner, NotRunning, StartFailed
+from motoko.paths import local_lock_file
+
+log = logging.getLogger(__name__)
 
 READY = b"ready\n"
 #: Environment variable with the number of the descriptor on which a child says it is ready.
@@ -37,6 +43,11 @@ _LOG_BYTES = 5 << 20
 _ASKING_S = 0.5
 _LOG_FILES = 3
 _ENDING_S = 10.0
+#: How often a holder looks whether the office is still its own.
+WATCH_S = 2.0
+#: Within this a holder on another host has seen that it was replaced, however slowly the file
+#: system tells it, and has ended.
+_YIELDING_S = 5 * WATCH_S
 #: The file of an office is a multiple of this.
 _BLOCK = 4096
 #: A holder that lived so long has not died of what the one before it died of.
@@ -58,6 +69,8 @@ class Owner:
     has_left: bool = False
     #: How many holders in a row died soon after they began, up to it.
     n_fallen: int = 0
+    #: The file that it holds a lock on, if that is not the office's.
+    lock: str | None = None
 
     @property
     def is_here(self) -> bool:
@@ -87,6 +100,10 @@ class Office:
         self.file = file
         self.what = what
         self._fd: int | None = None
+        self._inode = 0
+        #: Open beside the file: the one that is locked in its place, that of who was before.
+        self._lock_fd: int | None = None
+        self._old_fd: int | None = None
         self._self: Owner | None = None
         self.epoch = 0
 
@@ -95,7 +112,7 @@ class Office:
         known = self.last_owner()
         if known is None or (known.has_left and not known.is_here):
             return None
-        if known.is_here and not host.is_locked(str(self.file)):
+        if known.is_here and not host.is_locked(known.lock or str(self.file)):
             return None
         return known
 
@@ -119,32 +136,30 @@ class Office:
     def last_owner(self) -> Owner | None:
         """Who holds the office or held it last."""
         try:
-            return Owner(**json.loads(self.file.read_text()))
-        except (OSError, ValueError, TypeError):
+            return _read_owner(self.file.read_bytes())
+        except OSError:
             return None
 
     def take(self, facts: Mapping[str, Any] | None = None, *, takeover: bool = False) -> None:
         """Become the holder until `leave` or the end of the process.
 
         Raises AlreadyRunning when another process here holds it, and ForeignOwner when one on
-        another host does and ``takeover`` was not asked for.
+        another host does and ``takeover`` was not asked for. With it, that one is told to end;
+        `wait_for_the_old_one` says when it has.
         """
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not self._lock(fd):
-            os.close(fd)
-            raise AlreadyRunning(self.what, str(self.last_owner() or "starting"))
+        fd, lock = self._locked()
         reached("office.locked")
         last = self.last_owner()
-        if last is not None and not last.is_here and not last.has_left and not takeover:
-            os.close(fd)
+        is_foreign = last is not None and not last.is_here and not last.has_left
+        if is_foreign and not takeover:
+            self._close(fd)
             raise ForeignOwner(self.what, str(last))
         self.epoch = (last.epoch if last else 0) + 1
         n_fallen = 0
-        if last is not None and not last.has_left and not self.was_stopped:
+        if last is not None and not is_foreign and not last.has_left and not self.was_stopped:
             has_lived = time.time() - last.began > _LONG_S
             n_fallen = 1 if has_lived else last.n_fallen + 1
-        self._fd = fd
         self.stop_file.unlink(missing_ok=True)
         pid = os.getpid()
         self._self = Owner(
@@ -156,10 +171,91 @@ class Office:
             began=time.time(),
             facts=dict(facts or {}),
             n_fallen=n_fallen,
+            lock=lock,
         )
+        if lock is not None:
+            log.warning(
+                "%s has no locks: %s holds %s instead", self.file.parent, self.what, lock
+            )
+        self._fd = self._put_in_place_of(fd) if is_foreign else fd
+        self._inode = os.fstat(self._fd).st_ino
         self._write()
 
-    def _lock(self, fd: int) -> bool:
+    def _locked(self) -> tuple[int, str | None]:
+        """Open the file and lock it; also which other file is locked in its place, if one is.
+
+        A lock that a holder on another host has on it is none of ours: some file systems show
+        it, others do not.
+        """
+        while True:
+            fd = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = None
+            try:
+                is_ours = self._lock(fd, self.file)
+            except OSError as error:
+                if error.errno not in host.NO_LOCKS:
+                    self._close(fd)
+                    raise
+                lock = self._local_lock()
+                self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                is_ours = self._lock(self._lock_fd, lock)
+            try:
+                is_it = os.stat(self.file).st_ino == os.fstat(fd).st_ino
+            except FileNotFoundError:
+                is_it = False
+            last = self.last_owner()
+            if is_it and (is_ours or (last is not None and not last.is_here)):
+                return fd, str(lock) if lock else None
+            self._close(fd)
+            if is_it:
+                raise AlreadyRunning(self.what, str(last or "starting"))
+
+    def _local_lock(self) -> Path:
+        """The file to lock where the office's own cannot be; one that is in use stays it."""
+        last = self.last_owner()
+        if last is not None and last.is_here and last.lock and host.is_locked(last.lock):
+            return Path(last.lock)
+        return local_lock_file(self.file)
+
+    def _put_in_place_of(self, fd: int) -> int:
+        """Make a new file that is locked and names this holder the office's; its descriptor."""
+        assert self._self is not None
+        aside = self.file.with_name(f"{self.file.name}.{os.getpid()}")
+        new = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if self._self.lock is None:
+                fcntl.flock(new, fcntl.LOCK_EX)
+            _write_to(new, self._self)
+            with _one_at_a_time(self.file):
+                last = self.last_owner()
+                if last is not None and last.is_here:
+                    raise AlreadyRunning(self.what, str(last))
+                aside.replace(self.file)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            os.close(new)
+            self._close(fd)
+            raise
+        self._old_fd = fd
+        return new
+
+    def wait_for_the_old_one(self) -> None:
+        """Wait until the holder that this one has replaced has left, or must be gone."""
+        deadline = time.monotonic() + _YIELDING_S
+        while self._old_fd is not None and time.monotonic() < deadline:
+            with suppress(OSError):  # a network file system may drop what has no name
+                before = _read_owner(os.pread(self._old_fd, os.fstat(self._old_fd).st_size, 0))
+                if before is None or before.has_left:
+                    return
+            time.sleep(0.1)
+
+    def _close(self, fd: int) -> None:
+        for one in (fd, self._lock_fd, self._old_fd):
+            if one is not None:
+                os.close(one)
+        self._lock_fd = self._old_fd = None
+
+    def _lock(self, fd: int, file: Path) -> bool:
         """Lock the file; whoever only asks who holds it has a lock for an instant too."""
         deadline = time.monotonic() + _ASKING_S
         while True:
@@ -167,7 +263,7 @@ class Office:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
             except BlockingIOError:
-                if host.is_locked(str(self.file)) or time.monotonic() > deadline:
+                if host.is_locked(str(file)) or time.monotonic() > deadline:
                     return False
                 time.sleep(0.001)
 
@@ -178,15 +274,23 @@ class Office:
         self._write()
 
     @property
-    def is_removed(self) -> bool:
-        """Whether the file of the office that is held is gone, or another one now."""
-        assert self._fd is not None
+    def loss(self) -> str | None:
+        """Why the office that was taken is held no longer, in words; None while it is."""
         try:
-            return os.stat(self.file).st_ino != os.fstat(self._fd).st_ino
+            fd = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)  # asks a network file system
         except FileNotFoundError:
-            return True
+            return f"{self.file.parent} was removed"
         except OSError:
-            return False  # unknown is not gone
+            return None  # unknown is not gone
+        try:
+            if os.fstat(fd).st_ino == self._inode:
+                return None
+        finally:
+            os.close(fd)
+        owner = self.last_owner()
+        if owner is None or owner.epoch <= self.epoch:
+            return f"{self.file.parent} was removed"
+        return f"{self.what} was taken over by {owner}"
 
     def leave(self) -> None:
         """Give the office up."""
@@ -194,15 +298,34 @@ class Office:
             self._self = replace(self._self, has_left=True)
             with suppress(OSError):
                 self._write()
-            os.close(self._fd)
+            self._close(self._fd)
             self._fd = None
 
     def _write(self) -> None:
         assert self._fd is not None and self._self is not None
-        text = json.dumps(asdict(self._self)).encode()
-        size = _BLOCK * (len(text) // _BLOCK + 1)  # so that the next one needs no room
-        os.pwrite(self._fd, text.ljust(size - 1) + b"\n", 0)
-        os.ftruncate(self._fd, size)
+        _write_to(self._fd, self._self)
+
+
+@contextmanager
+def _one_at_a_time(file: Path) -> Iterator[None]:
+    """Among the processes of this user on this host."""
+    with open(f"{local_lock_file(file)}.takeover", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+
+
+def _write_to(fd: int, owner: Owner) -> None:
+    text = json.dumps(asdict(owner)).encode()
+    size = _BLOCK * (len(text) // _BLOCK + 1)  # so that the next one needs no room
+    os.pwrite(fd, text.ljust(size - 1) + b"\n", 0)
+    os.ftruncate(fd, size)
+
+
+def _read_owner(text: bytes) -> Owner | None:
+    try:
+        return Owner(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
 
 
 def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.0) -> int:

@@ -451,7 +451,10 @@ class ForeignOwner(DaemonError, RuntimeError):
     """The process that owns this lives on another host."""
 
     def __init__(self, what: str, owner: str) -> None:
-        message = f"{what} belongs to {owner}; stop it there first"
+        message = (
+            f"{what} belongs to {owner}; stop it there first or, if that host is gone, say"
+            " --takeover to `motoko run`, `server start`, `launcher` or `orchestrator start`"
+        )
         super().__init__(message, what=what, owner=owner)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 # No process lives longer than the system: read once.
 _boot_id: list[str] = []
+#: What locking a file fails with where the file system has no locks.
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def host_name() -> str:
@@ -65,9 +68,19 @@ def _stat(pid: int) -> Optional[list[str]]:
     return fields if len(fields) > 19 else None
 
 
+def lock(fd: int) -> None:
+    """Lock a file for its descriptor alone, once nobody else has; not without locks there."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+
+
 def is_locked(file: str) -> bool:
     """Whether some process of this host holds an exclusive lock on a file; False without one.
 
+    So it is where the file system has no locks.
     Asks with a shared lock on an opening of its own, which it holds for an instant.
     """
     try:
@@ -78,6 +91,21 @@ def is_locked(file: str) -> bool:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     finally:
         os.close(fd)
     return False
+
+
+def has_locks(directory: str) -> bool:
+    """Whether the file system of a directory has locks."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in NO_LOCKS
+    finally:
+        os.close(fd)
+    return True

@@ -1,9 +1,19 @@
 """Names of files: those that users write, and what a workflow keeps of its own.
 
+What a file system cannot hold (sockets, locks) lies in a private directory of this machine.
+
 Those of locks are in `motoko.workflow.control`, of run directories in `motoko.job.layout`.
 """
 
 from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from hashlib import blake2b
+from pathlib import Path
+
+from motoko.errors import DatabaseUnavailable
 
 WORKFLOW_FILE = "motoko.yaml"
 STUDY_FILE = "bd.yaml"
@@ -16,3 +26,42 @@ WORKFLOW_DATABASE = "wf.db"
 WORKFLOW_LOG = "wf.log"
 SERVER_LOG = "server.log"
 LAUNCHER_LOG = "launch.log"
+
+
+def is_private(found: os.stat_result) -> bool:
+    """Whether it is a directory that this user alone enters."""
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return is_own and not found.st_mode & 0o077
+
+
+def private_directory() -> Path:
+    """A directory of this machine that only this user enters, made when it is missing.
+
+    Raises DatabaseUnavailable when there is none.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    parent = (
+        Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
+    )
+    directory = parent / f"motoko-{os.getuid()}"
+    where = f"sockets and locks in {directory}"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            why = "that belongs to somebody else; set XDG_RUNTIME_DIR to a directory of yours"
+            raise DatabaseUnavailable(where, why)
+        if not is_private(found):
+            directory.chmod(0o700)
+    except DatabaseUnavailable:
+        raise
+    except OSError as error:
+        why = f"{error.strerror}; set XDG_RUNTIME_DIR to a directory of yours"
+        raise DatabaseUnavailable(where, why) from error
+    return directory
+
+
+def local_lock_file(file: Path) -> Path:
+    """The file on this machine that is locked in the place of one that cannot be."""
+    mark = blake2b(os.fsencode(file.absolute()), digest_size=8).hexdigest()
+    return private_directory() / f"{mark}-{file.name}"

@@ -14,6 +14,8 @@ from motoko.cli import exit_codes, output, words
 from motoko.cli.places import directory_argument, load_workflow
 from motoko.daemon import Office, Owner
 
+TAKEOVER = "Take over from a host that is gone; one that is not sees it and ends."
+
 
 def in_words(owner: Owner | None) -> str:
     """A process in a line."""

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
+from motoko.cli.daemons import TAKEOVER
 from motoko.cli.places import find_directory
 from motoko.errors import MotokoError, StudyNotFound, listed
 
@@ -56,6 +57,9 @@ def declare_shared(parser: Any) -> None:
         dest=f"{PREFIX}retry_failed",
         action="store_true",
         help="Try the FAILED runs of the run name again.",
+    )
+    parser.add_argument(
+        "--takeover", dest=f"{PREFIX}takeover", action="store_true", help=TAKEOVER
     )
 
 

@@ -58,7 +58,7 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     generator = request.mine[f"{PREFIX}generator"]
     find_generator(generator or workflow.config.generator)
     with _stopped_in_words(workflow) as ending, _in_custody(workflow) as custody:
-        control.ensure_running(workflow, generator)
+        _ensure_running(request, generator)
         chosen = run_names.choose(workflow, request.mine[f"{PREFIX}run_name"], request.rest)
         custody.adopt((chosen.facts or {}).get("daemons", ()))
         orchestration = _prepared(request, chosen, keep_alive=True)
@@ -83,6 +83,14 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     return code
 
 
+def _ensure_running(request: Request, generator: str | None = None) -> None:
+    takeover = request.mine[f"{PREFIX}takeover"]
+    if not takeover:
+        control.check_takeover(request.workflow, request.mine[f"{PREFIX}run_name"])
+    control.ensure_running(request.workflow, generator, takeover=takeover)
+    request.workflow.takes_over = takeover
+
+
 def _leave(custody: Custody, workflow: Workflow) -> None:
     pids = custody.leave()
     with suppress(MotokoError):
@@ -99,14 +107,16 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
     workflow.run_name = run_name
     office = control.orchestrator_office(workflow, run_name)
     owner = office.owner()
-    if owner is not None:
+    if owner is not None and owner.is_here:
         raise AlreadyRunning(office.what, str(owner))
+    if not request.mine[f"{PREFIX}takeover"]:
+        control.check_takeover(workflow, run_name)
     if request.mine[f"{PREFIX}detach"]:
         _detach(request, office)
         return 0
     is_child = daemon.READY_FD in os.environ
     with _stopped_in_words(workflow) as ending, closing(workflow):
-        control.ensure_running(workflow)
+        _ensure_running(request)
         chosen = run_names.choose(workflow, run_name, request.rest)
         orchestration = _prepared(request, chosen, keep_alive=False, is_silent=is_child)
         ending.progress = orchestration.progress
@@ -160,6 +170,8 @@ def _detach(request: Request, office: daemon.Office) -> None:
         command += ["--wait", str(request.mine[f"{PREFIX}wait"])]
     if request.mine[f"{PREFIX}retry_failed"]:
         command += ["--retry-failed"]
+    if request.mine[f"{PREFIX}takeover"]:
+        command.append("--takeover")
     log_file = control.log_file(workflow)
     pid = daemon.start(daemon.python_command(*command), office.what, log_file)
     click.echo(f"started {office.what} (process {pid})")

@@ -12,14 +12,13 @@ lock that is free says nothing; then host, boot id and pid decide.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import time
 from collections import namedtuple
 
 from motoko.crashpoints import reached
-from motoko.host import boot_id, host_name, is_locked
+from motoko.host import boot_id, host_name, is_locked, lock
 from motoko.job.facts import LATEST, replace_file, write_all
 from motoko.job.layout import refusal_file, token_file
 
@@ -88,7 +87,7 @@ def take_token(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> Optiona
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL
         fd = os.open(aside, flags, 0o666)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        lock(fd)
         write_all(fd, json.dumps(facts).encode() + b"\n")
         reached("token.written")
         if aside:

@@ -9,12 +9,11 @@ aside by the launcher, or moved by the next one that cleans.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from motoko.host import is_locked
+from motoko.host import is_locked, lock
 from motoko.study.study import Study
 
 
@@ -23,7 +22,7 @@ def cleaning(study: Study) -> Iterator[None]:
     """Be the one who moves run directories of this study; waits for another such one."""
     fd = os.open(_file(study), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        lock(fd)
         yield
     finally:
         os.close(fd)

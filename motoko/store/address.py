@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
-import tempfile
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from motoko.errors import DatabaseUnavailable
+from motoko.paths import is_private, private_directory
 
 #: Bytes of a socket's path that Linux takes, without the closing zero.
 LONGEST_SOCKET_PATH = 107
@@ -90,41 +88,9 @@ def _recorded(record: Path) -> Path | None:
     """The place that was written down, if this user alone can use it."""
     try:
         path = Path(record.read_text(encoding="utf-8").rstrip("\n"))
-        return path if path.is_absolute() and _is_private(path.parent.lstat()) else None
+        return path if path.is_absolute() and is_private(path.parent.lstat()) else None
     except (OSError, ValueError):
         return None
-
-
-def _is_private(found: os.stat_result) -> bool:
-    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-    return is_own and not found.st_mode & 0o077
-
-
-def private_directory() -> Path:
-    """A directory of this machine that only this user enters, made when it is missing.
-
-    Raises DatabaseUnavailable when there is none.
-    """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    parent = (
-        Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
-    )
-    directory = parent / f"motoko-{os.getuid()}"
-    where = f"sockets in {directory}"
-    try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        found = directory.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            why = "that belongs to somebody else; set XDG_RUNTIME_DIR to a directory of yours"
-            raise DatabaseUnavailable(where, why)
-        if not _is_private(found):
-            directory.chmod(0o700)
-    except DatabaseUnavailable:
-        raise
-    except OSError as error:
-        why = f"{error.strerror}; set XDG_RUNTIME_DIR to a directory of yours"
-        raise DatabaseUnavailable(where, why) from error
-    return directory
 
 
 _socket_support: dict[int, bool] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,22 +12,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ZEO.Exceptions import ClientDisconnected
 from ZEO.StorageServer import StorageServer
 from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.serialize import referencesf
 
 from motoko.crashpoints import reached
+from motoko.daemon import WATCH_S
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase
+from motoko.host import has_locks
+from motoko.paths import local_lock_file
 from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.database import NO_DATABASE_FILE
 
 log = logging.getLogger(__name__)
 
+#: The module, which the class of the same name hides.
+file_storage: Any = sys.modules[FileStorage.__module__]
+
 #: A client that holds the commit lock longer than this is cut off.
 COMMIT_TIMEOUT_S = 60
-_WATCH_S = 2.0
 _PACK_CHECK_S = 60.0
 _PACK_FROM_BYTES = 64 << 20
 _PACK_FACTOR = 3
@@ -42,25 +49,32 @@ class Served(NamedTuple):
 
 
 class Server:
-    """Serves database files until it is stopped or they are removed."""
+    """Serves database files until it is stopped or they are removed or taken over."""
 
-    def __init__(self, served: Sequence[Served]) -> None:
+    def __init__(
+        self, served: Sequence[Served], loss: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """``loss`` says why the files are another's now; None while they are not."""
         self._served = served
+        self._watch = _Watch(loss)
         self._open: list[_Storage] = []
 
     def start(self) -> None:
         """Open all files and listen; AlreadyRunning if another process has one open."""
         try:
             for one in self._served:
-                self._open.append(_Storage(one))
+                self._open.append(_Storage(one, self._watch))
         except BaseException:
             self.close()
             raise
 
     def run_until(self, stop: threading.Event) -> str:
-        """Serve until ``stop`` is set or a file is gone; says which, in words."""
+        """Serve until ``stop`` is set or the files are gone; says which, in words."""
         next_pack = time.monotonic() + _PACK_CHECK_S
-        while not stop.wait(_WATCH_S):
+        while not stop.wait(WATCH_S):
+            lost = self._watch.look()
+            if lost is not None:
+                return lost
             for storage in self._open:
                 if storage.is_removed:
                     return f"{storage.file} was removed"
@@ -77,11 +91,40 @@ class Server:
         self._open.clear()
 
 
+class _Watch:
+    """Looks whether the files are still this server's."""
+
+    def __init__(self, loss: Callable[[], str | None]) -> None:
+        self._loss = loss
+        self._looked = _now()
+
+    def look(self) -> str | None:
+        """Why they are not, in words."""
+        lost = self._loss()
+        self._looked = _now()
+        return lost
+
+    def check(self) -> None:
+        """ClientDisconnected if they are not; looks when nobody could for a while.
+
+        A server that was frozen may be asked to commit before its own loop comes to look.
+        """
+        if _now() - self._looked > 2 * WATCH_S and (lost := self.look()) is not None:
+            raise ClientDisconnected(lost)
+
+
+def _now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)  # goes on while the machine sleeps
+
+
 class _File(FileStorage):  # type: ignore[misc]
     """A database file."""
 
+    watch: _Watch
+
     def tpc_vote(self, *arguments: Any, **options: Any) -> Any:
         """Write a commit down, so that nothing but its last byte is left to be written."""
+        self.watch.check()
         found = super().tpc_vote(*arguments, **options)
         reached("server.voted")
         return found
@@ -94,9 +137,10 @@ class _File(FileStorage):  # type: ignore[misc]
 
 
 class _Storage:
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, watch: _Watch) -> None:
         self.file = served.file
         self._storage = _open_file(served.file)
+        self._storage.watch = watch
         self._inode = os.stat(served.file).st_ino
         self._packed_file = Path(f"{served.file}.packed")
         self._packed_size = min(self._storage.getSize(), _read_size(self._packed_file))
@@ -159,7 +203,7 @@ def _open_file(file: Path) -> Any:
     layout.check_not_emptied(file)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        with _for_this_user_only():
+        with _for_this_user_only(), _locked_where_possible(file):
             return _File(str(file), pack_keep_old=False)
     except Exception as error:
         if type(error).__name__ == "LockError":
@@ -167,6 +211,20 @@ def _open_file(file: Path) -> Any:
         if isinstance(error, FileStorageFormatError):
             raise ForeignDatabase(str(file), NO_DATABASE_FILE) from error
         raise DatabaseUnavailable(str(file), f"cannot be opened: {error}") from error
+
+
+@contextmanager
+def _locked_where_possible(file: Path) -> Iterator[None]:
+    """A database opened inside is locked on this machine if its file system has no locks."""
+    if has_locks(str(file.parent)):
+        yield
+        return
+    before = file_storage.LockFile
+    file_storage.LockFile = lambda path: before(str(local_lock_file(Path(path))))
+    try:
+        yield
+    finally:
+        file_storage.LockFile = before
 
 
 @contextmanager
@@ -194,9 +252,17 @@ def _lock_owner(file: Path) -> str:
         return "another process"
 
 
-def serve(served: Sequence[Served], stop: threading.Event, ready: Callable[[], object]) -> str:
-    """Hold the files until ``stop``; calls ``ready`` once clients can connect."""
-    server = Server(served)
+def serve(
+    served: Sequence[Served],
+    stop: threading.Event,
+    ready: Callable[[], object],
+    loss: Callable[[], str | None] = lambda: None,
+) -> str:
+    """Hold the files until ``stop``, or until ``loss`` says why they are another's.
+
+    Calls ``ready`` once clients can connect.
+    """
+    server = Server(served, loss)
     server.start()
     try:
         reached("server.listening")

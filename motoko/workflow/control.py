@@ -47,7 +47,6 @@ log = logging.getLogger(__name__)
 
 BACKUP_PREFIX = "motoko-backup-"
 _START_S = 30.0
-_WATCH_S = 2.0
 
 
 def server_office(workflow: Workflow) -> Office:
@@ -117,45 +116,56 @@ def served(workflow: Workflow) -> list[Served]:
     return found
 
 
-def run_server(workflow: Workflow, stop: threading.Event, ready: Callable[[], object]) -> str:
-    """Be the server until ``stop`` is set or the files are removed; says which, in words."""
+def run_server(
+    workflow: Workflow,
+    stop: threading.Event,
+    ready: Callable[[], object],
+    *,
+    takeover: bool = False,
+) -> str:
+    """Be the server until ``stop`` is set or the files are gone; says which, in words."""
     from motoko.store.server import serve
 
     for manager in workflow.task_managers.values():
         check_not_foreign(manager.base.state_dir)
     files = served(workflow)
     office = server_office(workflow)
-    office.take({"files": [str(one.file) for one in files]})
+    office.take({"files": [str(one.file) for one in files]}, takeover=takeover)
     reached("server.taken")
     try:
-        return serve(files, stop, ready)
+        office.wait_for_the_old_one()
+        why = serve(files, stop, ready, lambda: office.loss)
+        log.info("%s ends: %s", office.what, why)
+        return why
     finally:
         office.leave()
 
 
-def start_server(workflow: Workflow) -> Owner:
+def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner:
     """Start the server in the background, unless it runs; who it is.
 
-    A server that does not hold all of the workflow's databases is replaced.
+    A server that does not hold all of the workflow's databases is replaced, and with
+    ``takeover`` one on another host, which ForeignOwner is raised for else.
     """
     office = server_office(workflow)
     wanted = {str(one.file) for one in served(workflow)}
-    owner = office.owner()
-    if owner is not None and not owner.is_here:
-        raise ForeignOwner(office.what, str(owner))
+    owner = _owner_here(office, takeover)
     is_short = owner is not None and not wanted <= set(owner.facts.get("files", ()))
     if is_short or _is_ending(office):
         _end(office)
         owner = None
     if owner is None:
         command = daemon.python_command("server", "serve", str(workflow.directory))
+        if takeover:
+            command.append("--takeover")
         _start(command, office, server_log(workflow))
     return _present(office)
 
 
 def _is_ending(office: Office) -> bool:
     """Whether its holder was asked to end and is still there: whoever asked may have died."""
-    return office.was_stopped and office.owner() is not None
+    owner = office.owner()
+    return office.was_stopped and owner is not None and owner.is_here
 
 
 def _end(office: Office) -> None:
@@ -167,12 +177,31 @@ def _start(command: list[str], office: Office, log_file: Path) -> None:
     try:
         daemon.start(command, office.what, log_file, _START_S)
     except MotokoError:
-        if office.owner() is None:  # else somebody was faster
+        if _owner_here(office, takeover=True) is None:  # else somebody was faster
             raise
 
 
-def _present(office: Office) -> Owner:
+def _owner_here(office: Office, takeover: bool) -> Owner | None:
+    """Who holds the office on this host; ForeignOwner for another, unless it is replaced."""
     owner = office.owner()
+    if owner is None or owner.is_here:
+        return owner
+    if not takeover:
+        raise ForeignOwner(office.what, str(owner))
+    return None
+
+
+def check_takeover(workflow: Workflow, run_name: str | None) -> None:
+    """ForeignOwner, before anything is started, if some process is another host's."""
+    offices = [server_office(workflow), launcher_office(workflow)]
+    if run_name:
+        offices.append(orchestrator_office(workflow, run_name))
+    for office in offices:
+        _owner_here(office, takeover=False)
+
+
+def _present(office: Office) -> Owner:
+    owner = _owner_here(office, takeover=False)
     if owner is None:
         raise NotRunning(office.what)
     return owner
@@ -210,18 +239,25 @@ def require_created(workflow: Workflow) -> None:
 
 
 def ensure_running(
-    workflow: Workflow, generator: str | None = None, studies: tuple[str, ...] = ()
+    workflow: Workflow,
+    generator: str | None = None,
+    studies: tuple[str, ...] = (),
+    *,
+    takeover: bool = False,
 ) -> None:
-    """Start what does not run of server and launcher, and connect to all databases."""
-    ensure_served(workflow)
-    start_launcher(workflow, generator, studies)
+    """Start what does not run of server and launcher, and connect to all databases.
+
+    ForeignOwner for what another host has, unless it is taken over.
+    """
+    ensure_served(workflow, takeover=takeover)
+    start_launcher(workflow, generator, studies, takeover=takeover)
 
 
-def ensure_served(workflow: Workflow) -> None:
+def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     """Start the server if it does not run, connect to all databases, make those missing."""
     for manager in workflow.task_managers.values():
         check_not_foreign(manager.base.state_dir)
-    start_server(workflow)
+    start_server(workflow, takeover=takeover)
     _connect(workflow)
     workflow.initialise()
     workflow.recover()
@@ -285,6 +321,7 @@ class LauncherOptions:
 
     generator: str | None = None
     studies: tuple[str, ...] = ()
+    takeover: bool = False
 
 
 async def run_launcher(
@@ -305,7 +342,7 @@ async def run_launcher(
         "files": _files_mark(workflow),
         "cores": available_cores(),
     }
-    office.take(facts)
+    office.take(facts, takeover=options.takeover)
     reached("launcher.taken")
 
     def tell(troubles: Sequence[Trouble]) -> None:
@@ -322,30 +359,41 @@ async def run_launcher(
             epoch=office.epoch,
         )
         async with anyio.create_task_group() as group:
-            group.start_soon(_end_when_removed, office, group.cancel_scope)
+            group.start_soon(_end_when_lost, office, group.cancel_scope)
             await launch(studies, settings=settings, ready=ready, tell=tell)
             group.cancel_scope.cancel()
     finally:
         office.leave()
 
 
-async def _end_when_removed(office: Office, scope: anyio.CancelScope) -> None:
-    while True:  # nobody tells of a removal
-        await anyio.sleep(_WATCH_S)
-        if office.is_removed:
-            break
-    log.warning("%s ends: %s was removed", office.what, office.file.parent)
+async def _end_when_lost(office: Office, scope: anyio.CancelScope) -> None:
+    why = await lost(office)
+    log.warning("%s ends: %s", office.what, why)
     scope.cancel()
 
 
+async def lost(office: Office) -> str:
+    """Wait until an office that was taken is removed or taken over; why, in words."""
+    while True:  # nobody tells of that
+        await anyio.sleep(daemon.WATCH_S)
+        why = office.loss
+        if why is not None:
+            return why
+
+
 def start_launcher(
-    workflow: Workflow, generator: str | None = None, studies: tuple[str, ...] = ()
+    workflow: Workflow,
+    generator: str | None = None,
+    studies: tuple[str, ...] = (),
+    *,
+    takeover: bool = False,
 ) -> Owner:
-    """Start the launcher in the background, unless it runs; who it is."""
+    """Start the launcher in the background, unless it runs; who it is.
+
+    ForeignOwner for one on another host, unless it is taken over.
+    """
     office = launcher_office(workflow)
-    owner = office.owner()
-    if owner is not None and not owner.is_here:
-        raise ForeignOwner(office.what, str(owner))
+    owner = _owner_here(office, takeover)
     is_ending = _is_ending(office)
     if owner is not None and (is_ending or _is_outdated(workflow, owner)):
         if owner.facts.get("is_chosen"):
@@ -360,6 +408,8 @@ def start_launcher(
             command += ["--generator", generator]
         for name in studies:
             command += ["--bd_study", name]
+        if takeover:
+            command.append("--takeover")
         _start(command, office, launcher_log(workflow))
     return _present(office)
 

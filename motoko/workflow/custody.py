@@ -25,7 +25,8 @@ class Custody:
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
         self._offices = [control.launcher_office(workflow), control.server_office(workflow)]
-        self._there = {office.file: office.owner() for office in self._offices}
+        owners = {office.file: office.owner() for office in self._offices}
+        self._there = {f: o if o is not None and o.is_here else None for f, o in owners.items()}
         #: Whether they are to run on.
         self.is_left = False
 
@@ -38,7 +39,7 @@ class Custody:
     def pids(self) -> list[int]:
         """The process ids of those that run."""
         owners = [o.owner() for o in self._offices if self._there[o.file] is None]
-        return [owner.pid for owner in owners if owner is not None]
+        return [owner.pid for owner in owners if owner is not None and owner.is_here]
 
     def leave(self) -> list[int]:
         """Let them run on; their process ids."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,8 @@ class End:
 
     error: BaseException | None = None
     exit_code: int | str | None = None
+    #: Whether another process goes on with it, which then handles errors too.
+    is_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,15 @@ class EventLoop:
 
     # running
 
-    async def run(self, main: Callable[[], Any] | None) -> int:
-        """Run until the workflow ends; its exit code. Raises what ended it badly."""
+    async def run(
+        self,
+        main: Callable[[], Any] | None,
+        lost: Callable[[], Awaitable[Exception]] | None = None,
+    ) -> int:
+        """Run until the workflow ends; its exit code. Raises what ended it badly.
+
+        When ``lost`` returns, the workflow is another process's: nothing is done any more.
+        """
         stops = [
             manager.base.lookout.watch(self._looker(name))
             for name, manager in self._workflow.task_managers.items()
@@ -114,6 +123,8 @@ class EventLoop:
                 async with anyio.create_task_group() as self._group:
                     self._group.start_soon(self._keep_time, name="timer")
                     self._group.start_soon(self._run_main, main, name="main")
+                    if lost is not None:
+                        self._group.start_soon(self._yield_when, lost, name="office")
                     await self._follow()
         finally:
             for stop in stops:
@@ -154,6 +165,9 @@ class EventLoop:
         finally:
             self._is_main_done = True
             self._notice()
+
+    async def _yield_when(self, lost: Callable[[], Awaitable[Exception]]) -> None:
+        self._stop(End(error=await lost(), is_lost=True))
 
     async def _keep_time(self) -> None:
         while True:
@@ -216,7 +230,8 @@ class EventLoop:
                 self.exit_text = end.exit_code
                 return 1
             return end.exit_code or 0
-        if not isinstance(end.error, RunsFailed) or not self._has_handled:
+        is_handled = isinstance(end.error, RunsFailed) and self._has_handled
+        if not is_handled and not end.is_lost:
             await self._handle_errors()
         raise end.error
 

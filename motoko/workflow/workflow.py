@@ -19,7 +19,14 @@ import anyio.to_thread
 from motoko.config import read_study, read_workflow
 from motoko.crashpoints import reached
 from motoko.daemon import Office
-from motoko.errors import ConfigError, Mistake, StudyError, UnknownTaskManager, WorkflowError
+from motoko.errors import (
+    AlreadyRunning,
+    ConfigError,
+    Mistake,
+    StudyError,
+    UnknownTaskManager,
+    WorkflowError,
+)
 from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
 from motoko.store import layout
 from motoko.store.codec import encode
@@ -59,6 +66,8 @@ class Workflow:
 
     orchestrator_function: Callable[..., Awaitable[Any]] | None = None
     run_name: str | None = None
+    #: Whether the run name is taken over from an orchestrator on another host.
+    takes_over = False
 
     def __init__(self, filename: str) -> None:
         """Reads ``motoko.yaml`` (or the one in a directory) and each study's ``bd.yaml``.
@@ -382,7 +391,7 @@ class Workflow:
             control.orchestrator_file(self), f"the orchestrator of run name {self.run_name!r}"
         )
         if self.run_name:
-            office.take({"run_name": self.run_name})
+            office.take({"run_name": self.run_name}, takeover=self.takes_over)
             reached("orchestrator.taken")
         try:
             await anyio.to_thread.run_sync(control.ensure_running, self)
@@ -391,8 +400,9 @@ class Workflow:
             reached("run.begun")
             self._loop = EventLoop(self, params, self.wait_s)
             try:
+                lost = functools.partial(self._taken_over, office) if self.run_name else None
                 with answering(self.state_dir, self.run_name or "", self._loop.report):
-                    code = await self._loop.run(main)
+                    code = await self._loop.run(main, lost)
             except BaseException as error:
                 why = f"{type(error).__name__}: {error}"
                 if not isinstance(error, Exception):
@@ -405,6 +415,15 @@ class Workflow:
             return code
         finally:
             office.leave()
+
+    async def _taken_over(self, office: Office) -> Exception:
+        """Wait until somebody else orchestrates the run name."""
+        why = await control.lost(office)
+        owner = office.last_owner()  # who may have left by now
+        if owner is None or owner.epoch <= office.epoch:
+            await anyio.sleep_forever()  # removed, which whoever watches the databases says
+        log.warning("%s", why)
+        return AlreadyRunning(office.what, str(owner))
 
     @property
     def is_stalled(self) -> bool:

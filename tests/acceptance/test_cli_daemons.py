@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from motoko.host import is_alive
 from tests.support.command_line import CommandLine, new_workflow
 from tests.support.waiting import wait_until
 
@@ -266,3 +270,94 @@ def test_owner_on_another_host_is_named_and_nothing_started(here: CommandLine) -
     lock.write_text(left.replace(f'"{os.uname().nodename}"', '"login2"'))
     here.run("server", "start")  # who has left an office does not hold it
     here.run("server", "stop")
+
+
+def be_on(host: str, file: Path) -> None:
+    """Have the holder of an office be on another host, where it has not left."""
+    facts = {**json.loads(file.read_text()), "host": host, "has_left": False}
+    file.write_text(json.dumps(facts))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["server", "launcher"])
+def test_a_process_of_another_host_is_replaced_only_when_told(
+    here: CommandLine, kind: str
+) -> None:
+    here.run(kind, "start")
+    here.run("kill")
+    file = here.directory / ".wf" / f"{kind}.lock"
+    be_on("login7", file)
+    epoch = json.loads(file.read_text())["epoch"]
+
+    refused = here.run(kind, "start", code=6)
+    taken = here.run(kind, "start", "--takeover")
+
+    assert "on login7" in refused.stderr and "--takeover" in refused.stderr
+    assert taken.stdout.startswith(
+        f"started the {'database server' if kind == 'server' else kind}"
+    )
+    owner = json.loads(file.read_text())
+    assert owner["epoch"] == epoch + 1
+    assert here.pid(kind) == owner["pid"]
+
+
+@pytest.mark.slow
+def test_a_whole_workflow_of_another_host_is_taken_over(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "-n", "first", "-d", "--n_samples", "2")
+    here.wait_for_script("sample")
+    old = {kind: here.pid(kind) for kind in ("server", "launcher", "orchestrator-first")}
+    for kind in old:
+        be_on("login7", here.directory / ".wf" / f"{kind}.lock")
+
+    refused = here.run("run", "-n", "first", code=6)
+    orchestrator = old["orchestrator-first"]
+    assert orchestrator is not None
+    os.kill(orchestrator, signal.SIGSTOP)  # a socket of another host would not reach it
+    try:
+        (here.directory / "go").touch()
+        done = here.run("run", "-n", "first", "--takeover")
+    finally:
+        os.kill(orchestrator, signal.SIGCONT)
+
+    assert "on login7" in refused.stderr
+    assert "finished after" in done.stdout
+    assert here.counts("sample") == {"FINISHED": 2}
+    for pid in old.values():  # they live, as a host does that was not gone after all
+        assert pid is not None
+        wait_until(lambda pid=pid: not is_alive(pid), f"the end of process {pid}")
+    log = (here.directory / ".wf" / "server.log").read_text()
+    assert "the database server ends: the database server was taken over by process" in log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "start", "stop"),
+    [
+        ("server", ["server", "start"], ["server", "stop"]),
+        ("launcher", ["launcher", "start"], ["launcher", "stop"]),
+        (
+            "orchestrator-first",
+            ["orchestrator", "start", "-n", "first", "-d"],
+            ["orchestrator", "stop"],
+        ),
+    ],
+)
+def test_of_many_started_at_one_instant_one_stays(
+    here: CommandLine, kind: str, start: list[str], stop: list[str]
+) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    for _ in range(2):
+        with ExitStack() as stack:
+            all_at_once = [stack.enter_context(here.started(*start)) for _ in range(4)]
+            ends = [(one.communicate(timeout=50), one.returncode) for one in all_at_once]
+        mine = [p for p in here.json("ps") if p["directory"] == str(here.directory)]
+
+        assert [p["pid"] for p in mine if name_of(p) == kind] == [here.pid(kind)], ends
+        assert {code for _, code in ends} <= {0, 6}, ends
+        assert not any("Traceback" in said[1] for said, _ in ends)
+        here.run(*stop)
+
+
+def name_of(process: dict[str, Any]) -> str:
+    return "-".join(filter(None, (process["kind"], process["run_name"])))

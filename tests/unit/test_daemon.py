@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,9 +91,8 @@ def test_a_question_never_keeps_anybody_from_an_office(office: Office) -> None:
 
 def test_a_holder_on_another_host_is_not_replaced_unless_that_is_wanted(office: Office) -> None:
     office.take()
-    facts = json.loads(office.file.read_text())
     office.leave()
-    office.file.write_text(json.dumps({**facts, "host": "elsewhere"}))
+    move_elsewhere(office.file)
 
     with pytest.raises(ForeignOwner, match=r"belongs to process .* on elsewhere"):
         office.take()
@@ -99,6 +101,7 @@ def test_a_holder_on_another_host_is_not_replaced_unless_that_is_wanted(office: 
 
     office.take(takeover=True)
     assert office.epoch == 2
+    assert office.loss is None
     office.leave()
 
 
@@ -112,6 +115,94 @@ def test_who_has_left_an_office_on_another_host_does_not_hold_it(office: Office)
     office.take()
     assert office.epoch == 2
     office.leave()
+
+
+def test_a_holder_that_is_replaced_sees_it_and_writes_to_nobody(office: Office) -> None:
+    office.take({"a": 1})
+    move_elsewhere(office.file)
+    new = Office(office.file, "it")
+
+    new.take({"b": 2}, takeover=True)  # although the old one's lock is seen here
+    loss = office.loss
+    office.update({"a": 3})
+    office.leave()
+    new.wait_for_the_old_one()
+    owner = new.owner()
+    new.leave()
+
+    assert loss is not None and loss.startswith(
+        f"it was taken over by process {os.getpid()} on "
+    )
+    assert owner is not None
+    assert (owner.facts, owner.epoch, owner.has_left) == ({"b": 2}, 2, False)
+
+
+def test_of_several_that_take_over_at_once_one_holds_the_office(office: Office) -> None:
+    office.take()
+    move_elsewhere(office.file)
+    gate = threading.Barrier(8)
+    taken: list[Office] = []
+    refused: list[Exception] = []
+
+    def take() -> None:
+        mine = Office(office.file, "it")
+        gate.wait()
+        try:
+            mine.take(takeover=True)
+            taken.append(mine)
+        except AlreadyRunning as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    office.leave()
+
+    assert (len(taken), len(refused)) == (1, 7)
+    assert taken[0].loss is None
+    taken[0].leave()
+
+
+def test_without_locks_an_office_is_locked_elsewhere_on_the_machine(
+    office: Office, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    refuse_locks_of(office.file, monkeypatch)
+
+    office.take()
+    owner = office.owner()
+    with pytest.raises(AlreadyRunning):
+        Office(office.file, "it").take()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # the place is written down
+    with pytest.raises(AlreadyRunning):
+        Office(office.file, "it").take()
+    office.leave()
+
+    assert owner is not None and owner.lock is not None
+    assert owner.lock.startswith(str(tmp_path / "run"))
+    assert office.owner() is None
+
+
+def refuse_locks_of(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have locks of one file fail as in a file system without them."""
+    flock = fcntl.flock
+
+    def refuse(fd: Any, how: int) -> None:
+        number = fd if isinstance(fd, int) else fd.fileno()
+        if Path(f"/proc/self/fd/{number}").readlink() == file:
+            raise OSError(errno.ENOLCK, "No locks available")
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def move_elsewhere(file: Path) -> None:
+    """Have the holder of an office be on another host, and not have left."""
+    facts = {**json.loads(file.read_text()), "host": "elsewhere", "has_left": False}
+    file.write_text(json.dumps(facts))
 
 
 def test_a_process_is_started_apart_and_stopped(office: Office, tmp_path: Path) -> None:

@@ -21,13 +21,15 @@ _studies = click.option(
 )
 _generator = click.option("--generator", metavar="NAME", help="How runs are executed: bash.")
 
+_takeover = click.option("--takeover", is_flag=True, help=daemons.TAKEOVER)
+
 
 @click.group(cls=DefaultGroup)
 def command() -> None:
     """The process that turns created runs into processes or batch jobs.
 
     Without a further word it is started: `motoko launcher [DIR] [--bd_study NAME]
-    [--generator NAME] [--do_not_detach] [--log] [--stop] [--status]`.
+    [--generator NAME] [--do_not_detach] [--takeover] [--log] [--stop] [--status]`.
     """
 
 
@@ -36,6 +38,7 @@ def command() -> None:
 @_studies
 @_generator
 @click.option("--do_not_detach", is_flag=True, help="Stay in the foreground.")
+@_takeover
 @click.option("--log", "-l", "show_log", is_flag=True, help="Show the end of its log.")
 @click.option("--stop", "is_stop", is_flag=True, help="Stop it; local runs go on.")
 @click.option("--status", "is_status", is_flag=True, help="Say whether it runs.")
@@ -44,6 +47,7 @@ def start(
     studies: tuple[str, ...],
     generator: str | None,
     do_not_detach: bool,
+    takeover: bool,
     show_log: bool,
     is_stop: bool,
     is_status: bool,
@@ -66,11 +70,11 @@ def start(
     find_generator(generator or workflow.config.generator)
     names = study_names(workflow, studies)
     if do_not_detach:
-        control.ensure_served(workflow)
-        _be_launcher(workflow, generator, names)
+        control.ensure_served(workflow, takeover=takeover)
+        _be_launcher(workflow, generator, names, takeover)
         return 0
     before = office.owner()
-    control.ensure_running(workflow, generator, names)
+    control.ensure_running(workflow, generator, names, takeover=takeover)
     workflow.close()
     owner = office.owner()
     if owner is not None:
@@ -130,20 +134,25 @@ def release(studies: tuple[str, ...], directory: str | None) -> None:
 @directory_argument
 @_studies
 @_generator
-def serve(directory: str | None, studies: tuple[str, ...], generator: str | None) -> None:
+@_takeover
+def serve(
+    directory: str | None, studies: tuple[str, ...], generator: str | None, takeover: bool
+) -> None:
     """Be the launcher, until asked to end."""
     from motoko import daemon
 
     daemon.log_to(find_directory(directory) / WORKFLOW_STATE / LAUNCHER_LOG)
     workflow = load_workflow(directory)
-    _be_launcher(workflow, generator, study_names(workflow, studies))
+    _be_launcher(workflow, generator, study_names(workflow, studies), takeover)
 
 
-def _be_launcher(workflow: Workflow, generator: str | None, studies: tuple[str, ...]) -> None:
+def _be_launcher(
+    workflow: Workflow, generator: str | None, studies: tuple[str, ...], takeover: bool
+) -> None:
     from motoko import daemon
     from motoko.workflow import control
 
-    options = control.LauncherOptions(generator, studies)
+    options = control.LauncherOptions(generator, studies, takeover)
 
     async def be() -> None:
         with anyio.CancelScope() as scope, Interrupts(scope.cancel, workflow.hurry):

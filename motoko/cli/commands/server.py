@@ -11,6 +11,8 @@ from motoko.cli import daemons
 from motoko.cli.places import directory_argument, find_directory, load_workflow
 from motoko.paths import SERVER_LOG, WORKFLOW_STATE
 
+_takeover = click.option("--takeover", is_flag=True, help=daemons.TAKEOVER)
+
 
 @click.group()
 def command() -> None:
@@ -19,14 +21,15 @@ def command() -> None:
 
 @command.command()
 @directory_argument
-def start(directory: str | None) -> None:
+@_takeover
+def start(directory: str | None, takeover: bool) -> None:
     """Start the server in the background, unless it runs."""
     from motoko.workflow import control
 
     workflow = load_workflow(directory)
     office = control.server_office(workflow)
     before = office.owner()
-    control.ensure_served(workflow)
+    control.ensure_served(workflow, takeover=takeover)
     workflow.close()
     owner = office.owner()
     if owner is not None:
@@ -42,7 +45,8 @@ daemons.add_stop_and_status(
 
 @command.command(hidden=True)
 @directory_argument
-def serve(directory: str | None) -> None:
+@_takeover
+def serve(directory: str | None, takeover: bool) -> None:
     """Be the server, until asked to end."""
     from motoko import daemon
     from motoko.workflow import control
@@ -51,4 +55,4 @@ def serve(directory: str | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    control.run_server(load_workflow(directory), stop, daemon.say_ready)
+    control.run_server(load_workflow(directory), stop, daemon.say_ready, takeover=takeover)
