@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from motoko.errors import ForeignDatabase, ForeignOwner, StudyNotFound
 from motoko.store.backup import copy_together
 from motoko.study.files import content_digest
-from motoko.workflow import control
+from motoko.workflow import control, making
 from motoko.workflow.repair import Repaired, check_nothing_runs, repair
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def back_up(workflow: Workflow, target: Path | None = None) -> Backup:
     FileExistsError when the directory is there, StudyNotFound for a database that is not, and
     ForeignOwner when the server runs on another host, where alone its files can be read.
     """
-    target = target or control.new_backup(workflow)
+    target = target or making.new_backup(workflow)
     if target.exists():
         why = "is there already; a backup goes into a new directory"
         raise FileExistsError(errno.EEXIST, why, str(target))
@@ -112,11 +112,11 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
     check_nothing_runs(workflow)
     files = _databases(workflow, source)
     _check_contents(source, files)
-    aside = control.new_backup(workflow)
+    aside = making.new_backup(workflow)
     for relative in files:
         present = workflow.directory / relative
         for path in present.parent.glob(f"{present.name}*"):
-            control.move_into(aside, path, workflow)
+            making.move_into(aside, path, workflow)
         present.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         copied = Path(f"{present}{_UNFINISHED}")
         shutil.copyfile(source / relative, copied)

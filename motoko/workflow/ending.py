@@ -20,7 +20,7 @@ from motoko.launch.executing import Executing, executing_in, find_executing
 from motoko.launch.holders import end_holders
 from motoko.launch.work import open_runs
 from motoko.model import states
-from motoko.workflow import control
+from motoko.workflow import control, making
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -179,7 +179,7 @@ def clean(
     next call moves it, unless a launcher has set it aside before.
     """
     cleaned = Cleaned(0, 0, 0, None)
-    backup = control.new_backup(workflow)
+    backup = making.new_backup(workflow)
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
         for study in _constrained(workflow, studies, constraints):
@@ -187,7 +187,7 @@ def clean(
                 _clean(study, constraints, cleaned, current_files=current_files)
                 for run_id in cleaned.directories:
                     if keep_backup:
-                        control.move_into(backup, study.run_dir(run_id), workflow)
+                        making.move_into(backup, study.run_dir(run_id), workflow)
                         cleaned.backup = backup
                     else:
                         shutil.rmtree(study.run_dir(run_id))
@@ -250,7 +250,7 @@ def delete(workflow: Workflow, studies: Sequence[str]) -> list[str]:
 
     Refuses with RunsExecuting while scripts execute in what is to be removed.
     """
-    control.stop_idle(workflow, studies)
-    paths = control.state_paths(workflow, studies)
-    control.set_aside(workflow, keep_backup=False, studies=studies)
+    making.stop_idle(workflow, studies)
+    paths = making.state_paths(workflow, studies)
+    making.set_aside(workflow, keep_backup=False, studies=studies)
     return [os.path.relpath(path, workflow.directory) for path in paths]

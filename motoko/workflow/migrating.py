@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from motoko.errors import AlreadyRunning
 from motoko.store.migration import Instructions, Migrated, is_needed, migrate
-from motoko.workflow import control
+from motoko.workflow import control, making
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -37,7 +37,7 @@ def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome |
             raise AlreadyRunning(office.what, str(owner))
     study = workflow.task_manager(name).base
     control.require_created(workflow)
-    place = control.new_backup(workflow)
+    place = making.new_backup(workflow)
     backup = place / study.database_file.relative_to(workflow.directory)
     with control.server_kept_as_it_was(workflow):
         control.start_server(workflow)

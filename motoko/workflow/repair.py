@@ -23,7 +23,7 @@ from motoko.store.decision import take_over
 from motoko.store.ranges import numbers, ranges
 from motoko.store.salvage import Salvage, salvage
 from motoko.study.study import NO_DATABASE, Study
-from motoko.workflow import control
+from motoko.workflow import control, making
 from motoko.workflow.findings import runs_in_words
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class _Repair:
         self._workflow = workflow
         self._with_new = with_new
         self._result = Repaired()
-        self._aside = control.new_backup(workflow)
+        self._aside = making.new_backup(workflow)
 
     def run(self, studies: Sequence[Study], *, with_ledger: bool) -> Repaired:
         """Repair them all."""
@@ -258,7 +258,7 @@ class _Repair:
         database.close()
         for path in [file, *(Path(f"{file}{suffix}") for suffix in _BESIDE)]:
             if path.exists():
-                control.move_into(self._aside, path, self._workflow)
+                making.move_into(self._aside, path, self._workflow)
                 self._result.aside = self._aside
         os.replace(new, file)
         _remove(new)

@@ -21,7 +21,7 @@ from motoko.store.deletion import delete_runs
 from motoko.store.identity import identity_of
 from motoko.store.ranges import numbers
 from motoko.store.tables import TaskIdentity
-from motoko.workflow import control
+from motoko.workflow import making
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -134,7 +134,7 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
     found, if there is such a task) and linked to it. Runs that are being executed are left.
     """
     changes = Changes()
-    backup = control.new_backup(workflow)
+    backup = making.new_backup(workflow)
     for study, ids in chosen.items():
         values = how.values.get(study.name, Values({}, {}))
         manifest = study.manifest() if how.has_current_files else None
@@ -283,7 +283,7 @@ def delete(
     that is being called, are left. Their ids are never given again.
     """
     changes = Changes()
-    backup = control.new_backup(workflow)
+    backup = making.new_backup(workflow)
     firing = _in_open_firings(workflow)
     for study, ids in chosen.items():
         rows: list[dict[str, Any]] = []
@@ -404,5 +404,5 @@ def _move_dirs(
 ) -> None:
     for run_id in ids:
         if study.run_dir(run_id).exists():
-            control.move_into(backup, study.run_dir(run_id), workflow)
+            making.move_into(backup, study.run_dir(run_id), workflow)
             changes.backup = backup

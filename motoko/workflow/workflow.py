@@ -38,7 +38,7 @@ from motoko.study.records import Run, split_run_name
 from motoko.study.study import Study
 from motoko.task_manager import TaskManager, check_run_name
 from motoko.workflow import actions as forms
-from motoko.workflow import control, loader
+from motoko.workflow import control, loader, making
 from motoko.workflow.actions import (
     ALL_TASKS,
     ERROR_HANDLER,
@@ -348,7 +348,7 @@ class Workflow:
         With ``validated`` what is there already is moved into a dated backup first; without,
         only what is missing is added.
         """
-        control.create(self, reset=bool(validated))
+        making.create(self, reset=bool(validated))
 
     def start_launcher_daemons(self, args: argparse.Namespace | None = None) -> None:
         """Start the launcher in the background, unless it runs already.

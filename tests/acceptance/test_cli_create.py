@@ -153,9 +153,9 @@ def test_clean_puts_runs_back_and_keeps_their_directories_in_a_backup(
 
 KILLED_WHILE_MOVING = """\
 import os, runpy, signal, sys
-from motoko.workflow import control
+from motoko.workflow import control, making
 
-move, moved, most = control.move_into, [], int(sys.argv.pop())
+move, moved, most = making.move_into, [], int(sys.argv.pop())
 
 def moving(*given):
     if len(moved) == most:
@@ -163,7 +163,7 @@ def moving(*given):
     moved.append(given)
     move(*given)
 
-control.move_into = moving
+making.move_into = moving
 runpy.run_module("motoko", run_name="__main__")
 """
 

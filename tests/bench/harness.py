@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from motoko.workflow import Workflow, control
+from motoko.workflow import Workflow, control, making
 from tests.support.workflows import write_workflow
 
 BD_YAML = """\
@@ -33,7 +33,7 @@ def measured_workflow(
         for name, script in scripts.items():
             (directory / name / "launch.sh").write_text(script)
         workflow = Workflow(str(directory))
-        control.create(workflow, reset=False)
+        making.create(workflow, reset=False)
         if launcher:
             control.start_launcher(workflow)
         workflow.run_name = "bench"

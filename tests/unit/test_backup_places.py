@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from motoko.workflow import Workflow, control
+from motoko.workflow import Workflow, making
 from tests.support.workflows import write_workflow
 
 YAML = "study: {name}\njob: {{x: float}}\noutpath: {outpath}\n"
@@ -32,16 +32,16 @@ def kept_in(backup: Path) -> list[str]:
 
 
 def test_run_directories_of_several_studies_are_kept_apart(workflow: Workflow) -> None:
-    backup = control.new_backup(workflow)
+    backup = making.new_backup(workflow)
 
     for manager in workflow.task_managers.values():
-        control.move_into(backup, manager.base.run_dir(1), workflow)
+        making.move_into(backup, manager.base.run_dir(1), workflow)
 
     assert kept_in(backup) == ["BD-a-runs/run-1/of-a", "BD-b-runs/run-1/of-b"]
 
 
 def test_all_that_is_set_aside_is_in_the_backup(workflow: Workflow) -> None:
-    backup = control.set_aside(workflow, keep_backup=True)
+    backup = making.set_aside(workflow, keep_backup=True)
 
     assert backup is not None
     assert kept_in(backup) == ["BD-a-runs/run-1/of-a", "BD-b-runs/run-1/of-b"]
@@ -49,6 +49,6 @@ def test_all_that_is_set_aside_is_in_the_backup(workflow: Workflow) -> None:
 
 
 def test_nothing_is_left_of_what_is_removed(workflow: Workflow, tmp_path: Path) -> None:
-    control.set_aside(workflow, keep_backup=False)
+    making.set_aside(workflow, keep_backup=False)
 
     assert not list(tmp_path.rglob("of-*"))

@@ -24,15 +24,15 @@ def command(
     after a question, or with --validated. Otherwise only what is missing is added: a study,
     or a parameter of a bd.yaml.
     """
-    from motoko.workflow import control
+    from motoko.workflow import control, making
 
     workflow = load_workflow(directory)
-    existing = control.state_paths(workflow)
+    existing = making.state_paths(workflow)
     is_reset = bool(existing) and reset is not False
     if is_reset and not validated:
         is_reset = _may_reset(str(workflow.directory), is_asked_for=reset is True)
     with control.server_kept_as_it_was(workflow):
-        backup = control.create(workflow, reset=is_reset, keep_backup=not no_backup)
+        backup = making.create(workflow, reset=is_reset, keep_backup=not no_backup)
     names = ", ".join(workflow.task_managers) or "no studies"
     if backup is not None:
         click.echo(f"what was there is in {backup}")

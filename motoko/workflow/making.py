@@ -1,0 +1,117 @@
+"""Making a workflow's databases, and setting aside what is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from motoko.errors import (
+    AlreadyRunning,
+    RunsExecuting,
+)
+from motoko.study.study import check_not_foreign
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+from motoko.workflow import control
+
+BACKUP_PREFIX = "motoko-backup-"
+
+
+def create(workflow: Workflow, *, reset: bool, keep_backup: bool = True) -> Path | None:
+    """Make all databases and start their server; where the backup lies, if there is one.
+
+    With ``reset`` everything that was there (databases, run directories, logs) is moved into
+    a dated directory first, or removed if no backup is to be kept. Without, what is missing is
+    added. Refuses with AlreadyRunning while an orchestrator runs, and with RunsExecuting while
+    scripts do.
+    """
+    for manager in workflow.task_managers.values():
+        check_not_foreign(manager.base.state_dir)
+    backup = None
+    if reset:
+        for name, owner in control.orchestrators(workflow).items():
+            raise AlreadyRunning(f"the orchestrator of run name {name!r}", str(owner))
+        stop_idle(workflow)
+        backup = set_aside(workflow, keep_backup=keep_backup)
+    control.ensure_served(workflow)
+    return backup
+
+
+def stop_idle(workflow: Workflow, studies: Collection[str] = ()) -> None:
+    """Stop everything; RunsExecuting, before anything is stopped, if scripts still execute."""
+    check_idle(workflow, studies)
+    control.stop_all(workflow)
+    check_idle(workflow, studies)  # the launcher may have started one meanwhile
+
+
+def check_idle(workflow: Workflow, studies: Collection[str] = ()) -> None:
+    """RunsExecuting if scripts of these studies, or of all, still execute."""
+    from motoko.launch.executing import find_executing
+
+    names = studies or workflow.task_managers
+    found = [one for n in names for one in find_executing(workflow.task_manager(n).base)]
+    if found:
+        raise RunsExecuting(str(workflow.directory), [(one.title, one.host) for one in found])
+
+
+def state_paths(workflow: Workflow, studies: Collection[str] = ()) -> list[Path]:
+    """What is there of databases, run directories and logs: of some studies, or of all."""
+    found = [] if studies else [workflow.state_dir]
+    for name in studies or workflow.task_managers:
+        study = workflow.task_manager(name).base
+        found += [study.state_dir, study.runs_dir]
+    return [path for path in found if path.exists()]
+
+
+def set_aside(
+    workflow: Workflow, *, keep_backup: bool, studies: Collection[str] = ()
+) -> Path | None:
+    """Move `state_paths` into a dated directory, or remove them; that directory, if any.
+
+    Nothing of the workflow may run.
+    """
+    workflow.close()
+    paths = state_paths(workflow, studies)
+    if not paths:
+        return None
+    backup = new_backup(workflow)
+    for path in paths:
+        move_into(backup, path, workflow)
+    if keep_backup:
+        return backup
+    shutil.rmtree(backup)
+    return None
+
+
+def new_backup(workflow: Workflow) -> Path:
+    """The name of a dated directory that is not there yet."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    backup = workflow.directory / f"{BACKUP_PREFIX}{stamp}"
+    n = 1
+    while backup.exists():
+        n += 1
+        backup = workflow.directory / f"{BACKUP_PREFIX}{stamp}-{n}"
+    return backup
+
+
+def move_into(backup: Path, path: Path, workflow: Workflow) -> None:
+    """Move a file or directory of the workflow to the same place in a backup; run directories
+    that lie outside of it, to ``elsewhere`` and the name of their task manager."""
+    plain = Path(os.path.normpath(path))
+    target = backup / "elsewhere" / path.name
+    if plain.is_relative_to(workflow.directory):
+        target = backup / plain.relative_to(workflow.directory)
+    else:
+        for name, manager in workflow.task_managers.items():
+            runs_dir = manager.base.runs_dir
+            if path.is_relative_to(runs_dir):
+                target = backup / "elsewhere" / name / path.relative_to(runs_dir.parent)
+                break
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
