@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -36,6 +35,7 @@ from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList
 from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
+from motoko.workflow.ends import End, Stall
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.triggers import Monitor, Trigger
@@ -53,26 +53,6 @@ _FIRST_PAUSE_S = 0.05
 _AWAY_S = 0.2
 #: What is told of a task of the workflow that ended as if somebody had cancelled it.
 _CANCELLED = RuntimeError("it was cancelled from inside the workflow")
-
-
-@dataclass(frozen=True)
-class End:
-    """Why a workflow ended: an exception, an exit code, or because it was finished."""
-
-    error: BaseException | None = None
-    exit_code: int | str | None = None
-    #: Whether another process goes on with it, which then handles errors too.
-    is_lost: bool = False
-
-
-@dataclass(frozen=True)
-class Stall:
-    """Since when nothing can happen any more by itself, and what each condition lacks."""
-
-    since: float
-    #: How much was known of each database's changes.
-    versions: tuple[int, ...]
-    lacks: list[str]
 
 
 class EventLoop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +94,15 @@ class WorkflowVars:
 
 
 _MISSING = object()
+
+
+def storable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by name, those that cannot be stored in words."""
+    kept = {}
+    for name, value in values.items():
+        try:
+            encode(value)
+        except TypeError:
+            value = repr(value)
+        kept[name] = value
+    return kept

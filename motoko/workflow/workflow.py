@@ -29,7 +29,6 @@ from motoko.errors import (
 )
 from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
 from motoko.store import layout
-from motoko.store.codec import encode
 from motoko.store.database import Database
 from motoko.store.decision import recover
 from motoko.store.feed import Change
@@ -48,10 +47,11 @@ from motoko.workflow.actions import (
     EventCondition,
     no_action,
 )
-from motoko.workflow.loop import EventLoop, Stall
+from motoko.workflow.ends import Stall
+from motoko.workflow.loop import EventLoop
 from motoko.workflow.reporter import answering
 from motoko.workflow.triggers import read_answer
-from motoko.workflow.variables import WorkflowVars
+from motoko.workflow.variables import WorkflowVars, storable
 
 log = logging.getLogger(__name__)
 
@@ -444,7 +444,7 @@ class Workflow:
         with self.vars.db.read() as ledger:
             known = ledger.run_name(self.run_name or "") or {}
         before = known.get("finished") or known.get("finished_before")
-        kept = _storable(params)
+        kept = storable(params)
         self._record(params=kept, finished=None, finished_before=before, ended=None)
 
     def _record(self, **facts: Any) -> None:
@@ -492,14 +492,3 @@ class Workflow:
         """Give each study what was committed for it before a crash kept it from there."""
         studies = {name: m.base.database for name, m in self.task_managers.items()}
         recover(self.vars.db, studies)
-
-
-def _storable(params: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {}
-    for name, value in params.items():
-        try:
-            encode(value)
-        except TypeError:
-            value = repr(value)
-        kept[name] = value
-    return kept
