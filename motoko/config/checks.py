@@ -44,6 +44,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "load_study",
         "on_change",
         "recover",
+        "takes_over",
         "state_dir",
         "task_manager",
         "task_manager_config",

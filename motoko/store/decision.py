@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, back_off, undo
 from motoko.store.ledger import Ledger
 from motoko.store.operations import Operation, UpdateRun, from_plain
+from motoko.store.ranges import numbers, ranges, spans
 from motoko.store.tables import Tables
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class Part:
 
     database: Database[Tables]
     view: Tables
-    operations: Sequence[Operation]
+    #: With what each of them gave.
+    operations: Sequence[tuple[Operation, Any]]
     #: How the runs that it changes were stored when the session first looked at them.
     before: Mapping[int, bytes]
 
@@ -51,9 +53,10 @@ class Part:
     def to_plain(self) -> dict[str, Any]:
         """The part as plain values."""
         return {
-            "operations": [operation.to_plain() for operation in self.operations],
+            "operations": [operation.to_plain() for operation, _ in self.operations],
+            "ids": [spans(given or ()) for _, given in self.operations],
+            "made": ranges(self.view.created),
             "before": [[run_id, decode_run(raw)] for run_id, raw in self.before.items()],
-            "last_run_id": self.view.last_run_id,
             "decided": time.time(),
         }
 
@@ -113,7 +116,7 @@ def recover(ledger: Database[Ledger], studies: Mapping[str, Database[Tables]]) -
         if missing:
             log.warning("a commit waits for %s, not in this workflow", ", ".join(missing))
             continue
-        n_recovered += _complete(ledger, studies, mark) is not None
+        n_recovered += _complete(ledger, studies, mark)
     for database in studies.values():
         _sweep(ledger, database)
     return n_recovered
@@ -121,24 +124,20 @@ def recover(ledger: Database[Ledger], studies: Mapping[str, Database[Tables]]) -
 
 def complete(
     ledger: Database[Ledger], studies: Mapping[str, Database[Tables]], mark: str
-) -> bool:
-    """Make sure that every study has its part of a session's decided commit.
-
-    Whether all tasks have the ids that they were given before the decision.
-    """
+) -> None:
+    """Make sure that every study has its part of a session's decided commit."""
     with ledger.read() as view:
         known = mark_in(view, mark)
-    return _complete(ledger, studies, known) is not False
+    _complete(ledger, studies, known)
 
 
 def _complete(
     ledger: Database[Ledger], studies: Mapping[str, Database[Tables]], mark: str
-) -> bool | None:
-    """None if there was nothing left to do, else whether the numbering was kept."""
-    is_as_numbered: bool | None = None
+) -> bool:
+    """Whether anything was left to do."""
     for attempt in range(MOST_ATTEMPTS):
         try:
-            is_as_numbered = _apply_missing(ledger, studies, mark)
+            has_applied = _apply_missing(ledger, studies, mark)
         except ConflictError:
             back_off(attempt)
             continue
@@ -146,17 +145,17 @@ def _complete(
     else:
         raise ConflictsExhausted("the recovery of a commit", MOST_ATTEMPTS)
     reached("recovery.applied")
-    left = ledger.write(lambda view: view.take_commit(mark)) or ()
+    parts = ledger.write(lambda view: view.take_commit(mark)) or {}
     reached("recovery.forgotten")
-    for study in left:
+    for study in parts:
         studies[study].write(lambda tables: tables.forget_applied({mark}))
-    return is_as_numbered
+    return has_applied
 
 
 def _apply_missing(
     ledger: Database[Ledger], studies: Mapping[str, Database[Tables]], mark: str
-) -> bool | None:
-    """Apply the parts of a commit that their studies lack, in one transaction.
+) -> bool:
+    """Apply the parts of a commit that their studies lack, in one transaction; if any did.
 
     The decision is rewritten in it, so that it conflicts with whoever forgets or completes
     the same commit: its marks in the studies are there as long as the decision is.
@@ -170,55 +169,86 @@ def _apply_missing(
             view = ledger.view(connections[0])
             parts = view.commit(mark)
             if parts is None:
-                return None
-            is_as_numbered: bool | None = None
+                return False
             touched = []
             for study, part in parts.items():
                 connections.append(studies[study].open(manager))
                 tables = studies[study].view(connections[-1])
                 if not tables.has_applied(mark):
-                    is_as_numbered = _apply(tables, mark, part) and is_as_numbered is not False
+                    _apply(tables, mark, part)
                     touched.append((studies[study], tables))
             if touched:
                 view.set_commit(mark, _rewritten(parts))
                 manager.commit()
         for database, tables in touched:
             database.tell(tables)
-        return is_as_numbered
+        return bool(touched)
     finally:
         undo(manager)
         for connection in connections:
             connection.close()
 
 
-def _apply(tables: Tables, mark: str, part: Mapping[str, Any]) -> bool:
-    """Whether the tasks that it makes have the ids that they were given."""
+def _apply(tables: Tables, mark: str, part: Mapping[str, Any]) -> None:
     log.warning("%s: takes over what was kept from it", tables.study)
-    before = dict(part["before"])
-    for plain in part["operations"]:
-        try:
-            _apply_operation(tables, from_plain(plain), before)
-        except StudyError as error:  # what it is about was removed since
-            log.error("%s: left out of a commit: %s", tables.study, error)
+    for problem in _Reapplication(tables, part).apply():
+        log.error("%s: left out of a commit: %s", tables.study, problem)
     tables.set_applied(mark)
-    return tables.last_run_id == int(part["last_run_id"])
 
 
-def _apply_operation(
-    tables: Tables, operation: Operation, before: Mapping[int, Mapping[str, Any]]
-) -> None:
-    """Apply an operation, but leave what was changed since it was decided."""
-    if not isinstance(operation, UpdateRun):
-        operation.apply(tables)
-        return
-    run_id, was, now = operation.run_id, before[operation.run_id], tables.run(operation.run_id)
-    if was["job_id"] != now["job_id"]:
-        raise RunNotFound(tables.study, run_id)
-    kept = {n for n in operation.changes if was.get(n) != now.get(n)}
+class _Reapplication:
+    """The part of a decided commit in a study where others have gone on since.
+
+    What they have changed stays. Tasks may get other ids than when it was decided; changes of
+    them follow.
+    """
+
+    def __init__(self, tables: Tables, part: Mapping[str, Any]) -> None:
+        self._tables = tables
+        self._part = part
+        self._made = set(numbers(part["made"]))
+        #: The ids of today by those of the decision.
+        self._ids: dict[int, int] = {}
+        self._before = {run_id: row for run_id, row in part["before"]}
+        #: What others have changed of each run, seen before the first operation.
+        self._foreign = {
+            run_id: _changed_since(tables, run_id, row)
+            for run_id, row in self._before.items()
+            if run_id not in self._made
+        }
+
+    def apply(self) -> Iterator[StudyError]:
+        """Apply it; what could not be, because what it is about was removed since."""
+        for plain, ids in zip(self._part["operations"], self._part["ids"], strict=True):
+            operation = from_plain(plain)
+            try:
+                if isinstance(operation, UpdateRun):
+                    self._update(operation)
+                else:
+                    given = operation.apply(self._tables) or ()
+                    self._ids.update(zip(numbers(ids), given, strict=True))
+            except StudyError as error:
+                yield error
+
+    def _update(self, operation: UpdateRun) -> None:
+        run_id = self._ids.get(operation.run_id, operation.run_id)
+        kept = self._foreign.get(operation.run_id, set())
+        if operation.run_id not in self._made:
+            was, now = self._before[operation.run_id], self._tables.run(run_id)
+            if was["job_id"] != now["job_id"]:
+                raise RunNotFound(self._tables.study, run_id)
+        changes = {n: value for n, value in operation.changes.items() if n not in kept}
+        self._tables.update_run(run_id, changes, is_decided=True)
+
+
+def _changed_since(tables: Tables, run_id: int, was: Mapping[str, Any]) -> set[str]:
+    if not tables.has_run(run_id):
+        return set()
+    now = tables.run(run_id)
+    changed = {name for name in {*was, *now} if was.get(name) != now.get(name)}
     if now["state"] in _OF_LAUNCHERS:
-        kept -= {"state"}  # a late record never overwrites a state that an action has set
-    changes = {n: value for n, value in operation.changes.items() if n not in kept}
-    tables.update_run(run_id, changes, is_decided=True)
+        changed -= {"state"}  # a late record never overwrites a state that an action has set
+    return changed
 
 
 @dataclass

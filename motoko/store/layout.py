@@ -81,10 +81,12 @@ def initialise(root: Any, kind: str, facts: dict[str, Any]) -> None:
 
 
 def check_not_emptied(file: Path) -> None:
-    """ForeignDatabase if the file of a database lost all that it held: a new one would take
-    its place without a word."""
-    if file.exists() and not file.stat().st_size and Path(f"{file}.index").exists():
-        why = "is empty, though it was a database once; `motoko repair` rebuilds it"
+    """ForeignDatabase if the file of a database is gone, or lost all that it held, while what
+    belongs to it is there: a new one would take its place without a word."""
+    has_content = file.exists() and file.stat().st_size > 0
+    if not has_content and Path(f"{file}.index").exists():
+        what = "is empty" if file.exists() else "is gone"
+        why = f"{what}, though it was a database once; `motoko repair` rebuilds it"
         raise ForeignDatabase(str(file), why)
 
 

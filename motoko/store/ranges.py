@@ -6,9 +6,14 @@ from collections.abc import Iterable
 
 
 def ranges(ids: Iterable[int]) -> list[list[int]]:
-    """Ids as pairs of first and last, which a hundred thousand runs in a row need one of."""
+    """Ids in order as pairs of first and last: a hundred thousand in a row need one of them."""
+    return spans(sorted(ids))
+
+
+def spans(ids: Iterable[int]) -> list[list[int]]:
+    """Ids as such pairs, in the order in which they are given."""
     found: list[list[int]] = []
-    for i in sorted(ids):
+    for i in ids:
         if found and i == found[-1][1] + 1:
             found[-1][1] = i
         else:
@@ -17,5 +22,5 @@ def ranges(ids: Iterable[int]) -> list[list[int]]:
 
 
 def numbers(found: Iterable[Iterable[int]]) -> list[int]:
-    """The ids that `ranges` was given, in order."""
+    """The ids that `ranges` or `spans` has written, in that order."""
     return [i for first, last in found for i in range(first, last + 1)]

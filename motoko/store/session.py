@@ -123,7 +123,15 @@ class _Share:
         written = {op.run_id for op in operations if isinstance(op, UpdateRun)}
         known = self.made | {run_id: raw for run_id, (raw, _) in self.observed.items()}
         before = {run_id: known[run_id] for run_id in sorted(written)}
-        return Part(self.database, self.view, operations, before)
+        return Part(self.database, self.view, self.done, before)
+
+    def check_numbering(self) -> None:
+        """SessionConflict if tasks that are there by now have other ids than were given."""
+        made = [(op, given) for op, given in self.done if isinstance(op, CreateTasks)]
+        if made:
+            with self.database.read() as newest:
+                if any(op.apply(newest) != given for op, given in made):
+                    raise SessionConflict(f"the numbering of {self.database.where}")
 
     def check_news(self) -> None:
         """Check against the newest state, if there is one newer than the snapshot.
@@ -192,6 +200,11 @@ class Session:
         self._after_commit: list[Callable[[], None]] = []
         #: Whether any commit of this session changed a database.
         self.has_changed = False
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a commit was tried of which nobody knows yet if it took place."""
+        return self._is_in_doubt
 
     @property
     def is_changed(self) -> bool:
@@ -353,8 +366,9 @@ class Session:
         if ledger is decider.database:
             self._adopt_effects()
             studies = {s.database.where: s.database for s in self._shares.values()}
-            if not complete(ledger, studies, self._mark):
-                raise SessionConflict("the numbering of what was committed")
+            complete(ledger, studies, self._mark)
+            for share in self._shares.values():
+                share.check_numbering()
         return True
 
     def _repeat(self) -> None:
@@ -380,9 +394,9 @@ class Session:
 
     def _has_record_to_keep(self, is_last: bool) -> bool:
         firing = self._firing
-        if not is_last or firing is None or firing.is_void:
+        if not is_last or firing is None:
             return False
-        return firing.is_kept or firing.is_once
+        return firing.is_kept or (firing.is_once and not firing.is_void)
 
     def _keep_record(self, decider: _Share, parts: list[Part], is_last: bool) -> None:
         if self._firing is None:

@@ -75,6 +75,8 @@ async def in_session(
             n_waits += 1
             level = logging.WARNING if n_waits == 1 else logging.DEBUG
             log.log(level, "%s begins again when the database is back: %s", what, error)
+            if session.is_in_doubt:
+                await commit(session, what)
             await anyio.sleep(_AWAY_S)
         finally:
             session.abort()

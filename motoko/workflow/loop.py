@@ -29,7 +29,7 @@ from motoko.model import states
 from motoko.store.database import Database
 from motoko.store.feed import Change
 from motoko.store.firing import Firing
-from motoko.store.patience import patience
+from motoko.store.patience import PATIENCE_S, patience
 from motoko.store.tables import Tables
 from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList
@@ -309,7 +309,8 @@ class EventLoop:
         action = watch.action
         reached("firing.begun")
         try:
-            with anyio.CancelScope(shield=action.is_error_handler):
+            # It may be started while the conditions are asked, which do not wait for databases.
+            with patience(PATIENCE_S), anyio.CancelScope(shield=action.is_error_handler):
                 outcome = await self._call(watch, trigger, firing)
             if outcome.exit_code is not None:
                 self._stop(End(exit_code=outcome.exit_code))
@@ -353,8 +354,10 @@ class EventLoop:
             firing.is_void = True
             if self._workflow.finished:
                 return None
-            now: Trigger | None = Trigger(trigger.task, firing.run_ids)
-            if not firing.is_kept:  # what has changed something goes on to its end
+            if firing.is_kept:  # what has changed something goes on to its end
+                kept = Trigger(trigger.task, firing.run_ids)
+                now = triggers.still_there(self._workflow, kept)
+            else:
                 now = await triggers.still_true(self._workflow, action, trigger, watch.monitors)
             if now is None:
                 return None

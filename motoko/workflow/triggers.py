@@ -215,7 +215,7 @@ async def still_true(
         return trigger if trigger in await ask(workflow, action) else None
     study = workflow.task_manager(trigger.task).base
     monitor = found.get(trigger.task)
-    ids: Iterable[int] = trigger.run_ids
+    ids: Iterable[int] = [i for i in trigger.run_ids if study.tables.has_run(i)]
     if isinstance(monitor, ConstraintMonitor):
         constraint, tables = monitor.constraint, study.tables
         with study.database.translated():
@@ -229,6 +229,15 @@ async def still_true(
             now = {i for a in answers if a.task == trigger.task for i in a.run_ids}
             ids = [i for i in ids if i in now]
     return Trigger(trigger.task, tuple(ids)) if ids else None
+
+
+def still_there(workflow: Workflow, trigger: Trigger) -> Trigger | None:
+    """What is left of a trigger whose runs may have been deleted, if anything."""
+    if trigger.task is None:
+        return trigger
+    study = workflow.task_manager(trigger.task).base
+    ids = tuple(i for i in trigger.run_ids if study.tables.has_run(i))
+    return Trigger(trigger.task, ids) if ids else None
 
 
 def _rest_on(study: Study, run_ids: Iterable[int], constraint: Constraint) -> None:

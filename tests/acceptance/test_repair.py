@@ -151,6 +151,12 @@ def test_an_emptied_database_is_not_replaced_by_a_new_one(here: CommandLine) -> 
         assert "is empty, though it was a database once; `motoko repair` rebuilds it" in said
     assert database(here.directory).stat().st_size == 0
 
+    database(here.directory).unlink()
+    refused = here.run("run", "-n", "again", code=7)
+
+    assert "is gone, though it was a database once" in refused.stderr
+    assert not database(here.directory).exists()
+
 
 @pytest.mark.parametrize("how", ["gone", "cut", "overwritten"])
 def test_the_workflows_database(here: CommandLine, how: str) -> None:

@@ -18,7 +18,7 @@ from tests.support.finished import finished_once, here
 from tests.support.waiting import wait_until
 
 __all__ = ["finished_once", "here"]
-PART = {"operations": [], "before": [], "last_run_id": 5, "decided": 1.0}
+PART = {"operations": [], "ids": [], "before": [], "made": [], "decided": 1.0}
 WAITS = """\
 #!/bin/bash
 while [ ! -e "../../../go" ]; do sleep 0.02; done

@@ -16,7 +16,7 @@ import pytest
 from ZEO.ClientStorage import ClientStorage
 
 from motoko.crashpoints import VARIABLE
-from motoko.errors import DatabaseUnavailable
+from motoko.errors import DatabaseUnavailable, SessionConflict
 from motoko.store import decision
 from motoko.store.audit import problems
 from motoko.store.feed import FeedingStorage
@@ -197,6 +197,7 @@ def run_until_decided(workflow: Workflow, line: str) -> None:
     program = f"""
 from motoko.workflow import Workflow
 workflow = Workflow({str(workflow.directory)!r})
+workflow.run_name = "test"
 with workflow.session():
     run = workflow.mult.base.run(1)
     {line}
@@ -344,3 +345,41 @@ def test_the_marks_of_another_workflow_in_a_study_are_left_alone(workflow: Workf
     workflow.recover()
 
     assert left_over(workflow) == ["elsewhere-1"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'run.note = "first"; run.note = "second"',
+        'run = workflow.mult.createTask(x=2.0)[0][0]; run.note = "first"; run.note = "second"',
+    ],
+)
+def test_the_last_of_several_changes_of_an_entry_counts(workflow: Workflow, line: str) -> None:
+    run_until_decided(workflow, line)
+
+    workflow.recover()
+
+    assert workflow.mult.base.run(workflow.mult.base.tables.last_run_id).note == "second"
+
+
+def test_changes_follow_the_task_that_they_were_made_for(workflow: Workflow) -> None:
+    run_until_decided(workflow, 'workflow.mult.createTask(x=2.0)[0][0].note = "of x = 2"')
+    workflow.mult.createTask(x=9.0)
+
+    workflow.recover()
+
+    found = [(job.x, run.get("note")) for run, job in workflow.mult.select()]
+    assert found == [(1.0, None), (9.0, None), (2.0, "of x = 2")]
+
+
+def test_tasks_that_get_other_ids_after_the_decision_begin_the_work_again(
+    workflow: Workflow, other: Workflow
+) -> None:
+    session = prepared(workflow)
+    with lost_answers(0), pytest.raises(DatabaseUnavailable):
+        session.commit(is_last=True)
+    other.mult.createTask(x=9.0)
+    other.recover()
+
+    with pytest.raises(SessionConflict):
+        session.commit(is_last=True)
