@@ -209,7 +209,7 @@ class _Reapplication:
         self._made = set(numbers(part["made"]))
         #: The ids of today by those of the decision.
         self._ids: dict[int, int] = {}
-        self._before = {run_id: row for run_id, row in part["before"]}
+        self._before: dict[int, Mapping[str, Any]] = dict(part["before"])
         #: What others have changed of each run, seen before the first operation.
         self._foreign = {
             run_id: _changed_since(tables, run_id, row)
