@@ -53,6 +53,8 @@ class Model:
     variables: dict[str, Any] = field(default_factory=dict)
     #: By key: whether the firing has its end, and what it did.
     firings: dict[str, tuple[bool, Effects]] = field(default_factory=dict)
+    #: Whether anything is different since that was set to False.
+    is_changed: bool = False
     effects: Effects = field(default_factory=Effects)
 
     def perform(self, op: Op) -> Any:
@@ -66,12 +68,14 @@ class Model:
         if kind == "forget" and name not in self.variables:
             return None
         self.effects.variables.add(name)
+        before = dict(self.variables)
         if kind == "forget":
             del self.variables[name]
-            return None
-        n = self.variables.get(name, 0) + 1
-        self.variables[name] = arguments[1] if kind == "set" else n
-        return self.variables[name]
+        else:
+            n = self.variables.get(name, 0) + 1
+            self.variables[name] = arguments[1] if kind == "set" else n
+        self.is_changed = self.is_changed or self.variables != before
+        return self.variables.get(name)
 
     def _create(self, study: str, xs: Sequence[int]) -> list[int]:
         runs, ids = self.runs[study], []
@@ -82,6 +86,7 @@ class Model:
                     {"x": x, "note": None, "state": "CREATED", "attempt": 0, "past": []}
                 )
                 self.effects.created.add((study, len(runs)))
+                self.is_changed = True
             ids.append(known[0] if known else len(runs))
         return ids
 
@@ -91,6 +96,7 @@ class Model:
             run[entry] = value
             run.pop("nonce", None) if kind == "reset" else None
             self.effects.updated.add((study, run_id))
+            self.is_changed = True
         return value
 
     def claim(self, study: str, n: int, nonces: dict[int, str]) -> list[int]:
@@ -311,8 +317,10 @@ class Store(RuleBasedStateMachine):
         finally:
             with suppress(DatabaseUnavailable):
                 session.abort()
+        self.model.is_changed = False
         for op, result in done if has_work else ():  # who only looks is in nobody's way
             assert self.model.perform(op) == result
+        has_work = self.model.is_changed  # to set what is set already is none
         self.model.settle(firing, is_last=is_last, has_work=has_work)
         if firing is not None and not is_last and firing not in self.firings and has_work:
             self.firings.append(firing)
