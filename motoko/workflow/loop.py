@@ -102,9 +102,10 @@ class EventLoop:
             with self._scope:
                 async with anyio.create_task_group() as self._group:
                     self._group.start_soon(self._keep_time, name="timer")
-                    self._group.start_soon(self._run_main, main, name="main")
                     if lost is not None:
                         self._group.start_soon(self._yield_when, lost, name="office")
+                    # The last of them, since it may never wait.
+                    self._group.start_soon(self._run_main, main, name="main")
                     await self._follow()
         finally:
             for stop in stops:
