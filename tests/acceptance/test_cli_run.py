@@ -310,6 +310,7 @@ def test_full_disk_is_seen_and_waited_for(tmp_path: Path) -> None:
                 f"BIG={disk}/big\n[ -e {disk}/done ] || {{ {script}; touch {disk}/done; }}\n"
                 "python3 doIt.py\n"
             )
+            here.run("create")  # `info` finds no database in the making
             with here.started("run", "-n", "first") as process:
                 wait_until(lambda: has_trouble(here, "no space is left"), "the trouble")
                 info = here.run("info").stdout
