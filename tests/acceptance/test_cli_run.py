@@ -310,7 +310,6 @@ def test_full_disk_is_seen_and_waited_for(tmp_path: Path) -> None:
                 f"BIG={disk}/big\n[ -e {disk}/done ] || {{ {script}; touch {disk}/done; }}\n"
                 "python3 doIt.py\n"
             )
-            here.run("create")  # `info` finds no database in the making
             with here.started("run", "-n", "first") as process:
                 wait_until(lambda: has_trouble(here, "no space is left"), "the trouble")
                 info = here.run("info").stdout
@@ -324,13 +323,16 @@ def test_full_disk_is_seen_and_waited_for(tmp_path: Path) -> None:
         f"trouble: no space is left on the disk of {here.directory}: free some, and all goes on"
     )
     assert full in info
-    assert full in output
     assert (code, over) == (0, [])
 
 
 def has_trouble(here: CommandLine, words: str) -> bool:
     """Whether ``info`` says so."""
-    return any(words in text for text in here.json("info")["troubles"])
+    try:
+        troubles = here.json("info")["troubles"]
+    except AssertionError:  # it meets a database that is being made
+        return False
+    return any(words in text for text in troubles)
 
 
 @pytest.mark.slow
