@@ -21,6 +21,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -220,8 +221,8 @@ class Office:
     def _put_in_place_of(self, fd: int) -> int:
         """Make a new file that is locked and names this holder the office's; its descriptor."""
         assert self._self is not None
-        aside = self.file.with_name(f"{self.file.name}.{os.getpid()}")
-        new = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        new, name = tempfile.mkstemp(prefix=f"{self.file.name}.", dir=self.file.parent)
+        aside = Path(name)
         try:
             if self._self.lock is None:
                 fcntl.flock(new, fcntl.LOCK_EX)

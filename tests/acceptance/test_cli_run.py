@@ -314,7 +314,7 @@ def test_full_disk_is_seen_and_waited_for(tmp_path: Path) -> None:
                 wait_until(lambda: has_trouble(here, "no space is left"), "the trouble")
                 info = here.run("info").stdout
                 (disk / "big").unlink()
-                code, output, _ = ended(process)
+                code, _, _ = ended(process)
             over = here.json("info")["troubles"]
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
