@@ -16,8 +16,8 @@ from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
 from motoko.errors import ActionFailed, MotokoError
 from motoko.workflow import control
-from motoko.workflow.keeper import Keeper
-from motoko.workflow.progress import Progress
+from motoko.workflow.upkeep.keeper import Keeper
+from motoko.workflow.views.progress import Progress
 
 if TYPE_CHECKING:
     from motoko.cli.views import View

@@ -22,13 +22,14 @@ from motoko.cli.own_options import PREFIX, Declare
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
 from motoko.launch.generator import find_generator
-from motoko.workflow import control, run_changes, run_names
-from motoko.workflow.custody import Custody
+from motoko.workflow import control
+from motoko.workflow.upkeep import run_changes, run_names
+from motoko.workflow.upkeep.custody import Custody
 
 if TYPE_CHECKING:
     from motoko.cli.run_options import Request
-    from motoko.workflow.progress import Progress
-    from motoko.workflow.run_names import Chosen
+    from motoko.workflow.upkeep.run_names import Chosen
+    from motoko.workflow.views.progress import Progress
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)

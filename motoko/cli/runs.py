@@ -8,7 +8,7 @@ from typing import Any
 
 from motoko.cli import words
 from motoko.columns import RUN_ENTRIES
-from motoko.workflow.rows import FIRST_ENTRIES, Card, Listed, elapsed_s
+from motoko.workflow.views.rows import FIRST_ENTRIES, Card, Listed, elapsed_s
 
 
 def table(found: Listed) -> tuple[list[str], list[list[Any]]]:

@@ -11,7 +11,7 @@ import click
 from motoko.cli import words
 from motoko.cli.logs import Latest
 from motoko.cli.output import rich_table
-from motoko.workflow.progress import Progress
+from motoko.workflow.views.progress import Progress
 
 _FRAME_S = 0.1
 _CLOCK_S = 0.5

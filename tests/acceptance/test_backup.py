@@ -13,7 +13,7 @@ import pytest
 from motoko.store.audit import problems
 from motoko.store.transaction_log import TransactionLog
 from motoko.workflow import Workflow
-from motoko.workflow.backups import back_up, restore
+from motoko.workflow.upkeep.backups import back_up, restore
 from tests.integration.test_decisions import DONE, die_at, state
 from tests.support.command_line import CommandLine, new_workflow
 from tests.support.dying_session import FIRST

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from motoko.workflow import Workflow
-from motoko.workflow.repair import Repaired, repair
-from motoko.workflow.verification import verify
+from motoko.workflow.upkeep.repair import Repaired, repair
+from motoko.workflow.upkeep.verification import verify
 from tests.support.command_line import CommandLine
 from tests.support.varied import (
     N_CREATED,

@@ -18,8 +18,9 @@ from motoko.errors import EventNotFound, RunsFailed
 from motoko.job.token import take_token, token_facts
 from motoko.launch.work import HELD
 from motoko.store.deletion import delete_runs
-from motoko.workflow import Workflow, control, event_reasons, reporter, run_reasons
-from motoko.workflow.reason import Reason
+from motoko.workflow import Workflow, control, reporter
+from motoko.workflow.views import event_reasons, run_reasons
+from motoko.workflow.views.reason import Reason
 from tests.support.workflows import no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]

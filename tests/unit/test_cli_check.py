@@ -10,7 +10,7 @@ import pytest
 
 from motoko.errors import ConfigError
 from motoko.workflow import inspection
-from motoko.workflow.check import MISTAKE, OK, WARNING, Finding, check, is_good
+from motoko.workflow.upkeep.check import MISTAKE, OK, WARNING, Finding, check, is_good
 from tests.support.studies import open_study
 from tests.support.workflows import write_workflow
 

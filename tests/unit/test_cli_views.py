@@ -11,7 +11,7 @@ from rich.console import Console
 
 from motoko.cli.logs import Latest
 from motoko.cli.views import Lines, Live
-from motoko.workflow.progress import Progress
+from motoko.workflow.views.progress import Progress
 from motoko.workflow.workflow import Workflow
 from tests.support.workflows import write_workflow
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from motoko.workflow import control
-from motoko.workflow.troubles import full_disks, troubles
+from motoko.workflow.views.troubles import full_disks, troubles
 from motoko.workflow.workflow import Workflow
 from tests.support.workflows import write_workflow
 

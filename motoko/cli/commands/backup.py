@@ -25,7 +25,7 @@ def command(directory: str | None, target: str | None, source: str | None) -> in
     run. Runs that were made after the backup are named, with code 10: the orchestrator makes
     them again, or `motoko repair` takes them over.
     """
-    from motoko.workflow import backups
+    from motoko.workflow.upkeep import backups
 
     if target is not None and source is not None:
         raise click.UsageError("--to and --restore do not go together")

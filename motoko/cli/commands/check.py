@@ -17,7 +17,7 @@ def command(directory: str | None, as_json: bool) -> int:
     Both kinds of YAML files, the files that runs need, the orchestrator, programs, sockets,
     databases. Starts and changes nothing. Ends with code 3 if there is a mistake.
     """
-    from motoko.workflow import check
+    from motoko.workflow.upkeep import check
 
     findings = list(check.check(find_directory(directory)))
     if as_json:

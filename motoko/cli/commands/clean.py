@@ -38,7 +38,8 @@ def command(
     With --delete, everything that was computed is removed after a question, and there is no
     backup.
     """
-    from motoko.workflow import control, ending
+    from motoko.workflow import control
+    from motoko.workflow.upkeep import ending
 
     workflow = load_workflow(directory)
     names = study_names(workflow, studies)

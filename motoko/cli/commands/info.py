@@ -10,7 +10,7 @@ from motoko.cli import daemons, exit_codes, output, words
 from motoko.cli.places import directory_argument, load_workflow, study_names
 
 if TYPE_CHECKING:
-    from motoko.workflow.overview import Overview, StudyOverview
+    from motoko.workflow.views.overview import Overview, StudyOverview
 
 _MOST_EVENTS = 20
 _MOST_VARIABLES = 20
@@ -48,7 +48,7 @@ def command(
     Answers at once, however many runs there are, and whether or not the server runs. With
     --events it shows which actions were called, for which runs, and what they changed.
     """
-    from motoko.workflow import overview
+    from motoko.workflow.views import overview
 
     workflow = load_workflow(directory)
     try:
@@ -131,7 +131,7 @@ def _show_failed(found: Overview) -> None:
 
 
 def _show_events(found: Overview) -> None:
-    from motoko.workflow.firing_log import runs_in_words
+    from motoko.workflow.views.firing_log import runs_in_words
 
     if not found.events:
         click.echo("no firing has changed anything yet")

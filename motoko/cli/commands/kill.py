@@ -36,7 +36,8 @@ def command(
     otherwise. With --bd_study the launcher leaves that study alone from now on; orchestrators
     and the server go on, since they serve all studies.
     """
-    from motoko.workflow import control, ending
+    from motoko.workflow import control
+    from motoko.workflow.upkeep import ending
 
     workflow = load_workflow(directory)
     names = study_names(workflow, studies)

@@ -77,7 +77,8 @@ def status(
     directory: str | None, run_name: str | None, logs: bool, follow: bool, as_json: bool
 ) -> int:
     """Say which orchestrators run, and which are stalled; code 6 if none runs."""
-    from motoko.workflow import control, overview
+    from motoko.workflow import control
+    from motoko.workflow.views import overview
 
     workflow = load_workflow(directory)
     active = {

@@ -20,7 +20,7 @@ def command(directory: str | None, studies: tuple[str, ...], as_json: bool) -> i
     Run directories are only read, and an old file is moved into a dated directory. Says what
     could not be brought back, with code 10.
     """
-    from motoko.workflow.repair import repair
+    from motoko.workflow.upkeep.repair import repair
 
     workflow = load_workflow(directory)
     done = repair(workflow, study_names(workflow, studies))

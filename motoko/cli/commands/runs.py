@@ -14,7 +14,7 @@ from motoko.cli.places import load_workflow
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
-    from motoko.workflow.run_changes import Changes, Values
+    from motoko.workflow.upkeep.run_changes import Changes, Values
     from motoko.workflow.workflow import Workflow
 
 _DEFAULT_LIMIT = 100
@@ -55,8 +55,8 @@ def list_runs(
     shown when there are more than the limit.
     """
     from motoko.cli import runs
-    from motoko.workflow import rows
     from motoko.workflow.selectors import as_constraints
+    from motoko.workflow.views import rows
 
     with reading.opened(directory) as workflow:
         found = rows.listed(
@@ -83,7 +83,7 @@ def list_runs(
 def show(run: str, directory: str | None, as_json: bool) -> None:
     """Show everything that is known of one run; of a failed one, why."""
     from motoko.cli import runs
-    from motoko.workflow import rows
+    from motoko.workflow.views import rows
 
     with reading.opened(directory) as workflow:
         found = rows.card(workflow, run)
@@ -127,7 +127,7 @@ def retry(
     value of the job makes a new run, linked to the old one, which stays as it is. Runs that
     execute are left alone.
     """
-    from motoko.workflow import run_changes
+    from motoko.workflow.upkeep import run_changes
 
     pairs = _assignments(assigned)
     with _opened(directory) as workflow:
@@ -154,7 +154,7 @@ def retry(
 @_json
 def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: bool) -> None:
     """Make runs that wait or execute CANCELLED; the launcher ends their processes."""
-    from motoko.workflow import run_changes
+    from motoko.workflow.upkeep import run_changes
 
     with _opened(directory) as workflow:
         changes = run_changes.cancel(workflow, _chosen(workflow, runs, is_all=is_all))
@@ -177,7 +177,7 @@ def update(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: 
     constraint has blanks: `mult 'norm > 3' norm=3`.
     """
     from motoko.errors import SchemaError
-    from motoko.workflow import run_changes
+    from motoko.workflow.upkeep import run_changes
 
     selected = list(runs)
     given: list[str] = []
@@ -222,7 +222,7 @@ def delete(
     Their directories, and what the database knew of them, go into a dated backup. Runs that
     execute, and those that an action is being called with, are left alone.
     """
-    from motoko.workflow import run_changes
+    from motoko.workflow.upkeep import run_changes
 
     with _opened(directory) as workflow:
         chosen = _chosen(workflow, runs, is_all=is_all)
@@ -282,7 +282,7 @@ def _assignments(given: Sequence[str]) -> dict[str, str]:
 
 
 def _values(chosen: Mapping[Study, object], pairs: Mapping[str, str]) -> dict[str, Values]:
-    from motoko.workflow import run_changes
+    from motoko.workflow.upkeep import run_changes
 
     return {study.name: run_changes.read_values(study, pairs) for study in chosen}
 

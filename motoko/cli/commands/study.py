@@ -44,7 +44,7 @@ def migrate(
     Parameters and entries that were renamed or removed in bd.yaml are named here; those of
     another type are converted. The database is copied into a dated backup first.
     """
-    from motoko.workflow import migrating
+    from motoko.workflow.upkeep import migrating
 
     workflow = load_workflow(directory)
     how = _instructions(renamed, removed, filled)

@@ -18,7 +18,7 @@ def command(directory: str | None, as_json: bool) -> int:
     orchestrators left unfinished, the stored input files. Each finding says what to do; code
     10 if there is any. Changes nothing, and works whether or not anything runs.
     """
-    from motoko.workflow.verification import verify
+    from motoko.workflow.upkeep.verification import verify
 
     workflow = load_workflow(directory)
     try:

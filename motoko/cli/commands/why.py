@@ -9,7 +9,7 @@ import click
 from motoko.cli import output, reading, words
 
 if TYPE_CHECKING:
-    from motoko.workflow.reason import Reason
+    from motoko.workflow.views.reason import Reason
     from motoko.workflow.workflow import Workflow
 
 
@@ -43,7 +43,7 @@ def command(
 
 
 def _reasons(workflow: Workflow, what: str, run_name: str | None) -> list[Reason]:
-    from motoko.workflow import event_reasons, run_reasons
+    from motoko.workflow.views import event_reasons, run_reasons
 
     study, _, number = what.rpartition(".")
     if number.isdecimal() and study in (*workflow.task_managers, *workflow.aliases):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from motoko.errors import EventNotFound, WorkflowError
 from motoko.phrases import counted, duration, moment
 from motoko.store.ranges import numbers, ranges
-from motoko.workflow import conditions, control, firing_log, reporter
-from motoko.workflow.firing_log import INTERRUPTED, Logged, runs_in_words
-from motoko.workflow.reason import Reason
+from motoko.workflow import conditions, control, reporter
+from motoko.workflow.views import firing_log
+from motoko.workflow.views.firing_log import INTERRUPTED, Logged, runs_in_words
+from motoko.workflow.views.reason import Reason
 
 if TYPE_CHECKING:
     from motoko.daemon import Owner

@@ -12,9 +12,9 @@ from motoko.model import states
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
 from motoko.workflow import control, reporter
-from motoko.workflow.firing_log import Logged, logged
 from motoko.workflow.holding import held_since
-from motoko.workflow.troubles import full_disks, troubles
+from motoko.workflow.views.firing_log import Logged, logged
+from motoko.workflow.views.troubles import full_disks, troubles
 
 if TYPE_CHECKING:
     from motoko.daemon import Office, Owner

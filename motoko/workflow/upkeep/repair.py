@@ -24,7 +24,7 @@ from motoko.store.ranges import numbers, ranges
 from motoko.store.salvage import Salvage, salvage
 from motoko.study.study import NO_DATABASE, Study
 from motoko.workflow import control, making
-from motoko.workflow.findings import runs_in_words
+from motoko.workflow.upkeep.findings import runs_in_words
 
 if TYPE_CHECKING:
     from motoko.store.database import Database

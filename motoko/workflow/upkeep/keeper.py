@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from motoko.daemon import Office
 from motoko.errors import MotokoError, StudyNotFound
 from motoko.workflow import control
-from motoko.workflow.troubles import troubles
+from motoko.workflow.views.troubles import troubles
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow

@@ -27,7 +27,7 @@ from motoko.store.transaction_log import TransactionLog
 from motoko.study.files import content_digest
 from motoko.study.study import Study
 from motoko.workflow import control
-from motoko.workflow.findings import Report
+from motoko.workflow.upkeep.findings import Report
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables

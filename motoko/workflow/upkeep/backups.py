@@ -16,7 +16,7 @@ from motoko.errors import ForeignDatabase, ForeignOwner, StudyNotFound
 from motoko.store.backup import copy_together
 from motoko.study.files import content_digest
 from motoko.workflow import control, making
-from motoko.workflow.repair import Repaired, check_nothing_runs, repair
+from motoko.workflow.upkeep.repair import Repaired, check_nothing_runs, repair
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow

@@ -14,9 +14,10 @@ from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.phrases import counted, duration, moment
 from motoko.study.records import split_run_name
-from motoko.workflow import control, firing_log, troubles
+from motoko.workflow import control
 from motoko.workflow.holding import held_since
-from motoko.workflow.reason import Reason
+from motoko.workflow.views import firing_log, troubles
+from motoko.workflow.views.reason import Reason
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables

@@ -1,0 +1,1 @@
+"""What is done to a workflow besides running it: checks, changes, backups, repair, its end."""
