@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import transaction
 from ZEO.Exceptions import ClientDisconnected
 
 from motoko.config import read_study
@@ -519,6 +520,32 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(
 
     study.close()
     assert study.run(1).norm == 11.0
+
+
+def test_who_asks_for_a_lost_commit_leaves_no_file_open_at_the_server(study: Study) -> None:
+    def files_open_at_the_server() -> list[str]:
+        found = [fd.resolve().name for fd in Path("/proc/self/fd").iterdir()]
+        return sorted(name for name in found if name.endswith(".db"))
+
+    since = study.database.last_transaction()
+    note_it(study, "sought")
+    create(study, x=1.0)
+    before = files_open_at_the_server()
+
+    assert study.database.has_committed("sought", since)
+
+    assert files_open_at_the_server() == before
+
+
+def note_it(study: Study, note: str) -> None:
+    """Commit something with a note."""
+    manager = transaction.TransactionManager(explicit=True)
+    manager.begin()
+    connection = study.database.open(manager)
+    study.database.view(connection).set_fact("some", "fact")
+    manager.get().note(note)
+    manager.commit()
+    connection.close()
 
 
 def test_a_moved_study_keeps_its_runs(tmp_path: Path) -> None:
