@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from motoko.errors import ConflictsExhausted, DatabaseUnavailable, ForeignDataba
 from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.client import CONNECTING_S, GivenUp, Haste
-from motoko.store.feed import Change, Feed, FeedingStorage
+from motoko.store.feed import SINGLE_WRITE, Change, Feed, FeedingStorage
 from motoko.store.ledger import Ledger
 from motoko.store.tables import Tables
 from motoko.store.turn import Turn
@@ -209,41 +210,8 @@ class Database(Generic[V]):
             connection.close()
 
     def write(self, body: Callable[[V], T]) -> T:
-        """Run ``body`` in a transaction and commit it.
-
-        A conflict runs the body again, on a new snapshot: it must touch nothing but the view.
-        A commit whose answer got lost raises DatabaseUnavailable though it may have happened,
-        so the body must also bear being run once more by the caller.
-
-        A body that changes nothing conflicts with nobody; it is run again, too, if the news of
-        what had been committed before this call was still on its way.
-        """
-        self.connect()
-        manager = transaction.TransactionManager(explicit=True)
-        has_all_news = False
-        for attempt in range(MOST_ATTEMPTS):
-            version = self.feed.version
-            manager.begin()
-            connection = self.open(manager)
-            try:
-                with self.translated():
-                    view = self.view(connection)
-                    result = body(view)
-                    if not view.changed and not has_all_news:
-                        has_all_news = True
-                        self.await_news()
-                        if version != self.feed.version:
-                            continue
-                    manager.commit()
-            except ConflictError:
-                back_off(attempt)
-                continue
-            finally:
-                undo(manager)
-                connection.close()
-            self.tell(view)
-            return result
-        raise ConflictsExhausted(f"a change of {self.where}", MOST_ATTEMPTS)
+        """Make a change; see `Write`, for those that may have to make it again."""
+        return Write(self, body)()
 
     def await_news(self) -> None:
         """Hear of everything that has been committed before: the server answers in order."""
@@ -300,6 +268,65 @@ class Database(Generic[V]):
 
     def _unavailable(self, why: str) -> DatabaseUnavailable:
         return DatabaseUnavailable(f"of {self.where} at {self.address}", why)
+
+
+class Write(Generic[V, T]):
+    """A change of one database, in a transaction of its own."""
+
+    def __init__(self, database: Database[V], body: Callable[[V], T]) -> None:
+        """A conflict runs ``body`` again, on a new snapshot: it must touch nothing but the
+        view."""
+        self._database = database
+        self._body = body
+        self._note = f"{SINGLE_WRITE} {secrets.token_hex(8)}"
+        #: What was tried last: its view and result, and the transaction that it is newer than.
+        self._tried: tuple[V, T, bytes] | None = None
+
+    def __call__(self) -> T:
+        """Make the change; what ``body`` gives.
+
+        DatabaseUnavailable when the server is away; then this may be called again. A commit
+        whose answer was lost is found to have taken place, and not made again.
+
+        A body that changes nothing conflicts with nobody; it is run again, too, if the news of
+        what had been committed before this call was still on its way.
+        """
+        database = self._database
+        database.connect()
+        if self._tried is not None:
+            view, result, since = self._tried
+            if database.has_committed(self._note, since):
+                database.tell(view)
+                return result
+            self._tried = None
+        has_all_news = False
+        for attempt in range(MOST_ATTEMPTS):
+            version = database.feed.version
+            manager = transaction.TransactionManager(explicit=True)
+            manager.begin()
+            connection = database.open(manager)
+            try:
+                with database.translated():
+                    since = database.last_transaction()
+                    view = database.view(connection)
+                    result = self._body(view)
+                    if not view.changed and not has_all_news:
+                        has_all_news = True
+                        database.await_news()
+                        if version != database.feed.version:
+                            continue
+                    manager.get().note(self._note)
+                    self._tried = view, result, since
+                    manager.commit()
+            except ConflictError:
+                back_off(attempt)
+                continue
+            finally:
+                undo(manager)
+                connection.close()
+            database.tell(view)
+            return result
+        raise ConflictsExhausted(f"a change of {database.where}", MOST_ATTEMPTS)
 
 
 def undo(manager: Any) -> None:

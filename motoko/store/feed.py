@@ -22,6 +22,8 @@ from motoko.store.client import CONNECTING_S, BoundedClient, Haste
 
 #: What ZODB notes about the transaction that makes a database's root.
 _CREATION = b"initial database creation"
+#: What the note of a transaction begins with that is no session's.
+SINGLE_WRITE = "write"
 #: Pause between two attempts to reach a server that is away; ZEO adds up to 1 s by chance.
 _RECONNECT_S = 0.05
 
@@ -123,9 +125,10 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
     def tpc_finish(self, transaction: Any, *arguments: Any, **options: Any) -> Any:
         """Make the storage's part of a commit final."""
         found = super().tpc_finish(transaction, *arguments, **options)
-        if transaction.description == _CREATION:
+        note = transaction.description
+        if note == _CREATION:
             reached("database.begun")
-        elif transaction.description:  # the mark of a session
+        elif note and not note.startswith(SINGLE_WRITE.encode()):  # the mark of a session
             reached("commit.applied" if self._rank else "commit.decided")
         return found
 

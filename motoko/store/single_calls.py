@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from motoko.crashpoints import reached
 from motoko.errors import SessionConflict
-from motoko.store.database import Database, V
+from motoko.store.database import Database, V, Write
 from motoko.store.ledger import Ledger
 from motoko.store.operations import Operation
 from motoko.store.patience import patiently
@@ -22,6 +22,8 @@ R = TypeVar("R")
 
 class SingleCalls(Session):
     """Each operation is a session of its own; reading sees what is newest, in any thread.
+
+    Whether a commit whose answer was lost took place is found out, as sessions do.
 
     A database that is away is waited for, in the calling thread, for at most PATIENCE_S, or
     what `patience` says. `Database.hurry` ends that: the task that waits is cancelled.
@@ -60,7 +62,7 @@ class SingleCalls(Session):
         """Nothing rests on what is read: the next call is another session."""
 
     def do(self, database: Database[Any], operation: Operation) -> Any:
-        result = patiently(database, lambda: database.write(operation.apply))
+        result = patiently(database, Write(database, operation.apply))
         reached("call.done")
         return result
 

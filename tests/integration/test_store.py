@@ -21,10 +21,12 @@ from motoko.errors import (
 )
 from motoko.store import server
 from motoko.store.audit import problems
+from motoko.store.database import Write
 from motoko.store.feed import Change, FeedingStorage
 from motoko.store.migration import Instructions, migrate
 from motoko.store.session import Session, entered
 from motoko.store.snapshot import Snapshot
+from motoko.store.tables import Tables
 from motoko.study.study import Study
 from tests.support.studies import open_study, running_study, served, server_process, write_study
 
@@ -520,6 +522,69 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(
 
     study.close()
     assert study.run(1).norm == 11.0
+
+
+def test_a_call_outside_sessions_whose_answer_was_lost_is_not_made_twice(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = create(study, x=1.0)[0]
+    finish_it(study, run_id)
+    other = open_study(study.directory)
+    finish = FeedingStorage.tpc_finish
+
+    def lost(storage: object, *args: object) -> None:
+        finish(storage, *args)
+        monkeypatch.setattr(FeedingStorage, "tpc_finish", finish)
+        finish_it(other, run_id)
+        raise ClientDisconnected
+
+    monkeypatch.setattr(FeedingStorage, "tpc_finish", lost)
+    study.run(run_id)["state"] = "CREATED"
+
+    other.close()
+    assert study.run(run_id).state == "FINISHED"
+    assert study.run(run_id).attempt == 2
+
+
+def test_a_write_whose_answer_was_lost_may_be_repeated(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count(tables: Tables) -> int:
+        tables.set_fact("count", (tables.fact("count") or 0) + 1)
+        return int(tables.fact("count"))
+
+    write = Write(study.database, count)
+    finish = FeedingStorage.tpc_finish
+
+    def lost(storage: object, *args: object) -> None:
+        finish(storage, *args)
+        raise ClientDisconnected
+
+    def never_asked(storage: object, *args: object) -> None:
+        raise ClientDisconnected
+
+    with monkeypatch.context() as patch, pytest.raises(DatabaseUnavailable):
+        patch.setattr(FeedingStorage, "tpc_finish", never_asked)
+        write()
+    with monkeypatch.context() as patch, pytest.raises(DatabaseUnavailable):
+        patch.setattr(FeedingStorage, "tpc_finish", lost)
+        write()
+
+    assert write() == 1
+
+    study.close()
+    assert study.tables.fact("count") == 1
+
+
+def finish_it(study: Study, run_id: int) -> None:
+    """Execute a CREATED run, as a launcher would."""
+
+    def execute(tables: Tables) -> None:
+        number = tables.run(run_id).get("attempt", 0) + 1
+        tables.update_run(run_id, {"state": "SUBMITTED", "attempt": number})
+        tables.update_run(run_id, {"state": "FINISHED"})
+
+    study.database.write(execute)
 
 
 def test_who_asks_for_a_lost_commit_leaves_no_file_open_at_the_server(study: Study) -> None:
