@@ -14,8 +14,10 @@
           UnknownField  AmbiguousField
         InvalidTransition (ValueError)         run, from, to
         DatabaseUnavailable (ConnectionError)  transient, and why
+          DatabaseFailed                       its server answers that it cannot
         ConflictsExhausted (RuntimeError)      after n attempts
         SessionConflict (RuntimeError)         transient: what a session read has changed
+        TasksRenumbered (RuntimeError)         a session is committed, with other ids
         MarkerUnset (ValueError)               file, marker
       LaunchError
         UnknownGenerator (LookupError)
@@ -246,6 +248,12 @@ class DatabaseUnavailable(StudyError, ConnectionError):
         super().__init__(f"database {address}: {why}", address=address, why=why)
 
 
+class DatabaseFailed(DatabaseUnavailable):
+    """The server answers that it cannot read or write a database; waiting does not help."""
+
+    transient = False
+
+
 class ConflictsExhausted(StudyError, RuntimeError):
     """A piece of work met conflicting changes at each of its attempts."""
 
@@ -261,6 +269,21 @@ class SessionConflict(StudyError, RuntimeError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} was changed by another session meanwhile", what=what)
+
+
+class TasksRenumbered(StudyError, RuntimeError):
+    """A session is committed, but its tasks have other ids than those it was given.
+
+    The connection was lost in the middle of the commit, and others have created tasks before
+    it was completed. `createTask` gives the tasks as they are.
+    """
+
+    def __init__(self, study: str) -> None:
+        message = (
+            f"the session is committed, but its tasks in study {study!r} have other ids now;"
+            " ask createTask or select for them again"
+        )
+        super().__init__(message, study=study)
 
 
 class MarkerUnset(StudyError, ValueError):

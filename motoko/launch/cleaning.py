@@ -10,19 +10,34 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from motoko.host import is_locked, lock
+from motoko.errors import AlreadyRunning
+from motoko.host import host_name, is_locked, try_lock
 from motoko.study.study import Study
+
+#: How long another one who is just about to be done is waited for.
+_PATIENCE_S = 5.0
+_PAUSE_S = 0.05
 
 
 @contextmanager
 def cleaning(study: Study) -> Iterator[None]:
-    """Be the one who moves run directories of this study; waits for another such one."""
+    """Be the one who moves run directories of this study; AlreadyRunning if another one is."""
     fd = os.open(_file(study), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        lock(fd)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not try_lock(fd):
+            if time.monotonic() > deadline:
+                owner = os.pread(fd, 1000, 0).decode(errors="replace").strip()
+                what = f"a command that moves run directories of study {study.name!r}"
+                raise AlreadyRunning(what, owner or "another process")
+            time.sleep(_PAUSE_S)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()} on {host_name()}, since {since}\n".encode(), 0)
         yield
     finally:
         os.close(fd)

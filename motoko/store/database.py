@@ -16,11 +16,16 @@ from typing import Any, Generic, Protocol, TypeVar
 import transaction
 import ZODB
 from transaction.interfaces import NoTransaction
-from ZEO.Exceptions import ClientDisconnected, ClientStorageError, ServerException
-from ZODB.POSException import ConflictError, StorageError
+from ZEO.Exceptions import ClientDisconnected, ServerException
+from ZODB.POSException import ConflictError, StorageError, StorageTransactionError
 
 from motoko.crashpoints import reached
-from motoko.errors import ConflictsExhausted, DatabaseUnavailable, ForeignDatabase
+from motoko.errors import (
+    ConflictsExhausted,
+    DatabaseFailed,
+    DatabaseUnavailable,
+    ForeignDatabase,
+)
 from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.client import CONNECTING_S, GivenUp, Haste
@@ -36,6 +41,9 @@ for _name in ("ZEO", "ZODB", "txn"):  # what they say is for logs, where there a
 MOST_ATTEMPTS = 50
 NO_DATABASE_FILE = "is no database, or its beginning is damaged; move it away"
 _CACHED_OBJECTS = 20_000
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+#: What a server says to one that had begun a commit with another one, and when it must end.
+_GO_BY = ("ZODB.POSException.StorageTransactionError", "ZEO.Exceptions.ClientDisconnected")
 
 
 class View(Protocol):
@@ -259,15 +267,23 @@ class Database(Generic[V]):
             raise self._unavailable(str(error)) from error
         except ClientDisconnected as error:
             raise self._unavailable("the connection to the server is lost") from error
-        except (ClientStorageError, StorageError) as error:
-            raise self._unavailable(_reason(error)) from error
+        except StorageError as error:
+            if _goes_by(error):
+                raise self._unavailable(_reason(error)) from error
+            raise DatabaseFailed(
+                self._place, f"{_reason(error)}; run `motoko verify`"
+            ) from error
         except OSError as error:
             if isinstance(error, DatabaseUnavailable):
                 raise
             raise self._unavailable(_reason(error)) from error
 
     def _unavailable(self, why: str) -> DatabaseUnavailable:
-        return DatabaseUnavailable(f"of {self.where} at {self.address}", why)
+        return DatabaseUnavailable(self._place, why)
+
+    @property
+    def _place(self) -> str:
+        return f"of {self.where} at {self.address}"
 
 
 class Write(Generic[V, T]):
@@ -335,9 +351,20 @@ def undo(manager: Any) -> None:
         manager.abort()
 
 
+def _goes_by(error: StorageError) -> bool:
+    """Whether a later try may well be better: there is space, or another server."""
+    if isinstance(error, ServerException):
+        return _errno(error) in _NO_SPACE or (bool(error.args) and error.args[0] in _GO_BY)
+    return type(error) is StorageTransactionError
+
+
 def _reason(error: BaseException) -> str:
-    if _errno(error) in (errno.ENOSPC, errno.EDQUOT):
+    if _errno(error) in _NO_SPACE:
         return "no space is left on its disk; free some, nothing is lost meanwhile"
+    match error:
+        case ServerException(args=(str(kind), arguments)):
+            told = arguments if isinstance(arguments, tuple) else (arguments,)
+            return f"its server says {kind.rpartition('.')[2]}: {', '.join(map(str, told))}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

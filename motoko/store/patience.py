@@ -1,4 +1,4 @@
-"""How long a call outside any session waits for a database that is away."""
+"""Waiting for a database that is away: what is waited for, how long, and what is said of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,45 @@ from motoko.store.database import Database
 
 log = logging.getLogger(__name__)
 
+#: Pause between two tries to reach a database that is away.
+PAUSE_S = 0.2
 #: How long a call outside any session blocks while a database is away.
 PATIENCE_S = 120.0
 _patience: ContextVar[float] = ContextVar("motoko_patience", default=PATIENCE_S)
+
+
+#: How long a server may say that it cannot, as one does that is just ending, before it is
+#: believed.
+FAILING_S = 5.0
+
+
+class Absence:
+    """A database that is away, as a piece of work meets it; it may be met again and again."""
+
+    def __init__(self, what: str) -> None:
+        """``what`` becomes of the work, in words."""
+        self._what = what
+        self._is_told = False
+        self._fails_since: float | None = None
+
+    def goes_by(self, error: DatabaseUnavailable) -> bool:
+        """Whether the database is worth waiting for."""
+        if error.transient:
+            self._fails_since = None
+            return True
+        now = time.monotonic()
+        if self._fails_since is None:
+            self._fails_since = now
+        return now - self._fails_since < FAILING_S
+
+    def met(self, error: DatabaseUnavailable) -> None:
+        """Say that it is waited for, the first time; raises what does not go by."""
+        if not self.goes_by(error):
+            raise error
+        log.log(
+            logging.DEBUG if self._is_told else logging.WARNING, "%s: %s", self._what, error
+        )
+        self._is_told = True
 
 
 def patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
@@ -26,7 +62,7 @@ def patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
     What it raises then is passed on. `Database.hurry` ends it: the waiting task is cancelled.
     """
     deadline = time.monotonic() + _patience.get()
-    is_told = False
+    absence = Absence("waiting")
     while True:
         try:
             return call()
@@ -35,10 +71,8 @@ def patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
                 raise
             if database.is_hurried:
                 raise CancelledError("the process ends") from None
-            if not is_told:
-                log.warning("waiting: %s", error)
-            is_told = True
-            time.sleep(0.1)
+            absence.met(error)
+            time.sleep(PAUSE_S)
 
 
 @contextmanager

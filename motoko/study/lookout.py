@@ -10,13 +10,11 @@ from collections.abc import Callable
 from motoko.errors import DatabaseUnavailable
 from motoko.store.database import Database
 from motoko.store.feed import Change
+from motoko.store.patience import PAUSE_S
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
 
 log = logging.getLogger(__name__)
-
-_RETRY_S = 0.2
-
 
 #: Called in the loop's thread with a new snapshot and the runs that may have changed (None:
 #: any of them). It reads and returns at once.
@@ -80,7 +78,7 @@ class Lookout:
         if not self._watchers:
             return
         if not self._database.is_connected:
-            self._loop.call_later(_RETRY_S, self.look_again)
+            self._loop.call_later(PAUSE_S, self.look_again)
             return
         try:
             with self._database.translated():
@@ -89,8 +87,8 @@ class Lookout:
                 for watcher in list(self._watchers):
                     watcher(tables, changed)
         except DatabaseUnavailable as error:
-            log.debug("looking again in %s s: %s", _RETRY_S, error)
-            self._loop.call_later(_RETRY_S, self.look_again)
+            log.debug("looking again in %s s: %s", PAUSE_S, error)
+            self._loop.call_later(PAUSE_S, self.look_again)
 
     def _first_look(self, watcher: Watcher) -> None:
         if watcher not in self._watchers:
@@ -99,7 +97,7 @@ class Lookout:
             with self._database.translated():
                 watcher(self._snapshot.renew(), None)
         except DatabaseUnavailable:
-            self._loop.call_later(_RETRY_S, self.look_again)
+            self._loop.call_later(PAUSE_S, self.look_again)
 
     def _release(self) -> None:
         if self._stop_listening is not None:

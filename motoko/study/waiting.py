@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -11,14 +10,11 @@ import anyio.to_thread
 
 from motoko.errors import DatabaseUnavailable, FailedRun
 from motoko.model import states
+from motoko.store.patience import PAUSE_S, Absence
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 
-log = logging.getLogger(__name__)
-
-#: Pause between two tries to reach a database that is away.
-_AWAY_S = 0.2
 #: Said in place of the state of a run that is not there any more.
 DELETED = "deleted"
 
@@ -27,17 +23,16 @@ async def commit(session: Session, what: str, *, is_last: bool = False) -> None:
     """Commit without blocking the loop, however long a database is away.
 
     The work is done and stays in memory; whether a commit whose answer was lost took place is
-    found out.
+    found out. DatabaseFailed when waiting does not help.
     """
-    level = logging.WARNING
+    absence = Absence(f"{what} is committed when the database is back")
     while True:
         try:
             await anyio.to_thread.run_sync(partial(session.commit, is_last=is_last))
             return
         except DatabaseUnavailable as error:
-            log.log(level, "%s is committed when the database is back: %s", what, error)
-            level = logging.DEBUG
-            await anyio.sleep(_AWAY_S)
+            absence.met(error)
+            await anyio.sleep(PAUSE_S)
 
 
 async def commit_current() -> None:

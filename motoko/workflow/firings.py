@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
 from motoko.store.firing import Firing
+from motoko.store.patience import PAUSE_S, Absence
 from motoko.store.session import Session, TurnTaken, current_session, entered
 from motoko.store.turn import Turn
 from motoko.study.waiting import commit
@@ -26,7 +27,6 @@ from motoko.workflow.actions import accepted
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 100
-_AWAY_S = 0.2
 #: An action that waits for something else while it has created tasks holds others up so long.
 _LONGEST_TURN_S = 120.0
 
@@ -51,7 +51,8 @@ async def in_session(
     away. ``sys.exit(n)`` in it commits too. Any other exception undoes what was not committed
     and is passed on.
     """
-    n_conflicts = n_waits = 0
+    n_conflicts = 0
+    absence = Absence(f"{what} begins again when the database is back")
     turn: Turn | None = None
     while True:
         session = Session(takes_turns=True, firing=firing)
@@ -72,12 +73,10 @@ async def in_session(
                 raise ConflictsExhausted(what, n_conflicts) from conflict
             await anyio.sleep(random.uniform(0, 0.001 * 2 ** min(n_conflicts, 8)))
         except DatabaseUnavailable as error:
-            n_waits += 1
-            level = logging.WARNING if n_waits == 1 else logging.DEBUG
-            log.log(level, "%s begins again when the database is back: %s", what, error)
+            absence.met(error)
             if session.is_in_doubt:
                 await commit(session, what)
-            await anyio.sleep(_AWAY_S)
+            await anyio.sleep(PAUSE_S)
         finally:
             session.abort()
 

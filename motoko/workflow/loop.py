@@ -29,7 +29,7 @@ from motoko.model import states
 from motoko.store.database import Database
 from motoko.store.feed import Change
 from motoko.store.firing import Firing
-from motoko.store.patience import PATIENCE_S, patience
+from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience
 from motoko.store.tables import Tables
 from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList
@@ -49,8 +49,6 @@ log = logging.getLogger(__name__)
 #: A firing that changed nothing is repeated after something changed, and after this pause,
 #: which doubles each time up to the interval of the timer.
 _FIRST_PAUSE_S = 0.05
-#: How long the conditions wait before they look again for a database that is away.
-_AWAY_S = 0.2
 #: What is told of a task of the workflow that ended as if somebody had cancelled it.
 _CANCELLED = RuntimeError("it was cancelled from inside the workflow")
 
@@ -160,6 +158,7 @@ class EventLoop:
             self._notice()
 
     async def _follow(self) -> None:
+        absence = Absence("looking again")
         while self._end is None:
             self._news = anyio.Event()
             n_changes = self._n_changes
@@ -174,19 +173,23 @@ class EventLoop:
                         self._report_stall(n_true)
                     is_over = not away and (self._is_over() or await self._is_over_again())
             except DatabaseUnavailable as error:
-                log.debug("looking again in %g s: %s", _AWAY_S, error)
-                await anyio.sleep(_AWAY_S)
+                if not absence.goes_by(error):
+                    self._fail("a condition", None, error)
+                    return
+                log.debug("looking again in %g s: %s", PAUSE_S, error)
+                await anyio.sleep(PAUSE_S)
                 continue
             except Exception as error:
                 self._fail("a condition", None, error)
                 return
+            absence = Absence("looking again")
             if is_over:
                 log.info("main() has returned and nothing is left to do: finished")
                 self._workflow.finished = True
                 self._stop(End())
                 return
             if away:
-                await anyio.sleep(_AWAY_S)
+                await anyio.sleep(PAUSE_S)
             elif n_changes == self._n_changes:
                 await self._news.wait()
 
@@ -311,15 +314,16 @@ class EventLoop:
         reached("firing.begun")
         try:
             # It may be started while the conditions are asked, which do not wait for databases.
-            with patience(PATIENCE_S), anyio.CancelScope(shield=action.is_error_handler):
-                outcome = await self._call(watch, trigger, firing)
-            if outcome.exit_code is not None:
-                self._stop(End(exit_code=outcome.exit_code))
-            elif action.is_error_handler and not firing.is_void:
-                self._has_handled = True
-                self._stop(End(error=RunsFailed(self._failed(trigger))))
-            self._history.end(action, firing)
-            self._remember(watch, trigger, firing, outcome)
+            with patience(PATIENCE_S):
+                with anyio.CancelScope(shield=action.is_error_handler):
+                    outcome = await self._call(watch, trigger, firing)
+                if outcome.exit_code is not None:
+                    self._stop(End(exit_code=outcome.exit_code))
+                elif action.is_error_handler and not firing.is_void:
+                    self._has_handled = True
+                    self._stop(End(error=RunsFailed(self._failed(trigger))))
+                self._history.end(action, firing)
+                self._remember(watch, trigger, firing, outcome)
         except Exception as error:
             self._fail(action.event_name, trigger.task, error)
         finally:

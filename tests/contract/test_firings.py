@@ -10,9 +10,13 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from motoko.errors import RunsFailed
+from motoko.errors import DatabaseFailed, DatabaseUnavailable, RunsFailed
+from motoko.store import patience as store_patience
+from motoko.store import server
+from motoko.store.patience import patiently
 from motoko.study.study import Study
 from motoko.workflow import Workflow, control, triggers
+from motoko.workflow.loop import EventLoop
 from tests.support.studies import ServerProcess, open_study, process_serving
 from tests.support.workflows import no_daemons, run, served_workflow, write_workflow
 
@@ -287,6 +291,56 @@ def test_an_action_that_meets_a_database_that_is_away_begins_again(
     assert found[0] is None
     assert found[-1] == 1
     assert workflow.vars.begun is True
+
+
+def test_a_database_that_cannot_be_written_ends_the_workflow(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_tries = 0
+
+    def failing(*arguments: Any, **options: Any) -> None:
+        nonlocal n_tries
+        n_tries += 1
+        monkeypatch.setattr(store_patience, "FAILING_S", 0.0 if n_tries > 1 else FOR_EVER_S)
+        raise RuntimeError("the file is damaged")
+
+    async def action(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        monkeypatch.setattr(server._File, "tpc_vote", failing)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("a", event=lambda: True, f=action)
+        await anyio.sleep_forever()
+
+    with pytest.raises(DatabaseFailed, match="RuntimeError: the file is damaged"):
+        run(workflow, main, outcome=None)
+    assert n_tries > 2  # the first time it may have been a server that ends
+
+
+def test_runs_that_failed_are_named_though_the_database_is_away_just_then(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = EventLoop._failed
+    n_asked = 0
+
+    def asked(loop: EventLoop, trigger: Any) -> Any:
+        def ask() -> Any:
+            nonlocal n_asked
+            n_asked += 1
+            if n_asked == 1:
+                raise DatabaseUnavailable("of mult", "no server answers")
+            return failed(loop, trigger)
+
+        return patiently(workflow.mult.base.database, ask)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        workflow.add_error_handler()
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(EventLoop, "_failed", asked)
+    with pytest.raises(RunsFailed):
+        run(workflow, main, outcome=lambda study, row: "FAILED")
 
 
 def test_work_that_is_done_is_committed_when_the_database_is_back(

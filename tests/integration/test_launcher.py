@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from motoko.errors import ForeignDatabase
+from motoko.errors import AlreadyRunning, ForeignDatabase
+from motoko.host import host_name
+from motoko.launch import cleaning as launch_cleaning
 from motoko.launch import desk, executor, launcher
 from motoko.launch.cleaning import cleaning
 from motoko.launch.failure import MemoryKills
@@ -460,6 +462,22 @@ def test_no_run_begins_in_a_directory_that_is_being_moved_away(
 
         assert row(study)["attempt"] == 2
         assert not (study.run_dir(1) / "attempt-1").exists()
+
+
+def test_who_moves_run_directories_is_named_to_a_second_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch_cleaning, "_PATIENCE_S", 0.0)
+    with (
+        new_study(tmp_path / "s", "true\n") as study,
+        cleaning(study),
+        pytest.raises(AlreadyRunning) as caught,
+        cleaning(study),
+    ):
+        pass
+
+    assert f"(process {os.getpid()} on {host_name()}, since " in str(caught.value)
+    assert "study 's'" in str(caught.value)
 
 
 def test_a_run_killed_for_want_of_memory_is_told_apart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from ZEO.Exceptions import ClientDisconnected
 
 from motoko.config import read_study
 from motoko.errors import (
+    DatabaseFailed,
     DatabaseUnavailable,
     InvalidTransition,
     RunNotFound,
@@ -574,6 +576,30 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(
 
     study.close()
     assert study.tables.fact("count") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_transient"),
+    [
+        (RuntimeError("the file is damaged"), False),
+        (OSError(errno.EIO, "Input/output error"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (ClientDisconnected("taken over"), True),
+    ],
+)
+def test_a_server_that_cannot_is_told_from_one_that_is_away(
+    study: Study, monkeypatch: pytest.MonkeyPatch, error: Exception, is_transient: bool
+) -> None:
+    def failing(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(server._File, "tpc_vote", failing)
+
+    with pytest.raises(DatabaseUnavailable) as caught:
+        study.database.write(lambda tables: tables.set_fact("some", "fact"))
+
+    assert isinstance(caught.value, DatabaseFailed) is not is_transient
+    assert caught.value.transient is is_transient
 
 
 def finish_it(study: Study, run_id: int) -> None:
