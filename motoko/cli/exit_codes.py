@@ -55,6 +55,7 @@ _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.DatabaseUnavailable, DATABASE),
     (errors.ConflictsExhausted, GAVE_UP),
     (errors.SessionConflict, GAVE_UP),
+    (errors.TasksRenumbered, GAVE_UP),
     (errors.StudyError, MISTAKE),
     (errors.UnknownGenerator, MISTAKE),
     (errors.LaunchError, GAVE_UP),

@@ -5,6 +5,7 @@ what it did; nobody else does before the commit. When the commit meets a conflic
 takes new snapshots, checks that nothing it read or wrote was changed, applies its operations
 again and commits that. Only if something was changed, or if tasks got other ids than those
 handed out, does it give up with SessionConflict, and whoever owns the work starts it again.
+What is committed stays so: tasks that get other ids after that are TasksRenumbered.
 
 The current session is one object in a context variable: tasks that are started inside see
 the same one, also after it went on to new snapshots. Without a current session each call is a
@@ -27,7 +28,12 @@ from ZODB.POSException import ConflictError
 
 from motoko.columns import TELEMETRY
 from motoko.crashpoints import reached
-from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
+from motoko.errors import (
+    ConflictsExhausted,
+    DatabaseUnavailable,
+    SessionConflict,
+    TasksRenumbered,
+)
 from motoko.model import states
 from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
@@ -125,13 +131,13 @@ class _Share:
         before = {run_id: known[run_id] for run_id in sorted(written)}
         return Part(self.database, self.view, self.done, before)
 
-    def check_numbering(self) -> None:
-        """SessionConflict if tasks that are there by now have other ids than were given."""
+    def is_renumbered(self) -> bool:
+        """Whether tasks that are there by now have other ids than were given."""
         made = [(op, given) for op, given in self.done if isinstance(op, CreateTasks)]
-        if made:
-            with self.database.read() as newest:
-                if any(op.apply(newest) != given for op, given in made):
-                    raise SessionConflict(f"the numbering of {self.database.where}")
+        if not made:
+            return False
+        with self.database.read() as newest:
+            return any(op.apply(newest) != given for op, given in made)
 
     def check_news(self) -> None:
         """Check against the newest state, if there is one newer than the snapshot.
@@ -197,6 +203,8 @@ class Session:
         self._effects = Effects()
         #: Part of the commit that tells whether it took place, when its answer is lost.
         self._decider: _Share | None = None
+        #: A study where others came first with what this session was to make.
+        self._renumbered: str | None = None
         self._after_commit: list[Callable[[], None]] = []
         #: Whether any commit of this session changed a database.
         self.has_changed = False
@@ -276,7 +284,9 @@ class Session:
 
         With ``is_last`` the firing has come to its end. Raises SessionConflict when the work
         must be done anew, and DatabaseUnavailable when a server is away; after that `commit`
-        may be called again and loses nothing.
+        may be called again and loses nothing. TasksRenumbered says that all of it is committed,
+        and what the session was told of its tasks is not so any more; nobody is left to be
+        misled by that at the end of a firing.
         """
         with self._lock:
             if self._refused is not None:
@@ -300,11 +310,13 @@ class Session:
                     raise
                 if self._firing is not None:
                     reached("firing.ended" if is_last else "firing.kept")
-                shares = list(self._shares.values())
+                shares, renumbered = list(self._shares.values()), self._renumbered
                 self._release()
                 self._call_after()
                 for share in shares:
                     share.database.tell(share.view)
+                if renumbered is not None and not (is_last and self._firing is not None):
+                    raise TasksRenumbered(renumbered)
                 return
             self._release()
             raise ConflictsExhausted("a session", MOST_ATTEMPTS)
@@ -368,7 +380,8 @@ class Session:
             studies = {s.database.where: s.database for s in self._shares.values()}
             complete(ledger, studies, self._mark)
             for share in self._shares.values():
-                share.check_numbering()
+                if share.is_renumbered():
+                    self._renumbered = share.database.where
         return True
 
     def _repeat(self) -> None:
@@ -444,7 +457,7 @@ class Session:
         for turn in self._turns - self._unused:
             turn.leave(self)
         self._turns &= self._unused
-        self._manager = self._decider = None
+        self._manager = self._decider = self._renumbered = None
         self._must_repeat = self._is_in_doubt = False
 
 

@@ -16,7 +16,12 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
+from motoko.errors import (
+    ConflictsExhausted,
+    DatabaseUnavailable,
+    SessionConflict,
+    TasksRenumbered,
+)
 from motoko.store.firing import Firing
 from motoko.store.patience import PAUSE_S, Absence
 from motoko.store.session import Session, TurnTaken, current_session, entered
@@ -47,26 +52,31 @@ async def in_session(
 ) -> Outcome:
     """Run ``body`` in a session of its own and commit it, with the record of the firing.
 
-    It is run again from its start after a conflict, and when a database comes back that was
-    away. ``sys.exit(n)`` in it commits too. Any other exception undoes what was not committed
-    and is passed on.
+    It is run again from its start after a conflict, when a database comes back that was away,
+    and when tasks got other ids after a commit at one of its waits. ``sys.exit(n)`` in it
+    commits too. Any other exception undoes what was not committed and is passed on, and so is
+    TasksRenumbered at the end.
     """
     n_conflicts = 0
     absence = Absence(f"{what} begins again when the database is back")
     turn: Turn | None = None
     while True:
         session = Session(takes_turns=True, firing=firing)
+        has_ended = False
         try:
             if turn is not None:
                 await _until_given(session, turn)
             turn = None
             with entered(session):
                 value, exit_code = await _until_exit(body)
+                has_ended = True
                 await commit(session, what, is_last=True)
             return Outcome(value, session.has_changed, exit_code)
         except TurnTaken as taken:
             turn = taken.turn
-        except SessionConflict as conflict:
+        except (SessionConflict, TasksRenumbered) as conflict:
+            if has_ended and isinstance(conflict, TasksRenumbered):
+                raise
             n_conflicts += 1
             log.debug("%s begins again: %s", what, conflict)
             if n_conflicts == MOST_ATTEMPTS:
@@ -75,7 +85,8 @@ async def in_session(
         except DatabaseUnavailable as error:
             absence.met(error)
             if session.is_in_doubt:
-                await commit(session, what)
+                with suppress(SessionConflict, TasksRenumbered):  # it begins again anyway
+                    await commit(session, what)
             await anyio.sleep(PAUSE_S)
         finally:
             session.abort()

@@ -169,7 +169,8 @@ class Workflow:
         """Make everything inside one unit of work: committed at the end, or not at all.
 
         Inside an action it is part of the action's session. SessionConflict says that somebody
-        else changed what the block had read; nothing is changed then.
+        else changed what the block had read; nothing is changed then. TasksRenumbered says that
+        all of it is committed, and its tasks have other ids than the block was given.
         """
         outer = current_session()
         if outer is not None:

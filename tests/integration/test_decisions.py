@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,10 @@ import pytest
 from ZEO.ClientStorage import ClientStorage
 
 from motoko.crashpoints import VARIABLE
-from motoko.errors import DatabaseUnavailable, SessionConflict
+from motoko.errors import DatabaseUnavailable, TasksRenumbered
 from motoko.store import decision
 from motoko.store.audit import problems
+from motoko.store.database import Database
 from motoko.store.feed import FeedingStorage
 from motoko.store.firing import Firing
 from motoko.store.ledger import Ledger
@@ -26,7 +28,7 @@ from motoko.store.session import Session, entered
 from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
 from motoko.workflow.firings import in_session
-from tests.support.dying_session import FIRST, prepared, run_work
+from tests.support.dying_session import FIRST, do_work, prepared, run_work
 from tests.support.studies import ROOT
 from tests.support.workflows import served_workflow
 
@@ -372,14 +374,93 @@ def test_changes_follow_the_task_that_they_were_made_for(workflow: Workflow) -> 
     assert found == [(1.0, None), (9.0, None), (2.0, "of x = 2")]
 
 
-def test_tasks_that_get_other_ids_after_the_decision_begin_the_work_again(
+@contextmanager
+def overtaken(other: Workflow) -> Iterator[None]:
+    """A commit is cut off when decided, and others create a task before it is completed."""
+    finish = FeedingStorage.tpc_finish
+
+    def once(self: Any, *arguments: Any, **options: Any) -> Any:
+        finish(self, *arguments, **options)
+        FeedingStorage.tpc_finish = finish
+        threading.Thread(target=others).start()
+        raise OSError("the connection is lost")
+
+    def others() -> None:
+        other.mult.createTask(x=9.0)
+        has_created.set()
+
+    has_created = threading.Event()
+    has_committed = Database.has_committed
+
+    def asked(self: Any, *arguments: Any) -> bool:
+        has_created.wait(20)
+        return has_committed(self, *arguments)
+
+    FeedingStorage.tpc_finish, Database.has_committed = once, asked
+    try:
+        yield
+    finally:
+        FeedingStorage.tpc_finish, Database.has_committed = finish, has_committed
+
+
+RENUMBERED = {**DONE, FIRST: [1.0, 9.0, 2.0]}
+
+
+def test_an_action_whose_tasks_get_other_ids_after_the_decision_is_called_one_time(
     workflow: Workflow, other: Workflow
 ) -> None:
-    session = prepared(workflow)
-    with lost_answers(0), pytest.raises(DatabaseUnavailable):
-        session.commit(is_last=True)
-    other.mult.createTask(x=9.0)
-    other.recover()
+    n_bodies = 0
 
-    with pytest.raises(SessionConflict):
-        session.commit(is_last=True)
+    async def body() -> None:
+        nonlocal n_bodies
+        n_bodies += 1
+        do_work(workflow)
+
+    workflow.run_name = "test"
+    firing = Firing(workflow.vars.db, "test", "event", FIRST, FIRST, (1,))
+    with overtaken(other):
+        anyio.run(in_session, body, "work", firing)
+
+    assert n_bodies == 1
+    assert state(workflow) == RENUMBERED
+
+
+def test_an_action_whose_tasks_get_other_ids_at_a_wait_is_called_again(
+    workflow: Workflow, other: Workflow
+) -> None:
+    given: list[int] = []
+
+    async def body() -> None:
+        given.append(do_work(workflow))
+        await commit_current()
+
+    workflow.run_name = "test"
+    firing = Firing(workflow.vars.db, "test", "event", FIRST, FIRST, (1,))
+    with overtaken(other):
+        anyio.run(in_session, body, "work", firing)
+
+    assert given == [2, 3]
+    assert state(workflow) == {**RENUMBERED, "count": 2}  # as an action that is resumed
+
+
+@pytest.mark.parametrize("is_action", [False, True])
+def test_whoever_goes_on_with_tasks_that_got_other_ids_is_told(
+    workflow: Workflow, other: Workflow, is_action: bool
+) -> None:
+    n_bodies = 0
+
+    async def body() -> None:
+        nonlocal n_bodies
+        n_bodies += 1
+        do_work(workflow)
+
+    workflow.run_name = "test"
+    with overtaken(other), pytest.raises(TasksRenumbered, match="'mult' have other ids"):
+        if is_action:
+            anyio.run(in_session, body, "work")
+        else:
+            with workflow.session():
+                do_work(workflow)
+
+    assert state(workflow) == {**RENUMBERED, "n_firings": 0}
+    assert n_bodies == is_action

@@ -16,7 +16,7 @@ FIRST = "mult"
 
 
 def run_work(workflow: Workflow, x: float = 2.0) -> None:
-    """The work itself: a task more in each study, a run changed, a variable set."""
+    """All of the work: a task more in each study, a run changed, a variable set."""
     prepared(workflow, x).commit(is_last=True)
 
 
@@ -26,11 +26,17 @@ def prepared(workflow: Workflow, x: float = 2.0) -> Session:
     firing = Firing(workflow.vars.db, "test", "event", FIRST, FIRST, (1,))
     session = Session(firing=firing)
     with entered(session):
-        workflow.task_manager(FIRST).createTask(x=x)
-        workflow.norm.createTask(x=x + 1)
-        workflow.task_manager(FIRST).base.run(1).note = "seen"
-        workflow.vars.count = workflow.vars.get("count", 0) + 1
+        do_work(workflow, x)
     return session
+
+
+def do_work(workflow: Workflow, x: float = 2.0) -> int:
+    """The work itself, in the present session; the id that its first task was given."""
+    run_id: int = workflow.task_manager(FIRST).createTask(x=x)[0][0].id
+    workflow.norm.createTask(x=x + 1)
+    workflow.task_manager(FIRST).base.run(1).note = "seen"
+    workflow.vars.count = workflow.vars.get("count", 0) + 1
+    return run_id
 
 
 if __name__ == "__main__":
