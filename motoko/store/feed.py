@@ -8,6 +8,7 @@ are known already, or "everything" after a gap in the connection.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from ZEO.ClientStorage import ClientStorage
 
 from motoko.crashpoints import reached
 from motoko.store.client import CONNECTING_S, BoundedClient, Haste
+
+log = logging.getLogger(__name__)
 
 #: What ZODB notes about the transaction that makes a database's root.
 _CREATION = b"initial database creation"
@@ -94,7 +97,10 @@ class Feed:
             self.version += 1
             listeners = list(self._listeners)
         for listener in listeners:
-            listener(change)
+            try:
+                listener(change)
+            except Exception:  # the others, and the thread of the network, go on
+                log.exception("a listener failed")
 
 
 class FeedingStorage(ClientStorage):  # type: ignore[misc]

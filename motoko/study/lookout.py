@@ -16,6 +16,9 @@ from motoko.store.tables import Tables
 
 log = logging.getLogger(__name__)
 
+#: Pause between two looks of somebody who fails each time.
+_LONGEST_PAUSE_S = 60.0
+
 #: Called in the loop's thread with a new snapshot and the runs that may have changed (None:
 #: any of them). It reads and returns at once.
 Watcher = Callable[[Tables, set[int] | None], None]
@@ -33,6 +36,9 @@ class Lookout:
         self._change = Change()
         self._is_scheduled = False
         self._snapshot = Snapshot(database)
+        #: Those that are to look at everything when they look next.
+        self._behind: set[Watcher] = set()
+        self._pause_s = PAUSE_S
         self._stop_listening: Callable[[], None] | None = None
 
     @property
@@ -45,11 +51,13 @@ class Lookout:
         self._watchers.append(watcher)
         if self._stop_listening is None:
             self._stop_listening = self._database.feed.listen(self._hear)
-        self._loop.call_soon(self._first_look, watcher)
+        self._behind.add(watcher)
+        self._hear(Change())
 
         def stop() -> None:
             if watcher in self._watchers:
                 self._watchers.remove(watcher)
+            self._behind.discard(watcher)
             if not self._watchers:
                 self._release()
 
@@ -81,23 +89,45 @@ class Lookout:
             self._loop.call_later(PAUSE_S, self.look_again)
             return
         try:
-            with self._database.translated():
-                tables = self._snapshot.renew()
-                changed = self._snapshot.changed_runs(change)
-                for watcher in list(self._watchers):
-                    watcher(tables, changed)
-        except DatabaseUnavailable as error:
-            log.debug("looking again in %s s: %s", PAUSE_S, error)
-            self._loop.call_later(PAUSE_S, self.look_again)
+            tables = self._snapshot.renew()
+            changed = self._snapshot.changed_runs(change)
+        except Exception as error:
+            self._behind.update(self._watchers)
+            self._come_back("a look", error)
+            return
+        for watcher in list(self._watchers):
+            self._tell(watcher, tables, changed)
+        if not self._behind:
+            self._pause_s = PAUSE_S
 
-    def _first_look(self, watcher: Watcher) -> None:
-        if watcher not in self._watchers:
+    def _tell(self, watcher: Watcher, tables: Tables, changed: set[int] | None) -> None:
+        """Show a watcher what has changed; one that fails is shown everything later."""
+        if watcher not in self._watchers:  # stopped by one before it
+            return
+        is_behind = watcher in self._behind
+        if changed is not None and not changed and not is_behind:
             return
         try:
             with self._database.translated():
-                watcher(self._snapshot.renew(), None)
-        except DatabaseUnavailable:
-            self._loop.call_later(PAUSE_S, self.look_again)
+                watcher(tables, None if is_behind else changed)
+        except Exception as error:
+            self._behind.add(watcher)
+            self._come_back(
+                f"whoever waits ({getattr(watcher, '__qualname__', watcher)})", error
+            )
+        else:
+            self._behind.discard(watcher)
+
+    def _come_back(self, what: str, error: Exception) -> None:
+        """Look again for those that are behind; what does not just go by is said."""
+        if isinstance(error, DatabaseUnavailable) and error.transient:
+            log.debug("looking again in %s s: %s", PAUSE_S, error)
+            self._loop.call_later(PAUSE_S, self._hear, Change())
+            return
+        where = self._database.where
+        log.error("%s at study %s failed; it is tried again", what, where, exc_info=error)
+        self._loop.call_later(self._pause_s, self._hear, Change())
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def _release(self) -> None:
         if self._stop_listening is not None:

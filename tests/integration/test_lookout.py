@@ -140,3 +140,76 @@ def test_changes_between_two_looks_are_seen_together(
         watching.stop()
 
     run(main)
+
+
+def test_a_watcher_that_fails_is_shown_everything_later_and_disturbs_nobody(
+    study: Study, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: Seen = []
+
+    async def main() -> None:
+        has_recovered = anyio.Event()
+
+        def failing(tables: Tables, changed: set[int] | None) -> None:
+            seen.append(changed)
+            if len(seen) == 2:
+                raise ValueError("a mistake")
+            if len(seen) == 3:
+                has_recovered.set()
+
+        stop = study.lookout.watch(failing)
+        watching = Watching(study)
+        assert await watching.next() is None
+        study.database.feed.tell(Change(runs={1}))
+
+        assert await watching.next() == {1}
+        with anyio.fail_after(DEADLINE_S):
+            await has_recovered.wait()
+        stop()
+        watching.stop()
+        assert watching.seen == []
+
+    run(main)
+
+    assert seen == [None, {1}, None]
+    assert caplog.text.count("ValueError: a mistake") == 1
+
+
+def test_a_look_that_fails_for_another_reason_is_made_up_for_and_told(
+    study: Study, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renew = Snapshot.renew
+
+    def failing(snapshot: Snapshot[Any]) -> Any:
+        monkeypatch.setattr(Snapshot, "renew", renew)
+        raise KeyError("an object")
+
+    async def main() -> None:
+        watching = Watching(study)
+        assert await watching.next() is None
+        monkeypatch.setattr(Snapshot, "renew", failing)
+        study.database.feed.tell(Change(runs={1}))
+
+        assert await watching.next() is None
+        watching.stop()
+
+    run(main)
+
+    assert "KeyError: 'an object'" in caplog.text
+
+
+def test_a_listener_that_fails_keeps_no_news_from_others(
+    study: Study, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[Change] = []
+
+    def failing(change: Change) -> None:
+        raise ValueError("a mistake")
+
+    stops = [study.database.feed.listen(failing), study.database.feed.listen(heard.append)]
+    study.database.feed.tell(Change(runs={1}))
+    for stop in stops:
+        stop()
+
+    assert heard == [Change(runs={1})]
+    assert "ValueError: a mistake" in caplog.text

@@ -7,7 +7,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -92,22 +92,41 @@ class Keeper:
 
     def _watch(self) -> None:
         while not self._is_ending:
-            waiting = [fd for post in self._posts if (fd := _death_of(post.office)) is not None]
             try:
-                if self._restarts:
-                    for post in self._posts:
-                        self._look_after(post)
-                self._look_for_trouble()
-                poll = select.poll()
-                for fd in (self._reader, *waiting):
-                    poll.register(fd, select.POLLIN)
-                poll.poll(_LOOK_S * 1000)
+                self._look()
             except StudyNotFound as error:
                 self._on_lost(error)
                 return
-            finally:
-                for fd in waiting:
-                    os.close(fd)
+            except Exception as error:  # without it nobody would start again what dies
+                self._met(error)
+                self._wait(())
+
+    def _look(self) -> None:
+        waiting = [fd for post in self._posts if (fd := _death_of(post.office)) is not None]
+        try:
+            if self._restarts:
+                for post in self._posts:
+                    self._look_after(post)
+            self._look_for_trouble()
+            self._wait(waiting)
+        finally:
+            for fd in waiting:
+                os.close(fd)
+
+    def _wait(self, descriptors: Iterable[int]) -> None:
+        """Until it is time, the end, or one of these can be read."""
+        poll = select.poll()
+        for fd in (self._reader, *descriptors):
+            poll.register(fd, select.POLLIN)
+        poll.poll(_LOOK_S * 1000)
+
+    def _met(self, error: Exception) -> None:
+        """Something unexpected: it is told as long as it lasts."""
+        trouble = f"cannot look after server and launcher: {type(error).__name__}: {error}"
+        if trouble not in self._troubles:
+            log.error("%s", trouble, exc_info=error)
+        with suppress(Exception):  # it may be the telling that fails
+            self._tell([*(t for t in self._troubles if t != trouble), trouble])
 
     def _look_after(self, post: _Post) -> None:
         now = time.monotonic()
@@ -142,6 +161,9 @@ class Keeper:
         for trouble in found:
             if trouble not in self._troubles:
                 log.warning("%s", trouble)
+        self._tell(found)
+
+    def _tell(self, found: list[str]) -> None:
         if found != self._troubles and not self._is_ending:
             self._troubles = found
             self._on_trouble(found)
