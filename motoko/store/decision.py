@@ -200,11 +200,15 @@ class _Reapplication:
     """The part of a decided commit in a study where others have gone on since.
 
     What they have changed stays. Tasks may get other ids than when it was decided; changes of
-    them follow.
+    them follow. With ``is_rebuilt`` nobody knows whether the study had its part before it was
+    rebuilt: what has begun an attempt since the decision is taken to have had it.
     """
 
-    def __init__(self, tables: Tables, part: Mapping[str, Any]) -> None:
+    def __init__(
+        self, tables: Tables, part: Mapping[str, Any], *, is_rebuilt: bool = False
+    ) -> None:
         self._tables = tables
+        self._is_rebuilt = is_rebuilt
         self._part = part
         self._made = set(numbers(part["made"]))
         #: The ids of today by those of the decision.
@@ -233,12 +237,20 @@ class _Reapplication:
     def _update(self, operation: UpdateRun) -> None:
         run_id = self._ids.get(operation.run_id, operation.run_id)
         kept = self._foreign.get(operation.run_id, set())
+        if self._is_rebuilt and self._has_begun(run_id):
+            return
         if operation.run_id not in self._made:
             was, now = self._before[operation.run_id], self._tables.run(run_id)
             if was["job_id"] != now["job_id"]:
                 raise RunNotFound(self._tables.study, run_id)
         changes = {n: value for n, value in operation.changes.items() if n not in kept}
         self._tables.update_run(run_id, changes, is_decided=True)
+
+    def _has_begun(self, run_id: int) -> bool:
+        """Whether the run has begun an attempt since the decision."""
+        row = self._tables.run(run_id) if self._tables.has_run(run_id) else {}
+        begun = row.get("start_time")
+        return begun is not None and begun > self._part["decided"]
 
 
 def _changed_since(tables: Tables, run_id: int, was: Mapping[str, Any]) -> set[str]:
@@ -261,24 +273,13 @@ class Taken:
 
 
 def take_over(tables: Tables, parts: Mapping[str, Mapping[str, Any]]) -> Taken:
-    """Apply what was decided for a study that was rebuilt, by mark, as far as that is possible.
-
-    A change of a run that has begun an attempt since then was applied before it did.
-    """
+    """Apply what was decided for a study that was rebuilt, by mark, as far as possible."""
     taken = Taken()
     for mark, part in sorted(parts.items(), key=lambda item: float(item[1]["decided"])):
         if tables.has_applied(mark):
             continue
-        for plain in part["operations"]:
-            operation = from_plain(plain)
-            if isinstance(operation, UpdateRun) and tables.has_run(operation.run_id):
-                begun = tables.run(operation.run_id).get("start_time")
-                if begun is not None and begun > part["decided"]:
-                    continue
-            try:
-                operation.apply(tables)
-            except StudyError as error:
-                taken.problems.append(f"a commit could not be completed: {error}")
+        for error in _Reapplication(tables, part, is_rebuilt=True).apply():
+            taken.problems.append(f"a commit could not be completed: {error}")
         tables.set_applied(mark)
         taken.n_commits += 1
     return taken

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from motoko.errors import DatabaseUnavailable, TasksRenumbered
 from motoko.store import decision
 from motoko.store.audit import problems
 from motoko.store.database import Database
+from motoko.store.decision import Taken, take_over
 from motoko.store.feed import FeedingStorage
 from motoko.store.firing import Firing
 from motoko.store.ledger import Ledger
@@ -372,6 +374,61 @@ def test_changes_follow_the_task_that_they_were_made_for(workflow: Workflow) -> 
 
     found = [(job.x, run.get("note")) for run, job in workflow.mult.select()]
     assert found == [(1.0, None), (9.0, None), (2.0, "of x = 2")]
+
+
+def test_a_run_of_another_job_gets_nothing_that_was_decided_for_its_id(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_until_decided(workflow, 'run.note = "of x = 1"')
+    job_id = workflow.mult.createTask(x=9.0)[0][1].id
+    workflow.mult.base.database.write(lambda tables: tables.update_run(1, {"job_id": job_id}))
+
+    workflow.recover()
+
+    assert workflow.mult.base.run(1).get("note") is None
+    assert "left out of a commit" in caplog.text
+
+
+def taken_over(workflow: Workflow) -> Taken:
+    """What a repair of the study does with what was decided for it."""
+    with workflow.vars.db.read() as ledger:
+        parts = {mark: parts[FIRST] for mark, parts in ledger.commits().items()}
+    taken: Taken = workflow.mult.base.database.write(lambda t: take_over(t, parts))
+    return taken
+
+
+def test_a_repair_gives_changes_to_the_tasks_that_they_were_made_for(
+    workflow: Workflow,
+) -> None:
+    run_until_decided(workflow, 'workflow.mult.createTask(x=2.0)[0][0].note = "of x = 2"')
+    workflow.mult.createTask(x=9.0)
+
+    assert taken_over(workflow) == Taken(n_commits=1)
+
+    found = [(job.x, run.get("note")) for run, job in workflow.mult.select()]
+    assert found == [(1.0, None), (9.0, None), (2.0, "of x = 2")]
+
+
+def test_a_repair_gives_nothing_to_a_run_of_another_job(workflow: Workflow) -> None:
+    run_until_decided(workflow, 'run.note = "of x = 1"')
+    job_id = workflow.mult.createTask(x=9.0)[0][1].id
+    workflow.mult.base.database.write(lambda tables: tables.update_run(1, {"job_id": job_id}))
+
+    taken = taken_over(workflow)
+
+    assert workflow.mult.base.run(1).get("note") is None
+    assert len(taken.problems) == 1
+
+
+def test_a_repair_leaves_a_run_that_has_begun_since_the_decision(workflow: Workflow) -> None:
+    run_until_decided(workflow, 'run.note = "seen"')
+    run = workflow.mult.base.run(1)
+    started = {"state": "SUBMITTED", "start_time": time.time() + 60}
+    workflow.mult.base.database.write(lambda tables: tables.update_run(1, started))
+
+    assert taken_over(workflow).problems == []
+
+    assert run.get("note") is None
 
 
 @contextmanager
