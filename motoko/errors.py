@@ -272,16 +272,11 @@ class SessionConflict(StudyError, RuntimeError):
 
 
 class TasksRenumbered(StudyError, RuntimeError):
-    """A session is committed, but its tasks have other ids than those it was given.
-
-    The connection was lost in the middle of the commit, and others have created tasks before
-    it was completed. `createTask` gives the tasks as they are.
-    """
+    """A session is committed, but its tasks have other ids than those it was given."""
 
     def __init__(self, study: str) -> None:
         message = (
-            f"the session is committed, but its tasks in study {study!r} have other ids now;"
-            " ask createTask or select for them again"
+            f"all is committed; tasks in study {study!r} have other ids now: select them anew"
         )
         super().__init__(message, study=study)
 

@@ -6,8 +6,7 @@ import argparse
 import asyncio
 import functools
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,9 @@ import anyio
 import anyio.to_thread
 
 from motoko.config import read_study, read_workflow
-from motoko.crashpoints import reached
-from motoko.daemon import Office
 from motoko.errors import (
-    AlreadyRunning,
     ConfigError,
     Mistake,
-    StudyError,
     UnknownTaskManager,
     WorkflowError,
 )
@@ -49,9 +44,9 @@ from motoko.workflow.actions import (
 )
 from motoko.workflow.ends import Stall
 from motoko.workflow.loop import EventLoop
-from motoko.workflow.reporter import answering
+from motoko.workflow.orchestration import Orchestration
 from motoko.workflow.triggers import read_answer
-from motoko.workflow.variables import WorkflowVars, storable
+from motoko.workflow.variables import WorkflowVars
 
 log = logging.getLogger(__name__)
 
@@ -388,43 +383,9 @@ class Workflow:
         if self.run_name:
             check_run_name(self.run_name)
         main = functools.partial(self.get_orchestrator_function(), self, **params)
-        office = Office(
-            control.orchestrator_file(self), f"the orchestrator of run name {self.run_name!r}"
-        )
-        if self.run_name:
-            office.take({"run_name": self.run_name}, takeover=self.takes_over)
-            reached("orchestrator.taken")
-        try:
-            await anyio.to_thread.run_sync(control.ensure_running, self)
-            self._is_finished = False
-            self._record_begin(params)
-            reached("run.begun")
-            self._loop = EventLoop(self, params, self.wait_s)
-            try:
-                lost = functools.partial(self._taken_over, office) if self.run_name else None
-                with answering(self.state_dir, self.run_name or "", self._loop.report):
-                    code = await self._loop.run(main, lost)
-            except BaseException as error:
-                why = f"{type(error).__name__}: {error}"
-                if not isinstance(error, Exception):
-                    why = "stopped before its end"
-                self._record(ended=time.time(), error=why)
-                raise
-            reached("workflow.finished")
-            self._record(finished=time.time(), ended=time.time(), error=None)
-            reached("workflow.recorded")
-            return code
-        finally:
-            office.leave()
-
-    async def _taken_over(self, office: Office) -> Exception:
-        """Wait until somebody else orchestrates the run name."""
-        why = await control.lost(office)
-        owner = office.last_owner()  # who may have left by now
-        if owner is None or owner.epoch <= office.epoch:
-            await anyio.sleep_forever()  # removed, which whoever watches the databases says
-        log.warning("%s", why)
-        return AlreadyRunning(office.what, str(owner))
+        self._is_finished = False
+        self._loop = EventLoop(self, params, self.wait_s)
+        return await Orchestration(self, self._loop).run(main)
 
     @property
     def is_stalled(self) -> bool:
@@ -440,21 +401,6 @@ class Workflow:
     def exit_text(self) -> str:
         """The text with which an action or ``main`` has called ``sys.exit``, if one did."""
         return self._loop.exit_text if self._loop is not None else ""
-
-    def _record_begin(self, params: Mapping[str, Any]) -> None:
-        with self.vars.db.read() as ledger:
-            known = ledger.run_name(self.run_name or "") or {}
-        before = known.get("finished") or known.get("finished_before")
-        kept = storable(params)
-        self._record(params=kept, finished=None, finished_before=before, ended=None)
-
-    def _record(self, **facts: Any) -> None:
-        name = self.run_name
-        if name:
-            try:
-                self.vars.db.write(lambda ledger: ledger.set_run_name(name, **facts))
-            except StudyError as error:
-                log.warning("cannot record the state of run name %s: %s", name, error)
 
     def connect(self) -> None:
         """Connect to all databases; DatabaseUnavailable if one does not answer."""

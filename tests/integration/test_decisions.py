@@ -512,7 +512,7 @@ def test_whoever_goes_on_with_tasks_that_got_other_ids_is_told(
         do_work(workflow)
 
     workflow.run_name = "test"
-    with overtaken(other), pytest.raises(TasksRenumbered, match="'mult' have other ids"):
+    with overtaken(other), pytest.raises(TasksRenumbered, match="'mult' have other ids now"):
         if is_action:
             anyio.run(in_session, body, "work")
         else:

@@ -1,0 +1,87 @@
+"""Being the orchestrator of a run name: its office, and what is kept of its begin and end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from motoko.crashpoints import reached
+from motoko.daemon import Office
+from motoko.errors import AlreadyRunning, StudyError
+from motoko.workflow import control
+from motoko.workflow.reporter import answering
+from motoko.workflow.variables import storable
+
+if TYPE_CHECKING:
+    from motoko.workflow.loop import EventLoop
+    from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+
+class Orchestration:
+    """One run of a workflow, by the one process that orchestrates its run name."""
+
+    def __init__(self, workflow: Workflow, loop: EventLoop) -> None:
+        self._workflow = workflow
+        self._loop = loop
+        self._run_name = workflow.run_name or ""
+        what = f"the orchestrator of run name {workflow.run_name!r}"
+        self._office = Office(control.orchestrator_file(workflow), what)
+
+    async def run(self, main: Callable[[], Awaitable[Any]]) -> int:
+        """Run it until it ends; its exit code. AlreadyRunning when another process does."""
+        workflow, office = self._workflow, self._office
+        if self._run_name:
+            office.take({"run_name": self._run_name}, takeover=workflow.takes_over)
+            reached("orchestrator.taken")
+        try:
+            await anyio.to_thread.run_sync(control.ensure_running, workflow)
+            self._record_begin()
+            reached("run.begun")
+            try:
+                lost = self._taken_over if self._run_name else None
+                with answering(workflow.state_dir, self._run_name, self._loop.report):
+                    code = await self._loop.run(main, lost)
+            except BaseException as error:
+                why = f"{type(error).__name__}: {error}"
+                if not isinstance(error, Exception):
+                    why = "stopped before its end"
+                self._record(ended=time.time(), error=why)
+                raise
+            reached("workflow.finished")
+            self._record(finished=time.time(), ended=time.time(), error=None)
+            reached("workflow.recorded")
+            return code
+        finally:
+            office.leave()
+
+    async def _taken_over(self) -> Exception:
+        """Wait until somebody else orchestrates the run name."""
+        office = self._office
+        why = await control.lost(office)
+        owner = office.last_owner()  # who may have left by now
+        if owner is None or owner.epoch <= office.epoch:
+            await anyio.sleep_forever()  # removed, which whoever watches the databases says
+        log.warning("%s", why)
+        return AlreadyRunning(office.what, str(owner))
+
+    def _record_begin(self) -> None:
+        with self._workflow.vars.db.read() as ledger:
+            known = ledger.run_name(self._run_name) or {}
+        before = known.get("finished") or known.get("finished_before")
+        kept = storable(self._workflow.params)
+        self._record(params=kept, finished=None, finished_before=before, ended=None)
+
+    def _record(self, **facts: Any) -> None:
+        name = self._run_name
+        if name:
+            try:
+                self._workflow.vars.db.write(lambda ledger: ledger.set_run_name(name, **facts))
+            except StudyError as error:
+                log.warning("cannot record the state of run name %s: %s", name, error)
