@@ -125,7 +125,8 @@ POINTS: Dict[str, Point] = {
     "workflow.finished": Point(
         "orchestrator",
         "the workflow was said to be finished, which is not recorded",
-        "nothing is left to do, and it is finished again",
+        "nothing is left to do: it is finished without that anything is called again, or, if"
+        " main() said so, main() says it again",
     ),
     "workflow.recorded": Point(
         "orchestrator",

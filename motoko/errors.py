@@ -275,9 +275,7 @@ class TasksRenumbered(StudyError, RuntimeError):
     """A session is committed, but its tasks have other ids than those it was given."""
 
     def __init__(self, study: str) -> None:
-        message = (
-            f"all is committed; tasks in study {study!r} have other ids now: select them anew"
-        )
+        message = f"all is committed; tasks in {study!r} have other ids now: select them anew"
         super().__init__(message, study=study)
 
 

@@ -86,8 +86,21 @@ class RemoveVariable(Operation):
         view.remove_variable(self.name)
 
 
+@dataclass(frozen=True)
+class SayEnd(Operation):
+    """Say how a run name comes to its end: a code or a text for `sys.exit`, None for no end."""
+
+    kind: ClassVar[str] = "end"
+    run_name: str
+    code: int | str | None
+
+    def apply(self, view: Ledger) -> None:
+        if (view.run_name(self.run_name) or {}).get("said_end") != self.code:
+            view.set_run_name(self.run_name, said_end=self.code)
+
+
 _KINDS: dict[str, type[Operation]] = {
-    c.kind: c for c in (CreateTasks, UpdateRun, SetVariable, RemoveVariable)
+    c.kind: c for c in (CreateTasks, UpdateRun, SetVariable, RemoveVariable, SayEnd)
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING
 
 from motoko.store.firing import Firing, restored
@@ -71,9 +71,11 @@ class History:
         ids = tuple(i for i in trigger.run_ids if i not in fired)
         return Trigger(trigger.task, ids) if ids else None
 
-    def say_unclaimed(self) -> None:
-        """Say which interrupted firings no registered action has taken up."""
-        for (task, event), firings in self._interrupted.items():
+    def say_unclaimed(self, registered: Container[tuple[str, str]]) -> None:
+        """Say which interrupted firings are of actions that are not registered any more; those
+        of the others were not taken up because the workflow was finished before."""
+        unclaimed = {k: found for k, found in self._interrupted.items() if k not in registered}
+        for (task, event), firings in unclaimed.items():
             ids = sorted({run_id for firing in firings for run_id in firing.run_ids})
             log.warning(
                 "%s@%s was interrupted while it was called for %s, and nobody registers it now",
@@ -81,10 +83,10 @@ class History:
                 task,
                 f"runs {', '.join(map(str, ids))}" if ids else "the workflow",
             )
-        self._unclaimed = {f.key for firings in self._interrupted.values() for f in firings}
+        self._unclaimed = {f.key for firings in unclaimed.values() for f in firings}
 
-    def end(self, action: Action, firing: Firing) -> None:
-        """A firing has come to its end."""
+    def note_end(self, action: Action, firing: Firing) -> None:
+        """A firing has come to its end: its runs are not given to one that fires once again."""
         if action.is_once and not firing.is_void:
             self._fired_runs(action, firing.study).update(firing.run_ids or [0])
 

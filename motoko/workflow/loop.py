@@ -126,7 +126,7 @@ class EventLoop:
                     continue
                 firing = self._history.begin(action, trigger)
                 outcome = await self._call(watch, trigger, firing)
-                self._history.end(action, firing)
+                self._history.note_end(action, firing)
                 found.append(outcome.value)
                 if action.is_error_handler and not firing.is_void:
                     raise RunsFailed(self._failed(trigger))
@@ -207,17 +207,21 @@ class EventLoop:
         end = self._end or End(error=ActionFailed("a task", None, _CANCELLED))
         if end.error is None:
             if self._workflow.finished:
-                self._history.say_unclaimed()
+                self._history.say_unclaimed(self._workflow.actions)
                 await anyio.to_thread.run_sync(self._history.close)
-            if isinstance(end.exit_code, str):
-                log.error("%s", end.exit_code)
-                self.exit_text = end.exit_code
-                return 1
-            return end.exit_code or 0
+            return self.exit_code(end)
         is_handled = isinstance(end.error, RunsFailed) and self._has_handled
         if not is_handled and not end.is_lost:
             await self._handle_errors()
         raise end.error
+
+    def exit_code(self, end: End) -> int:
+        """The code that an end which is none by an exception stands for."""
+        if isinstance(end.exit_code, str):
+            log.error("%s", end.exit_code)
+            self.exit_text = end.exit_code
+            return 1
+        return end.exit_code or 0
 
     # noticing changes
 
@@ -322,7 +326,7 @@ class EventLoop:
                 elif action.is_error_handler and not firing.is_void:
                     self._has_handled = True
                     self._stop(End(error=RunsFailed(self._failed(trigger))))
-                self._history.end(action, firing)
+                self._history.note_end(action, firing)
                 self._remember(watch, trigger, firing, outcome)
         except Exception as error:
             self._fail(action.event_name, trigger.task, error)
@@ -374,11 +378,15 @@ class EventLoop:
             get_params = action.get_params
             offered["params"] = get_params() if callable(get_params) else get_params
             assert action.callback is not None
-            return await call(action.callback, **offered)
+            try:
+                return await call(action.callback, **offered)
+            except SystemExit as stop:
+                self._workflow.say_end(exit_code(stop))
+                raise
 
         what = action.label if trigger.task is None else f"{action.event_name}@{trigger.task}"
         verb = "resuming" if firing.is_kept else "firing"
-        log.info("%s %s%s", verb, what, _listed(trigger.run_ids))
+        log.info("%s %s%s", verb, what, trigger.listed)
         return await in_session(body, what, firing)
 
     # ending
@@ -488,11 +496,3 @@ class EventLoop:
 
 def _names(databases: set[Database[Any]]) -> str:
     return ", ".join(sorted(database.where for database in databases))
-
-
-def _listed(run_ids: tuple[int, ...]) -> str:
-    if not run_ids:
-        return ""
-    shown = ", ".join(map(str, run_ids[:8]))
-    more = f" and {len(run_ids) - 8} more" if len(run_ids) > 8 else ""
-    return f" for runs {shown}{more}"

@@ -14,6 +14,8 @@ from motoko.crashpoints import reached
 from motoko.daemon import Office
 from motoko.errors import AlreadyRunning, StudyError
 from motoko.workflow import control
+from motoko.workflow.ends import End
+from motoko.workflow.history import History
 from motoko.workflow.reporter import answering
 from motoko.workflow.variables import storable
 
@@ -42,24 +44,48 @@ class Orchestration:
             reached("orchestrator.taken")
         try:
             await anyio.to_thread.run_sync(control.ensure_running, workflow)
-            self._record_begin()
+            said_end = self._said_end()
+            if said_end is None:
+                self._record_begin()
             reached("run.begun")
+            workflow.is_orchestrated = True
             try:
-                lost = self._taken_over if self._run_name else None
-                with answering(workflow.state_dir, self._run_name, self._loop.report):
-                    code = await self._loop.run(main, lost)
+                if said_end is None:
+                    lost = self._taken_over if self._run_name else None
+                    with answering(workflow.state_dir, self._run_name, self._loop.report):
+                        code = await self._loop.run(main, lost)
+                else:
+                    log.info("its end was said before, and not recorded: nothing is called")
+                    code = await self._end_again(said_end)
             except BaseException as error:
                 why = f"{type(error).__name__}: {error}"
                 if not isinstance(error, Exception):
                     why = "stopped before its end"
-                self._record(ended=time.time(), error=why)
+                self._record(ended=time.time(), error=why, said_end=None)
                 raise
             reached("workflow.finished")
-            self._record(finished=time.time(), ended=time.time(), error=None)
+            now = time.time()
+            self._record(finished=now, ended=now, error=None, said_end=None)
             reached("workflow.recorded")
             return code
         finally:
+            workflow.is_orchestrated = False
             office.leave()
+
+    def _said_end(self) -> int | str | None:
+        """How an earlier orchestrator, that then died, came to its end; None if it did not."""
+        with self._workflow.vars.db.read() as ledger:
+            facts = ledger.run_name(self._run_name) or {}
+        said: int | str | None = facts.get("said_end")
+        return said
+
+    async def _end_again(self, said: int | str) -> int:
+        """Come to the end that an earlier orchestrator came to; the exit code."""
+        history = History(self._workflow)
+        history.open()
+        await anyio.to_thread.run_sync(history.close)
+        self._workflow.finished = True
+        return self._loop.exit_code(End(exit_code=said))
 
     async def _taken_over(self) -> Exception:
         """Wait until somebody else orchestrates the run name."""

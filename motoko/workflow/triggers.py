@@ -32,6 +32,15 @@ class Trigger:
     task: str | None = None
     run_ids: tuple[int, ...] = ()
 
+    @property
+    def listed(self) -> str:
+        """The runs, as they follow in a sentence what is done for them."""
+        if not self.run_ids:
+            return ""
+        shown = ", ".join(map(str, self.run_ids[:8]))
+        more = f" and {len(self.run_ids) - 8} more" if len(self.run_ids) > 8 else ""
+        return f" for runs {shown}{more}"
+
 
 def watched(workflow: Workflow, action: Action) -> list[TaskManager]:
     """The task managers that an action is registered for."""

@@ -27,6 +27,7 @@ from motoko.store import layout
 from motoko.store.database import Database
 from motoko.store.decision import recover
 from motoko.store.feed import Change
+from motoko.store.operations import SayEnd
 from motoko.store.session import Session, current_session, entered
 from motoko.study.records import Run, split_run_name
 from motoko.study.study import Study
@@ -63,6 +64,8 @@ class Workflow:
     run_name: str | None = None
     #: Whether the run name is taken over from an orchestrator on another host.
     takes_over = False
+    #: Whether its run name is being orchestrated by this process.
+    is_orchestrated = False
 
     def __init__(self, filename: str) -> None:
         """Reads ``motoko.yaml`` (or the one in a directory) and each study's ``bd.yaml``.
@@ -205,6 +208,14 @@ class Workflow:
         else:
             self._pending[session] = value
             session.after_commit(settle)
+            self.say_end(0 if value else None)
+
+    def say_end(self, code: int | str | None) -> None:
+        """Commit with the present session how the run name that is orchestrated comes to its
+        end, so that an orchestrator which dies before that need not find out again."""
+        session = current_session()
+        if self.is_orchestrated and self.run_name and session is not None:
+            session.do(self.vars.db, SayEnd(self.run_name, code))
 
     def on_change(self, notice: Callable[[], Any]) -> Callable[[], None]:
         """Call ``notice`` in the running loop when variables change, an action is added or

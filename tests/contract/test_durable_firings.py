@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from motoko import crashpoints
 from motoko.errors import SessionConflict
 from motoko.store.ranges import numbers
+from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
+from motoko.workflow.actions import ActionRegistry
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.triggers import Trigger
 from tests.support.workflows import no_daemons, run, served_workflow
@@ -169,3 +173,115 @@ def test_a_firing_that_begins_again_keeps_to_the_runs_it_began_with(workflow: Wo
     anyio.run(fire)
 
     assert called == [[1], [1]]
+
+
+class Died(BaseException):
+    """An orchestrator is no more."""
+
+
+@contextmanager
+def dying_before_the_end_is_recorded() -> Iterator[None]:
+    """An orchestrator is gone once the workflow is finished, before that is recorded."""
+    before = crashpoints._chosen, crashpoints._die
+
+    def die(chosen: Any) -> None:
+        raise Died
+
+    chosen = {"workflow.finished": crashpoints._Chosen(1, "")}
+    crashpoints._chosen, crashpoints._die = chosen, die
+    try:
+        with pytest.raises(Died):
+            yield
+    finally:
+        crashpoints._chosen, crashpoints._die = before
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_an_end_that_was_said_and_not_recorded_is_come_to_again(
+    workflow: Workflow, is_finished: bool
+) -> None:
+    called: list[str] = []
+
+    async def act(workflow: Workflow, **params: Any) -> None:
+        called.append("act")
+        workflow.norm.createTask(x=1.0)
+        if not is_finished:
+            raise SystemExit("no luck")
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        called.append("main")
+        if called.count("main") == 2:
+            raise SystemExit(7)
+        workflow.add_action("act", event=lambda: True, f=act, once=True)
+        await anyio.sleep_forever()
+
+    with dying_before_the_end_is_recorded():
+        run(workflow, main, outcome=None)
+    with workflow.vars.db.read() as ledger:
+        assert not ledger.run_name("test")["finished"]
+
+    assert run(workflow, main, outcome=None) == (0 if is_finished else 1)
+
+    assert called == ["main", "act"]
+    assert workflow.exit_text == ("" if is_finished else "no luck")
+    with workflow.vars.db.read() as ledger:
+        assert ledger.run_name("test")["finished"]
+    assert run(workflow, main, outcome=None) == 7  # it is begun again, as a finished one is
+
+
+def test_an_end_that_is_taken_back_is_none(workflow: Workflow) -> None:
+    async def undo(workflow: Workflow, **params: Any) -> None:
+        with workflow.session():
+            workflow.finished = True
+            workflow.finished = False
+        raise SystemExit(0)
+
+    with dying_before_the_end_is_recorded():
+        run(workflow, undo, outcome=None)
+    with workflow.vars.db.read() as ledger:
+        assert ledger.run_name("test").get("said_end") is None
+
+
+def test_what_was_interrupted_is_not_said_to_be_unregistered_when_main_finishes_at_once(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(workflow: Workflow, **params: Any) -> None:
+        workflow.norm.createTask(x=1.0)
+        await commit_current()
+        await anyio.sleep_forever()
+
+    async def finishes(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("act", "mult", "state = FINISHED", f=act)
+        workflow.finished = True
+
+    first = orchestrator(act, "state = FINISHED", lambda w: len(records(w)) == 1)
+    assert run(workflow, first) == 3
+    assert [record["ended"] for record in records(workflow)] == [None]
+    workflow.actions = ActionRegistry()
+
+    assert run(workflow, finishes, outcome=None) == 0
+
+    assert "nobody registers it" not in caplog.text
+    assert [record["ended"] is None for record in records(workflow)] == [False]
+
+
+def test_what_was_interrupted_and_is_not_registered_stays_open(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(workflow: Workflow, **params: Any) -> None:
+        workflow.norm.createTask(x=1.0)
+        await commit_current()
+        await anyio.sleep_forever()
+
+    async def finishes(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+
+    first = orchestrator(act, "state = FINISHED", lambda w: len(records(w)) == 1)
+    assert run(workflow, first) == 3
+    workflow.actions = ActionRegistry()
+
+    assert run(workflow, finishes, outcome=None) == 0
+
+    assert "act@mult was interrupted" in caplog.text
+    assert [record["ended"] for record in records(workflow)] == [None]
