@@ -21,7 +21,6 @@ class Slots:
         self._size = max_concurrent or n_cores
         self._counts_cores = not max_concurrent
         self._n_used = 0
-        self._n_runs = 0
         self._noted: set[int] = set()
 
     @property
@@ -49,12 +48,10 @@ class Slots:
                 self._size,
             )
         self._n_used += self._share(nproc)
-        self._n_runs += 1
 
     def release(self, nproc: int) -> None:
         """Count a run that has ended."""
         self._n_used -= self._share(nproc)
-        self._n_runs -= 1
 
     def _share(self, nproc: int) -> int:
         return min(max(1, nproc), self._size) if self._counts_cores else 1

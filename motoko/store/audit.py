@@ -8,6 +8,7 @@ from BTrees.check import check
 
 from motoko.store.codec import ordered
 from motoko.store.index import value_key
+from motoko.store.layout import HAS_DELETED
 from motoko.store.ledger import Ledger
 from motoko.store.tables import Tables
 
@@ -18,7 +19,7 @@ def problems(tables: Tables) -> list[str]:
     Reads everything: seconds at a hundred thousand runs.
     """
     rows = {run_id: tables.run(run_id) for run_id in tables.run_ids()}
-    found = tables.groups.rebuilt(
+    found = tables.groups.differences(
         {run_id: (row["run_name"], row["state"]) for run_id, row in rows.items()}
     )
     found += [
@@ -46,7 +47,7 @@ def problems(tables: Tables) -> list[str]:
         found.append("the index of tasks differs from the runs")
     if len(jobs_of_tasks) != len(tasks):
         found.append("a run stands for two tasks")
-    if list(rows) != list(range(1, len(rows) + 1)) and not tables.fact("has_deleted"):
+    if list(rows) != list(range(1, len(rows) + 1)) and not tables.fact(HAS_DELETED):
         found.append("ids of runs are not consecutive")
     job_ids = list(tables.job_ids())
     for job_id in job_ids:

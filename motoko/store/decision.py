@@ -83,7 +83,7 @@ class Decision:
             parts = {part.study: part.to_plain() for part in self._parts}
             self._view.set_commit(self._mark, parts)
 
-    def apply(self) -> None:
+    def mark_applied(self) -> None:
         """Mark the parts as applied, and forget older commits that are through."""
         forgotten = self._view.forget_commits(self._ledger.settled)
         self._forgotten.append((self._ledger, forgotten))

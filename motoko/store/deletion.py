@@ -6,10 +6,8 @@ from collections.abc import Iterable
 
 from motoko.store.codec import ordered
 from motoko.store.index import value_key
+from motoko.store.layout import HAS_DELETED
 from motoko.store.tables import Tables
-
-#: The fact that ids of runs are no longer consecutive, since no id is given twice.
-HAS_DELETED = "has_deleted"
 
 
 def delete_runs(tables: Tables, run_ids: Iterable[int]) -> None:

@@ -95,7 +95,7 @@ class Groups:
                 run_name, state = decode(key)
                 yield run_name, state, n_runs
 
-    def rebuilt(self, runs: Mapping[int, tuple[str, str]]) -> list[str]:
+    def differences(self, runs: Mapping[int, tuple[str, str]]) -> list[str]:
         """Compare with a full scan (run id to run name and state): what differs, in words."""
         expected = {
             self.number(run_name, state) << _ID_BITS | run_id

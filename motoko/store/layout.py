@@ -27,6 +27,8 @@ FORMAT = 2
 ROOT = "motoko"
 STUDY = "study"
 WORKFLOW = "workflow"
+#: The fact of a study that ids of runs are not consecutive, since no id is given twice.
+HAS_DELETED = "has_deleted"
 
 _TREES: dict[str, dict[str, Any]] = {
     STUDY: {

@@ -13,8 +13,6 @@ from motoko.store.ledger import Ledger
 from motoko.store.salvage import Salvage
 from motoko.store.tables import Tables, TaskIdentity
 
-#: The fact that ids are missing, so that nobody wonders.
-HAS_DELETED = "has_deleted"
 #: The fact which runs a repair could not bring back, as ranges.
 LOST_RUNS = "lost_runs"
 _AS_THEY_ARE = ("manifests", "entries", "attempts", "quantities")

@@ -361,7 +361,7 @@ class Session:
             self._keep_record(decider, parts, is_last)
             decision = Decision(ledger, decider.view, self._mark, parts)
             decision.write_down()
-            decision.apply()
+            decision.mark_applied()
             self._manager.get().note(self._mark)
             reached("commit.begun")
             self._manager.commit()

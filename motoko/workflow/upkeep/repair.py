@@ -306,7 +306,7 @@ def _note_lost(tables: Tables, known: set[int]) -> list[int]:
     missing = rebuild.missing_runs(tables)
     if missing:
         tables.set_fact(rebuild.LOST_RUNS, ranges(missing))
-        tables.set_fact(rebuild.HAS_DELETED, True)
+        tables.set_fact(layout.HAS_DELETED, True)
     return [run_id for run_id in missing if run_id not in before]
 
 
