@@ -530,6 +530,33 @@ def test_actions_that_create_in_one_study_take_turns(workflow: Workflow) -> None
     assert sorted(workflow.mult.base.runs) == list(range(1, 9))
 
 
+def test_who_creates_in_a_study_waits_for_the_turn_of_one_that_has(workflow: Workflow) -> None:
+    order: list[str] = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        has_created, has_begun = anyio.Event(), anyio.Event()
+
+        async def first(workflow: Workflow, **params: Any) -> None:
+            workflow.mult.createTask(x=1.0)
+            has_created.set()
+            await has_begun.wait()
+            order.append("first ends")
+
+        async def second(workflow: Workflow, **params: Any) -> None:
+            order.append("second begins")
+            has_begun.set()
+            workflow.mult.createTask(x=2.0)
+            order.append("second has created")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(event(first), workflow)
+            await has_created.wait()
+            group.start_soon(event(second), workflow)
+
+    assert run(workflow, main, outcome=None) == 0
+    assert order == ["second begins", "first ends", "second begins", "second has created"]
+
+
 def test_concurrent_actions_lose_no_update_of_a_variable(workflow: Workflow) -> None:
     async def add(workflow: Workflow, **params: Any) -> None:
         value = workflow.vars.n

@@ -20,6 +20,7 @@ from ZEO.ClientStorage import ClientStorage
 from motoko.crashpoints import VARIABLE
 from motoko.errors import DatabaseUnavailable, TasksRenumbered
 from motoko.store import decision
+from motoko.store import session as session_module
 from motoko.store.audit import problems
 from motoko.store.database import Database
 from motoko.store.decision import Taken, take_over
@@ -31,7 +32,7 @@ from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
 from motoko.workflow.firings import in_session
 from tests.support.dying_session import FIRST, do_work, prepared, run_work
-from tests.support.studies import ROOT
+from tests.support.studies import ROOT, delay_news
 from tests.support.workflows import served_workflow
 
 DONE = {FIRST: [1.0, 2.0], "norm": [3.0], "note": "seen", "count": 1, "n_firings": 1}
@@ -429,6 +430,37 @@ def test_a_repair_leaves_a_run_that_has_begun_since_the_decision(workflow: Workf
     assert taken_over(workflow).problems == []
 
     assert run.get("note") is None
+
+
+def test_those_of_one_process_decide_one_after_the_other(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_held: list[bool] = []
+
+    def reached(point: str) -> None:
+        is_held.append(workflow.vars.db.deciding.locked())
+
+    monkeypatch.setattr(session_module, "reached", reached)
+    run_work(workflow)
+
+    assert is_held == [True, True, False]  # before and after the decision, after all of it
+
+
+def test_a_mark_is_not_forgotten_whose_decision_is_news(
+    workflow: Workflow, other: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other.recover()
+    delayed = delay_news(other.vars.db, monkeypatch)
+    die_at(workflow, "commit.applied")
+    assert delayed.wait(20)
+    before = left_over(workflow)
+
+    for name in (FIRST, "norm"):
+        database = other.task_manager(name).base.database
+        database.await_news()
+        decision._sweep(other.vars.db, database)
+
+    assert left_over(workflow) == before
 
 
 @contextmanager

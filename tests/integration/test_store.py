@@ -241,6 +241,18 @@ def test_looking_at_a_run_that_executes_does_not_make_a_session_begin_again(
     assert study.run(2).norm == 0.0
 
 
+def test_a_session_that_changes_a_run_rests_on_what_it_saw_of_it(study: Study) -> None:
+    create(study, x=1.0)
+    session = Session()
+    with entered(session):
+        if study.run(1).state == "CREATED":
+            study.run(1).norm = 1.0
+    study.run(1).state = "RUNNING"
+
+    with pytest.raises(SessionConflict):
+        session.commit()
+
+
 def test_what_a_launcher_keeps_up_to_date_disturbs_nobody(study: Study) -> None:
     create(study, x=1.0)
     session = Session()

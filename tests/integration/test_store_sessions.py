@@ -16,7 +16,13 @@ from motoko.store.feed import FeedingStorage
 from motoko.store.session import Session, entered
 from motoko.store.tables import Tables
 from motoko.study.study import Study
-from tests.support.studies import open_study, running_study, server_process, write_study
+from tests.support.studies import (
+    delay_news,
+    open_study,
+    running_study,
+    server_process,
+    write_study,
+)
 
 
 @pytest.fixture
@@ -142,36 +148,13 @@ def test_a_creation_that_came_to_nothing_leaves_no_gap(study: Study, ending: str
     assert problems(study.tables) == []
 
 
-def delay_news(study: Study, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Hold back what the server tells this client of others until the client asks; the event
-    says that something is held back."""
-    storage = study.database._db.storage
-    client = storage._server.client  # what the server says comes in here, in its own thread
-    news: list[tuple[bytes, list[bytes]]] = []
-    hear, ping = client.invalidateTransaction, storage.ping
-    is_late = threading.Event()
-
-    def arrive() -> object:
-        while news:
-            client.loop.call_soon_threadsafe(hear, *news.pop(0))
-        return ping()
-
-    def late(tid: bytes, oids: list[bytes]) -> None:
-        news.append((tid, oids))
-        is_late.set()
-
-    monkeypatch.setattr(client, "invalidateTransaction", late)
-    monkeypatch.setattr(storage, "ping", arrive)
-    return is_late
-
-
 def test_what_seems_to_change_nothing_is_decided_on_what_is_newest(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create(study, x=1.0)
     other = open_study(study.directory)
     assert other.run(1).state == "CREATED"
-    is_late = delay_news(other, monkeypatch)
+    is_late = delay_news(other.database, monkeypatch)
     study.run(1).state = "RUNNING"
     assert is_late.wait(20)
 
@@ -190,7 +173,7 @@ def test_a_session_that_seems_to_change_nothing_rests_on_what_is_newest(
     session = Session()
     with entered(session):
         other.run(1).state = "CREATED"
-    is_late = delay_news(other, monkeypatch)
+    is_late = delay_news(other.database, monkeypatch)
     study.run(1).state = "RUNNING"
     assert is_late.wait(20)
 

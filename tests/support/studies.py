@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from motoko.config import read_study
+from motoko.store.database import Database
 from motoko.store.server import Served, Server
 from motoko.study.study import Study
 
@@ -97,3 +102,35 @@ def running_study(directory: Path, yaml: str | None = None) -> Iterator[Study]:
             yield study
         finally:
             study.close()
+
+
+def delay_news(database: Database[Any], monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Hold back what the server tells this client of others until the client asks, or has
+    committed something itself; the event says that something is held back."""
+    database.connect()
+    storage = database._db.storage
+    client = storage._server.client  # what the server says comes in here, in its own thread
+    news: list[tuple[bytes, list[bytes]]] = []
+    hear, ping, finish = client.invalidateTransaction, storage.ping, storage.tpc_finish
+    is_late = threading.Event()
+
+    def arrive() -> None:
+        while news:
+            client.loop.call_soon_threadsafe(hear, *news.pop(0))
+
+    def late(tid: bytes, oids: list[bytes]) -> None:
+        news.append((tid, oids))
+        is_late.set()
+
+    def asked() -> object:
+        arrive()
+        return ping()
+
+    def finished(*arguments: Any) -> object:
+        arrive()
+        return finish(*arguments)
+
+    monkeypatch.setattr(client, "invalidateTransaction", late)
+    monkeypatch.setattr(storage, "ping", asked)
+    monkeypatch.setattr(storage, "tpc_finish", finished)
+    return is_late

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from motoko.job import outcome
+from motoko.job import facts as job_facts
+from motoko.job import layout, outcome
 from motoko.job.journal import Journal
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
@@ -44,6 +46,26 @@ def test_a_record_stays_as_it_is_while_the_attempt_goes_on(tmp_path: Path) -> No
     next_one = attempt_in(tmp_path, "RUNNING", known=record.facts)
     next_one.fold()
     assert next_one.take_record().entries == {"z": 2}
+
+
+@pytest.mark.parametrize("is_at_home", [True, False])
+def test_an_attempt_writes_into_its_own_run_directory_alone(
+    tmp_path: Path, is_at_home: bool
+) -> None:
+    attempt = attempt_in(tmp_path)
+    nonce = NONCE if is_at_home else "of the next attempt"
+    facts = {name: kind() for name, kind in job_facts._NEEDED.items()}
+    facts |= {"format": job_facts.FORMAT, "nonce": nonce}
+    Path(layout.run_file(str(tmp_path))).parent.mkdir(exist_ok=True)
+    Path(layout.run_file(str(tmp_path))).write_text(json.dumps(facts))
+    attempt.unwritten = OSError("the disk was full")
+    attempt._outcome = Outcome(0, 1.0, 2.0, "here", 1)
+    attempt._sentinel = "FINISHED"
+
+    attempt.write_files()
+
+    assert (tmp_path / "FINISHED").exists() is is_at_home
+    assert attempt.unwritten is None
 
 
 def test_an_attempt_that_is_found_as_it_was_has_no_news(tmp_path: Path) -> None:

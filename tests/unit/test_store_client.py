@@ -1,0 +1,69 @@
+"""How long the answer to a commit is waited for, and what comes of one that is too late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ZEO.Exceptions import ClientDisconnected
+
+from motoko.store import client
+from motoko.store.client import BoundedClient, GivenUp
+
+
+class Asked:
+    """A client whose server does as it is told; nothing is connected."""
+
+    def __init__(self) -> None:
+        self.waits_s: list[float] = []
+        self.is_silent = True
+        self.updates: Iterator[Any] = iter(())
+        self.client = object.__new__(BoundedClient)
+        self.client._commit_s = client._COMMIT_S
+        self.client.io_call = self._ask
+        self.client.client = SimpleNamespace(tpc_finish_co=self._finish)
+
+    def _finish(self, tid: Any, updates: Iterator[Any], f: Any) -> str:
+        self.updates = updates
+        return "the answer"
+
+    def _ask(self, question: Any, at_most_s: float) -> Any:
+        self.waits_s.append(at_most_s)
+        if self.is_silent:
+            raise GivenUp("the server does not answer")
+        return question
+
+    def finish(self) -> Any:
+        """Finish a transaction with two updates."""
+        return self.client.tpc_finish("id", ["one", "two"], None)
+
+
+def test_each_commit_that_was_given_up_doubles_the_wait_up_to_a_limit() -> None:
+    asked = Asked()
+    for _ in range(8):
+        with pytest.raises(GivenUp):
+            asked.finish()
+    asked.is_silent = False
+    asked.finish()
+    asked.finish()
+
+    assert asked.waits_s == [10, 20, 40, 80, 160, 320, 600, 600, 600, 10]
+
+
+def test_an_answer_that_comes_after_all_is_not_taken_for_known() -> None:
+    asked = Asked()
+    with pytest.raises(GivenUp):
+        asked.finish()
+
+    with pytest.raises(ClientDisconnected):
+        list(asked.updates)
+
+
+def test_an_answer_in_time_tells_what_was_updated() -> None:
+    asked = Asked()
+    asked.is_silent = False
+
+    assert asked.finish() == "the answer"
+    assert list(asked.updates) == ["one", "two"]
