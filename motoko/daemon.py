@@ -304,7 +304,11 @@ class Office:
 
     def _write(self) -> None:
         assert self._fd is not None and self._self is not None
-        _write_to(self._fd, self._self)
+        try:
+            _write_to(self._fd, self._self)
+        except OSError as error:
+            error.filename = str(self.file)
+            raise
 
 
 @contextmanager
@@ -332,8 +336,8 @@ def _read_owner(text: bytes) -> Owner | None:
 def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.0) -> int:
     """Start a process of its own session and wait until it says that it is ready; its id.
 
-    What it prints before its log is set up goes to ``log_file`` too. StartFailed carries the
-    last line of that when it ends, or says nothing, in time.
+    What it prints before its log is set up goes to ``log_file`` too. When it ends, or says
+    nothing, in time, StartFailed carries the last line of that, or what it told by `say_why`.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     process = None
@@ -354,7 +358,7 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
         writer = -1
         reached("daemon.spawned")
         has_news, _, _ = select.select([reader], [], [], wait_s)
-        said = os.read(reader, len(READY)) if has_news else b""
+        said = os.read(reader, select.PIPE_BUF) if has_news else b""
         if said == READY:
             process.returncode = 0  # it outlives this object, which must not complain of that
             return process.pid
@@ -363,7 +367,8 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
         code: int | None = process.wait(timeout=_ENDING_S)
         if not log_file.exists():
             code = None  # whatever it stumbled over, that is why
-        raise StartFailed(what, _last_line(log_file, before), str(log_file), code)
+        why = _last_line(said) or _last_words(log_file, before)
+        raise StartFailed(what, why, str(log_file), code)
     except BaseException:
         if process is not None and process.returncode is None:
             _end(process)  # who started it will not know of it
@@ -399,13 +404,28 @@ def say_ready() -> None:
         os.close(int(fd))
 
 
-def _last_line(log_file: Path, start: int) -> str:
+def say_why(text: str) -> None:
+    """Tell the process that started this one, and still waits, why no work begins.
+
+    Its log may be on a disk that is full.
+    """
+    fd = os.environ.get(READY_FD)
+    if fd is not None:
+        with suppress(OSError):  # nobody waits any more
+            os.write(int(fd), text.encode(errors="replace")[-select.PIPE_BUF :])
+
+
+def _last_words(log_file: Path, start: int) -> str:
     if not log_file.exists():
         return f"{log_file.parent} was removed meanwhile"
     with open(log_file, "rb") as file:
         file.seek(min(start, log_file.stat().st_size))
-        lines = [line for line in file.read().decode(errors="replace").splitlines() if line]
-    return lines[-1].removeprefix("motoko: ") if lines else "it ended without a word"
+        return _last_line(file.read()) or "it ended without a word"
+
+
+def _last_line(text: bytes) -> str:
+    lines = [line for line in text.decode(errors="replace").splitlines() if line]
+    return lines[-1].removeprefix("motoko: ") if lines else ""
 
 
 def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owner:

@@ -15,6 +15,7 @@
         InvalidTransition (ValueError)         run, from, to
         DatabaseUnavailable (ConnectionError)  transient, and why
           DatabaseFailed                       its server answers that it cannot
+          NoSpaceLeft                          on its disk
         ConflictsExhausted (RuntimeError)      after n attempts
         SessionConflict (RuntimeError)         transient: what a session read has changed
         TasksRenumbered (RuntimeError)         a session is committed, with other ids
@@ -252,6 +253,13 @@ class DatabaseFailed(DatabaseUnavailable):
     """The server answers that it cannot read or write a database; waiting does not help."""
 
     transient = False
+
+
+class NoSpaceLeft(DatabaseUnavailable):
+    """The disk of a database is full; nothing is lost meanwhile."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address, "no space is left on its disk; free some, nothing is lost")
 
 
 class ConflictsExhausted(StudyError, RuntimeError):

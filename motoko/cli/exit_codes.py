@@ -52,6 +52,7 @@ _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.JobNotFound, NOT_FOUND),
     (errors.RunNotFound, NOT_FOUND),
     (errors.ForeignDatabase, DATABASE),
+    (errors.NoSpaceLeft, SYSTEM),
     (errors.DatabaseUnavailable, DATABASE),
     (errors.ConflictsExhausted, GAVE_UP),
     (errors.SessionConflict, GAVE_UP),

@@ -127,8 +127,16 @@ def is_terminal_gone(error: OSError) -> bool:
 
 
 def say(text: str) -> None:
-    """One message on standard error."""
-    click.echo(f"motoko: {text}", err=True)
+    """One message on standard error, and to a process that waits for this one's work."""
+    from motoko import daemon
+
+    daemon.say_why(text)
+    try:
+        click.echo(f"motoko: {text}", err=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        be_silent()  # it is the log of a background process, on a full disk
 
 
 def explanation(error: MotokoError) -> Iterator[str]:

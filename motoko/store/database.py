@@ -25,6 +25,7 @@ from motoko.errors import (
     DatabaseFailed,
     DatabaseUnavailable,
     ForeignDatabase,
+    NoSpaceLeft,
 )
 from motoko.store import layout
 from motoko.store.address import Address
@@ -269,14 +270,17 @@ class Database(Generic[V]):
             raise self._unavailable("the connection to the server is lost") from error
         except StorageError as error:
             if _goes_by(error):
-                raise self._unavailable(_reason(error)) from error
+                raise self._failed(error) from error
             raise DatabaseFailed(
                 self._place, f"{_reason(error)}; run `motoko verify`"
             ) from error
         except OSError as error:
             if isinstance(error, DatabaseUnavailable):
                 raise
-            raise self._unavailable(_reason(error)) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> DatabaseUnavailable:
+        return NoSpaceLeft(self._place) if is_full(error) else self._unavailable(_reason(error))
 
     def _unavailable(self, why: str) -> DatabaseUnavailable:
         return DatabaseUnavailable(self._place, why)
@@ -354,13 +358,11 @@ def undo(manager: Any) -> None:
 def _goes_by(error: StorageError) -> bool:
     """Whether a later try may well be better: there is space, or another server."""
     if isinstance(error, ServerException):
-        return _errno(error) in _NO_SPACE or (bool(error.args) and error.args[0] in _GO_BY)
+        return is_full(error) or (bool(error.args) and error.args[0] in _GO_BY)
     return type(error) is StorageTransactionError
 
 
 def _reason(error: BaseException) -> str:
-    if _errno(error) in _NO_SPACE:
-        return "no space is left on its disk; free some, nothing is lost meanwhile"
     match error:
         case ServerException(args=(str(kind), arguments)):
             told = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -368,14 +370,16 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _errno(error: BaseException) -> int | None:
-    """The number of an error of the system, of this process or as its server tells it."""
+def is_full(error: BaseException) -> bool:
+    """Whether a disk is full: this process says so, or the server whose answer it is."""
     match error:
-        case OSError():
-            return error.errno
+        case OSError(errno=number):
+            pass
         case ServerException(args=("builtins.OSError", (int(number), *_))):
-            return number
-    return None
+            pass
+        case _:
+            return False
+    return number in _NO_SPACE
 
 
 def back_off(attempt: int) -> None:

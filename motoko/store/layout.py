@@ -19,12 +19,16 @@ from BTrees.LLBTree import LLTreeSet
 from BTrees.LOBTree import LOBTree
 from BTrees.OLBTree import OLBTree
 from BTrees.OOBTree import OOBTree, OOTreeSet
+from ZODB.fsIndex import fsIndex
 
-from motoko.errors import ForeignDatabase
+from motoko.errors import ForeignDatabase, StudyNotFound
 from motoko.store.codec import encode
 
 FORMAT = 2
+#: Of the file of a database that nothing was ever committed to.
+_N_BYTES_EMPTY = 4
 ROOT = "motoko"
+NO_DATABASE = "has no database yet; `motoko create` or `motoko run` makes it"
 STUDY = "study"
 WORKFLOW = "workflow"
 #: The fact of a study that ids of runs are not consecutive, since no id is given twice.
@@ -85,19 +89,44 @@ def initialise(root: Any, kind: str, facts: dict[str, Any]) -> None:
 def check_not_emptied(file: Path) -> None:
     """ForeignDatabase if the file of a database is gone, or lost all that it held, while what
     belongs to it is there: a new one would take its place without a word."""
-    has_content = file.exists() and file.stat().st_size > 0
-    if not has_content and Path(f"{file}.index").exists():
+    if not _has_content(file) and _had_content(Path(f"{file}.index")):
         what = "is empty" if file.exists() else "is gone"
         why = f"{what}, though it was a database once; `motoko repair` rebuilds it"
         raise ForeignDatabase(str(file), why)
 
 
+def is_begun(file: Path) -> bool:
+    """Whether the file of a database is there, with something in it: the disk may have been
+    full. ForeignDatabase if it had something in it once."""
+    check_not_emptied(file)
+    return _has_content(file)
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > _N_BYTES_EMPTY
+
+
+def _had_content(index: Path) -> bool:
+    """Whether a database had something in it when its server wrote this index of it."""
+    try:
+        return int(fsIndex.load(str(index))["pos"]) > _N_BYTES_EMPTY
+    except FileNotFoundError:
+        return False
+    except Exception:  # whatever a damaged pickle may raise when it is read
+        return True
+
+
 def trees(root: Any, kind: str, where: str) -> Any:
-    """The trees of an open database; ForeignDatabase if they are not ours."""
+    """The trees of an open database.
+
+    StudyNotFound if they were never made, ForeignDatabase if they are not ours.
+    """
     found = root.get(ROOT)
+    if found is None and len(root) == 0:
+        raise StudyNotFound(where, NO_DATABASE)
     if found is None:
-        why = "empty, or not written by Motoko" if len(root) == 0 else "not written by Motoko"
-        raise ForeignDatabase(where, f"{why}; move it away, then run `motoko create`")
+        why = "not written by Motoko; move it away, then run `motoko create`"
+        raise ForeignDatabase(where, why)
     if found["format"] < FORMAT:
         raise ForeignDatabase(
             where,

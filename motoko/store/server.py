@@ -20,12 +20,12 @@ from ZODB.serialize import referencesf
 
 from motoko.crashpoints import reached
 from motoko.daemon import WATCH_S
-from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase
+from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase, NoSpaceLeft
 from motoko.host import has_locks
 from motoko.paths import local_lock_file
 from motoko.store import layout
 from motoko.store.address import Address
-from motoko.store.database import NO_DATABASE_FILE
+from motoko.store.database import NO_DATABASE_FILE, is_full
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +159,8 @@ class _Storage:
             address.write_down()
         except OSError as error:
             self._storage.close()
+            if is_full(error):
+                raise NoSpaceLeft(str(address)) from error
             why = f"cannot listen there: {error.strerror or error}"
             raise DatabaseUnavailable(str(address), why) from error
         threading.Thread(target=self._server.loop, name=f"zeo {address}", daemon=True).start()
@@ -210,6 +212,8 @@ def _open_file(file: Path) -> Any:
             raise AlreadyRunning(f"a server of {file}", _lock_owner(file)) from error
         if isinstance(error, FileStorageFormatError):
             raise ForeignDatabase(str(file), NO_DATABASE_FILE) from error
+        if is_full(error):
+            raise NoSpaceLeft(str(file)) from error
         raise DatabaseUnavailable(str(file), f"cannot be opened: {error}") from error
 
 

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 #: Of how many runs that a call finds, rather than makes, the files are compared.
 _MOST_COMPARED = 1000
-NO_DATABASE = "has no database yet; `motoko create` or `motoko run` makes it"
 #: Files by which a state directory written by BlackDynamite is recognised.
 _FOREIGN = ("bd.zeo", "zeo.conf", "bd.zeo.index")
 
@@ -76,11 +75,24 @@ class Study:
 
     @property
     def is_created(self) -> bool:
-        """Whether there is a database; ForeignDatabase if it is somebody else's."""
-        if self.database_file.exists():
+        """Whether there is a database.
+
+        ForeignDatabase if it is somebody else's, or has lost what it held.
+        """
+        if layout.is_begun(self.database_file):
             return True
-        check_not_foreign(self.state_dir)
+        self.check_not_lost()
         return False
+
+    def check_not_lost(self) -> None:
+        """ForeignDatabase if BlackDynamite wrote the database, or if it is an empty file,
+        though there are runs."""
+        check_not_foreign(self.state_dir)
+        file = self.database_file
+        has_runs = any(self.runs_dir.glob("run-*"))
+        if has_runs and file.exists() and not layout.is_begun(file):
+            why = f"is empty, but {self.runs_dir} has runs; `motoko repair` rebuilds it"
+            raise ForeignDatabase(str(file), why)
 
     @property
     def runs_dir(self) -> Path:
@@ -363,4 +375,4 @@ def check_not_foreign(state_dir: Path) -> None:
 def check_created(study: Study) -> None:
     """StudyNotFound unless the study has a database."""
     if not study.is_created:
-        raise StudyNotFound(str(study.directory), NO_DATABASE)
+        raise StudyNotFound(str(study.directory), layout.NO_DATABASE)

@@ -26,13 +26,15 @@ from motoko.errors import (
     DatabaseUnavailable,
     ForeignOwner,
     MotokoError,
+    NoSpaceLeft,
     NotRunning,
     StudyNotFound,
 )
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
+from motoko.store import layout
 from motoko.store.address import socket_address
 from motoko.store.database import Database
-from motoko.study.study import NO_DATABASE, Study, check_created, check_not_foreign
+from motoko.study.study import Study, check_created, check_not_foreign
 
 if TYPE_CHECKING:
     from motoko.launch.trouble import Trouble
@@ -219,7 +221,7 @@ def server_kept_as_it_was(workflow: Workflow) -> Iterator[None]:
 def is_created(workflow: Workflow) -> bool:
     """Whether all databases exist. ForeignDatabase for one that is not ours."""
     studies = [manager.base.is_created for manager in workflow.task_managers.values()]
-    return all(studies) and (workflow.state_dir / WORKFLOW_DATABASE).exists()
+    return all(studies) and layout.is_begun(workflow.state_dir / WORKFLOW_DATABASE)
 
 
 def is_there(workflow: Workflow) -> bool:
@@ -230,7 +232,7 @@ def is_there(workflow: Workflow) -> bool:
 def require_created(workflow: Workflow) -> None:
     """StudyNotFound unless all databases exist."""
     if not is_created(workflow):
-        raise StudyNotFound(str(workflow.directory), NO_DATABASE)
+        raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
 
 
 def ensure_running(
@@ -251,7 +253,7 @@ def ensure_running(
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     """Start the server if it does not run, connect to all databases, make those missing."""
     for manager in workflow.task_managers.values():
-        check_not_foreign(manager.base.state_dir)
+        manager.base.check_not_lost()
     start_server(workflow, takeover=takeover)
     _connect(workflow)
     workflow.initialise()
@@ -265,6 +267,8 @@ def _connect(workflow: Workflow) -> None:
             for database in workflow.databases:
                 database.connect()
             return
+        except NoSpaceLeft:
+            raise
         except DatabaseUnavailable:
             is_hurried = any(database.is_hurried for database in workflow.databases)
             if is_hurried or time.monotonic() > deadline:
@@ -285,8 +289,8 @@ def open_for_reading(workflow: Workflow) -> None:
 def open_ledger(workflow: Workflow) -> None:
     """Open the workflow's own database to read it, whether its server runs or not."""
     file = workflow.state_dir / WORKFLOW_DATABASE
-    if not file.exists():
-        raise StudyNotFound(str(workflow.directory), NO_DATABASE)
+    if not layout.is_begun(file):
+        raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
     _open(workflow.vars.db, file, server_office(workflow))
 
 

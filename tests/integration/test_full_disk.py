@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import CommandLine
+from tests.support.command_line import CommandLine, new_workflow
 from tests.support.studies import ROOT, open_study, server_process, write_study
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
@@ -64,7 +65,7 @@ def test_commit_on_a_full_disk_says_so_in_one_message(disk: Path) -> None:
             timeout=60,
         )
 
-    why = "no space is left on its disk; free some, nothing is lost meanwhile"
+    why = "no space is left on its disk; free some, nothing is lost"
     assert set(done.stdout.splitlines()) == {why}
     assert done.stderr == ""
 
@@ -88,3 +89,32 @@ def test_new_on_a_full_disk_leaves_nothing_and_can_be_repeated(
     )
     assert not left
     assert (disk / "demo" / "motoko.yaml").exists()
+
+
+@pytest.mark.parametrize("n_pages", [0, 2, 3, 12])
+def test_first_start_on_a_full_disk_says_so_and_can_be_repeated(
+    disk: Path, n_pages: int
+) -> None:
+    with new_workflow(disk / "demo") as here:
+        filler = fill(disk)
+        os.truncate(filler, filler.stat().st_size - n_pages * 4096)
+
+        refused = here.run("run", "-n", "first", code=9)
+        filler.unlink()
+        info = here.run("info").stdout
+        here.run("run", "-n", "first")
+
+    assert re.search(r"no space (is )?left", refused.stderr.lower())
+    assert str(disk) in refused.stderr
+    assert "without a word" not in refused.stderr
+    assert "sample: no database yet; `motoko run` or `motoko create` makes it" in info
+
+
+def test_child_of_a_detached_start_on_a_full_disk_says_why(disk: Path) -> None:
+    with new_workflow(disk / "demo") as here:
+        fill(disk)
+
+        refused = here.run("orchestrator", "start", "-n", "first", "-d", code=9)
+
+    assert "orchestrator-first.lock" in refused.stderr or "server.lock" in refused.stderr
+    assert "No space left on device" in refused.stderr

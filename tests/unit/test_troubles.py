@@ -25,7 +25,12 @@ def test_what_the_launcher_says_in_its_office_is_a_trouble(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("n_blocks", "n_files", "words"),
-    [(0, 5, "no space is left on the disk"), (10_000, 0, "no more files fit"), (10_000, 5, "")],
+    [
+        (0, 5, "no space is left on the disk"),
+        (200, 5, "less than 0.9 MB is left on the disk"),
+        (10_000, 0, "no more files fit"),
+        (10_000, 5, ""),
+    ],
 )
 def test_full_disk_is_named_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_blocks: int, n_files: int, words: str

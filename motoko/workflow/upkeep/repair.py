@@ -22,7 +22,7 @@ from motoko.store import audit, layout, rebuild
 from motoko.store.decision import take_over
 from motoko.store.ranges import numbers, ranges
 from motoko.store.salvage import Salvage, salvage
-from motoko.study.study import NO_DATABASE, Study
+from motoko.study.study import Study
 from motoko.workflow import control, making
 from motoko.workflow.upkeep.findings import runs_in_words
 
@@ -61,7 +61,7 @@ def repair(workflow: Workflow, names: Sequence[str] = (), *, with_new: bool = Tr
     studies = [workflow.task_manager(name).base for name in names or workflow.task_managers]
     has_any = any(s.database_file.exists() or s.run_dirs() for s in studies)
     if not has_any and not (workflow.state_dir / "wf.db").exists():
-        raise StudyNotFound(str(workflow.directory), NO_DATABASE)
+        raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
     office = control.server_office(workflow)
     office.take({"files": [str(one.file) for one in control.served(workflow)]})
     try:

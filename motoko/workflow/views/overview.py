@@ -45,7 +45,9 @@ class StudyOverview:
         """Why nothing is known of its runs."""
         if self.error is None:
             return None
-        return str(self.error) if self.is_broken else "no database yet"
+        if self.is_broken:
+            return str(self.error)
+        return "no database yet; `motoko run` or `motoko create` makes it"
 
     @property
     def is_broken(self) -> bool:

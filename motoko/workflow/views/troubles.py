@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 #: With less than this nothing can be recorded any more.
-_LEAST_BYTES = 1 << 20
+_LEAST_BYTES = 1_000_000
+_STEP_BYTES = 100_000
 #: So many holders that died soon after they began are no accident.
 _MANY = 2
 
@@ -79,7 +81,15 @@ def full_disks(workflow: Workflow) -> Iterator[str]:
             seen.add(device)
             disk = os.statvfs(place)
             n_free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
-            if n_free * disk.f_frsize < _LEAST_BYTES:
-                yield f"no space is left on the disk of {place}: free some, and all goes on"
+            n_bytes = n_free * disk.f_frsize
+            if n_bytes < _LEAST_BYTES:
+                yield f"{_left(n_bytes)} on the disk of {place}: free some, and all goes on"
             elif disk.f_files and not disk.f_favail:
                 yield f"no more files fit on the disk of {place}: remove some, and all goes on"
+
+
+def _left(n_bytes: int) -> str:
+    """How much is left, in steps: whoever sees it change again and again is told but seldom."""
+    if n_bytes == 0:
+        return "no space is left"
+    return f"less than {ceil(n_bytes / _STEP_BYTES) * _STEP_BYTES / 1e6:.1f} MB is left"
