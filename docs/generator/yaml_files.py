@@ -17,15 +17,8 @@ from motoko.config import (
     TaskManagerConfig,
     WorkflowConfig,
 )
+from motoko.config.models import WITHOUT_EFFECT, WITHOUT_EFFECT_IN_STUDY
 from motoko.config.values import EXPECTED, Refused
-
-#: Keys that are read and checked, and that nothing in this version acts on.
-WITHOUT_EFFECT = frozenset(
-    "max_submitted on_failure mem gpus partition account module modules array"
-    " pack checkpoint_signal artifacts blackdynamite".split()
-)
-#: The same of bd.yaml only.
-WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host", "generator"}
 
 
 def workflow_page() -> str:

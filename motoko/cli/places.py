@@ -30,14 +30,15 @@ def find_directory(given: str | None) -> Path:
     """
     if given is not None:
         path = Path(given)
-        if path.is_file() and path.suffix in (".yaml", ".yml"):
+        if path.is_file() and path.name == WORKFLOW_FILE:
             return path.parent.absolute()
         if (path / WORKFLOW_FILE).exists():
             return path.absolute()
         if not path.exists():
             raise StudyNotFound(given, "no such directory")
         if not path.is_dir():
-            raise StudyNotFound(given, "is not a directory; name that of a workflow")
+            why = f"is no {WORKFLOW_FILE}; name that file, or the directory of a workflow"
+            raise StudyNotFound(given, why)
         why = f"no {WORKFLOW_FILE} in it; `motoko new DIR` makes a workflow to start from"
         raise StudyNotFound(given, why)
     here = Path.cwd()

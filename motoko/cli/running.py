@@ -58,6 +58,8 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     workflow = request.workflow
     generator = request.mine[f"{PREFIX}generator"]
     find_generator(generator or workflow.config.generator)
+    if request.mine[f"{PREFIX}run_name"] is not None:
+        _check_free(workflow, request.mine[f"{PREFIX}run_name"])
     with _stopped_in_words(workflow) as ending, _in_custody(workflow) as custody:
         _ensure_running(request, generator)
         chosen = run_names.choose(workflow, request.mine[f"{PREFIX}run_name"], request.rest)
@@ -84,6 +86,15 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     return code
 
 
+def _check_free(workflow: Workflow, run_name: str) -> daemon.Office:
+    """The office of a run name's orchestrator; AlreadyRunning if one holds it on this host."""
+    office = control.orchestrator_office(workflow, run_name)
+    owner = office.owner()
+    if owner is not None and owner.is_here:
+        raise AlreadyRunning(office.what, str(owner))
+    return office
+
+
 def _ensure_running(request: Request, generator: str | None = None) -> None:
     takeover = request.mine[f"{PREFIX}takeover"]
     if not takeover:
@@ -106,10 +117,7 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
     if run_name is None:
         raise RunNameMissing
     workflow.run_name = run_name
-    office = control.orchestrator_office(workflow, run_name)
-    owner = office.owner()
-    if owner is not None and owner.is_here:
-        raise AlreadyRunning(office.what, str(owner))
+    office = _check_free(workflow, run_name)
     if not request.mine[f"{PREFIX}takeover"]:
         control.check_takeover(workflow, run_name)
     if request.mine[f"{PREFIX}detach"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from keyword import iskeyword
 from typing import Any
 
@@ -10,8 +10,19 @@ from pydantic import ValidationError
 
 from motoko.columns import BUILT_IN, FIXED, RUN_ENTRIES
 from motoko.config.document import Document, KeyPath
-from motoko.config.fields import IDENTIFIER, NAME_EXPECTED, RUN_LIMITS, is_host, is_name, texts
+from motoko.config.fields import (
+    GENERATORS,
+    IDENTIFIER,
+    NAME_EXPECTED,
+    OPTIONS_SUFFIX,
+    RUN_LIMITS,
+    is_host,
+    is_name,
+    texts,
+)
 from motoko.config.models import (
+    WITHOUT_EFFECT,
+    WITHOUT_EFFECT_IN_STUDY,
     FieldConfig,
     StudyConfig,
     TaskManagerConfig,
@@ -298,6 +309,7 @@ def _options_mistakes(document: Document) -> Iterator[Mistake]:
 def workflow_warnings(document: Document) -> Iterator[Mistake]:
     """Keys that nobody knows, task managers that hide behind an attribute."""
     yield from _unknown_keys(document, (), document.data, WorkflowConfig.known_keys())
+    yield from _idle_keys(document, WITHOUT_EFFECT)
     for name, settings in document.section("task_managers").items():
         path = ("task_managers", name)
         if isinstance(name, str) and (name in WORKFLOW_ATTRIBUTES or name.startswith("_")):
@@ -310,6 +322,7 @@ def workflow_warnings(document: Document) -> Iterator[Mistake]:
 def study_warnings(document: Document) -> Iterator[Mistake]:
     """Keys that nobody knows."""
     yield from _unknown_keys(document, (), document.data, StudyConfig.known_keys())
+    yield from _idle_keys(document, WITHOUT_EFFECT_IN_STUDY)
     params = {str(name).lower() for name in document.section("run_params")}
     for name in document.section("run_space"):
         if str(name).lower() in params:
@@ -326,10 +339,40 @@ def _unknown_keys(
     document: Document, path: KeyPath, section: Mapping[Any, Any], known: tuple[str, ...]
 ) -> Iterator[Mistake]:
     for key in section:
-        if isinstance(key, str) and key not in known and not is_options_key(key):
-            meant = nearest(key, known).removeprefix("; ")
-            allowed = meant or "it is passed on to orchestrators"
-            yield document.mistake((*path, key), "unknown key", allowed)
+        if not isinstance(key, str) or key in known or (is_options_key(key) and not path):
+            continue
+        meant = nearest(key, known).removeprefix("; ")
+        allowed = _place_of(key) or meant or "it is passed on to orchestrators"
+        yield document.mistake((*path, key), "unknown key", allowed)
+
+
+def _place_of(key: str) -> str:
+    """Where a key belongs that is not known where it was found."""
+    of_study = key in StudyConfig.known_keys()
+    of_workflow = key in WorkflowConfig.known_keys()
+    if of_study and of_workflow:
+        return "put it into the study's bd.yaml or, for all studies, beside task_managers"
+    if is_options_key(key):
+        return "put it beside task_managers, or into the study's bd.yaml"
+    if of_study:
+        return "put it into the study's bd.yaml"
+    return "put it into motoko.yaml, beside task_managers" if of_workflow else ""
+
+
+def _idle_keys(document: Document, without_effect: Collection[str]) -> Iterator[Mistake]:
+    """Keys that are known, and change nothing."""
+    for key, value in document.data.items():
+        if not isinstance(key, str) or value is None:
+            continue
+        if key in without_effect:
+            allowed = "leave it out"
+            if key == "on_failure":
+                allowed = "`retry` says what is tried again; all else stays FAILED"
+            yield document.mistake((key,), "has no effect in this version", allowed)
+        elif is_options_key(key) and key.removesuffix(OPTIONS_SUFFIX) not in GENERATORS:
+            name = key.removesuffix(OPTIONS_SUFFIX)
+            found = f"has no effect: there is no generator {name!r} yet"
+            yield document.mistake((key,), found, f"known generators are {listed(GENERATORS)}")
 
 
 def _is_attribute(name: str) -> bool:

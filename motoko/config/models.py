@@ -77,7 +77,7 @@ class FieldConfig(Section):
     type: TypeName = Field(description="What values it takes.")
     default: Any = Field(
         UNSET,
-        description="The value of jobs that do not give one.",
+        description="The value of jobs, or runs, that do not give one.",
         json_schema_extra=_without_default,
     )
 
@@ -221,6 +221,15 @@ Mapping.register(FileConfig)
 def is_options_key(key: str) -> bool:
     """Whether a key carries options of some generator."""
     return key.endswith(OPTIONS_SUFFIX) and key != OPTIONS_SUFFIX
+
+
+#: Keys that are read and checked, and that nothing in this version acts on.
+WITHOUT_EFFECT = frozenset(
+    "max_submitted on_failure mem gpus partition account module modules array"
+    " pack checkpoint_signal artifacts blackdynamite".split()
+)
+#: The same of bd.yaml only.
+WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host", "generator"}
 
 
 class WorkflowConfig(FileConfig):

@@ -7,7 +7,11 @@ from collections.abc import Iterable
 from motoko.store.codec import ordered
 from motoko.store.index import value_key
 from motoko.store.layout import HAS_DELETED
+from motoko.store.ranges import numbers, ranges
 from motoko.store.tables import Tables
+
+#: The fact which runs were deleted, as `ranges`.
+DELETED_RUNS = "deleted_runs"
 
 
 def delete_runs(tables: Tables, run_ids: Iterable[int]) -> None:
@@ -30,6 +34,12 @@ def delete_runs(tables: Tables, run_ids: Iterable[int]) -> None:
             _delete_job(tables, job_id)
     if ids:
         tables.set_fact(HAS_DELETED, True)
+        tables.set_fact(DELETED_RUNS, ranges({*deleted_runs(tables), *ids}))
+
+
+def deleted_runs(tables: Tables) -> list[int]:
+    """The runs that were deleted, as far as the database knows which."""
+    return numbers(tables.fact(DELETED_RUNS) or [])
 
 
 def _forget_tasks(tables: Tables, job_id: int, run_ids: set[int]) -> None:

@@ -221,7 +221,7 @@ def _is_sound(name: str, key: Any, value: Any) -> bool:
     if name in ("applied", "open") or (name == "commits" and key == ""):
         return True
     try:
-        return decode(value) is not None or name == "variables"
+        return decode(value) is not None or name in ("variables", "meta")
     except _Unreadable:
         return False
 

@@ -69,8 +69,11 @@ class Tables:
         return None if raw is None else decode(raw)
 
     def set_fact(self, name: str, value: Any) -> None:
-        """Store a fact about the database."""
-        self.trees["meta"][name] = encode(value)
+        """Store a fact about the database; None removes it."""
+        if value is not None:
+            self.trees["meta"][name] = encode(value)
+        elif name in self.trees["meta"]:
+            del self.trees["meta"][name]
 
     @property
     def schema(self) -> Schema:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from motoko.columns import FIXED
 from motoko.config import StudyConfig
-from motoko.errors import ConfigError, ForeignDatabase, SchemaError, StudyNotFound
+from motoko.errors import ConfigError, ForeignDatabase, Mistake, SchemaError, StudyNotFound
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import merge
@@ -97,9 +98,7 @@ class Study:
     @property
     def runs_dir(self) -> Path:
         """Where the run directories lie."""
-        parent = self.config.outpath
-        root = self.directory if parent is None else self.directory / parent
-        return root / f"BD-{self.config.study}-runs"
+        return runs_dir(self.config)
 
     def run_dir(self, run_id: int) -> Path:
         """The directory of a run."""
@@ -250,7 +249,9 @@ class Study:
         return ids
 
     def _run_points(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The run parameters of each run on a job: given ones over those of ``run_space``."""
+        """The run parameters of each run on a job: given ones over those of ``run_space``,
+        and these over defaults."""
+        defaults = {f.name: f.default for f in self.schema.run.values() if f.has_default}
         types = {name: field.type for name, field in self.schema.run.items()}
         axes = {
             name: values if isinstance(values, list) and types.get(name) != "list" else [values]
@@ -258,7 +259,7 @@ class Study:
             if name not in params
         }
         for values in product(*axes.values()):
-            yield {**params, **dict(zip(axes, values, strict=True))}
+            yield {**defaults, **params, **dict(zip(axes, values, strict=True))}
 
     def _creation(
         self,
@@ -351,6 +352,25 @@ class _Records(Mapping[int, Any]):
     def __len__(self) -> int:
         tables = self._study.tables
         return tables.n_runs if self._kind is Run else tables.n_jobs
+
+
+def runs_dir(config: StudyConfig) -> Path:
+    """Where the run directories of a study lie."""
+    parent = config.outpath
+    root = config.directory if parent is None else config.directory / parent
+    return root / f"BD-{config.study}-runs"
+
+
+def shared_places(configs: Iterable[StudyConfig]) -> Iterator[Mistake]:
+    """Studies whose run directories would be the same: each would overwrite the other's."""
+    first: dict[str, StudyConfig] = {}
+    for config in configs:
+        place = os.path.realpath(runs_dir(config))
+        other = first.setdefault(place, config)
+        if other is not config:
+            found = f"its runs would lie in {place}, as those of {other.directory.name} do"
+            allowed = "name the studies differently, or give one another outpath"
+            yield Mistake(str(config.file), 0, "study", found, allowed)
 
 
 def study_address(directory: Path, host: str | None) -> Address:

@@ -44,9 +44,10 @@ class Evaluated(NamedTuple):
             return f"no run of {where} matches `{self.clauses[0].text}`"
         nowhere = [f"`{clause.text}`" for clause in self.clauses if not clause.n_runs]
         if nowhere:
-            return f"no run of {where} matches {' or '.join(nowhere)}"
-        each = ", ".join(f"{_runs_match(c.n_runs)} `{c.text}`" for c in self.clauses)
-        return f"no run of {where} matches all of it: {each}"
+            return f"no run of {where} matches {_any_of(nowhere)}"
+        *first, last = (f"`{c.text}` ({_do(c.n_runs)})" for c in self.clauses)
+        every = "both" if len(first) == 1 else "all of"
+        return f"no run of {where} matches {every} {', '.join(first)} and {last}"
 
 
 def evaluated(
@@ -113,3 +114,14 @@ def label(report: Mapping[str, Any]) -> str:
 
 def _runs_match(n: int) -> str:
     return f"{counted(n, 'run')} match{'es' if n == 1 else ''}"
+
+
+def _any_of(clauses: Sequence[str]) -> str:
+    if len(clauses) == 1:
+        return clauses[0]
+    *first, last = clauses
+    return f"{'either ' if len(first) == 1 else ''}{', '.join(first)} or {last}"
+
+
+def _do(n: int) -> str:
+    return f"{counted(n, 'run')} do{'es' if n == 1 else ''}"

@@ -23,6 +23,7 @@ from motoko import daemon
 from motoko.crashpoints import reached
 from motoko.daemon import Office, Owner
 from motoko.errors import (
+    ConfigError,
     DatabaseUnavailable,
     ForeignOwner,
     MotokoError,
@@ -34,7 +35,7 @@ from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_L
 from motoko.store import layout
 from motoko.store.address import socket_address
 from motoko.store.database import Database
-from motoko.study.study import Study, check_created, check_not_foreign
+from motoko.study.study import Study, check_created, check_not_foreign, shared_places
 
 if TYPE_CHECKING:
     from motoko.launch.trouble import Trouble
@@ -252,8 +253,11 @@ def ensure_running(
 
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     """Start the server if it does not run, connect to all databases, make those missing."""
-    for manager in workflow.task_managers.values():
-        manager.base.check_not_lost()
+    studies = [manager.base for manager in workflow.task_managers.values()]
+    if mistakes := list(shared_places(study.config for study in studies)):
+        raise ConfigError(mistakes)
+    for study in studies:
+        study.check_not_lost()
     start_server(workflow, takeover=takeover)
     _connect(workflow)
     workflow.initialise()

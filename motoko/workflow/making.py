@@ -101,8 +101,23 @@ def new_backup(workflow: Workflow) -> Path:
 
 
 def move_into(backup: Path, path: Path, workflow: Workflow) -> None:
-    """Move a file or directory of the workflow to the same place in a backup; run directories
-    that lie outside of it, to ``elsewhere`` and the name of their task manager."""
+    """Move a file or directory of the workflow to its `place_in` a backup."""
+    target = place_in(backup, path, workflow)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
+
+
+def find_set_aside(path: Path, workflow: Workflow) -> Path | None:
+    """Where a file or directory that is gone was moved last."""
+    backups = workflow.directory.glob(f"{BACKUP_PREFIX}*")
+    places = [place_in(backup, path, workflow) for backup in backups]
+    present = [place for place in places if place.exists()]
+    return max(present, key=str, default=None)
+
+
+def place_in(backup: Path, path: Path, workflow: Workflow) -> Path:
+    """The same place in a backup; for run directories outside of the workflow, ``elsewhere``
+    and the name of their task manager."""
     plain = Path(os.path.normpath(path))
     target = backup / "elsewhere" / path.name
     if plain.is_relative_to(workflow.directory):
@@ -113,5 +128,4 @@ def move_into(backup: Path, path: Path, workflow: Workflow) -> None:
             if path.is_relative_to(runs_dir):
                 target = backup / "elsewhere" / name / path.relative_to(runs_dir.parent)
                 break
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(path, target)
+    return target

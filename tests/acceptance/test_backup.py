@@ -220,3 +220,24 @@ def test_what_create_sets_aside_is_a_backup_too(here: CommandLine) -> None:
 
     assert here.json("runs", "list", "sample") == results
     assert here.run("verify").stdout.endswith("no findings\n")
+
+
+def test_restore_speaks_rightly_of_deleted_runs_and_of_holds_that_were_released(
+    here: CommandLine,
+) -> None:
+    here.run("launcher", "hold")
+    here.run("launcher", "release")
+    here.run("backup", "--to", "full")
+    here.run("runs", "delete", "sample.1")
+    here.run("backup", "--to", "less")
+
+    without = here.run("backup", "--restore", "less").stdout
+    repaired = here.run("repair").stdout
+    here.run("backup", "--restore", "full")
+    verified = here.run("verify", code=10).stdout
+
+    assert "could not be read" not in without
+    assert "missing" not in without + repaired
+    [kept] = here.directory.glob("motoko-backup-*/sample/BD-sample-runs/run-1")
+    advice = f"move it back from {kept.parent}, or compute the run again with `motoko clean`"
+    assert advice in verified

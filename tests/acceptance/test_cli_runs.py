@@ -138,8 +138,8 @@ def test_cancelled_run_is_ended_and_others_are_left(here: CommandLine) -> None:
 
 
 def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:
-    failed.run("runs", "update", "sample.1", "sample.2", "value=2.5", "state=CHECKED")
-    failed.run("runs", "update", "sample", "id > 4", "note=see below")
+    failed.run("runs", "update", "sample.1", "sample.2", "--new", "value=2.5", "state=CHECKED")
+    failed.run("runs", "update", "sample", "id > 4", "--new", "note=see below")
     whole = failed.run("runs", "update", "sample", "value=1", code=2).stderr
     of_job = failed.run("runs", "update", "sample.1", "seed=8", code=3).stderr
     wrong = failed.run("runs", "update", "sample.1", "value=much", code=3).stderr
@@ -151,6 +151,28 @@ def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:
     assert "--all" in whole
     assert "never changes" in of_job
     assert "expected a number" in wrong
+
+
+def test_entry_or_state_that_no_run_has_is_taken_for_a_slip(failed: CommandLine) -> None:
+    entry = failed.run("runs", "update", "sample.1", "valeu=3", code=3).stderr
+    state = failed.run("runs", "update", "sample.1", "state=FINISHD", code=3).stderr
+    retried = failed.run("runs", "retry", "sample.1", "--set", "nosuch=3", code=3).stderr
+
+    assert "is no entry of any run; did you mean 'value'?" in entry
+    assert "found 'FINISHD', which no run is in; did you mean 'FINISHED'?" in state
+    assert "known: CREATED, SUBMITTED, RUNNING, FINISHED, FAILED, CANCELLED" in state
+    assert "--new makes it one" in retried
+    assert failed.counts("sample") == {"FAILED": 5}
+
+
+def test_run_on_another_job_keeps_what_was_set_by_hand(failed: CommandLine) -> None:
+    failed.run("runs", "update", "sample.1", "--new", "value=2.5", "note=mine", "nproc=2")
+    made = failed.json("runs", "retry", "sample.1", "--set", "seed=77")["made"]["sample.1"]
+
+    found = failed.json("runs", "show", made)["entries"]
+
+    assert (found["value"], found["note"], found["nproc"]) == (2.5, "mine", 2)
+    assert "set_by_hand" not in found
 
 
 def test_deleted_runs_are_gone_and_their_ids_are_not_given_again(failed: CommandLine) -> None:
@@ -186,3 +208,32 @@ def test_words_that_name_no_runs_are_refused(failed: CommandLine) -> None:
     assert "no run 9" in failed.run("runs", "cancel", "sample.9", code=4).stderr
     stray = failed.run("runs", "cancel", "state = FAILED", code=3).stderr
     assert "name the study before it" in stray
+
+
+def test_run_names_that_are_not_there_are_named(failed: CommandLine) -> None:
+    listed = failed.run("runs", "list", "sample", "--run_name", "frist", code=4).stderr
+    info = failed.run("info", "--run_name", "frist", code=4).stderr
+    empty = failed.run("run", "--run_name", "", code=3).stderr
+
+    assert listed == info
+    assert "there is no run name 'frist'; did you mean 'first'? (the last: first)" in listed
+    assert "'' is no run name" in empty
+
+
+def test_run_name_that_is_live_is_refused_before_anything_is_said(here: CommandLine) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "--run_name", "first", "--detach")
+
+    refused = here.run("run", "--run_name", "first", code=6)
+    (here.directory / "go").touch()
+
+    assert refused.stdout == ""
+    assert "is already running" in refused.stderr
+
+
+def test_clean_names_the_studies_that_lack_an_entry(failed: CommandLine) -> None:
+    cleaned = failed.run("clean", "--constraints", "seed = 1").stdout
+    nowhere = failed.run("clean", "--constraints", "sede = 1", code=3).stderr
+
+    assert "left alone: mean, which has no such entry" in cleaned
+    assert "in study sample" in nowhere

@@ -108,6 +108,23 @@ def test_a_state_must_be_allowed_to_follow(study: Study) -> None:
     assert study.counts() == {"SENT AWAY": 1}
 
 
+def test_default_of_a_run_entry_holds_unless_something_else_is_said(tmp_path: Path) -> None:
+    run = "{method: {type: str, default: cg}, order: {type: int, default: 1}, y: float}"
+    yaml = f"study: s\njob: {{x: float}}\nrun: {run}\nrun_params: {{order: 2}}\n"
+    study = open_study(write_study(tmp_path / "s", yaml))
+    with served(study):
+        study.initialise()
+        for params in ({}, {"method": "lu"}, {}):
+            study.create_tasks({"x": 1.0}, params, run_name="a", event_name="")
+        rows = [study.run_row(run_id) for run_id in (1, 2)]
+        n_runs = study.tables.n_runs
+        study.close()
+
+    assert [(row["method"], row["order"]) for row in rows] == [("cg", 2), ("lu", 2)]
+    assert n_runs == 2
+    assert "y" not in rows[0]
+
+
 def test_a_list_in_run_space_gives_a_run_for_each_value(tmp_path: Path) -> None:
     yaml = "study: s\njob: {x: float}\nrun: {method: str}\nrun_space: {method: [cg, lu]}\n"
     with running_study(tmp_path / "s", yaml) as study:

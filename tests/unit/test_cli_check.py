@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from motoko.errors import ConfigError
-from motoko.workflow import inspection
+from motoko.cli.places import find_directory
+from motoko.errors import ConfigError, StudyNotFound
+from motoko.workflow import Workflow, control, inspection
 from motoko.workflow.upkeep.check import MISTAKE, OK, WARNING, Finding, check, is_good
 from tests.support.studies import open_study
 from tests.support.workflows import write_workflow
@@ -314,3 +315,37 @@ def test_directory_that_cannot_be_written_to_is_a_mistake(directory: Path) -> No
         (directory / "mult").chmod(0o700)
 
     assert any("mult cannot be written to" in text for text in texts)
+
+
+@pytest.mark.parametrize("line", ["nproc: 9999", "run_params: {nproc: 9999}"])
+def test_more_cores_than_the_machine_has_are_a_warning(directory: Path, line: str) -> None:
+    with (directory / "mult" / "bd.yaml").open("a") as file:
+        file.write(f"{line}\n")
+
+    [warning] = found(directory, WARNING)
+
+    assert "nproc: 9999 is more than the" in warning.text
+    assert warning.about == "study mult"
+
+
+def test_studies_with_the_same_run_directories_are_refused(directory: Path) -> None:
+    for name in ("mult", "norm"):
+        yaml = "study: same\njob: {x: float}\noutpath: ../runs\n"
+        (directory / name / "bd.yaml").write_text(yaml)
+
+    [mistake] = found(directory, MISTAKE)
+    with pytest.raises(ConfigError) as refused:
+        control.ensure_served(Workflow(str(directory)))
+
+    assert str(refused.value) == mistake.text
+    assert f"runs would lie in {directory}/runs/BD-same-runs, as those of mult" in mistake.text
+
+
+def test_file_that_is_no_workflow_is_refused(directory: Path) -> None:
+    other = directory / "other.yaml"
+    other.touch()
+
+    assert find_directory(str(directory / "motoko.yaml")) == directory
+    for file in (other, directory / "mult" / "bd.yaml"):
+        with pytest.raises(StudyNotFound, match=r"is no motoko\.yaml; name that file"):
+            find_directory(str(file))

@@ -180,7 +180,7 @@ def test_study_has_what_its_file_says(study):
     assert config.module == ("gcc", "openmpi")
     assert config.completion == "explicit"
     assert config.machine_name is None
-    assert config.warnings == ()
+    assert [one.key for one in config.warnings] == ["mem", "module"]
 
 
 def test_default_of_a_parameter_is_converted_and_an_empty_one_is_none(study):
@@ -215,12 +215,15 @@ def test_further_attempts_have_a_budget_for_each_class(study, given, budgets, de
     assert retry.delay_s == delay_s
 
 
-def test_keys_in_use_do_not_warn(study):
+def test_keys_in_use_are_known_and_those_without_effect_say_so(study):
     lines = [f"{key}: {value}" for key, value in STUDY_KEYS.items()]
 
     config = study("study: s\njob: {x: float}\njob_space:\n" + "\n".join(lines))
 
-    assert config.warnings == ()
+    idle = {one.key for one in config.warnings if "has no effect" in one.found}
+    assert {one.key for one in config.warnings} == idle
+    assert {"on_failure", "pbs_options", "mem", "generator"} <= idle
+    assert not {"run_space", "walltime", "nproc", "retry", "outpath"} & idle
     assert config.generator == "sge"
 
 
@@ -341,3 +344,31 @@ def test_every_attribute_of_a_workflow_is_kept_from_aliases(tmp_path):
     names = {name for name in (*dir(Workflow), *vars(workflow)) if not name.startswith("_")}
 
     assert names == WORKFLOW_ATTRIBUTES
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "words"),
+    [
+        ("max_concurrent: 2", "max_concurrent", "bd.yaml or, for all studies, beside task_man"),
+        ("walltime: 60", "walltime", "put it into the study's bd.yaml"),
+        ("slurm_options: [a=1]", "slurm_options", "put it beside task_managers"),
+    ],
+)
+def test_key_below_a_study_that_belongs_elsewhere_is_told_where(workflow, line, key, words):
+    text = f"task_managers:\n  mult:\n    {line}\norchestrator: orchestrator.main\n"
+
+    [warning] = workflow(text).warnings
+
+    assert warning.key == f"task_managers.mult.{key}"
+    assert words in warning.allowed
+
+
+def test_failure_policy_and_options_of_generators_that_are_not_there_are_named(study):
+    text = "study: s\njob: {x: float}\non_failure: keep\nsge_options: [q=long]\n"
+
+    policy, options = study(text).warnings
+
+    assert policy.found == "has no effect in this version"
+    assert "`retry`" in policy.allowed
+    assert options.found == "has no effect: there is no generator 'sge' yet"
+    assert options.allowed == "known generators are bash"

@@ -63,6 +63,9 @@ def command(
         current_files=current_files,
     )
     click.echo(f"{words.counted(cleaned.n_runs, 'run')} back to CREATED")
+    if cleaned.without:
+        have = "has" if len(cleaned.without) == 1 else "have"
+        click.echo(f"left alone: {', '.join(cleaned.without)}, which {have} no such entry")
     if cleaned.n_outdated:
         n_runs = words.counted(cleaned.n_outdated, "run")
         click.echo(f"{n_runs} will execute older files than there are now: --current-files")

@@ -56,9 +56,12 @@ def list_runs(
     """
     from motoko.cli import runs
     from motoko.workflow.selectors import as_constraints
+    from motoko.workflow.upkeep import run_names
     from motoko.workflow.views import rows
 
     with reading.opened(directory) as workflow:
+        if run_name is not None:
+            run_names.check_known(workflow, run_name)
         found = rows.listed(
             workflow.task_manager(study).base,
             as_constraints(constraints),
@@ -102,6 +105,9 @@ _runs = click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 _all = click.option(
     "--all", "is_all", is_flag=True, help="All runs of a study, if it is alone."
 )
+_new = click.option(
+    "--new", "with_new", is_flag=True, help="Also entries and states that no run has yet."
+)
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 _MOST_SHOWN = 10
 
@@ -112,6 +118,7 @@ _MOST_SHOWN = 10
 @click.option("--set", "assigned", metavar="KEY=VALUE", multiple=True, help="A new value.")
 @click.option("--current-files", is_flag=True, help="Give runs the study's files of now.")
 @click.option("--clean-dir", is_flag=True, help="Move what they left into a dated backup.")
+@_new
 @_json
 def retry(
     runs: tuple[str, ...],
@@ -119,6 +126,7 @@ def retry(
     assigned: tuple[str, ...],
     current_files: bool,
     clean_dir: bool,
+    with_new: bool,
     as_json: bool,
 ) -> None:
     """Try runs again: they are CREATED, and launched as their next attempt.
@@ -132,7 +140,7 @@ def retry(
     pairs = _assignments(assigned)
     with _opened(directory) as workflow:
         chosen = _chosen(workflow, runs, otherwise="state = FAILED")
-        how = run_changes.Retry(_values(chosen, pairs), current_files, clean_dir)
+        how = run_changes.Retry(_values(chosen, pairs, with_new), current_files, clean_dir)
         changes = run_changes.retry(workflow, chosen, how)
     if as_json:
         output.as_json(changes.as_json())
@@ -169,8 +177,11 @@ def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: 
 @click.argument("runs", metavar="RUN... KEY=VALUE...", nargs=-1, required=True)
 @_in
 @_all
+@_new
 @_json
-def update(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: bool) -> None:
+def update(
+    runs: tuple[str, ...], directory: str | None, is_all: bool, with_new: bool, as_json: bool
+) -> None:
     """Set entries of runs, their state among them.
 
     The values come last, without a blank before their sign: `mult.3 mult.4 norm=2.5`. A
@@ -188,7 +199,7 @@ def update(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: 
     pairs = _assignments(given)
     with _opened(directory) as workflow:
         chosen = _chosen(workflow, selected, is_all=is_all)
-        values = _values(chosen, pairs)
+        values = _values(chosen, pairs, with_new)
         for study in chosen:
             for name in values[study.name].job:
                 why = "is a value of the job, which never changes"
@@ -281,10 +292,14 @@ def _assignments(given: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _values(chosen: Mapping[Study, object], pairs: Mapping[str, str]) -> dict[str, Values]:
+def _values(
+    chosen: Mapping[Study, object], pairs: Mapping[str, str], with_new: bool
+) -> dict[str, Values]:
     from motoko.workflow.upkeep import run_changes
 
-    return {study.name: run_changes.read_values(study, pairs) for study in chosen}
+    return {
+        study.name: run_changes.read_values(study, pairs, with_new=with_new) for study in chosen
+    }
 
 
 def _say_more(changes: Changes) -> None:

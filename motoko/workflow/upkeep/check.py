@@ -27,6 +27,7 @@ from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
 from motoko.store.address import socket_address
 from motoko.study.files import MARKER, clashes, given_files
+from motoko.study.study import shared_places
 from motoko.workflow import inspection
 
 OK = "ok"
@@ -61,6 +62,11 @@ def check(directory: Path) -> Iterator[Finding]:
         yield from found
         if study.sound is not None and not found:
             yield Finding(OK, f"study {name}", _described(study.sound))
+    sound_ones = [study.sound for study in studies.values() if study.sound is not None]
+    for mistake in shared_places(sound_ones):
+        yield Finding(MISTAKE, "configuration", str(mistake))
+    for config in sound_ones:
+        yield from _cores(config)
     if workflow.config is not None and "orchestrator" not in workflow.wrong:
         yield from _orchestrator(workflow.config)
     yield from _generators(workflow, studies.values())
@@ -188,6 +194,18 @@ def _orchestrator(config: WorkflowConfig) -> Iterator[Finding]:
     s = "" if n_options == 1 else "s"
     options = f", with {n_options} option{s} of its own" if n_options else ""
     yield Finding(OK, "orchestrator", f"{config.orchestrator} is async{options}")
+
+
+def _cores(study: StudyConfig) -> Iterator[Finding]:
+    n_cores = available_cores()
+    wanted = [study.nproc or 1]
+    for given in (study.run_params.get("nproc"), study.run_space.get("nproc")):
+        wanted += given if isinstance(given, list) else [given or 1]
+    most = max(wanted)
+    if most > n_cores:
+        have = f"{n_cores} core" if n_cores == 1 else f"{n_cores} cores"
+        text = f"nproc: {most} is more than the {have} of this machine; each such run is alone"
+        yield Finding(WARNING, f"study {study.directory.name}", text)
 
 
 def _generators(

@@ -156,6 +156,8 @@ class Cleaned:
     #: How many of the runs keep files that have changed since their creation.
     n_outdated: int
     backup: Path | None
+    #: Studies that lack an entry which the constraints name.
+    without: Sequence[str] = ()
     #: Runs of the study at hand whose directories are to go.
     directories: Sequence[int] = ()
 
@@ -182,7 +184,8 @@ def clean(
     backup = making.new_backup(workflow)
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
-        for study in _constrained(workflow, studies, constraints):
+        chosen, cleaned.without = _constrained(workflow, studies, constraints)
+        for study in chosen:
             with cleaning(study):
                 _clean(study, constraints, cleaned, current_files=current_files)
                 for run_id in cleaned.directories:
@@ -196,13 +199,13 @@ def clean(
 
 def _constrained(
     workflow: Workflow, studies: Sequence[str], constraints: list[str]
-) -> list[Study]:
-    """The studies that constraints are about, before anything is changed.
+) -> tuple[list[Study], list[str]]:
+    """The studies that constraints are about, and the others, before anything is changed.
 
     A study that was named must have all that they name; ConstraintError otherwise.
     """
     found: list[Study] = []
-    unknown: list[UnknownField] = []
+    unknown: dict[str, UnknownField] = {}
     for name in studies or tuple(workflow.task_managers):
         study = workflow.task_manager(name).base
         with study.database.read() as tables:
@@ -210,12 +213,12 @@ def _constrained(
                 tables.parse(constraints)
             except UnknownField as error:
                 error.add_note(f"in study {name}")
-                unknown.append(error)
+                unknown[name] = error
             else:
                 found.append(study)
     if unknown and (studies or not found):
-        raise unknown[0]
-    return found
+        raise next(iter(unknown.values()))
+    return found, list(unknown)
 
 
 def _clean(

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from motoko.errors import AlreadyRunning, MotokoError, StudyNotFound
 from motoko.launch.reconcile import Reconciled, generation_of, reconcile
 from motoko.launch.stored_files import restore_stored
+from motoko.phrases import counted
 from motoko.store import audit, layout, rebuild
 from motoko.store.decision import take_over
+from motoko.store.deletion import deleted_runs
 from motoko.store.ranges import numbers, ranges
 from motoko.store.salvage import Salvage, salvage
 from motoko.study.study import Study
@@ -209,8 +211,8 @@ class _Repair:
             words = runs_in_words(updated)
             self._result.done.append(f"{study.name}: {words}: brought up to their directories")
         if lost:
-            n_lost = f"{len(lost)} ids are missing: "
-            why = f"they have no directory, since they were never launched; {_AGAIN}"
+            n_lost = f"{counted(len(lost), 'id')} {'is' if len(lost) == 1 else 'are'} missing: "
+            why = f"no directory, so never launched, or deleted; {_AGAIN}"
             self._undone_runs(study, lost, why, n_lost)
             self._let_fire_again(study, lost)
 
@@ -307,7 +309,8 @@ def _note_lost(tables: Tables, known: set[int]) -> list[int]:
     if missing:
         tables.set_fact(rebuild.LOST_RUNS, ranges(missing))
         tables.set_fact(layout.HAS_DELETED, True)
-    return [run_id for run_id in missing if run_id not in before]
+    gone = before.union(deleted_runs(tables))
+    return [run_id for run_id in missing if run_id not in gone]
 
 
 def _problems(database: Database[Any], file: Path) -> list[str]:
@@ -326,12 +329,13 @@ def _problems(database: Database[Any], file: Path) -> list[str]:
 
 def _salvaged(found: Salvage) -> str:
     n_runs = len(found.trees.get("runs", ()))
-    kept = f"{n_runs} runs" if "runs" in found.trees else "all"
+    kept = counted(n_runs, "run") if "runs" in found.trees else "all"
     if found.is_whole:
         return f"{kept} of the old one could be read"
-    damage = [f"{found.n_bytes_lost} bytes"] if found.n_bytes_lost else []
-    damage += [f"{found.n_objects_lost} objects"] if found.n_objects_lost else []
-    damage += [f"{n} entries of {name}" for name, n in found.unreadable.items()]
+    damage = [counted(found.n_bytes_lost, "byte")] if found.n_bytes_lost else []
+    damage += [counted(found.n_objects_lost, "object")] if found.n_objects_lost else []
+    for name, n in found.unreadable.items():
+        damage.append(f"{n} {'entry' if n == 1 else 'entries'} of {name}")
     return f"of the old one {', '.join(damage)} could not be read, {kept} could"
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.columns import FIXED, RUN_ENTRIES
+from motoko.config.fields import RUN_LIMITS
 from motoko.config.values import Refused
-from motoko.errors import SchemaError
+from motoko.errors import SchemaError, listed, nearest
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
 from motoko.model import states
 from motoko.model.operands import typed
 from motoko.store.deletion import delete_runs
-from motoko.store.identity import identity_of
+from motoko.store.identity import SET_BY_HAND, identity_of, remember_before
 from motoko.store.ranges import numbers
 from motoko.store.tables import TaskIdentity
 from motoko.workflow import making
@@ -42,10 +43,12 @@ _OF_ONE_RUN = frozenset(
         "has_finished",
         "last_step",
         "last_step_time",
+        SET_BY_HAND,
     }
 )
 #: The entries that link a run with other values to the run that it was made from.
 RETRY_OF, RETRIED_AS = "retry_of", "retried_as"
+_LINKS = {RETRY_OF, RETRIED_AS, SET_BY_HAND}
 _RUNS_A_COMMIT = 1000
 
 
@@ -74,10 +77,11 @@ class Values(NamedTuple):
     job: dict[str, Any]
 
 
-def read_values(study: Study, pairs: Mapping[str, str]) -> Values:
+def read_values(study: Study, pairs: Mapping[str, str], *, with_new: bool = False) -> Values:
     """Values as a command line has them. SchemaError for what cannot be one.
 
-    A name that job and run both have is the run's; ``jobs.x`` and ``runs.x`` say which.
+    A name that job and run both have is the run's; ``jobs.x`` and ``runs.x`` say which. An
+    entry or a state that no run of the study has is a slip, unless ``with_new`` are meant.
     """
     values = Values({}, {})
     for written, text in pairs.items():
@@ -96,7 +100,28 @@ def read_values(study: Study, pairs: Mapping[str, str]) -> Values:
         values.run["state"] = states.normalise(values.run["state"])
     converted = study.schema.convert_run(values.run)
     study.schema.check_limits(converted)
+    if not with_new:
+        _check_known(study, converted)
     return Values(converted, values.job)
+
+
+def _check_known(study: Study, entries: Mapping[str, Any]) -> None:
+    config = study.config
+    with study.database.read() as tables:
+        named = {*tables.entries, *config.run_params, *config.run_space, "replica"}
+        in_use = {state for _, state, n_runs in tables.groups.counted() if n_runs}
+    known = sorted({*RUN_ENTRIES, *RUN_LIMITS, *study.schema.run, *named} - FIXED - _LINKS)
+    for name in entries:
+        if name not in known:
+            allowed = f"--new makes it one; known: {listed(known)}"
+            found = f"is no entry of any run{nearest(name, known)}"
+            raise SchemaError(study.name, name, found, allowed)
+    state = entries.get("state")
+    usual = [*states.BUILT_IN, *sorted(in_use - {*states.BUILT_IN})]
+    if state is not None and state not in usual:
+        found = f"found {state!r}, which no run is in{nearest(state, usual)}"
+        allowed = f"--new makes it a state; known: {listed(usual)}"
+        raise SchemaError(study.name, "state", found, allowed)
 
 
 def _value(study: Study, name: str, kind: str | None, text: str) -> Any:
@@ -190,7 +215,8 @@ class _Retrying:
         if row["state"] == states.CREATED and not entries:
             changes.left[name] = "is CREATED already"
             return
-        tables.update_run(run_id, {**entries, "state": states.CREATED})
+        by_hand = remember_before(row, entries)
+        tables.update_run(run_id, {**entries, **by_hand, "state": states.CREATED})
         changes.done.append(name)
 
     def _other_job(
@@ -200,9 +226,13 @@ class _Retrying:
         schema, config = tables.schema, self.study.config
         job = {k: v for k, v in tables.job(row["job_id"]).items() if k != "id"}
         point = schema.convert_job({**job, **self.values.job})
-        usual = {"replica", *map(str.lower, (*config.run_params, *config.run_space))}
+        defaults = [f.name for f in schema.run.values() if f.has_default]
+        usual = {"replica", *defaults, *config.run_params, *config.run_space}
         before = identity_of(tables, row["id"], usual)
-        chosen = {n: v for n, v in entries.items() if n in schema.run or n == "replica"}
+        by_hand = {n: row[n] for n in row.get(SET_BY_HAND, ()) if n in row}
+        chosen = {
+            n: v for n, v in {**by_hand, **entries}.items() if n in schema.run or n == "replica"
+        }
         declared = tuple(sorted({**dict(before.declared), **chosen}.items()))
         identity = TaskIdentity(
             before.run_name,
@@ -253,7 +283,8 @@ def update(
             study: Study = study,
             entries: Mapping[str, Any] = entries,
         ) -> None:
-            tables.update_run(run_id, entries)
+            by_hand = remember_before(tables.run(run_id), entries)
+            tables.update_run(run_id, {**entries, **by_hand})
             changes.done.append(f"{study.name}.{run_id}")
 
         _in_batches(study, ids, one, changes, most=len(ids) or 1)

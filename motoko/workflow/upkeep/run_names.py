@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.config.retry import INFRASTRUCTURE
-from motoko.errors import MotokoError
+from motoko.errors import MotokoError, RunNameNotFound
 from motoko.model import states
 from motoko.workflow import control
 
@@ -66,6 +66,17 @@ def record(workflow: Workflow, run_name: str, **facts: Any) -> None:
         ledger.set_run_name(run_name, **facts)
 
     workflow.vars.db.write(write)
+
+
+def check_known(workflow: Workflow, run_name: str) -> None:
+    """RunNameNotFound for a name that nothing was begun under. The databases must be open."""
+    with workflow.vars.db.read() as ledger:
+        known = dict.fromkeys(ledger.run_names())
+    for manager in workflow.task_managers.values():
+        with manager.base.database.read() as tables:
+            known |= dict.fromkeys(name for name, _, n in tables.groups.counted() if n)
+    if run_name not in known:
+        raise RunNameNotFound(run_name, known)
 
 
 def _new_name(known: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from motoko.store.rebuild import LOST_RUNS
 from motoko.store.transaction_log import TransactionLog
 from motoko.study.files import content_digest
 from motoko.study.study import Study
-from motoko.workflow import control
+from motoko.workflow import control, making
 from motoko.workflow.upkeep.findings import Report
 
 if TYPE_CHECKING:
@@ -205,11 +205,25 @@ class _Verification:
         for run_id, directory in directories.items():
             if run_id not in rows:
                 kinds[_kind_of_unknown(directory, generation)].append(run_id)
+        self._report_set_aside(kinds)
         for kind, run_ids in kinds.items():
             self._report.add_runs(self._study.name, run_ids, *_KINDS[kind])
         live = " (what executes is the launcher's)" if self._runs_launcher else ""
         checked = f"{self._study.name}: {len(directories)} run directories{live}"
         self._report.checked.append(checked)
+
+    def _report_set_aside(self, kinds: dict[str, list[int]]) -> None:
+        """Of directories that are gone, say which a command has moved, and to where."""
+        places: dict[Path, list[int]] = {}
+        for run_id in kinds["missing"]:
+            found = making.find_set_aside(self._study.run_dir(run_id), self._workflow)
+            if found is not None:
+                places.setdefault(found.parent, []).append(run_id)
+        for place, run_ids in places.items():
+            advice = f"move it back from {place}, or compute the run again with `motoko clean`"
+            what, _ = _KINDS["missing"]
+            self._report.add_runs(self._study.name, run_ids, what, advice)
+            kinds["missing"] = [r for r in kinds["missing"] if r not in run_ids]
 
     def _kind(
         self,
@@ -264,7 +278,7 @@ class _Verification:
 _KINDS = {
     "missing": (
         "the database has results, and the run directory is gone",
-        "get it back from where it went, or compute the run again with `motoko clean`",
+        "it was not moved by Motoko: get it back, or compute the run again with `motoko clean`",
     ),
     "damaged": (
         f"the run directory has no readable {RUN_FILE}",
