@@ -33,6 +33,8 @@ def failed(here: CommandLine) -> CommandLine:
     (here.directory / "sample" / "launch.sh").write_text(FAILING)
     (here.directory / "bad").touch()
     here.run("run", "--run_name", "first", code=5)
+    wait_until(lambda: here.counts("sample") == {"FAILED": 5}, "the others")
+    here.run("kill")
     (here.directory / "bad").unlink()
     return here
 

@@ -230,15 +230,13 @@ class _Retrying:
         usual = {"replica", *defaults, *config.run_params, *config.run_space}
         before = identity_of(tables, row["id"], usual)
         by_hand = {n: row[n] for n in row.get(SET_BY_HAND, ()) if n in row}
-        chosen = {
-            n: v for n, v in {**by_hand, **entries}.items() if n in schema.run or n == "replica"
-        }
-        declared = tuple(sorted({**dict(before.declared), **chosen}.items()))
+        now = {**by_hand, **entries}
+        chosen = {n: v for n, v in now.items() if n in schema.run or n == "replica"}
         identity = TaskIdentity(
             before.run_name,
-            int(entries.get("nproc", before.nproc)),
-            str(entries.get("machine_name", before.machine_name)),
-            declared,
+            int(now.get("nproc", before.nproc)),
+            str(now.get("machine_name", before.machine_name)),
+            tuple(sorted({**dict(before.declared), **chosen}.items())),
         )
         of_task = {*_OF_ONE_RUN, *TaskIdentity._fields, *schema.run, RETRIED_AS}
         other = {n: v for n, v in {**row, **entries}.items() if n not in of_task}
