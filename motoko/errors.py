@@ -8,6 +8,7 @@
         StudyNotFound  JobNotFound  RunNotFound  EntryNotFound (LookupError)
         StudyExists (FileExistsError)
         ForeignDatabase (ValueError)           not a database of ours, or of a newer format
+        DatabaseLost (LookupError)             file, and how many runs' directories are left
         SchemaError (ValueError)               unknown field, wrong type
           SchemaChanged                        bd.yaml no longer fits the database
         ConstraintError (ValueError)           text, position
@@ -160,6 +161,17 @@ class ForeignDatabase(StudyError, ValueError):
 
     def __init__(self, directory: str, why: str) -> None:
         super().__init__(f"{directory}: {why}", directory=directory, why=why)
+
+
+class DatabaseLost(StudyError, LookupError):
+    """A database that was there is gone, or empty, and what belongs to it is left."""
+
+    def __init__(self, file: str, why: str, n_runs: int = 0) -> None:
+        advice = (
+            "`motoko repair` rebuilds it as far as run directories tell, `motoko backup"
+            " --restore PATH` puts a copy back (both after `motoko kill`, if anything runs)"
+        )
+        super().__init__(f"{file}: {why}; {advice}", file=file, why=why, n_runs=n_runs)
 
 
 class JobNotFound(StudyError, LookupError):

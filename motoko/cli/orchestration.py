@@ -14,7 +14,7 @@ from motoko import daemon
 from motoko.cli import failures, words
 from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
-from motoko.errors import ActionFailed, MotokoError
+from motoko.errors import ActionFailed, DatabaseLost, MotokoError
 from motoko.workflow import control
 from motoko.workflow.upkeep.keeper import Keeper
 from motoko.workflow.views.progress import Progress
@@ -165,9 +165,14 @@ def still_running(workflow: Workflow, n_active: int) -> str:
             running.append(f"{office.what} (process {owner.pid})")
     if not running:
         return "nothing runs any more"
-    if not control.is_there(workflow):
-        lost = f"still running: {', '.join(running)}; nothing of it is recorded any more"
-        return f"{lost}\n  end it    motoko kill --reset {where}"
+    nothing = f"still running: {', '.join(running)}; nothing of it is recorded any more"
+    try:
+        if not control.is_there(workflow):
+            return f"{nothing}\n  end it    motoko kill --reset {where}"
+        control.check_not_lost(workflow)
+    except DatabaseLost:
+        kept = "until its database is back: results wait in the run directories"
+        return f"{nothing} {kept}\n  stop it   motoko kill {where}\n  mend it   motoko repair {where}"
     lines = [f"still running: {', '.join(running)}", f"  look      motoko info {where}"]
     if workflow.run_name:
         name = shlex.quote(workflow.run_name)

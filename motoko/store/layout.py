@@ -21,7 +21,7 @@ from BTrees.OLBTree import OLBTree
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from ZODB.fsIndex import fsIndex
 
-from motoko.errors import ForeignDatabase, StudyNotFound
+from motoko.errors import DatabaseLost, ForeignDatabase, StudyNotFound
 from motoko.store.codec import encode
 
 FORMAT = 2
@@ -87,17 +87,16 @@ def initialise(root: Any, kind: str, facts: dict[str, Any]) -> None:
 
 
 def check_not_emptied(file: Path) -> None:
-    """ForeignDatabase if the file of a database is gone, or lost all that it held, while what
+    """DatabaseLost if the file of a database is gone, or lost all that it held, while what
     belongs to it is there: a new one would take its place without a word."""
     if not _has_content(file) and _had_content(Path(f"{file}.index")):
         what = "is empty" if file.exists() else "is gone"
-        why = f"{what}, though it was a database once; `motoko repair` rebuilds it"
-        raise ForeignDatabase(str(file), why)
+        raise DatabaseLost(str(file), f"{what}, though it was a database once")
 
 
 def is_begun(file: Path) -> bool:
     """Whether the file of a database is there, with something in it: the disk may have been
-    full. ForeignDatabase if it had something in it once."""
+    full. DatabaseLost if it had something in it once."""
     check_not_emptied(file)
     return _has_content(file)
 

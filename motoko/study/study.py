@@ -13,11 +13,20 @@ from typing import Any
 
 from motoko.columns import FIXED
 from motoko.config import StudyConfig
-from motoko.errors import ConfigError, ForeignDatabase, Mistake, SchemaError, StudyNotFound
+from motoko.errors import (
+    ConfigError,
+    DatabaseLost,
+    ForeignDatabase,
+    Mistake,
+    SchemaError,
+    StudyNotFound,
+)
+from motoko.job.layout import run_file
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import merge
 from motoko.paths import STUDY_DATABASE, STUDY_STATE
+from motoko.phrases import counted
 from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
 from motoko.store.database import Database
@@ -76,24 +85,16 @@ class Study:
 
     @property
     def is_created(self) -> bool:
-        """Whether there is a database.
-
-        ForeignDatabase if it is somebody else's, or has lost what it held.
-        """
+        """Whether there is a database; ForeignDatabase if it is somebody else's, DatabaseLost
+        if it has lost what it held, or is gone while directories of its runs are there."""
         if layout.is_begun(self.database_file):
             return True
-        self.check_not_lost()
-        return False
-
-    def check_not_lost(self) -> None:
-        """ForeignDatabase if BlackDynamite wrote the database, or if it is an empty file,
-        though there are runs."""
         check_not_foreign(self.state_dir)
-        file = self.database_file
-        has_runs = any(self.runs_dir.glob("run-*"))
-        if has_runs and file.exists() and not layout.is_begun(file):
-            why = f"is empty, but {self.runs_dir} has runs; `motoko repair` rebuilds it"
-            raise ForeignDatabase(str(file), why)
+        if self.is_served_here and (n_runs := self.n_recorded):
+            how = "is empty" if self.database_file.exists() else "is gone"
+            where = f"directories of {counted(n_runs, 'run')} are in {self.runs_dir}"
+            raise DatabaseLost(str(self.database_file), f"{how}, and {where}", n_runs)
+        return False
 
     @property
     def runs_dir(self) -> Path:
@@ -112,6 +113,11 @@ class Study:
             if number.isdecimal() and path.is_dir():
                 found[int(number)] = path
         return dict(sorted(found.items()))
+
+    @property
+    def n_recorded(self) -> int:
+        """How many directories there are that say what run they are of."""
+        return sum(Path(run_file(d)).exists() for d in self.run_dirs().values())
 
     # sessions
 

@@ -24,6 +24,7 @@ from motoko.crashpoints import reached
 from motoko.daemon import Office, Owner
 from motoko.errors import (
     ConfigError,
+    DatabaseLost,
     DatabaseUnavailable,
     ForeignOwner,
     MotokoError,
@@ -35,7 +36,7 @@ from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_L
 from motoko.store import layout
 from motoko.store.address import socket_address
 from motoko.store.database import Database
-from motoko.study.study import Study, check_created, check_not_foreign, shared_places
+from motoko.study.study import Study, check_created, shared_places
 
 if TYPE_CHECKING:
     from motoko.launch.trouble import Trouble
@@ -124,8 +125,7 @@ def run_server(
     """Be the server until ``stop`` is set or the files are gone; says which, in words."""
     from motoko.store.server import serve
 
-    for manager in workflow.task_managers.values():
-        check_not_foreign(manager.base.state_dir)
+    check_not_lost(workflow)
     files = served(workflow)
     office = server_office(workflow)
     office.take({"files": [str(one.file) for one in files]}, takeover=takeover)
@@ -145,6 +145,7 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner:
     A server that does not hold all of the workflow's databases is replaced, and with
     ``takeover`` one on another host, which ForeignOwner is raised for else.
     """
+    check_not_lost(workflow)
     office = server_office(workflow)
     wanted = {str(one.file) for one in served(workflow)}
     owner = _owner_here(office, takeover)
@@ -220,14 +221,28 @@ def server_kept_as_it_was(workflow: Workflow) -> Iterator[None]:
 
 
 def is_created(workflow: Workflow) -> bool:
-    """Whether all databases exist. ForeignDatabase for one that is not ours."""
+    """Whether all databases exist. ForeignDatabase for one that is not ours, DatabaseLost for
+    one that is gone while directories of runs are there."""
     studies = [manager.base.is_created for manager in workflow.task_managers.values()]
-    return all(studies) and layout.is_begun(workflow.state_dir / WORKFLOW_DATABASE)
+    return is_there(workflow) and all(studies)
 
 
 def is_there(workflow: Workflow) -> bool:
-    """Whether the workflow's own database exists."""
-    return (workflow.state_dir / "wf.db").exists()
+    """Whether the workflow's own database exists; DatabaseLost if it is gone while directories
+    of runs are there."""
+    file = workflow.state_dir / WORKFLOW_DATABASE
+    if layout.is_begun(file):
+        return True
+    n_runs = sum(manager.base.n_recorded for manager in workflow.task_managers.values())
+    if n_runs:
+        why = f"is gone with variables and firings, and directories of {n_runs} runs are there"
+        raise DatabaseLost(str(file), why, n_runs)
+    return False
+
+
+def check_not_lost(workflow: Workflow) -> None:
+    """DatabaseLost or ForeignDatabase, rather than that a new one is made in its place."""
+    is_created(workflow)
 
 
 def require_created(workflow: Workflow) -> None:
@@ -253,11 +268,9 @@ def ensure_running(
 
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     """Start the server if it does not run, connect to all databases, make those missing."""
-    studies = [manager.base for manager in workflow.task_managers.values()]
+    studies = (manager.base for manager in workflow.task_managers.values())
     if mistakes := list(shared_places(study.config for study in studies)):
         raise ConfigError(mistakes)
-    for study in studies:
-        study.check_not_lost()
     start_server(workflow, takeover=takeover)
     _connect(workflow)
     workflow.initialise()
@@ -292,9 +305,9 @@ def open_for_reading(workflow: Workflow) -> None:
 
 def open_ledger(workflow: Workflow) -> None:
     """Open the workflow's own database to read it, whether its server runs or not."""
-    file = workflow.state_dir / WORKFLOW_DATABASE
-    if not layout.is_begun(file):
+    if not is_there(workflow):
         raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
+    file = workflow.state_dir / WORKFLOW_DATABASE
     _open(workflow.vars.db, file, server_office(workflow))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -333,23 +332,6 @@ def has_trouble(here: CommandLine, words: str) -> bool:
     except AssertionError:  # it meets a database that is being made
         return False
     return any(words in text for text in troubles)
-
-
-@pytest.mark.slow
-def test_databases_removed_under_a_run_end_it(here: CommandLine) -> None:
-    held(here)
-    with here.started("run") as process:
-        here.wait_for_script("sample")
-        for directory in (".wf", "sample/.bd", "mean/.bd"):
-            shutil.rmtree(here.directory / directory)
-        code, _, messages = ended(process)
-
-    assert code == 4
-    assert "its databases were removed while it ran; `motoko run` begins anew" in messages
-    assert "nothing of it is recorded any more" in messages
-    assert f"motoko kill --reset {here.directory}\n" in messages
-    assert "--run_name" not in messages
-    assert not (here.directory / "sample" / ".bd" / "motoko.db").exists()
 
 
 @pytest.mark.slow

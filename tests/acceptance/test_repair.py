@@ -154,7 +154,7 @@ def test_an_emptied_database_is_not_replaced_by_a_new_one(here: CommandLine) -> 
     database(here.directory).unlink()
     refused = here.run("run", "-n", "again", code=7)
 
-    assert "is gone, though it was a database once" in refused.stderr
+    assert "is gone, and directories of 8 runs are in" in refused.stderr
     assert not database(here.directory).exists()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko import daemon
-from motoko.errors import UnknownField
+from motoko.errors import DatabaseLost, UnknownField
 from motoko.job import token
 from motoko.job.outcome import read_outcome
 from motoko.launch.cleaning import cleaning
@@ -76,7 +76,7 @@ def reset_active(workflow: Workflow, studies: Sequence[str], *, at_once: bool) -
     found = {study: find_executing(study) for study in managers}
     _end([one for some in found.values() for one in some if one.is_here], at_once=at_once)
     reset = Reset(0, [], [one for study in managers for one in find_executing(study)])
-    if not control.is_created(workflow):
+    if not _has_databases(workflow):
         reset.ended = [one for some in found.values() for one in some if one not in reset.left]
         return reset
     with control.server_kept_as_it_was(workflow):
@@ -90,6 +90,13 @@ def reset_active(workflow: Workflow, studies: Sequence[str], *, at_once: bool) -
             reset.n_runs += len(_back_to_created(study, {r: active[r] for r in chosen}))
             reset.ended += [one for run_id, one in ended.items() if run_id not in chosen]
     return reset
+
+
+def _has_databases(workflow: Workflow) -> bool:
+    try:
+        return control.is_created(workflow)
+    except DatabaseLost:
+        return False
 
 
 def _active(tables: Tables) -> dict[int, Mapping[str, Any]]:

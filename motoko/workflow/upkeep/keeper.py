@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from motoko.daemon import Office
-from motoko.errors import MotokoError, StudyNotFound
+from motoko.errors import DatabaseLost, MotokoError, StudyNotFound
 from motoko.workflow import control
 from motoko.workflow.views.troubles import troubles
 
@@ -94,7 +94,7 @@ class Keeper:
         while not self._is_ending:
             try:
                 self._look()
-            except StudyNotFound as error:
+            except (StudyNotFound, DatabaseLost) as error:
                 self._on_lost(error)
                 return
             except Exception as error:  # without it nobody would start again what dies
@@ -102,8 +102,10 @@ class Keeper:
                 self._wait(())
 
     def _look(self) -> None:
-        waiting = [fd for post in self._posts if (fd := _death_of(post.office)) is not None]
+        waiting: list[int] = []
         try:
+            deaths = (_death_of(post.office) for post in self._posts)
+            waiting.extend(fd for fd in deaths if fd is not None)
             if self._restarts:
                 for post in self._posts:
                     self._look_after(post)

@@ -14,7 +14,7 @@ from motoko.study.waiting import failed_run
 from motoko.workflow import control, reporter
 from motoko.workflow.holding import held_since
 from motoko.workflow.views.firing_log import Logged, logged
-from motoko.workflow.views.troubles import full_disks, troubles
+from motoko.workflow.views.troubles import standing_troubles, troubles
 
 if TYPE_CHECKING:
     from motoko.daemon import Office, Owner
@@ -171,7 +171,7 @@ def look(
         raise RunNameNotFound(run_name, known)
     overview.stalls = stalls(workflow, overview.orchestrators)
     is_at_work = bool(overview.orchestrators or overview.launcher)
-    overview.troubles += troubles(workflow) if is_at_work else full_disks(workflow)
+    overview.troubles += troubles(workflow) if is_at_work else standing_troubles(workflow)
     return overview
 
 

@@ -10,6 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from motoko.errors import DatabaseLost, MotokoError
 from motoko.workflow import control
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _MANY = 2
 
 def troubles(workflow: Workflow) -> Iterator[str]:
     """Each in a sentence; nothing when all is well."""
-    yield from full_disks(workflow)
+    yield from standing_troubles(workflow)
     where = shlex.quote(str(workflow.directory))
     yield from _missing(
         control.server_office(workflow),
@@ -37,6 +38,17 @@ def troubles(workflow: Workflow) -> Iterator[str]:
     if owner is not None:
         for trouble in owner.facts.get("troubles", ()):
             yield f"{trouble['what']}: {trouble['why']}"
+
+
+def standing_troubles(workflow: Workflow) -> Iterator[str]:
+    """Those that are there whether anything runs or not."""
+    try:
+        control.check_not_lost(workflow)
+    except DatabaseLost as lost:
+        yield str(lost)
+    except MotokoError:  # whoever opens that database says so
+        pass
+    yield from full_disks(workflow)
 
 
 def missing_launcher(workflow: Workflow) -> str:
