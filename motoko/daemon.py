@@ -72,6 +72,8 @@ class Owner:
     n_fallen: int = 0
     #: The file that it holds a lock on, if that is not the office's.
     lock: str | None = None
+    #: When it began on the clock of its boot, which nobody sets.
+    clock: float | None = None
 
     @property
     def is_here(self) -> bool:
@@ -84,6 +86,13 @@ class Owner:
         if not self.is_here:
             return True
         return self.boot == host.boot_id() and host.is_alive(self.pid, self.started)
+
+    @property
+    def has_lived_long(self) -> bool:
+        """Whether it began so long ago that it cannot have died of how it began."""
+        if self.boot != host.boot_id() or self.clock is None:
+            return True
+        return host.boot_clock() - self.clock > _LONG_S
 
     def described(self) -> dict[str, Any]:
         """Pid, host, since, and what it says of itself, as JSON has it."""
@@ -138,7 +147,9 @@ class Office:
         """Who holds the office or held it last."""
         try:
             return _read_owner(self.file.read_bytes())
-        except OSError:
+        except OSError as error:
+            if error.errno in host.NO_ROOM:
+                raise
             return None
 
     def take(self, facts: Mapping[str, Any] | None = None, *, takeover: bool = False) -> None:
@@ -159,8 +170,7 @@ class Office:
         self.epoch = (last.epoch if last else 0) + 1
         n_fallen = 0
         if last is not None and not is_foreign and not last.has_left and not self.was_stopped:
-            has_lived = time.time() - last.began > _LONG_S
-            n_fallen = 1 if has_lived else last.n_fallen + 1
+            n_fallen = 1 if last.has_lived_long else last.n_fallen + 1
         self.stop_file.unlink(missing_ok=True)
         pid = os.getpid()
         self._self = Owner(
@@ -173,6 +183,7 @@ class Office:
             facts=dict(facts or {}),
             n_fallen=n_fallen,
             lock=lock,
+            clock=host.boot_clock(),
         )
         if lock is not None:
             log.warning(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 # No process lives longer than the system: read once.
 _boot_id: list[str] = []
+#: What opening a file fails with when the process or the system has no room for it: unknown is
+#: not gone.
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 #: What locking a file fails with where the file system has no locks.
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -28,9 +32,15 @@ def boot_id() -> str:
         try:
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
                 _boot_id.append(file.read().strip())
-        except OSError:
+        except FileNotFoundError:
             return ""
     return _boot_id[0]
+
+
+def boot_clock() -> float:
+    """Seconds since the system was started, in which nobody sets a clock: all processes of a
+    boot read the same, and it goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def process_start_time(pid: int) -> Optional[int]:
@@ -63,7 +73,9 @@ def _stat(pid: int) -> Optional[list[str]]:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].decode().split()
-    except OSError:
+    except OSError as error:
+        if error.errno in NO_ROOM:  # which says nothing of the process
+            raise
         return None
     return fields if len(fields) > 19 else None
 
@@ -93,12 +105,14 @@ def try_lock(fd: int) -> bool:
 def is_locked(file: str) -> bool:
     """Whether some process of this host holds an exclusive lock on a file; False without one.
 
-    So it is where the file system has no locks.
+    So it is where the file system has no locks. OSError when it cannot be told now.
     Asks with a shared lock on an opening of its own, which it holds for an instant.
     """
     try:
         fd = os.open(file, os.O_RDONLY)
-    except OSError:
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -172,7 +172,8 @@ def still_running(workflow: Workflow, n_active: int) -> str:
         control.check_not_lost(workflow)
     except DatabaseLost:
         kept = "until its database is back: results wait in the run directories"
-        return f"{nothing} {kept}\n  stop it   motoko kill {where}\n  mend it   motoko repair {where}"
+        steps = f"  stop it   motoko kill {where}\n  mend it   motoko repair {where}"
+        return f"{nothing} {kept}\n{steps}"
     lines = [f"still running: {', '.join(running)}", f"  look      motoko info {where}"]
     if workflow.run_name:
         name = shlex.quote(workflow.run_name)

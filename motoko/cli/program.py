@@ -46,6 +46,7 @@ class Program(click.Group):
     ) -> None:
         arguments = spelled(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        failures.print_anything()
         try:
             code = super().main(arguments, prog_name or "motoko", **extra)
         except BaseException as error:

@@ -81,7 +81,8 @@ def safe_name(text: str) -> str:
     """The text as one component of a path, with ``_`` for what does not belong there.
 
     Letters and digits of any alphabet and ``+-=._`` stay; the result is never empty, hidden or
-    longer than 100 characters. Different texts may give the same name.
+    longer than 100 characters or 200 bytes. Different texts may give the same name.
     """
     kept = "".join(c if c.isalnum() or c in "+-=._" else "_" for c in text)[:100]
+    kept = kept.encode()[:200].decode(errors="ignore")
     return "_" + kept[1:] if kept.startswith(".") else kept or "_"

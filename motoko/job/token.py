@@ -1,7 +1,7 @@
 """The token of an attempt: whoever links it executes the run, and nobody else does.
 
 The file appears complete, since it is written without a name and then linked. Its first line is
-JSON (nonce, generation, host, boot, launcher, created); the script's prologue adds
+JSON (nonce, generation, host, boot, launcher, created, clock); the script's prologue adds
 ``started <pid> <time> <start time of the process in ticks>``, and ``ended <outcome>`` when no
 space is left for a file of that. The processes of the run inherit a lock on it: while one of
 them lives, the lock is held, even when the first one was killed.
@@ -18,7 +18,7 @@ import time
 from collections import namedtuple
 
 from motoko.crashpoints import reached
-from motoko.host import boot_id, host_name, is_locked, lock
+from motoko.host import boot_clock, boot_id, host_name, is_locked, lock
 from motoko.job.facts import LATEST, replace_file, write_all
 from motoko.job.layout import refusal_file, token_file
 
@@ -57,6 +57,15 @@ class Token(namedtuple("Token", ["facts", "pid", "started", "start_time"])):
         """The boot id of that host; empty when there was none."""
         return str(self.facts.get("boot", ""))
 
+    @property
+    def age_s(self) -> Optional[float]:
+        """For how long it has been taken, whatever was done to the clock meanwhile; None if
+        that was on another host or before this one was started."""
+        clock = self.facts.get("clock")
+        if not isinstance(clock, float) or (self.host, self.boot) != (host_name(), boot_id()):
+            return None
+        return max(0.0, boot_clock() - clock)
+
 
 def token_facts(nonce: str, generation: str) -> Dict[str, Any]:
     """What this process writes into a token that it takes now."""
@@ -67,6 +76,7 @@ def token_facts(nonce: str, generation: str) -> Dict[str, Any]:
         "boot": boot_id(),
         "launcher": os.getpid(),
         "created": time.time(),
+        "clock": boot_clock(),
     }
 
 

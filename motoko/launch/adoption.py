@@ -32,6 +32,8 @@ class Finding(NamedTuple):
     pid: int | None = None
     started: float | None = None
     host: str | None = None
+    #: For how long it has gone on, where that can be told whatever the clock was set to.
+    age_s: float | None = None
 
 
 def examine(attempt: Attempt) -> Finding:
@@ -46,7 +48,7 @@ def examine(attempt: Attempt) -> Finding:
     host = taken.host or host_name()
 
     def found(fate: Fate) -> Finding:
-        return Finding(fate, None, taken.pid, taken.started, host)
+        return Finding(fate, None, taken.pid, taken.started, host, taken.age_s)
 
     if host != host_name():
         return found(Fate.ELSEWHERE)

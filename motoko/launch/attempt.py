@@ -14,7 +14,7 @@ from motoko.config import parse_walltime
 from motoko.config.retry import DEFAULT, INFRASTRUCTURE, Retry
 from motoko.crashpoints import reached
 from motoko.errors import JobSideError, SchemaError
-from motoko.host import host_name
+from motoko.host import boot_clock, boot_id, host_name
 from motoko.job import layout, outcome, verdict
 from motoko.job.facts import read_facts
 from motoko.launch.failure import classify, is_full
@@ -55,6 +55,9 @@ class Attempt:
     unwritten: OSError | None = None
     _outcome: outcome.Outcome | None = None
     _sentinel: str | None = None
+    #: When it began, and when it was seen to be over, on the boot's clock.
+    _begun_at: float | None = None
+    _over_at: float | None = None
 
     def __init__(
         self,
@@ -120,8 +123,19 @@ class Attempt:
 
     # what happens to it
 
-    def begin(self, pid: int | None, start_time: float, host: str | None = None) -> None:
-        """Its process was started, or found, perhaps again."""
+    def begin(
+        self,
+        pid: int | None,
+        start_time: float,
+        host: str | None = None,
+        age_s: float | None = None,
+    ) -> None:
+        """Its process was started, or found, perhaps again.
+
+        ``age_s`` tells for how long it has gone on; the times do not, once a clock was set.
+        """
+        if self._begun_at is None and age_s is not None:
+            self._begun_at = boot_clock() - age_s
         before = (self.pid, self.host, self.start_time, self.state)
         self.pid, self.host = pid, host or self.host
         if self.start_time is None:
@@ -157,6 +171,7 @@ class Attempt:
         """
         if self._has_ended:
             return
+        self._over_at = boot_clock()
         if exit_code == -signal.SIGKILL:  # its shell may have come to its end before
             left = outcome.read_outcome(self.run_dir, self.number, self.nonce)
             exit_code = left.exit if left is not None else exit_code
@@ -211,6 +226,7 @@ class Attempt:
     def refuse(self, why: str, now: float, failure: str) -> None:
         """It never began, and will not."""
         self._has_ended = self._is_dirty = True
+        self._over_at = boot_clock()
         self.end_time = now
         self._failure, self._cause = failure, why
         self.state = states.FAILED
@@ -229,11 +245,19 @@ class Attempt:
         self._has_timed_out = True
         self._ended_for = f"it took longer than its walltime of {self.walltime_s:g} s"
 
-    def is_too_long(self, now: float) -> bool:
-        """Whether it has taken longer than it may."""
+    @property
+    def left_s(self) -> float | None:
+        """How much longer it may take; None without a limit or before its begin."""
         if self.walltime_s is None or self.start_time is None:
-            return False
-        return now > self.start_time + self.walltime_s
+            return None
+        if self._begun_at is not None:
+            return self._begun_at + self.walltime_s - boot_clock()
+        return self.start_time + self.walltime_s - time.time()  # all there is, elsewhere
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it has taken longer than it may."""
+        return self.left_s is not None and self.left_s < 0
 
     def withdraw(self, state: str) -> None:
         """Its processes are ended because somebody has put its run into this state."""
@@ -416,6 +440,8 @@ class Attempt:
             quantities=dict(self.reading.last_values),
             is_over=self.is_over,
             retry=self._retry,
+            over_at=self._over_at,
+            boot=boot_id(),
             instead_of=self._instead_of,
             late=self._late_word,
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from motoko.errors import (
     DatabaseUnavailable,
     ForeignDatabase,
 )
+from motoko.host import boot_clock
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.holders import find_held
@@ -257,12 +257,12 @@ class Desk:
             self._timer.cancel()
             self._timer = None
         if self._delayed and not self._is_closing:
-            left_s = min(self._delayed.values()) - time.time()
+            left_s = min(self._delayed.values()) - boot_clock()
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(_FIRST_PAUSE_S, left_s), self.look)
 
     def _still_delayed(self) -> frozenset[int]:
-        now = time.time()
+        now = boot_clock()
         latest = now + self.study.config.retry.delay_s
         self._delayed = {r: at for r, at in self._delayed.items() if now < at <= latest}
         return frozenset(self._delayed)

@@ -273,7 +273,7 @@ class Executor:
         self._troubles.over(desk.starting)
         reached("launcher.spawned")
         self._starts.append(time.monotonic())
-        attempt.begin(process.pid, time.time())
+        attempt.begin(process.pid, time.time(), age_s=0.0)
         self.watch.follow(desk, attempt, process)
         desk.note(attempt, is_urgent=False)
 

@@ -37,6 +37,7 @@ class Reading:
         self._refusal_prefix = layout.refusal_prefix(attempt)
         self._inputs = inputs
         self._folded = dict(folded or {})
+        self._latest: dict[str, float] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         self._quantities: set[str] = set()
         #: All entries, in the order of their times.
@@ -99,13 +100,18 @@ class Reading:
         start = self.offsets.get(name, 0)
         part = journal.read_journal(path, start, self._nonce)
         found += part.entries
+        for entry in part.entries:  # a clock that was set back does not turn them round
+            entry["t"] = self._latest[name] = max(
+                self._latest.get(name, 0.0), float(entry["t"])
+            )
         self.damage += part.damage[: max(0, _MOST_DAMAGE - len(self.damage))]
         self.offsets[name] = part.offset
         folded = self._folded.get(name, 0)
         if folded <= start:
             news += part.entries
         else:
-            news += journal.read_journal(path, folded, self._nonce).entries
+            n_new = len(journal.read_journal(path, folded, self._nonce).entries)
+            news += part.entries[len(part.entries) - n_new :]
 
     def _read_refusal(self, name: str) -> None:
         is_whole = "." not in name.removeprefix(self._refusal_prefix)

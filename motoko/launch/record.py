@@ -40,6 +40,9 @@ class Record(NamedTuple):
     quantities: Mapping[str, tuple[Any, Any]]
     is_over: bool = False
     retry: Retry = Retry({})
+    #: When it was seen to be over, on the clock of this boot.
+    over_at: float | None = None
+    boot: str = ""
     instead_of: str | None = None
     late: tuple[int, str, str] | None = None
 
@@ -84,8 +87,8 @@ class Record(NamedTuple):
     def _set_attempt(self, tables: Tables) -> None:
         facts = dict(self.facts)
         for known in tables.attempts(self.run_id):
-            if known["number"] == self.number and "retry_at" in known:
-                facts["retry_at"] = known["retry_at"]
+            if known["number"] == self.number:
+                facts.update({n: known[n] for n in ("retry_at", "retry_due") if n in known})
         tables.set_attempt(self.run_id, self.number, facts)
 
     def _has_budget(self, tables: Tables) -> bool:
@@ -103,8 +106,11 @@ class Record(NamedTuple):
         return self.is_over and n_used < self.retry.budget(failure)
 
     def _try_again(self, tables: Tables, changes: Mapping[str, Any]) -> None:
-        retry_at = self.facts["end_time"] + self.retry.delay_s
-        tables.set_attempt(self.run_id, self.number, {**self.facts, "retry_at": retry_at})
+        delay_s = self.retry.delay_s
+        facts = {**self.facts, "retry_at": self.facts["end_time"] + delay_s}
+        if self.over_at is not None and self.boot:  # clocks may be set meanwhile
+            facts["retry_due"] = {"boot": self.boot, "clock": self.over_at + delay_s}
+        tables.set_attempt(self.run_id, self.number, facts)
         cleared = ("start_time", "end_time", "has_finished")
         changes = {name: value for name, value in changes.items() if name not in cleared}
         self._update(tables, {**changes, "state": states.CREATED})

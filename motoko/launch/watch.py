@@ -84,8 +84,8 @@ class Watch:
         self._followed[attempt.nonce] = attempt
         self._seat(desk, attempt)
         process.follow(lambda code: self._exited(desk, attempt, code))
-        if attempt.walltime_s is not None:
-            left_s = (attempt.start_time or time.time()) + attempt.walltime_s - time.time()
+        left_s = attempt.left_s
+        if left_s is not None:
             loop = asyncio.get_running_loop()
             self._timers[attempt.nonce] = loop.call_later(
                 max(0.0, left_s), self._time_out, attempt
@@ -114,7 +114,7 @@ class Watch:
         """Look at everything that would not speak up by itself."""
         for of, attempt in list(self._unclear.values()):
             if of is desk:
-                if not attempt.is_ending and attempt.is_too_long(time.time()):
+                if not attempt.is_ending and attempt.is_too_long:
                     attempt.time_out()
                 if attempt.is_ending:
                     holders.end_holders(attempt.run_dir, attempt.number)
@@ -240,7 +240,7 @@ class Watch:
             desk.let_go(attempt)
             return
         if finding.started is not None:
-            attempt.begin(finding.pid, finding.started, finding.host)
+            attempt.begin(finding.pid, finding.started, finding.host, finding.age_s)
         if finding.fate is Fate.ENDED:
             assert finding.outcome is not None
             self._end(desk, attempt, finding.outcome.exit, finding.outcome.end)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from motoko.config.retry import INFRASTRUCTURE, WALLTIME
 from motoko.errors import AlreadyRunning
+from motoko.host import boot_clock, boot_id
 from motoko.launch.record import Record
 from motoko.model import states
 from motoko.store.tables import Tables
@@ -52,7 +53,7 @@ class Done:
     has_more: bool = False
     #: Runs that somebody is executing, or was, and that nobody here holds.
     found: list[Claim] = field(default_factory=list)
-    #: Runs that wait for their next attempt, and until when.
+    #: Runs that wait for their next attempt, and until when on the clock of this boot.
     delayed: dict[int, float] = field(default_factory=dict)
     #: Records of attempts whose runs are tried again.
     retried: list[Record] = field(default_factory=list)
@@ -118,7 +119,6 @@ class Work:
         most = self.n_claims + len(self.held) + 2 * len(self.delayed) + _FEW
         created = tables.first(states.CREATED, most)
         done.has_more = len(created) == most
-        now = time.time()
         for run_id in created:
             if run_id in self.held or run_id in self.delayed:
                 continue
@@ -126,9 +126,9 @@ class Work:
                 done.has_more = True
                 break
             number = tables.run(run_id).get("attempt", 0) + 1
-            retry_at = _retry_at(tables, run_id) if number > 1 else now
-            if now < retry_at <= now + self.delay_s:
-                done.delayed[run_id] = retry_at
+            left_s = retry_left_s(tables.attempts(run_id), self.delay_s) if number > 1 else 0.0
+            if left_s > 0:
+                done.delayed[run_id] = boot_clock() + left_s
                 continue
             changes = {
                 "state": states.SUBMITTED,
@@ -167,9 +167,18 @@ def _was_told_to_end(tables: Tables, run_id: int, number: int) -> bool:
     return is_told and "end_time" in known
 
 
-def _retry_at(tables: Tables, run_id: int) -> float:
-    attempts = tables.attempts(run_id)
-    return float(attempts[-1].get("retry_at", 0.0)) if attempts else 0.0
+def retry_left_s(attempts: Sequence[Mapping[str, Any]], most_s: float) -> float:
+    """How long a run still waits for its next attempt; 0 if it does not.
+
+    Told by the clock of this boot, which nobody sets. Only when the system was started anew
+    since then, the time of day decides; more than ``most_s`` of that is the clock's fault.
+    """
+    last = attempts[-1] if attempts else {}
+    due = last.get("retry_due")
+    if due is not None and due["boot"] == boot_id():
+        return max(0.0, min(float(due["clock"]) - boot_clock(), most_s))
+    left_s = float(last.get("retry_at", 0.0)) - time.time()
+    return left_s if 0 < left_s <= most_s else 0.0
 
 
 def _is_lost(attempt: Mapping[str, Any]) -> bool:

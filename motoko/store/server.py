@@ -21,7 +21,7 @@ from ZODB.serialize import referencesf
 from motoko.crashpoints import reached
 from motoko.daemon import WATCH_S
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase, NoSpaceLeft
-from motoko.host import has_locks
+from motoko.host import boot_clock, has_locks
 from motoko.paths import local_lock_file
 from motoko.store import layout
 from motoko.store.address import Address
@@ -96,12 +96,12 @@ class _Watch:
 
     def __init__(self, loss: Callable[[], str | None]) -> None:
         self._loss = loss
-        self._looked = _now()
+        self._looked = boot_clock()
 
     def look(self) -> str | None:
         """Why they are not, in words."""
         lost = self._loss()
-        self._looked = _now()
+        self._looked = boot_clock()
         return lost
 
     def check(self) -> None:
@@ -109,12 +109,8 @@ class _Watch:
 
         A server that was frozen may be asked to commit before its own loop comes to look.
         """
-        if _now() - self._looked > 2 * WATCH_S and (lost := self.look()) is not None:
+        if boot_clock() - self._looked > 2 * WATCH_S and (lost := self.look()) is not None:
             raise ClientDisconnected(lost)
-
-
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)  # goes on while the machine sleeps
 
 
 class _File(FileStorage):  # type: ignore[misc]

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _START_S = 30.0
+#: File systems take names of 255 bytes.
+_LONGEST_NAME = 200
 
 
 def server_office(workflow: Workflow) -> Office:
@@ -75,8 +77,11 @@ def server_log(workflow: Workflow) -> Path:
 
 def orchestrator_file(workflow: Workflow, run_name: str | None = None) -> Path:
     """The file of the office of a run name's orchestrator."""
-    name = quote(run_name or workflow.run_name or "", safe="")
-    return workflow.state_dir / f"orchestrator-{name}.lock"
+    name = run_name or workflow.run_name or ""
+    text = quote(name, safe="", errors="surrogatepass")
+    if len(text) > _LONGEST_NAME:
+        text = f"{text[:_LONGEST_NAME]}-{blake2b(text.encode(), digest_size=6).hexdigest()}"
+    return workflow.state_dir / f"orchestrator-{text}.lock"
 
 
 def orchestrator_office(workflow: Workflow, run_name: str) -> Office:

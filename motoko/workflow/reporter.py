@@ -27,7 +27,7 @@ ANSWER_S = 2.0
 
 def address(state_dir: Path, run_name: str) -> Address:
     """Where the orchestrator of a run name is asked; run names may be longer than a path."""
-    mark = blake2b(run_name.encode(), digest_size=6).hexdigest()
+    mark = blake2b(run_name.encode(errors="surrogatepass"), digest_size=6).hexdigest()
     return socket_address(state_dir, f"orchestrator-{mark}.sock")
 
 

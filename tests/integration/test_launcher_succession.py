@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,6 @@ from motoko.job import token
 from motoko.launch.desk import Desk
 from motoko.launch.watch import Watch
 from motoko.launch.work import Done, Work
-from motoko.store.tables import Tables
 from tests.support.launch_session import (
     DEADLINE_S,
     ONCE,
@@ -237,17 +237,11 @@ def test_what_a_killed_shell_has_started_has_its_walltime_too(tmp_path: Path) ->
         os.kill(pid, signal.SIGKILL)
         reap(pid)
         taken = study.run_dir(1) / ".motoko-token-1"
-        facts, started = taken.read_text().splitlines()
-        word, shell, begin, ticks = started.split()
-        long_ago = f"{word} {shell} {float(begin) - 7200} {ticks}"
+        line, started = taken.read_text().splitlines()
+        facts = json.loads(line)
         with open(taken, "r+") as file:  # others have it open
-            file.write(f"{facts}\n{long_ago}\n")
-
-        def began_long_ago(tables: Tables) -> None:
-            (known,) = tables.attempts(1)
-            tables.set_attempt(1, 1, {**known, "start_time": float(begin) - 7200})
-
-        study.database.write(began_long_ago)
+            file.write(f"{json.dumps({**facts, 'clock': facts['clock'] - 7200})}\n{started}\n")
+            file.truncate()
         with launching(study, poll_s=0.05):
             (attempt,) = wait_for_attempts(study, 1)
 

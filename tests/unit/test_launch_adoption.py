@@ -56,7 +56,8 @@ def test_a_token_that_is_held_executes(tmp_path: Path, sleeper: Any) -> None:
     sleeper.kill()
     sleeper.wait()
 
-    assert found == (Fate.RUNNING, None, sleeper.pid, 1.5, host_name())
+    assert found[:5] == (Fate.RUNNING, None, sleeper.pid, 1.5, host_name())
+    assert found.age_s is not None
     assert fate(tmp_path) is Fate.HELD
     os.close(fd)
     assert fate(tmp_path) is Fate.VANISHED

@@ -97,7 +97,7 @@ def read_values(study: Study, pairs: Mapping[str, str], *, with_new: bool = Fals
             study, name, declared.type if declared else RUN_ENTRIES.get(name), text
         )
     if "state" in values.run:
-        values.run["state"] = states.normalise(values.run["state"])
+        values.run["state"] = _state(study, values.run["state"])
     converted = study.schema.convert_run(values.run)
     study.schema.check_limits(converted)
     if not with_new:
@@ -122,6 +122,14 @@ def _check_known(study: Study, entries: Mapping[str, Any]) -> None:
         found = f"found {state!r}, which no run is in{nearest(state, usual)}"
         allowed = f"--new makes it a state; known: {listed(usual)}"
         raise SchemaError(study.name, "state", found, allowed)
+
+
+def _state(study: Study, text: Any) -> str:
+    try:
+        return states.normalise(text)
+    except ValueError:
+        found = f"found {text!r}"
+        raise SchemaError(study.name, "state", found, "a state is not empty") from None
 
 
 def _value(study: Study, name: str, kind: str | None, text: str) -> Any:

@@ -28,7 +28,7 @@ class Progress:
     def __init__(self, workflow: Workflow, run_name: str) -> None:
         self.workflow = workflow
         self.run_name = run_name
-        self.began = time.time()
+        self._since = time.monotonic()
         self.counts: dict[str, dict[str, int]] = {n: {} for n in workflow.task_managers}
         #: What keeps the workflow from going on, in sentences.
         self.troubles: list[str] = []
@@ -43,7 +43,7 @@ class Progress:
     @property
     def elapsed_s(self) -> float:
         """Seconds since the orchestrator was started."""
-        return time.time() - self.began
+        return time.monotonic() - self._since
 
     @property
     def is_stalled(self) -> bool:

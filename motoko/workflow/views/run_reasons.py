@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.host import host_name
 from motoko.launch.executing import Executing, executing_in
-from motoko.launch.work import open_runs
+from motoko.launch.work import open_runs, retry_left_s
 from motoko.model import states
 from motoko.phrases import counted, duration, moment
 from motoko.study.records import split_run_name
@@ -142,7 +142,7 @@ class Inquiry:
 
     def _delayed(self) -> tuple[str, str] | None:
         last = self.attempts[-1] if self.attempts else {}
-        left_s = (last.get("retry_at") or 0.0) - time.time()
+        left_s = retry_left_s(self.attempts, float("inf"))
         if left_s <= 0:
             return None
         self.evidence["retry"] = last["retry_at"]

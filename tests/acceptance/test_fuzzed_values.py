@@ -1,0 +1,246 @@
+"""Whatever is typed on the command line: a message, never a traceback, nothing outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from motoko.cli.program import program
+from motoko.errors import WorkflowError
+from motoko.job import layout
+from motoko.task_manager import check_run_name
+from motoko.workflow import Workflow, control
+from tests.support.command_line import ROOT, CommandLine, new_workflow
+
+#: What has broken programs before.
+NASTY = [
+    "",
+    " ",
+    ".",
+    "..",
+    "../../x",
+    "/etc/passwd",
+    "~",
+    "-",
+    "--",
+    "-x",
+    "--set",
+    "\n",
+    "a\nb",
+    "\r\x1b[31mred",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "'; touch pwned; '",
+    '"; touch pwned; "',
+    "a|b>c<d&e",
+    "%s%n{0}{x}",
+    "*",
+    "[red]x[/red]",
+    "[/]",
+    "\\",
+    "é中😀",
+    "\u202eabc",
+    "\udcff\udc80",
+    "x" * 5000,
+    "x/" * 3000,
+    "sample.",
+    "sample.0",
+    "sample.-1",
+    "sample.1-",
+    "sample.9" + "9" * 400,
+    "sample.1_0",
+    "sample.١",
+    "=",
+    "==",
+    "=1",
+    "value=",
+    "value=nan",
+    "value=1e999",
+    "value = ",
+    "value < 1e999",
+    "seed = 99999999999999999999999999",
+    "state = " + "(" * 500,
+    "((((" * 200,
+    "not " * 500,
+    "seed in " + "[" * 300,
+    "state=FINISHED",
+    "__import__('os').system('touch pwned')",
+]
+#: What no argument of a process can hold.
+ONLY_INSIDE = ["\0", "a\0b", "sample.1\0", "\ud800"]
+WORDS = st.one_of(
+    st.sampled_from(NASTY + ONLY_INSIDE),
+    st.text(max_size=30),
+    st.binary(max_size=20).map(os.fsdecode),
+    st.text("sampled.0123456789=<>()[]'\"!& ,-_", max_size=25),
+)
+#: Commands with places for two words.
+COMMANDS = [
+    ("{0}",),
+    ("{0}", "{1}"),
+    ("check", "{0}"),
+    ("verify", "{0}"),
+    ("info", "{0}"),
+    ("info", "--run_name", "{0}"),
+    ("info", "-bd", "{0}", "--events"),
+    ("info", "--limit", "{0}"),
+    ("schema", "{0}", "{1}"),
+    ("schema", "workflow", "{0}"),
+    ("server", "status", "{0}"),
+    ("launcher", "status", "{0}"),
+    ("orchestrator", "status", "{0}"),
+    ("orchestrator", "stop", "-n", "{0}"),
+    ("backup", "--restore", "{0}"),
+    ("repair", ".", "{0}"),
+    ("why", "{0}"),
+    ("why", "{0}", "--run_name", "{1}"),
+    ("why", "--dir", "{0}", "sample.1"),
+    ("runs", "{0}"),
+    ("runs", "list", "{0}"),
+    ("runs", "list", "{0}", "{1}"),
+    ("runs", "list", "sample", "{0}"),
+    ("runs", "list", "sample", "{0}", "{1}"),
+    ("runs", "list", "sample", "{0}", "--json"),
+    ("runs", "list", "sample", "--run_name", "{0}"),
+    ("runs", "list", "sample", "--limit", "{0}"),
+    ("runs", "list", "sample", "--dir", "{0}"),
+    ("runs", "list", "sample", "seed = {0}"),
+    ("runs", "list", "sample", "run_name = {0}"),
+    ("runs", "list", "sample", "run_name = '{0}'"),
+    ("runs", "show", "{0}"),
+    ("runs", "show", "sample.{0}"),
+    ("runs", "retry", "{0}"),
+    ("runs", "retry", "sample", "{0}"),
+    ("runs", "retry", "sample.1", "--set", "{0}"),
+    ("runs", "retry", "sample.1", "--set", "seed={0}"),
+    ("runs", "retry", "sample.1", "--set", "{0}=1"),
+    ("runs", "update", "{0}", "value=1"),
+    ("runs", "update", "sample.1", "{0}"),
+    ("runs", "update", "sample.1", "value={0}"),
+    ("runs", "update", "sample.1", "state={0}"),
+    ("runs", "update", "sample.1", "note={0}"),
+    ("runs", "update", "sample.1", "{0}={1}"),
+    ("runs", "cancel", "{0}"),
+    ("runs", "cancel", "sample", "{0}"),
+    ("runs", "delete", "--dry-run", "{0}"),
+    ("runs", "delete", "--dry-run", "sample", "{0}"),
+    ("clean", "--constraints", "{0}", "--current-files"),
+    ("clean", "-bd", "{0}"),
+    ("kill", "-bd", "{0}"),
+    ("study", "migrate", "{0}"),
+    ("study", "{0}"),
+    ("launcher", "hold", "{0}"),
+    ("launcher", "release", "{0}"),
+    ("launcher", "start", "-bd", "{0}"),
+    ("launcher", "start", "--generator", "{0}"),
+    ("orchestrator", "start", "-n", "{0}", "--n_samples", "{1}"),
+    ("run", "--n_samples", "{0}"),
+    ("run", "--wait", "{0}"),
+    ("run", "--generator", "{0}"),
+    ("run", "{0}", "--no-such-option"),
+    ("run", "-n", "{0}", "--no-such-option"),
+]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """A workflow deep in a directory in which nothing else is; its server runs."""
+    directory = tmp_path_factory.mktemp("fuzz") / "a" / "b" / "demo"
+    with new_workflow(directory) as line:
+        line.run("run", "-n", "first", "--n_samples", "2")
+        line.run("server", "start")
+        yield line
+
+
+def outside(here: CommandLine) -> set[str]:
+    """What there is beside the workflow."""
+    top = here.directory.parents[1]
+    return {str(p) for p in top.rglob("*") if here.directory not in (p, *p.parents)}
+
+
+def check_said(arguments: list[str], code: int, said: str) -> None:
+    """The command has ended in words."""
+    assert "Traceback" not in said, arguments
+    assert "bug in Motoko" not in said, (arguments, said)
+    assert code in range(11), (arguments, code, said)
+
+
+@settings(
+    max_examples=600,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(command=st.sampled_from(COMMANDS), first=WORDS, second=WORDS)
+def test_any_word_is_answered_in_words(
+    here: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    first: str,
+    second: str,
+) -> None:
+    monkeypatch.chdir(here.directory)
+    words = {"{0}": first, "{1}": second}
+    arguments = [
+        part.replace("{0}", first) if part not in words else words[part] for part in command
+    ]
+
+    result = CliRunner().invoke(program, arguments)
+
+    check_said(arguments, result.exit_code, result.output)
+
+
+def test_nothing_was_written_elsewhere(here: CommandLine) -> None:
+    parents = {str(here.directory.parent)}
+
+    assert outside(here) == parents
+    assert not list(here.directory.rglob("pwned"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", NASTY)
+def test_a_run_name_is_used_or_refused(here: CommandLine, word: str) -> None:
+    """As a process of its own, since the name goes into files, scripts and the environment."""
+    try:
+        os.fsencode(word)
+    except UnicodeEncodeError:
+        pytest.skip("no process can be told that")
+    arguments = ["run", f"--run_name={word}", "--n_samples", "1"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "motoko", *map(os.fsencode, arguments)],
+        cwd=here.directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+    )
+
+    check_said(arguments, done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
+    assert not list(here.directory.rglob("pwned"))
+    assert outside(here) == {str(here.directory.parent)}
+
+
+@given(name=WORDS)
+@example("../../x")
+def test_files_of_a_run_name_lie_where_they_belong(here: CommandLine, name: str) -> None:
+    try:
+        check_run_name(name)
+    except WorkflowError:
+        return
+    workflow = Workflow(str(here.directory))
+
+    file = control.orchestrator_file(workflow, name)
+    output = Path(layout.output_file("/runs/run-1", name, 1))
+
+    assert Path(os.path.normpath(file)).parent == workflow.state_dir
+    assert Path(os.path.normpath(output)).parent == Path("/runs/run-1")
+    assert len(os.fsencode(file.name)) < 256
+    assert len(os.fsencode(output.name)) < 256
