@@ -17,6 +17,7 @@ import json
 import logging
 import logging.handlers
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -74,6 +75,8 @@ class Owner:
     lock: str | None = None
     #: When it began on the clock of its boot, which nobody sets.
     clock: float | None = None
+    #: Stands for the office, whose epochs are counted from its first holder on.
+    mark: str = ""
 
     @property
     def is_here(self) -> bool:
@@ -116,6 +119,7 @@ class Office:
         self._old_fd: int | None = None
         self._self: Owner | None = None
         self.epoch = 0
+        self.mark = ""
 
     def owner(self) -> Owner | None:
         """Who holds the office now; None when nobody does."""
@@ -168,6 +172,7 @@ class Office:
             self._close(fd)
             raise ForeignOwner(self.what, str(last))
         self.epoch = (last.epoch if last else 0) + 1
+        self.mark = (last.mark if last else "") or secrets.token_hex(6)
         n_fallen = 0
         if last is not None and not is_foreign and not last.has_left and not self.was_stopped:
             n_fallen = 1 if last.has_lived_long else last.n_fallen + 1
@@ -184,6 +189,7 @@ class Office:
             n_fallen=n_fallen,
             lock=lock,
             clock=host.boot_clock(),
+            mark=self.mark,
         )
         if lock is not None:
             log.warning(
@@ -435,8 +441,10 @@ def _last_words(log_file: Path, start: int) -> str:
 
 
 def _last_line(text: bytes) -> str:
+    """The last one that is Motoko's own, rather than that of a library, if there is one."""
     lines = [line for line in text.decode(errors="replace").splitlines() if line]
-    return lines[-1].removeprefix("motoko: ") if lines else ""
+    said = [line for line in lines if line.startswith("motoko: ")] or lines
+    return said[-1].removeprefix("motoko: ") if said else ""
 
 
 def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owner:

@@ -66,6 +66,8 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
         custody.adopt((chosen.facts or {}).get("daemons", ()))
         orchestration = _prepared(request, chosen, keep_alive=True)
         ending.progress = orchestration.progress
+        # Known from the start: who is killed leaves them to the next one of this run name.
+        run_names.record(workflow, chosen.run_name, daemons=custody.pids())
         _announce(workflow, chosen)
         try:
             code = orchestration.run()

@@ -308,7 +308,14 @@ class Executor:
 
     def _yield(self, desk: Desk, attempt: Attempt) -> None:
         """Somebody else has the token of an attempt that was to be started."""
-        if examine(attempt).fate is not Fate.UNSTARTED:
+        try:
+            fate = examine(attempt).fate
+        except OSError as error:
+            self._refused(desk, attempt, error)
+            if not attempt.has_process_ended:
+                desk.waiting.appendleft(attempt)
+            return
+        if fate is not Fate.UNSTARTED:
             self.watch.adopt(desk, attempt, str(attempt.row["state"]))
             return
         why = f"{layout.token_file(attempt.run_dir, attempt.number)} is of another run"

@@ -46,12 +46,13 @@ class LauncherSettings:
     ``options`` are those of the generator. ``max_concurrent`` is the number of runs at once;
     without it, the cores that this process may use are the limit. ``knock`` is the socket that
     job scripts knock at; ``python_dir`` a directory, to be made, through which they find the
-    job side; ``epoch`` counts the launchers of the workflow.
+    job side; ``epoch`` counts the launchers of the workflow, ``office`` says which count that is.
     """
 
     knock: Address
     python_dir: Path
     epoch: int = 0
+    office: str = ""
     generator: str = "bash"
     options: Sequence[str] = ()
     max_concurrent: int | None = None
@@ -90,7 +91,7 @@ async def launch(
         troubles,
         settings.grace_s,
     )
-    epoch = f"{settings.epoch}-{secrets.token_hex(6)}"
+    epoch = f"{settings.office}:{settings.epoch}-{secrets.token_hex(6)}"
     desks = [Desk(study, epoch, executor, troubles) for study in studies]
     for desk in desks:
         executor.add(desk)

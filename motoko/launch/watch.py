@@ -117,7 +117,7 @@ class Watch:
                 if not attempt.is_ending and attempt.is_too_long:
                     attempt.time_out()
                 if attempt.is_ending:
-                    holders.end_holders(attempt.run_dir, attempt.number)
+                    self._end_holders(attempt.run_dir, attempt.number)
                 self.adopt(desk, attempt, attempt.state)
         for attempt in list(desk.held.values()):
             if attempt.pid is not None:
@@ -201,7 +201,15 @@ class Watch:
 
     def end_left(self, run_dir: str, number: int) -> None:
         """End what is left of an attempt that was told to end."""
-        if token.is_held(run_dir, number):
+        try:
+            if token.is_held(run_dir, number):
+                holders.end_holders(run_dir, number)
+        except OSError as error:
+            log.warning("cannot end what is left in %s for now: %s", run_dir, error)
+            asyncio.get_running_loop().call_later(_PAUSE_S, self.end_left, run_dir, number)
+
+    def _end_holders(self, run_dir: str, number: int) -> None:
+        with suppress(OSError):  # who polls comes again
             holders.end_holders(run_dir, number)
 
     def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
@@ -215,7 +223,7 @@ class Watch:
             self._ask_to_end(attempt, attempt.process)
         elif attempt.nonce in self._unclear:
             attempt.withdraw(state)
-            holders.end_holders(attempt.run_dir, attempt.number)
+            self._end_holders(attempt.run_dir, attempt.number)
         elif attempt.has_process_ended and not attempt.is_over:
             desk.let_go(attempt)
 

@@ -90,7 +90,7 @@ class Work:
         """Do it; AlreadyRunning when another launcher has taken the study over."""
         owner = tables.fact(EPOCH)
         if owner != self.epoch:
-            if owner is not None and not self.is_first:
+            if owner is not None and (not self.is_first or _is_later(owner, self.epoch)):
                 raise AlreadyRunning(f"a launcher of study {tables.study!r}", f"epoch {owner}")
             tables.set_fact(EPOCH, self.epoch)
         is_held = tables.fact(HELD) is not None
@@ -159,6 +159,21 @@ class Work:
                 elif attempt["number"] == number - 1 and _is_lost(attempt):
                     lost = attempt
         return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id), lost)
+
+
+def _is_later(owner: str, epoch: str) -> bool:
+    """Whether an epoch is that of a later holder of the same office.
+
+    A launcher may be stopped for long between taking its office and its first commit.
+    """
+    (office, number), (own_office, own_number) = _parsed(owner), _parsed(epoch)
+    return office == own_office != "" and number > own_number
+
+
+def _parsed(epoch: str) -> tuple[str, int]:
+    office, _, rest = epoch.rpartition(":")
+    number = rest.partition("-")[0]
+    return office, int(number) if number.isdecimal() else 0
 
 
 def _was_told_to_end(tables: Tables, run_id: int, number: int) -> bool:

@@ -378,6 +378,7 @@ async def run_launcher(
             knock=socket_address(workflow.state_dir, "knock.sock"),
             python_dir=workflow.state_dir / "python",
             epoch=office.epoch,
+            office=office.mark,
         )
         async with anyio.create_task_group() as group:
             group.start_soon(_end_when_lost, office, group.cancel_scope)

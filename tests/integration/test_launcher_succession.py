@@ -396,3 +396,30 @@ def test_a_further_start_of_an_attempt_is_refused_and_noted(tmp_path: Path) -> N
         assert warning.startswith(f"{refused}: by process {os.getpid()} on {host!r} at 2")
         assert (attempt["state"], attempt["exit_code"]) == ("FINISHED", 0)
     assert len((tmp_path / "pids").read_text().split()) == 1
+
+
+def test_a_launcher_that_was_stopped_before_its_first_commit_does_not_take_over(
+    tmp_path: Path,
+) -> None:
+    with (
+        new_study(tmp_path / "s", "true\n") as study,
+        launching(study, office="a", epoch=2) as successor,
+    ):
+        create(study)
+        wait_for_state(study, "FINISHED")
+        late = Launching(open_study(study.directory), office="a", epoch=1)
+        late.join()
+        study.update_run(1, {"state": "CREATED"})
+        wait_for_state(study, "FINISHED")
+
+    assert isinstance(late.error, AlreadyRunning)
+    assert successor.error is None
+
+
+def test_another_counting_of_launchers_begins_anew(tmp_path: Path) -> None:
+    with new_study(tmp_path / "s", "true\n") as study:
+        with launching(study, office="a", epoch=7):
+            pass
+        with launching(study, office="b", epoch=1):
+            create(study)
+            wait_for_state(study, "FINISHED")
