@@ -46,7 +46,7 @@ class LauncherSettings:
     ``options`` are those of the generator. ``max_concurrent`` is the number of runs at once;
     without it, the cores that this process may use are the limit. ``knock`` is the socket that
     job scripts knock at; ``python_dir`` a directory, to be made, through which they find the
-    job side; ``epoch`` counts the launchers of the workflow, ``office`` says which count that is.
+    job side; ``epoch`` counts the launchers of the workflow, ``office`` says which count.
     """
 
     knock: Address
