@@ -118,6 +118,10 @@ def split(arguments: Sequence[str], declare: Declare) -> Arguments | None:
     parser = _Parser(add_help=False, allow_abbrev=False)
     declare(parser)
     mine, rest = parser.parse_known_args(list(arguments))
+    for name, value in vars(mine).items():
+        if value == []:  # what argparse makes of `--run_name=--`
+            option = name.removeprefix(PREFIX)
+            raise click.UsageError(f"--{option}: '--' is no value for it")
     if {"-h", "--help"} & set(rest):
         return None
     given = None
