@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from tests.support import leftovers
+from tests.support import leftovers, threads
 
 _STACK = pytest.StashKey[ExitStack]()
 _NAME = pytest.StashKey[str]()
-_LEFT = pytest.StashKey[list[leftovers.Leftover]]()
+_LEFT = pytest.StashKey[list[str]]()
+_HANGING = pytest.StashKey[pytest.Session]()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Give everything that the tests start the name of this run."""
-    stack = session.config.stash[_STACK] = ExitStack()
-    session.config.stash[_NAME] = stack.enter_context(leftovers.guarded())
+    """Give everything that the tests start the name of this run, which workers inherit."""
+    config = session.config
+    config.stash[_LEFT] = []
+    if not hasattr(config, "workeroutput"):
+        stack = config.stash[_STACK] = ExitStack()
+        config.stash[_NAME] = stack.enter_context(leftovers.guarded())
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """End what was left behind; that is a failure."""
-    stash = session.config.stash
-    if _NAME not in stash:
+    config = session.config
+    if _LEFT not in config.stash:
         return
-    stash[_LEFT] = leftovers.wait_for_end(stash[_NAME])
-    stash[_STACK].close()
-    if stash[_LEFT] and exitstatus == pytest.ExitCode.OK:
+    left = config.stash[_LEFT]
+    if hanging := threads.wait_for_end():
+        left += hanging
+        config.stash[_HANGING] = session
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left"] = left
+        return
+    left += map(str, leftovers.wait_for_end(config.stash[_NAME]))
+    config.stash[_STACK].close()
+    if left and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take note of what a worker has found."""
+    node.config.stash[_LEFT] += getattr(node, "workeroutput", {}).get("left", [])
 
 
 def pytest_terminal_summary(
@@ -38,5 +58,14 @@ def pytest_terminal_summary(
     left = config.stash.get(_LEFT, [])
     if left:
         terminalreporter.section("left behind by tests, ended now", red=True)
-    for process in left:
-        terminalreporter.line(str(process))
+    for description in left:
+        terminalreporter.line(description)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave at once where Python would wait for a thread that does not end."""
+    if session := config.stash.get(_HANGING, None):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(session.exitstatus)

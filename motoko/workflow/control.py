@@ -277,12 +277,12 @@ def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     if mistakes := list(shared_places(study.config for study in studies)):
         raise ConfigError(mistakes)
     start_server(workflow, takeover=takeover)
-    _connect(workflow)
+    _connect(workflow, takeover=takeover)
     workflow.initialise()
     workflow.recover()
 
 
-def _connect(workflow: Workflow) -> None:
+def _connect(workflow: Workflow, *, takeover: bool) -> None:
     deadline = time.monotonic() + _START_S
     while True:
         try:
@@ -295,6 +295,8 @@ def _connect(workflow: Workflow) -> None:
             is_hurried = any(database.is_hurried for database in workflow.databases)
             if is_hurried or time.monotonic() > deadline:
                 raise
+            if server_office(workflow).has_died:
+                start_server(workflow, takeover=takeover)
 
 
 def open_for_reading(workflow: Workflow) -> None:

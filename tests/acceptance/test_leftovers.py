@@ -1,11 +1,12 @@
-"""No process outlives the run of the tests that started it, however that ends."""
+"""No process or thread outlives the run of the tests that started it, however that ends."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,12 +19,12 @@ ROOT = Path(__file__).parents[2]
 STUBBORN = "trap '' TERM HUP INT; while :; do sleep 0.1; done"
 CONFTEST = """
 from tests.conftest import *
-from tests.support import leftovers
+from tests.support import leftovers, threads
 
-leftovers.PATIENCE_S = 0.5
+leftovers.PATIENCE_S = threads.PATIENCE_S = 0.5
 """
 TESTS = f"""
-import subprocess, sys, time
+import subprocess, sys, threading, time
 
 def start(*command):
     return subprocess.Popen(command, cwd={{place!r}}, start_new_session=True)
@@ -37,6 +38,13 @@ def test_that_cleans_up():
     process.kill()
     process.wait()
 
+def test_that_leaves_a_thread():
+    threading.Thread(target=threading.Event().wait, name="of this test").start()
+
+def test_that_leaves_a_thread_that_does_not_matter():
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    threading.Thread(target=time.sleep, args=[0.1]).start()
+
 def test_that_hangs():
     open({{ready!r}}, "w").close()
     while True:
@@ -44,16 +52,23 @@ def test_that_hangs():
 """
 
 
+#: In the process of pytest, and in a worker of it.
+in_both = pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["alone", "worker"])
+
+
 @contextmanager
-def inner_tests(directory: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
+def inner_tests(
+    directory: Path, *names: str, options: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
     """A run of some of these tests, in a process of its own."""
     (directory / "place").mkdir()
     (directory / "conftest.py").write_text(CONFTEST)
     values = {"place": str(directory / "place"), "ready": str(directory / "ready")}
     (directory / "test_inner.py").write_text(TESTS.format(**values))
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull]
+    command += [f"--rootdir={directory}", *options]
     with subprocess.Popen(
-        [*command, f"--rootdir={directory}", *(f"test_inner.py::{name}" for name in names)],
+        [*command, *(f"test_inner.py::{name}" for name in names)],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -74,25 +89,27 @@ def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@in_both
 def test_killed_tests_leave_nothing_running(
-    tmp_path: Path, bystander: subprocess.Popen[bytes]
+    tmp_path: Path, bystander: subprocess.Popen[bytes], options: Sequence[str]
 ) -> None:
     place = tmp_path / "place"
-    with inner_tests(tmp_path, "test_that_leaves_processes", "test_that_hangs") as inner:
+    names = ("test_that_leaves_processes", "test_that_hangs")
+    with inner_tests(tmp_path, *names, options=options) as inner:
         wait_until((tmp_path / "ready").exists, "the test that hangs")
-        n_left = len(processes_of(place))
+        wait_until(lambda: len(processes_of(place)) >= 4, "all processes")
         inner.kill()
         inner.wait()
         wait_until(lambda: not processes_of(place), "the end of what is left")
 
-    assert n_left >= 4
     assert bystander.poll() is None
 
 
+@in_both
 def test_what_tests_leave_behind_is_a_failure_that_names_them(
-    tmp_path: Path, bystander: subprocess.Popen[bytes]
+    tmp_path: Path, bystander: subprocess.Popen[bytes], options: Sequence[str]
 ) -> None:
-    with inner_tests(tmp_path, "test_that_leaves_processes") as inner:
+    with inner_tests(tmp_path, "test_that_leaves_processes", options=options) as inner:
         said, _ = inner.communicate()
 
     assert inner.returncode == pytest.ExitCode.TESTS_FAILED
@@ -104,8 +121,35 @@ def test_what_tests_leave_behind_is_a_failure_that_names_them(
     assert bystander.poll() is None
 
 
-def test_tests_that_clean_up_pass(tmp_path: Path) -> None:
-    with inner_tests(tmp_path, "test_that_cleans_up") as inner:
+@in_both
+def test_thread_that_does_not_end_is_a_failure_that_names_it_and_not_waited_for(
+    tmp_path: Path, options: Sequence[str]
+) -> None:
+    with inner_tests(tmp_path, "test_that_leaves_a_thread", options=options) as inner:
+        said, _ = inner.communicate()
+
+    assert inner.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "left behind by tests" in said
+    assert "thread of this test" in said
+    assert ", in wait" in said
+    assert "1 passed" in said.splitlines()[-1]
+
+
+def test_interrupted_tests_do_not_wait_for_a_thread_either(tmp_path: Path) -> None:
+    with inner_tests(tmp_path, "test_that_leaves_a_thread", "test_that_hangs") as inner:
+        wait_until((tmp_path / "ready").exists, "the test that hangs")
+        inner.send_signal(signal.SIGINT)
+        said, _ = inner.communicate()
+
+    assert inner.returncode == pytest.ExitCode.INTERRUPTED
+    assert "thread of this test" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["test_that_cleans_up", "test_that_leaves_a_thread_that_does_not_matter"]
+)
+def test_tests_that_clean_up_pass(tmp_path: Path, name: str) -> None:
+    with inner_tests(tmp_path, name) as inner:
         said, _ = inner.communicate()
 
     assert inner.returncode == pytest.ExitCode.OK, said
