@@ -9,6 +9,9 @@ UNFINISHED := $(VENV)/.unfinished
 LOCK := requirements/dev.lock
 PIP := $(PY) -m pip --disable-pip-version-check
 
+# Most of the time a test waits for processes: two at a time use two cores well.
+PYTEST := $(PY) -m pytest -n 2 --dist worksteal
+
 # Job scripts say `python3`; in the examples and tests that is the one of the environment.
 WITH_PATH := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
@@ -49,10 +52,10 @@ run: $(STAMP) ## both examples, from reset to printed result
 	done
 
 test: $(STAMP) ## the tests, without those that take long
-	@$(WITH_PATH) $(PY) -m pytest -m "not slow"
+	@$(WITH_PATH) $(PYTEST) -m "not slow"
 
 test-all: $(STAMP) ## all tests
-	@$(WITH_PATH) $(PY) -m pytest
+	@$(WITH_PATH) $(PYTEST)
 
 # All of it is done, whatever fails before; the summary of the tests comes last.
 check: $(STAMP) ## all tests, ruff, mypy, import-linter

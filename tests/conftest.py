@@ -21,6 +21,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Give everything that the tests start the name of this run, which workers inherit."""
     config = session.config
     config.stash[_LEFT] = []
+    # Hundreds of processes would compile the package, each for itself.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not hasattr(config, "workeroutput"):
         stack = config.stash[_STACK] = ExitStack()
         config.stash[_NAME] = stack.enter_context(leftovers.guarded())

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import kill_processes_of
 from tests.support.command_line import CommandLine, new_workflow
+from tests.support.processes import kill_processes_of
 from tests.support.waiting import wait_until
 
 MEAN = "0.4374625855441357"

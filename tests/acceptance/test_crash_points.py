@@ -11,6 +11,7 @@ import pytest
 
 from motoko.crashpoints import POINTS
 from tests.support import three_studies
+from tests.support.processes import kill_processes_of
 from tests.support.three_studies import Ended
 
 pytestmark = pytest.mark.slow
@@ -138,7 +139,7 @@ def drive(directory: Path, places: Sequence[str] = ()) -> Driven:
         driven.output = output.read_text()
         driven.ended = three_studies.read(directory)
     finally:
-        three_studies.end_everything(directory)
+        kill_processes_of(directory)
     return driven
 
 

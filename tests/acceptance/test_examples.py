@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import kill_processes_of, wait_for
+from tests.support.processes import kill_processes_of, wait_for
 
 pytestmark = pytest.mark.timeout(600)  # they compute, on machines that are busy too
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import processes_of
+from tests.support.processes import processes_of
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.processes import processes_of
 from tests.support import three_studies
+from tests.support.processes import kill_processes_of, processes_of
 
 N_KILLS = 100
 #: As many runs in each of three studies.
@@ -33,7 +33,7 @@ KINDS = {
     "everything": 6,
 }
 #: Between two kills, at most.
-PAUSE_S = 0.5
+PAUSE_S = 0.2
 #: Some are killed while they start.
 EARLY = 0.2
 LONGEST_S = 400
@@ -129,7 +129,7 @@ def test_a_hundred_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None
             now_killed = run_to_the_end(directory, chance=chance, n_kills=n_kills)
             ended = three_studies.read(directory)
         finally:
-            three_studies.end_everything(directory)
+            kill_processes_of(directory)
         killed += now_killed
         undisturbed = undisturbed or ended
         lost = f"{ended.n_lost.total()} attempts lost, {ended.n_killed.total()} ended by it"

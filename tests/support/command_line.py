@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from motoko.cli import scaffold
 from motoko.daemon import Office
+from tests.support.processes import kill_processes_of
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -81,15 +83,8 @@ class CommandLine:
 @contextmanager
 def new_workflow(directory: Path) -> Iterator[CommandLine]:
     """What ``motoko new`` makes; nothing of it runs any more at the end."""
-    CommandLine(directory.parent).run("new", directory.name)
-    here = CommandLine(directory)
+    scaffold.make(directory)
     try:
-        yield here
+        yield CommandLine(directory)
     finally:
-        (directory / "go").touch()  # for scripts that wait for the test
-        if (directory / "motoko.yaml").exists():
-            subprocess.run(
-                [sys.executable, "-m", "motoko", "kill", "--reset", str(directory)],
-                env=here._environment,
-                capture_output=True,
-            )
+        kill_processes_of(directory)

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from motoko.config import StudyConfig, WorkflowConfig
-from tests.acceptance.processes import kill_processes_of
 from tests.support.docs_pages import LANGUAGES, ROOT, Block, Page
+from tests.support.processes import kill_processes_of
 
 LEFT_BY_RUNS = (".bd", ".wf", "BD-*-runs", "motoko-backup-*", "result.txt", "__pycache__")
 LONGEST_S = 110

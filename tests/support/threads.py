@@ -1,4 +1,4 @@
-"""Threads that tests leave behind: Python waits for them at its end, however long that takes."""
+"""Threads that tests leave behind: Python waits for them at its end, as long as they take."""
 
 from __future__ import annotations
 

@@ -8,12 +8,11 @@ begins: that tells, apart from all databases, what was executed.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,14 +234,3 @@ def _check_attempts(title: str, attempts: list[dict[str, Any]], ended: Ended) ->
 def _check_files(run_dir: Path, row: Mapping[str, Any], ended: Ended) -> None:
     if not (run_dir / str(row["state"])).exists():
         ended.wrong.append(f"{run_dir} lacks the sentinel {row['state']}")
-
-
-def end_everything(directory: Path) -> None:
-    """End what may still run of a workflow."""
-    for word in ("launcher", "server"):
-        pid = office_pid(directory, word)
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-    command = [sys.executable, "-m", "motoko", "kill", "--reset", str(directory)]
-    subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
