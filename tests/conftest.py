@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from typing import Any
@@ -21,6 +22,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Give everything that the tests start the name of this run, which workers inherit."""
     config = session.config
     config.stash[_LEFT] = []
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        # What ignores a signal, as after nohup, has all that it starts ignore it.
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     # Hundreds of processes would compile the package, each for itself.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not hasattr(config, "workeroutput"):

@@ -280,7 +280,7 @@ def test_clean_leaves_executing_runs_alone(here: CommandLine) -> None:
 @pytest.mark.slow
 def test_cleaned_runs_get_new_files_only_when_asked_to(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text("exit 1\n")
-    here.run("run", "-n", "first", code=5)
+    here.run("run", "-n", "first", "--n_samples", "1", code=5)
     (here.directory / "sample" / "launch.sh").write_text("python3 doIt.py\n")
 
     hint = here.run("clean").stdout
@@ -288,8 +288,8 @@ def test_cleaned_runs_get_new_files_only_when_asked_to(here: CommandLine) -> Non
     here.run("clean", "--current-files")
     done = here.run("run")
 
-    assert "5 runs will execute older files than there are now: --current-files" in hint
-    assert "sample 5 runs, mean 1 run" in done.stdout
+    assert "1 run will execute older files than there are now: --current-files" in hint
+    assert "sample 1 run, mean 1 run" in done.stdout
 
 
 @pytest.mark.slow

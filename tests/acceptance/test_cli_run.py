@@ -120,7 +120,7 @@ def test_failed_runs_end_with_code_5_and_a_card(here: CommandLine) -> None:
     script = here.directory / "sample" / "launch.sh"
     script.write_text("echo going down >&2\nexit 3\n")
 
-    done = here.run("run", "-n", "first", code=5)
+    done = here.run("run", "-n", "first", "--n_samples", "1", code=5)
     card = here.json("runs", "show", "sample.1")
     shown = here.run("runs", "show", "sample.1").stdout
     info = here.run("info").stdout

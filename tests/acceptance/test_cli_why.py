@@ -83,7 +83,7 @@ def test_without_launcher_or_orchestrator_that_is_said(here: CommandLine) -> Non
 
 def test_failed_run_names_cause_and_next_command(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text("echo no such luck >&2; exit 3\n")
-    here.run("run", code=5)
+    here.run("run", "--n_samples", "1", code=5)
 
     reason, sentence = why(here, "sample.1")
 

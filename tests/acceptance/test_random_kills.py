@@ -22,11 +22,12 @@ N_KILLS = 100
 #: As many runs in each of three studies.
 N_VALUES = 67
 OPTIONS = ("--n_values", str(N_VALUES), "--retry")
-#: What is killed, and how likely that is.
+#: What is killed, and how likely that is. An orchestrator starts what dies again and again
+#: after ever longer pauses: it has to die often enough itself.
 KINDS = {
-    "server": 14,
-    "launcher": 14,
-    "orchestrator": 10,
+    "server": 11,
+    "launcher": 11,
+    "orchestrator": 16,
     "shell": 24,
     "script": 18,
     "group": 14,
