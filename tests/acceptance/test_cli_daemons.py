@@ -26,7 +26,7 @@ def here(tmp_path: Path) -> Iterator[CommandLine]:
         yield line
 
 
-@pytest.mark.parametrize("kind", ["server", "launcher"])
+@pytest.mark.parametrize("kind", [pytest.param("server", marks=pytest.mark.slow), "launcher"])
 def test_process_is_started_once_and_stopped(here: CommandLine, kind: str) -> None:
     here.run(kind, "status", code=6)
 

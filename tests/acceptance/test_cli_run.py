@@ -182,7 +182,14 @@ def test_sigterm_ends_in_good_order_with_code_143(here: CommandLine) -> None:
     assert "Traceback" not in messages
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_start_up_that_is_interrupted_leaves_nothing_behind(
     here: CommandLine, number: signal.Signals
 ) -> None:

@@ -123,7 +123,9 @@ def test_frozen_server_is_said_and_waited_for(here: CommandLine) -> None:
     assert "mean = 0.43746" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_signal_ends_a_run_whose_main_waits_for_a_frozen_server(
     here: CommandLine, number: signal.Signals
 ) -> None:
@@ -156,7 +158,14 @@ def test_second_interrupt_ends_a_main_that_never_waits(here: CommandLine) -> Non
     assert "Warning" not in messages
 
 
-@pytest.mark.parametrize("moment", ["body", "finish", "answer"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("body", marks=pytest.mark.slow),
+        "finish",
+        pytest.param("answer", marks=pytest.mark.slow),
+    ],
+)
 def test_action_is_done_once_although_the_server_is_killed(
     here: CommandLine, moment: str
 ) -> None:

@@ -60,6 +60,7 @@ def test_runs_and_events_say_why(here: CommandLine) -> None:
     assert "did you mean 'all_drawn'" in unknown
 
 
+@pytest.mark.slow
 def test_without_launcher_or_orchestrator_that_is_said(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
     here.run("orchestrator", "start", "--run_name", "first", "--detach")
