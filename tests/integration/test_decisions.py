@@ -33,6 +33,7 @@ from motoko.workflow import Workflow
 from motoko.workflow.firings import in_session
 from tests.support.dying_session import FIRST, do_work, prepared, run_work
 from tests.support.studies import ROOT, delay_news
+from tests.support.waiting import wait_until
 from tests.support.workflows import served_workflow
 
 DONE = {FIRST: [1.0, 2.0], "norm": [3.0], "note": "seen", "count": 1, "n_firings": 1}
@@ -78,6 +79,14 @@ def die_at(workflow: Workflow, point: str) -> None:
     command = [sys.executable, "-m", "tests.support.dying_session", str(workflow.directory)]
     done = subprocess.run(command, cwd=ROOT, env=environment)
     assert done.returncode == -signal.SIGKILL
+    if point in ("commit.decided", "commit.applied"):
+        wait_until(lambda: is_decided(workflow), "word of the decision")
+
+
+def is_decided(workflow: Workflow) -> bool:
+    """Whether this process was told of a commit that does not have all its parts."""
+    with workflow.vars.db.read() as ledger:
+        return bool(ledger.commits())
 
 
 def test_a_process_that_dies_before_the_decision_has_done_nothing(workflow: Workflow) -> None:
@@ -211,6 +220,7 @@ with workflow.session():
     environment = {**os.environ, VARIABLE: f"commit.decided:{workflow.directory / 'crashed'}"}
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment)
     assert done.returncode == -signal.SIGKILL
+    wait_until(lambda: is_decided(workflow), "word of the decision")
 
 
 @pytest.fixture
