@@ -46,6 +46,8 @@ job scripts too, so it keeps to what Python 3.8 understands.
 
 from __future__ import annotations
 
+from motoko.phrases import listed, nearest
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterable, Optional, Sequence, Tuple
@@ -69,26 +71,6 @@ def _rebuild(kind: type, args: Tuple[Any, ...], facts: Any) -> BaseException:
     error.args = args
     error.__dict__.update(facts)
     return error
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which of the known names was probably meant: a clause, or nothing."""
-    meant = closest(name, known)
-    return f"; did you mean {meant!r}?" if meant is not None else ""
-
-
-def closest(name: str, known: Iterable[str]) -> Optional[str]:
-    """The one of the known names that is most like this one, if any is."""
-    from difflib import get_close_matches
-
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    matches = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
-    return by_lower[matches[0]] if matches else None
-
-
-def listed(names: Iterable[str]) -> str:
-    """The names in one line, or a word for their absence."""
-    return ", ".join(names) or "none"
 
 
 class _Facts:

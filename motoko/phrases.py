@@ -1,8 +1,12 @@
-"""Durations, times and numbers as they stand in sentences for people."""
+"""Durations, times, numbers and names as they stand in sentences for people."""
 
 from __future__ import annotations
 
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def duration(seconds: float) -> str:
@@ -28,3 +32,23 @@ def moment(when: float | None) -> str:
 def counted(n: int, word: str) -> str:
     """A number with its noun: ``1 run``, ``3 runs``."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which of the known names was probably meant: a clause, or nothing."""
+    meant = closest(name, known)
+    return f"; did you mean {meant!r}?" if meant is not None else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The one of the known names that is most like this one, if any is."""
+    from difflib import get_close_matches
+
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    matches = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names in one line, or a word for their absence."""
+    return ", ".join(names) or "none"

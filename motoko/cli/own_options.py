@@ -18,7 +18,8 @@ import click
 
 from motoko.cli.daemons import TAKEOVER
 from motoko.cli.places import find_directory
-from motoko.errors import MotokoError, StudyNotFound, listed
+from motoko.errors import MotokoError, StudyNotFound
+from motoko.phrases import listed
 
 #: The names under which Motoko's own options are kept begin so.
 PREFIX = "motoko_"

@@ -11,7 +11,7 @@ import click
 
 from motoko import __version__
 from motoko.cli import failures
-from motoko.errors import nearest
+from motoko.phrases import nearest
 
 _COMMANDS = "motoko.cli.commands"
 

@@ -39,7 +39,8 @@ from motoko.config.values import (
     plain,
     shown,
 )
-from motoko.errors import Mistake, closest, listed, nearest
+from motoko.errors import Mistake
+from motoko.phrases import closest, listed, nearest
 
 #: Attributes of a workflow, which no alias may hide.
 WORKFLOW_ATTRIBUTES = frozenset(

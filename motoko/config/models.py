@@ -37,7 +37,8 @@ from motoko.config.fields import (
 from motoko.config.retry import DEFAULT as DEFAULT_RETRY
 from motoko.config.retry import RetryPolicy
 from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName
-from motoko.errors import Mistake, nearest
+from motoko.errors import Mistake
+from motoko.phrases import nearest
 
 
 class Section(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from motoko.config.values import Refused
 from motoko.config.walltime import parse_walltime
-from motoko.errors import nearest
+from motoko.phrases import nearest
 
 APPLICATION: Final = "application"  # the user's program said so, by exit code or fail()
 WALLTIME: Final = "walltime"  # ended because it took longer than it was given

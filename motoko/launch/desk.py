@@ -19,12 +19,7 @@ import anyio
 from anyio import to_thread
 
 from motoko.crashpoints import reached
-from motoko.errors import (
-    ConflictsExhausted,
-    DaemonError,
-    DatabaseUnavailable,
-    ForeignDatabase,
-)
+from motoko.errors import ConflictsExhausted, DaemonError, DatabaseUnavailable, ForeignDatabase
 from motoko.host import boot_clock
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt

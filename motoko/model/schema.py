@@ -19,7 +19,8 @@ from motoko.config.values import (
     plain,
     shown,
 )
-from motoko.errors import SchemaChanged, SchemaError, closest, listed, nearest
+from motoko.errors import SchemaChanged, SchemaError
+from motoko.phrases import closest, listed, nearest
 
 #: Entries of every job besides its parameters.
 JOB_ENTRIES: Mapping[str, str] = MappingProxyType({"id": "int"})

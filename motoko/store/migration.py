@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from motoko.errors import SchemaChanged, listed
+from motoko.errors import SchemaChanged
 from motoko.model.schema import Field, Schema, SchemaChange
+from motoko.phrases import listed
 from motoko.store.codec import digest, encode, encode_run, ordered
 from motoko.store.index import value_key
 from motoko.store.tables import Tables, TaskIdentity

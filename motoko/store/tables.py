@@ -70,10 +70,9 @@ class Tables:
 
     def set_fact(self, name: str, value: Any) -> None:
         """Store a fact about the database; None removes it."""
+        self.trees["meta"].pop(name, None)
         if value is not None:
             self.trees["meta"][name] = encode(value)
-        elif name in self.trees["meta"]:
-            del self.trees["meta"][name]
 
     @property
     def schema(self) -> Schema:

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from motoko.errors import OrchestratorNotLoadable, nearest
+from motoko.errors import OrchestratorNotLoadable
+from motoko.phrases import nearest
 
 
 def load_module(directory: Path, orchestrator: str) -> ModuleType:

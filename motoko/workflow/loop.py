@@ -18,13 +18,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from motoko.crashpoints import reached
-from motoko.errors import (
-    ActionFailed,
-    DatabaseUnavailable,
-    FailedRun,
-    MotokoError,
-    RunsFailed,
-)
+from motoko.errors import ActionFailed, DatabaseUnavailable, FailedRun, MotokoError, RunsFailed
 from motoko.model import states
 from motoko.store.database import Database
 from motoko.store.feed import Change

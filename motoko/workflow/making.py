@@ -9,10 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motoko.errors import (
-    AlreadyRunning,
-    RunsExecuting,
-)
+from motoko.errors import AlreadyRunning, RunsExecuting
 from motoko.study.study import check_not_foreign
 
 if TYPE_CHECKING:

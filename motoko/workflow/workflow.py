@@ -16,12 +16,7 @@ import anyio
 import anyio.to_thread
 
 from motoko.config import read_study, read_workflow
-from motoko.errors import (
-    ConfigError,
-    Mistake,
-    UnknownTaskManager,
-    WorkflowError,
-)
+from motoko.errors import ConfigError, Mistake, UnknownTaskManager, WorkflowError
 from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
 from motoko.store import layout
 from motoko.store.database import Database

@@ -20,11 +20,12 @@ from motoko.config import (
     examine_workflow,
 )
 from motoko.config.fields import is_name
-from motoko.errors import UnknownGenerator, listed, nearest
+from motoko.errors import UnknownGenerator
 from motoko.job import layout
 from motoko.launch.generator import find_generator
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
+from motoko.phrases import listed, nearest
 from motoko.store.address import socket_address
 from motoko.study.files import MARKER, clashes, given_files
 from motoko.study.study import shared_places

@@ -160,9 +160,6 @@ class Keeper:
     def _look_for_trouble(self) -> None:
         found = [post.problem for post in self._posts if post.problem]
         found += [trouble for trouble in troubles(self._workflow) if trouble not in found]
-        self._tell(found)
-
-    def _tell(self, found: list[str]) -> None:
         for trouble in found:
             if trouble not in self._troubles:
                 log.warning("%s", trouble)

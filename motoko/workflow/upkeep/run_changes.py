@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from motoko.columns import FIXED, RUN_ENTRIES
 from motoko.config.fields import RUN_LIMITS
 from motoko.config.values import Refused
-from motoko.errors import SchemaError, listed, nearest
+from motoko.errors import SchemaError
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
 from motoko.model import states
 from motoko.model.operands import typed
+from motoko.phrases import listed, nearest
 from motoko.store.deletion import delete_runs
 from motoko.store.identity import SET_BY_HAND, identity_of, remember_before
 from motoko.store.ranges import numbers

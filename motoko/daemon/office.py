@@ -1,4 +1,4 @@
-"""Background processes: start one apart from the terminal, know who it is, stop it.
+"""Offices: what one process at a time may do, and who that is.
 
 An *office* is what one process at a time may do (serve the databases of a workflow, launch
 its runs, orchestrate a run name). Whoever holds it keeps a lock on the office's file, in which
@@ -18,13 +18,9 @@ import logging
 import logging.handlers
 import os
 import secrets
-import select
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,19 +28,13 @@ from typing import Any
 
 from motoko import host
 from motoko.crashpoints import reached
-from motoko.errors import AlreadyRunning, DaemonError, ForeignOwner, NotRunning, StartFailed
+from motoko.errors import AlreadyRunning, ForeignOwner
 from motoko.paths import local_lock_file
 
 log = logging.getLogger(__name__)
 
-READY = b"ready\n"
-#: Environment variable with the number of the descriptor on which a child says it is ready.
-READY_FD = "MOTOKO_READY_FD"
-_LOG_BYTES = 5 << 20
 #: Longer than anybody's question who holds an office takes.
 _ASKING_S = 0.5
-_LOG_FILES = 3
-_ENDING_S = 10.0
 #: How often a holder looks whether the office is still its own.
 WATCH_S = 2.0
 #: Within this a holder on another host has seen that it was replaced, however slowly the file
@@ -348,159 +338,3 @@ def _read_owner(text: bytes) -> Owner | None:
         return Owner(**json.loads(text))
     except (ValueError, TypeError):
         return None
-
-
-def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.0) -> int:
-    """Start a process of its own session and wait until it says that it is ready; its id.
-
-    What it prints before its log is set up goes to ``log_file`` too. When it ends, or says
-    nothing, in time, StartFailed carries the last line of that, or what it told by `say_why`.
-    """
-    log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    process = None
-    reader, writer = os.pipe()
-    before = log_file.stat().st_size if log_file.exists() else 0
-    try:
-        with open(log_file, "ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=(writer,),
-                env={**os.environ, READY_FD: str(writer)},
-            )
-        os.close(writer)
-        writer = -1
-        reached("daemon.spawned")
-        has_news, _, _ = select.select([reader], [], [], wait_s)
-        said = os.read(reader, select.PIPE_BUF) if has_news else b""
-        if said == READY:
-            process.returncode = 0  # it outlives this object, which must not complain of that
-            return process.pid
-        if not has_news:
-            raise StartFailed(what, f"not ready after {wait_s:g} s", str(log_file))
-        code: int | None = process.wait(timeout=_ENDING_S)
-        if not log_file.exists():
-            code = None  # whatever it stumbled over, that is why
-        why = _last_line(said) or _last_words(log_file, before)
-        raise StartFailed(what, why, str(log_file), code)
-    except BaseException:
-        if process is not None and process.returncode is None:
-            _end(process)  # who started it will not know of it
-        raise
-    finally:
-        os.close(reader)
-        if writer >= 0:
-            os.close(writer)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=_ENDING_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def say_ready() -> None:
-    """Tell the process that started this one that work has begun.
-
-    When that one has gone meanwhile, this one is asked to end: nobody knows of it.
-    """
-    fd = os.environ.pop(READY_FD, None)
-    if fd is None:
-        return
-    try:
-        os.write(int(fd), READY)
-    except BrokenPipeError:
-        os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        os.close(int(fd))
-
-
-def say_why(text: str) -> None:
-    """Tell the process that started this one, and still waits, why no work begins.
-
-    Its log may be on a disk that is full.
-    """
-    fd = os.environ.get(READY_FD)
-    if fd is not None:
-        with suppress(OSError):  # nobody waits any more
-            os.write(int(fd), text.encode(errors="replace")[-select.PIPE_BUF :])
-
-
-def _last_words(log_file: Path, start: int) -> str:
-    if not log_file.exists():
-        return f"{log_file.parent} was removed meanwhile"
-    with open(log_file, "rb") as file:
-        file.seek(min(start, log_file.stat().st_size))
-        return _last_line(file.read()) or "it ended without a word"
-
-
-def _last_line(text: bytes) -> str:
-    """The last one that is Motoko's own, rather than that of a library, if there is one."""
-    lines = [line for line in text.decode(errors="replace").splitlines() if line]
-    said = [line for line in lines if line.startswith("motoko: ")] or lines
-    return said[-1].removeprefix("motoko: ") if said else ""
-
-
-def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owner:
-    """Ask the holder of an office to end, insist after ``wait_s``; who that was.
-
-    With ``at_once`` it is killed without being asked. `Office.was_stopped` says so afterwards.
-    Raises NotRunning when nobody holds it, ForeignOwner when the holder is elsewhere, and
-    DaemonError when it does not end.
-    """
-    owner = office.owner()
-    if owner is None:
-        raise NotRunning(office.what)
-    if not owner.is_here:
-        raise ForeignOwner(office.what, str(owner))
-    office.stop_file.touch(mode=0o600)
-    reached("stop.asked")
-    for number in (signal.SIGKILL,) if at_once else (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            if owner.is_alive:
-                os.kill(owner.pid, number)
-        deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline:
-            _reap(owner.pid)
-            if office.owner() is None:
-                return owner
-            time.sleep(0.01)
-    raise DaemonError(f"{office.what} ({owner}) does not end, although it was killed")
-
-
-def _reap(pid: int) -> None:
-    """A child of this process that has ended stays until it is waited for."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-
-
-def log_to(file: Path, level: int = logging.INFO) -> None:
-    """Send all log records of this process to a file that is turned over at 5 MB."""
-    root = logging.getLogger()
-    if any(getattr(one, "baseFilename", "") == str(file) for one in root.handlers):
-        return
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = logging.handlers.RotatingFileHandler(
-        file, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
-    )
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
-    )
-    logging.raiseExceptions = False  # a full disk must not fill the terminal as well
-    root.addHandler(handler)
-    root.setLevel(level)
-    logging.getLogger("ZEO").setLevel(max(level, logging.WARNING))
-    logging.getLogger("ZODB").setLevel(max(level, logging.WARNING))
-    # Shows a traceback whenever a server is away, besides raising the same to whoever asked.
-    logging.getLogger("ZODB.Connection").setLevel(logging.CRITICAL)
-
-
-def python_command(*arguments: str) -> list[str]:
-    """The command that runs this package's command line under this interpreter."""
-    return [sys.executable, "-m", "motoko", *arguments]
