@@ -9,8 +9,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.support import leftovers, threads
+
+#: How long an example takes is the business of the machine.
+settings.register_profile("motoko", deadline=None)
+settings.load_profile("motoko")
 
 _STACK = pytest.StashKey[ExitStack]()
 _NAME = pytest.StashKey[str]()

@@ -49,6 +49,8 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "databases",
         "hurry",
         "connect",
+        "is_orchestrated",
+        "say_end",
         "exit_text",
         "initialise",
         "is_stalled",

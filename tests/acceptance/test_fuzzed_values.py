@@ -183,7 +183,6 @@ def check_said(arguments: list[str], code: int, said: str) -> None:
 
 @settings(
     max_examples=400,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(command=st.sampled_from(COMMANDS), first=WORDS, second=WORDS)

@@ -459,7 +459,6 @@ TestStore = Store.TestCase
 TestStore.settings = settings(
     max_examples=30,
     stateful_step_count=25,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )

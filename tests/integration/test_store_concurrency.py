@@ -50,7 +50,6 @@ def workers() -> Iterator[list[subprocess.Popen[str]]]:
 @given(scripts=st.tuples(SCRIPT, SCRIPT))
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_interleaved_sessions_lose_nothing_and_show_no_half(

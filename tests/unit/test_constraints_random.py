@@ -160,7 +160,7 @@ def constraints_with_trees(draw):
     return tree, draw(written(tree))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(constraints_with_trees(), st.lists(st.tuples(run_rows, job_rows), min_size=5))
 def test_constraint_selects_what_the_filter_selects(drawn, rows):
     tree, text = drawn
@@ -180,7 +180,7 @@ def test_constraint_selects_what_the_filter_selects(drawn, rows):
             assert constraint.matches(run, {}) is expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(constraints_with_trees(), max_size=3), run_rows, job_rows)
 def test_list_means_all_of_its_texts(drawn, run, job):
     texts = [text for _, text in drawn]

@@ -92,7 +92,7 @@ ENTRIES = st.fixed_dictionaries(
 LINES = st.lists(ENTRIES.map(lambda e: f"- {json.dumps(e)}".encode()) | st.binary(max_size=60))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(LINES)
 @example([b'- {"n":"abc","op":"finish","t":1' + b"0" * 400 + b"}"])
 @example([b'- {"n":"abc","op":"finish","t":Infinity}'])

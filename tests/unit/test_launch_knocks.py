@@ -20,7 +20,7 @@ MESSAGES = st.binary(max_size=200) | (
 ).map(lambda said: json.dumps(said).encode())
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(MESSAGES)
 @example(b'{"run": [], "nonce": "a"}')
 @example(b'{"run": {}, "nonce": []}')

@@ -40,7 +40,7 @@ def run(script: bytes) -> str:
         (f"printf '%s|' $(( 1 << 2 )) \"{M}\"", "4|{}|"),
     ],
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @example("$(echo hit)")
 @example("`echo hit`; echo hit\necho hit")
 @example("'\"\\'\\\"$x!*?[a] ~ {1,2} # ")
@@ -54,7 +54,7 @@ def test_any_value_stands_for_itself(script: str, shown: str, value: str) -> Non
     assert run(filled) == shown.format(value)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text(st.characters(blacklist_characters="\0\r\n", codec="utf-8"), max_size=20))
 def test_here_documents_keep_the_value(value: str) -> None:
     read = "while IFS= read -r line; do printf '%s|' \"$line\"; done"
