@@ -19,7 +19,13 @@ import anyio
 from anyio import to_thread
 
 from motoko.crashpoints import reached
-from motoko.errors import ConflictsExhausted, DaemonError, DatabaseUnavailable, ForeignDatabase
+from motoko.errors import (
+    ConflictsExhausted,
+    DaemonError,
+    DatabaseUnavailable,
+    ForeignDatabase,
+    StudyNotFound,
+)
 from motoko.host import boot_clock
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
@@ -31,6 +37,9 @@ from motoko.store.feed import Change
 from motoko.study.study import Study
 
 log = logging.getLogger(__name__)
+
+#: What ends the launcher: it serves another's database, none, or not any more.
+_FATAL = (DaemonError, ForeignDatabase, StudyNotFound)
 
 #: How long the word that a run has begun waits for company; most no-op runs end before.
 _LAZY_S = 0.02
@@ -174,7 +183,7 @@ class Desk:
             why = getattr(error, "why", str(error))
             self._troubles.met(self.recording, why)
             return False
-        except (DaemonError, ForeignDatabase):
+        except _FATAL:
             raise
         except Exception as error:
             if self._troubles.met(self.recording, unexpected(error)):
@@ -202,7 +211,7 @@ class Desk:
         self._dirty.pop(attempt.nonce, None)
         try:
             await self._record([attempt], may_claim=False)
-        except (DatabaseUnavailable, ConflictsExhausted, DaemonError, ForeignDatabase):
+        except (DatabaseUnavailable, ConflictsExhausted, *_FATAL):
             raise
         except Exception as error:
             if self._troubles.met(attempt.recording, unexpected(error)):

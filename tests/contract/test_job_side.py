@@ -235,6 +235,7 @@ print(*sorted(name for name in sys.modules if name.startswith("motoko.")))
     assert {name.split(".")[1] for name in mine.split()} == {
         "columns",
         "crashpoints",
+        "phrases",
         "errors",
         "host",
         "job",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from motoko.errors import AlreadyRunning, ForeignDatabase
+from motoko.errors import AlreadyRunning, StudyNotFound
 from motoko.host import host_name
 from motoko.launch import cleaning as launch_cleaning
 from motoko.launch import desk, executor, launcher
@@ -319,13 +319,13 @@ def test_a_record_that_cannot_be_stored_does_not_keep_the_others(
         wait_for_state(study, "FINISHED", 1, 3, 4, 5)
 
 
-def test_a_database_that_is_not_ours_ends_the_launcher(tmp_path: Path) -> None:
+def test_a_database_that_was_never_made_ends_the_launcher(tmp_path: Path) -> None:
     study = open_study(write_study(tmp_path / "s"))
     with served(study):
         launcher = Launching(study)
         launcher.join()
 
-    assert isinstance(launcher.error, ForeignDatabase)
+    assert isinstance(launcher.error, StudyNotFound)
 
 
 def test_a_run_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:

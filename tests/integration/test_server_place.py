@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,6 +17,13 @@ from motoko.store import server
 from motoko.store.address import LONGEST_SOCKET_PATH, socket_address
 from motoko.study.study import Study
 from tests.support.studies import open_study, served, write_study
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory with a path so short that sockets find room below it."""
+    with TemporaryDirectory() as directory:
+        yield Path(directory)
 
 
 @pytest.fixture
