@@ -1,25 +1,34 @@
-"""A workflow with its real server and launcher processes, to be measured."""
+"""Workflows with their real server and launcher processes, and how to look at processes."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import anyio
 
 from motoko.workflow import Workflow, control, making
 from tests.support.workflows import write_workflow
 
+ROOT = Path(__file__).parents[2]
+NO_OP = "true\n"
 BD_YAML = """\
 study: {name}
 job: {{x: float, n: int, s: str}}
 run: {{norm: float}}
 job_space: {{n: 1, s: a}}
 """
+
+Figures = dict[str, float]
 
 
 @contextmanager
@@ -46,11 +55,30 @@ def measured_workflow(
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def execute(workflow: Workflow, main: Callable[..., Awaitable[Any]]) -> None:
+    """Run the workflow with this ``main``, in this process."""
+    workflow.orchestrator_function = main
+    anyio.run(workflow.run)
+
+
+def daemons(workflow: Workflow) -> dict[str, int]:
+    """The process ids of those of a workflow's server and launcher that run."""
+    offices = {
+        "server": control.server_office(workflow),
+        "launcher": control.launcher_office(workflow),
+    }
+    return {name: owner.pid for name, office in offices.items() if (owner := office.owner())}
+
+
 @dataclass(frozen=True)
 class Usage:
-    """What a process has used: seconds of processor time, bytes of memory of its own."""
+    """What a process has used: seconds of processor time, bytes of memory of its own.
+
+    ``children_s`` is the time of children that it has waited for.
+    """
 
     cpu_s: float
+    children_s: float
     rss: int
     pss: int
 
@@ -58,13 +86,22 @@ class Usage:
 def usage(pid: int) -> Usage:
     """What a process uses now."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
+    ticks = os.sysconf("SC_CLK_TCK")
+    own, children = (sum(map(int, fields[i : i + 2])) / ticks for i in (11, 13))
     sizes = dict(
         line.split(":", 1)
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     )
     kib = {name: int(value.split()[0]) for name, value in sizes.items()}
-    return Usage(ticks / os.sysconf("SC_CLK_TCK"), kib["Rss"] << 10, kib["Pss"] << 10)
+    return Usage(own, children, kib["Rss"] << 10, kib["Pss"] << 10)
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process's present threads, to the nanosecond."""
+    found = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += int((task / "schedstat").read_text().split()[0])
+    return found / 1e9
 
 
 @contextmanager
@@ -74,3 +111,50 @@ def timed() -> Iterator[list[float]]:
     began = time.perf_counter()
     yield taken
     taken.append(time.perf_counter() - began)
+
+
+@contextmanager
+def timed_children() -> Iterator[list[float]]:
+    """Seconds that the block takes, and of processor time of the children that ended in it.
+
+    The second is what noise on the machine changes less.
+    """
+    taken: list[float] = []
+    before = os.times()
+    yield taken
+    after = os.times()
+    cpu = after.children_user + after.children_system
+    taken += [after.elapsed - before.elapsed]
+    taken += [cpu - before.children_user - before.children_system]
+
+
+ORCHESTRATOR = """\
+import sys
+from motoko.workflow import Workflow
+workflow = Workflow(sys.argv[1])
+workflow.run_name = "bench"
+async def never(**params): ...
+async def main(workflow, **params):
+    for name in workflow.task_managers:
+        for i in range(int(sys.argv[2])):
+            condition = ("state = STATE{}", "state = FINISHED, x = -{}", "norm > {}")[i % 3]
+            workflow.add_action(f"never{i}", name, condition.format(1 + i), f=never)
+    print("ready", flush=True)
+workflow.orchestrator_function = main
+workflow.execute()
+"""
+
+
+@contextmanager
+def orchestrator(workflow: Workflow, n_actions: int) -> Iterator[int]:
+    """An orchestrator with so many actions a study that are never called; its process id."""
+    command = [sys.executable, "-c", ORCHESTRATOR, str(workflow.directory), str(n_actions)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process.pid
+        finally:
+            process.terminate()
