@@ -94,7 +94,18 @@ def facts() -> dict[str, object]:
     }
 
 
+def forget_interpreter_options() -> None:
+    """Let no variable make interpreters slower, or faster, than those of users.
+
+    PYTHONDONTWRITEBYTECODE would make each process compile what it imports.
+    """
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        del os.environ[name]
+    sys.dont_write_bytecode = False
+
+
 def main() -> None:
+    forget_interpreter_options()
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*FULL, []], metavar="NAME")
     parser.add_argument("--tiny", action="store_true", help="only see that everything works")

@@ -43,7 +43,7 @@ def motoko(directory: Path, *arguments: str) -> tuple[float, float]:
 def _environment() -> dict[str, str]:
 
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "PATH": path}
 
 
 def quickstart() -> Figures:

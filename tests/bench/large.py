@@ -154,16 +154,29 @@ def wake_up(workflow: Workflow, n_runs: int, n_commits: int) -> Figures:
     found = {}
     for key, n_actions in (("wake-up", N_ACTIONS), ("wake-up, one action", 1)):
         with orchestrator(workflow, n_actions) as pid:
-            study.run(3).state = "TOLD"
-            time.sleep(0.5)  # what starting up leaves behind is no wake-up
+            settle(pid)
+            found[f"{key}, first look"] = cpu_s(pid)
+            study.run(2).state = "TOLD"
+            settle(pid)
             before = cpu_s(pid)
             for i in range(n_commits):
                 study.run(2).state = f"TOLD{i % 2}"
                 time.sleep(0.02)  # so that each is told by itself
-            time.sleep(0.2)
+            settle(pid)
             found[key] = 1e3 * (cpu_s(pid) - before) / n_commits
             found["memory of orchestrator"] = usage(pid).pss / 1e6
     return found
+
+
+def settle(pid: int) -> None:
+    """Wait until a process does next to nothing."""
+    last = cpu_s(pid)
+    n_quiet = 0
+    while n_quiet < 3:
+        time.sleep(0.2)
+        now = cpu_s(pid)
+        n_quiet = n_quiet + 1 if now - last < 0.005 else 0
+        last = now
 
 
 def in_new_process(n_runs: int, *options: Any) -> Figures:

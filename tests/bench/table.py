@@ -101,6 +101,7 @@ ROWS: Sequence[Row] = (
         at_most=5,
         digits=2,
     ),
+    Row("  CPU of the start and the first look", "wake-up, first look", "s", digits=2),
     Row("wake-up with one action", "wake-up, one action", "ms", digits=2),
     Row(
         "finish() to the action, median",
