@@ -72,6 +72,9 @@ def measured(names: Iterable[str], plan: dict[str, Measurement], peers: Peers) -
         except NotThere as error:
             print(f"{name}: not there: {error}", file=sys.stderr)
             continue
+        except KeyboardInterrupt:
+            print(f"{name}: interrupted; what was measured before it follows", file=sys.stderr)
+            break
         for one in [figures] if isinstance(figures, dict) else figures:
             for key, value in one.items():
                 found.setdefault(key, []).append(value)

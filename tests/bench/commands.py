@@ -102,7 +102,7 @@ def idle(n_studies: int, n_runs: int, seconds: float) -> Figures:
                 for run, _ in manager.select():
                     run.state = "FINISHED"
         control.start_launcher(workflow)
-        with orchestrator(workflow, 1) as pid:
+        with orchestrator(workflow, 1, main_goes_on=False) as pid:
             pids = {**daemons(workflow), "orchestrator": pid}
             time.sleep(seconds / 12)  # what starting up leaves behind is not idling
             before = {name: cpu_s(pid) for name, pid in pids.items()}

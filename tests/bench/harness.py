@@ -130,6 +130,7 @@ def timed_children() -> Iterator[list[float]]:
 
 ORCHESTRATOR = """\
 import sys
+import anyio
 from motoko.workflow import Workflow
 workflow = Workflow(sys.argv[1])
 workflow.run_name = "bench"
@@ -140,15 +141,24 @@ async def main(workflow, **params):
             condition = ("state = STATE{}", "state = FINISHED, x = -{}", "norm > {}")[i % 3]
             workflow.add_action(f"never{i}", name, condition.format(1 + i), f=never)
     print("ready", flush=True)
+    if sys.argv[3] == "True":
+        await anyio.sleep_forever()
 workflow.orchestrator_function = main
 workflow.execute()
 """
 
 
 @contextmanager
-def orchestrator(workflow: Workflow, n_actions: int) -> Iterator[int]:
-    """An orchestrator with so many actions a study that are never called; its process id."""
-    command = [sys.executable, "-c", ORCHESTRATOR, str(workflow.directory), str(n_actions)]
+def orchestrator(
+    workflow: Workflow, n_actions: int, *, main_goes_on: bool = True
+) -> Iterator[int]:
+    """An orchestrator with so many actions a study that are never called; its process id.
+
+    When ``main`` has returned and no run is under way, nothing can happen any more, and the
+    orchestrator says why at each change.
+    """
+    options = [str(workflow.directory), str(n_actions), str(main_goes_on)]
+    command = [sys.executable, "-c", ORCHESTRATOR, *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
     ) as process:
