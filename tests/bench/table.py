@@ -104,7 +104,6 @@ ROWS: Sequence[Row] = (
     Row("  CPU of the start and the first look", "wake-up, first look", "s", digits=2),
     Row("  of one core, while nobody commits", "wake-up, quiet", "%", digits=1),
     Row("wake-up with one action", "wake-up, one action", "ms", digits=2),
-    Row("  when nothing can happen any more", "wake-up, stalled", "ms", digits=2),
     Row(
         "finish() to the action, median",
         "finish to action",
