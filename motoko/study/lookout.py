@@ -63,7 +63,7 @@ class Lookout:
 
         return stop
 
-    def look_again(self) -> None:
+    def _look_again(self) -> None:
         """Let all watchers look at everything, as if all had changed."""
         self._hear(Change(is_everything=True))
 
@@ -86,7 +86,7 @@ class Lookout:
         if not self._watchers:
             return
         if not self._database.is_connected:
-            self._loop.call_later(PAUSE_S, self.look_again)
+            self._loop.call_later(PAUSE_S, self._look_again)
             return
         try:
             tables = self._snapshot.renew()

@@ -32,7 +32,7 @@ from motoko.workflow.actions import Action
 from motoko.workflow.ends import End, Stall
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
-from motoko.workflow.triggers import Monitor, Trigger
+from motoko.workflow.triggers import Trigger
 from motoko.workflow.watch import Idle, Watch
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ class EventLoop:
             if keys is not None and key not in keys:
                 continue
             watch = self._watch(key, action)
-            for monitor in watch.monitors.values():
-                self._refresh(monitor)
+            self._refresh(watch)
             for now in await watch.triggers(self._workflow):
                 trigger = self._history.not_fired(action, now)
                 if trigger is None:
@@ -147,8 +146,9 @@ class EventLoop:
             await anyio.sleep(self._wait_s)
             for database in self._workflow.databases:
                 database.probe()
-            for manager in self._workflow.task_managers.values():
-                manager.base.lookout.look_again()
+            for watch in self._watches.values():
+                for monitor in watch.monitors.values():
+                    monitor.look_again()
             self._notice()
 
     async def _follow(self) -> None:
@@ -163,8 +163,8 @@ class EventLoop:
             try:
                 with patience(0.0):  # the loop has other things to do than to block
                     n_true = await self._evaluate(away)
-                    if not away:
-                        self._report_stall(n_true)
+                    if not away and not n_true:
+                        await self._look_for_stall()
                     is_over = not away and (self._is_over() or await self._is_over_again())
             except DatabaseUnavailable as error:
                 if not absence.goes_by(error):
@@ -234,10 +234,11 @@ class EventLoop:
         self._is_stalled = False
         self._news.set()
 
-    def _refresh(self, monitor: Monitor) -> None:
-        study = self._workflow.task_manager(monitor.task).base
-        with study.database.translated():
-            monitor.look(study.tables, None)
+    def _refresh(self, *watches: Watch) -> None:
+        for monitor in (m for watch in watches for m in watch.monitors.values()):
+            study = self._workflow.task_manager(monitor.task).base
+            with study.database.translated():
+                monitor.look(study.tables, None)
 
     # evaluating
 
@@ -246,8 +247,7 @@ class EventLoop:
         if watch is None or watch.action is not action:
             found = triggers.monitors(self._workflow, action)
             watch = self._watches[key] = Watch(action, {m.task: m for m in found})
-            for monitor in found:
-                self._refresh(monitor)
+            self._refresh(watch)
         return watch
 
     async def _evaluate(self, away: set[Database[Any]]) -> int:
@@ -401,9 +401,7 @@ class EventLoop:
             return False
         if self._n_in(states.FAILED) > self._n_failed_before:
             return False
-        for watch in self._watches.values():
-            for monitor in watch.monitors.values():
-                self._refresh(monitor)
+        self._refresh(*self._watches.values())
         return not await self._evaluate(set()) and self._is_stalled
 
     def _n_active(self) -> int:
@@ -414,13 +412,14 @@ class EventLoop:
         counts = [m.base.counts(run_name) for m in self._workflow.task_managers.values()]
         return sum(found.get(state, 0) for found in counts for state in wanted)
 
-    def _report_stall(self, n_true: int) -> None:
-        if not self._is_main_done or self._is_stalled or n_true:
-            return
-        if any(watch.n_firings for watch in self._watches.values()) or self._n_active():
+    async def _look_for_stall(self) -> None:
+        """Say so when nothing can happen any more by itself."""
+        if not self._is_main_done or self._is_stalled or not self._is_at_rest():
             return
         versions = tuple(database.feed.version for database in self._workflow.databases)
         if self._stall is None or self._stall.versions != versions:
+            if not await self._has_all_news():
+                return
             known = self._stall
             self._stall = stall = Stall(time.time(), versions, list(self._lacks()))
             if known is None or stall.lacks != known.lacks:
@@ -429,10 +428,19 @@ class EventLoop:
                     log.warning("%s", lack)
         self._is_stalled = True
 
+    def _is_at_rest(self) -> bool:
+        return not self._n_active() and not any(w.n_firings for w in self._watches.values())
+
+    async def _has_all_news(self) -> bool:
+        """Whether no condition is true of what the counters of runs tell: the end of the last
+        run may not have come to its monitor yet."""
+        n_changes = self._n_changes
+        self._refresh(*self._watches.values())
+        return not await self._evaluate(set()) and n_changes == self._n_changes
+
     def _lacks(self) -> Iterator[str]:
         for watch in self._watches.values():
-            report = watch.report()
-            found = conditions.lack(self._workflow, report, self._workflow.run_name)
+            found = conditions.lack(self._workflow, watch.report(), self._workflow.run_name)
             yield f"{watch.action.label}: {found}"
 
     @property
@@ -473,8 +481,7 @@ class EventLoop:
                 continue
             try:
                 watch = self._watch(key, action)
-                for monitor in watch.monitors.values():
-                    self._refresh(monitor)
+                self._refresh(watch)
                 for trigger in await watch.triggers(self._workflow):
                     await self._call(watch, trigger, self._history.begin(action, trigger))
             except Exception:

@@ -75,6 +75,9 @@ class ConstraintMonitor:
             else:
                 self.matching.discard(run_id)
 
+    def look_again(self) -> None:
+        """Time has passed, which is nothing to a constraint: it reads the database alone."""
+
     def trigger(self) -> list[Trigger]:
         """What fires now."""
         return [Trigger(self.task, tuple(sorted(self.matching)))] if self.matching else []
@@ -96,6 +99,10 @@ class FilterMonitor:
             self._unseen = None
         elif self._unseen is not None:
             self._unseen |= changed
+
+    def look_again(self) -> None:
+        """Time has passed: the function is asked about all runs, since it may read anything."""
+        self._unseen = None
 
     def trigger(self) -> list[Trigger]:
         """Ask the function about the runs that have not been looked at."""

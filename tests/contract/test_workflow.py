@@ -21,9 +21,10 @@ from motoko.errors import (
     WorkflowError,
 )
 from motoko.store.session import current_session
+from motoko.study.lookout import Lookout
 from motoko.workflow import Workflow, event
 from motoko.workflow.loop import EventLoop
-from tests.support.workflows import executed, no_daemons, run, served_workflow
+from tests.support.workflows import conclude, executed, no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -856,6 +857,36 @@ def test_run_name_that_was_finished_stalls_over_runs_that_have_failed_since(
 
     anyio.run(until_stalled)
     assert not workflow.finished
+
+
+def test_stall_is_not_said_before_the_end_of_the_last_run_was_heard_of(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        @event
+        async def finish(workflow: Workflow, **params: Any) -> None:
+            workflow.finished = True
+
+        workflow.add_action("finish", task="mult", event="state = FINISHED", f=finish)
+        workflow.mult.createTask(x=1.0)
+
+    async def play() -> None:
+        workflow.orchestrator_function = main
+        study = workflow.mult.base
+        async with anyio.create_task_group() as group:
+            group.start_soon(workflow.run)
+            with anyio.fail_after(30):
+                while study.counts("test") != {"CREATED": 1}:
+                    await anyio.sleep(0.01)
+                monkeypatch.setattr(Lookout, "_hear", lambda self, change: None)
+                study.database.write(lambda tables: conclude(tables, 1, "FINISHED"))
+                workflow.vars.note = "something else has changed"
+                while not workflow.finished:
+                    await anyio.sleep(0.01)
+
+    anyio.run(play)
+
+    assert "stalled" not in caplog.text
 
 
 def test_new_work_of_a_run_name_that_was_finished_is_done(workflow: Workflow) -> None:
