@@ -26,6 +26,8 @@ CONNECTING_S = 2.0
 _ANSWER_S = 2.5
 _COMMIT_S = 10.0
 _LONGEST_COMMIT_S = 600.0
+#: What a server on a slow disk writes in a second at least: large commits may take longer.
+_BYTES_A_SECOND = 1 << 20
 #: While the server is silent only what the cache holds is waited for.
 _SILENT_S = 0.05
 #: How long any call waits in a process that is to end.
@@ -47,6 +49,8 @@ class BoundedClient(ClientThread):  # type: ignore[misc]
         self._haste = haste
         self._is_silent = False
         self._commit_s = _COMMIT_S
+        #: The size of the commit that is under way.
+        self.n_bytes = 0
         super().__init__(*arguments, **options)
 
     def setup_delegation(self, loop: Any) -> None:
@@ -94,7 +98,8 @@ class BoundedClient(ClientThread):  # type: ignore[misc]
 
     def _ask_commit(self, question: Any) -> Any:
         try:
-            return self.io_call(question, at_most_s=self._commit_s)
+            at_most_s = self._commit_s + self.n_bytes / _BYTES_A_SECOND
+            return self.io_call(question, at_most_s=at_most_s)
         except GivenUp:
             self._commit_s = min(_LONGEST_COMMIT_S, 2 * self._commit_s)
             raise

@@ -128,6 +128,16 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
         """Where this storage comes in the order in which a commit goes through its parts."""
         return f"{self._rank} {super().sortKey()}"
 
+    def tpc_begin(self, transaction: Any, *arguments: Any, **options: Any) -> None:
+        """Begin the storage's part of a commit."""
+        super().tpc_begin(transaction, *arguments, **options)
+        self._server.n_bytes = 0
+
+    def store(self, oid: bytes, serial: bytes, data: bytes, *arguments: Any) -> Any:
+        """Make an object part of the commit."""
+        self._server.n_bytes += len(data)
+        return super().store(oid, serial, data, *arguments)
+
     def tpc_finish(self, transaction: Any, *arguments: Any, **options: Any) -> Any:
         """Make the storage's part of a commit final."""
         found = super().tpc_finish(transaction, *arguments, **options)

@@ -137,3 +137,14 @@ def test_who_is_hurried_does_not_wait_for_a_frozen_server(
         study.database.hurry()
         with pytest.raises(CancelledError):
             changing.result(DEADLINE_S)
+
+
+def test_what_a_commit_carries_is_counted_for_each_commit(server: Freezing) -> None:
+    def carried() -> int:
+        return int(server.study.database._db.storage._server.n_bytes)
+
+    create(server.study, x=[float(i) for i in range(1000)])
+    large = carried()
+    server.study.run(1).note = "small"
+
+    assert large > 10_000 > carried() > 0

@@ -22,6 +22,7 @@ class Asked:
         self.updates: Iterator[Any] = iter(())
         self.client = object.__new__(BoundedClient)
         self.client._commit_s = client._COMMIT_S
+        self.client.n_bytes = 0
         self.client.io_call = self._ask
         self.client.client = SimpleNamespace(tpc_finish_co=self._finish)
 
@@ -50,6 +51,15 @@ def test_each_commit_that_was_given_up_doubles_the_wait_up_to_a_limit() -> None:
     asked.finish()
 
     assert asked.waits_s == [10, 20, 40, 80, 160, 320, 600, 600, 600, 10]
+
+
+def test_a_large_commit_may_take_the_longer_the_larger_it_is() -> None:
+    asked = Asked()
+    asked.client.n_bytes = 300 << 20
+    with pytest.raises(GivenUp):
+        asked.finish()
+
+    assert asked.waits_s == [310]
 
 
 def test_an_answer_that_comes_after_all_is_not_taken_for_known() -> None:
