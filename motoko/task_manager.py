@@ -12,7 +12,7 @@ from motoko.config import StudyConfig
 from motoko.errors import ConditionError, FailedRun, RunNameMissing, RunsFailed, WorkflowError
 from motoko.model.constraints import Constraint
 from motoko.store.session import current_session
-from motoko.study.records import Job, Run
+from motoko.study.records import Job, Pairs, Run
 from motoko.study.study import Study, check_created
 from motoko.study.waiting import commit_current, until_over, until_true
 
@@ -43,35 +43,45 @@ class RunList(Sequence[Pair]):
     counts as finished, whatever state an action has given it since.
     """
 
-    def __init__(self, runs: list[Pair]) -> None:
-        self.runs = list(runs)
+    def __init__(self, runs: Sequence[Pair]) -> None:
+        self._runs = runs if isinstance(runs, Pairs) else list(runs)
+
+    @property
+    def runs(self) -> list[Pair]:
+        """Them, as a plain list."""
+        return list(self._runs)
 
     def __await__(self) -> Generator[Any, None, list[Pair]]:
         return self._until_over().__await__()
 
     async def _until_over(self) -> list[Pair]:
-        ids: dict[Study, list[int]] = {}
-        for run, _ in self.runs:
-            ids.setdefault(run.study, []).append(run.id)
         failed: list[FailedRun] = []
-        for study, run_ids in ids.items():
+        for study, run_ids in self._ids().items():
             failed.extend(await until_over(study, run_ids))
         if failed:
             raise RunsFailed(failed)
-        return list(self.runs)
+        return self.runs
+
+    def _ids(self) -> Mapping[Study, Sequence[int]]:
+        if isinstance(self._runs, Pairs):
+            return {self._runs.study: self._runs.ids}
+        ids: dict[Study, list[int]] = {}
+        for run, _ in self._runs:
+            ids.setdefault(run.study, []).append(run.id)
+        return ids
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...
     @overload
     def __getitem__(self, index: slice) -> RunList: ...
     def __getitem__(self, index: int | slice) -> Pair | RunList:
-        return RunList(self.runs[index]) if isinstance(index, slice) else self.runs[index]
+        return RunList(self._runs[index]) if isinstance(index, slice) else self._runs[index]
 
     def __len__(self) -> int:
-        return len(self.runs)
+        return len(self._runs)
 
     def __iter__(self) -> Iterator[Pair]:
-        return iter(self.runs)
+        return iter(self._runs)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, RunList):
@@ -81,7 +91,7 @@ class RunList(Sequence[Pair]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"RunList([{', '.join(str(run) for run, _ in self.runs)}])"
+        return f"RunList([{', '.join(str(run) for run, _ in self._runs)}])"
 
 
 class TaskSelectionEval:
@@ -326,7 +336,7 @@ class TaskManager:
         session = current_session()
         if commit and session is not None:
             session.commit_patiently()
-        return RunList(self._study.pairs(ids))
+        return RunList(Pairs(self._study, ids))
 
     def select(self, constraints: str | list[str] | None = None) -> TaskSelection:
         """The runs that constraints hold for, of the present run name if one is set.

@@ -77,6 +77,7 @@ class Database(Generic[V]):
         self._view = view
         self._opening = threading.Lock()
         self._haste = Haste()
+        self._translated = _Translated(self)
         self._db: Any = None
 
     def __repr__(self) -> str:
@@ -172,6 +173,7 @@ class Database(Generic[V]):
         """End the connection; the next use opens a new one."""
         db, self._db = self._db, None
         self._haste = Haste()
+        self._translated = _Translated(self)
         if db is not None:
             db.close()
 
@@ -257,27 +259,21 @@ class Database(Generic[V]):
                 connection.close()
         raise ConflictsExhausted(f"the creation of {self.where}", MOST_ATTEMPTS)
 
-    @contextmanager
-    def translated(self) -> Iterator[None]:
+    def translated(self) -> _Translated:
         """Errors of ZODB and ZEO become ours; conflicts stay what they are."""
-        try:
-            yield
-        except ConflictError:
-            raise
-        except GivenUp as error:
-            raise self._unavailable(str(error)) from error
-        except ClientDisconnected as error:
-            raise self._unavailable("the connection to the server is lost") from error
-        except StorageError as error:
-            if _goes_by(error):
-                raise self._failed(error) from error
-            raise DatabaseFailed(
-                self._place, f"{_reason(error)}; run `motoko verify`"
-            ) from error
-        except OSError as error:
-            if isinstance(error, DatabaseUnavailable):
-                raise
-            raise self._failed(error) from error
+        return self._translated
+
+    def translation(self, error: BaseException) -> DatabaseUnavailable | None:
+        """What an error is to those who do not know ZODB; None for what stays as it is."""
+        if isinstance(error, ConflictError | DatabaseUnavailable):
+            return None
+        if isinstance(error, GivenUp):
+            return self._unavailable(str(error))
+        if isinstance(error, ClientDisconnected):
+            return self._unavailable("the connection to the server is lost")
+        if isinstance(error, StorageError) and not _goes_by(error):
+            return DatabaseFailed(self._place, f"{_reason(error)}; run `motoko verify`")
+        return self._failed(error) if isinstance(error, StorageError | OSError) else None
 
     def _failed(self, error: BaseException) -> DatabaseUnavailable:
         return NoSpaceLeft(self._place) if is_full(error) else self._unavailable(_reason(error))
@@ -288,6 +284,22 @@ class Database(Generic[V]):
     @property
     def _place(self) -> str:
         return f"of {self.where} at {self.address}"
+
+
+class _Translated:
+    """As `Database.translated`; entered for each read, so it is no generator."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database[Any]) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and (ours := self._database.translation(error)) is not None:
+            raise ours from error
 
 
 class Write(Generic[V, T]):

@@ -86,23 +86,18 @@ def initialise(root: Any, kind: str, facts: dict[str, Any]) -> None:
     root[ROOT] = trees
 
 
+def has_content(file: Path) -> bool:
+    """Whether the file of a database is there, with something in it: the disk may have been
+    full when it was made."""
+    return file.exists() and file.stat().st_size > _N_BYTES_EMPTY
+
+
 def check_not_emptied(file: Path) -> None:
     """DatabaseLost if the file of a database is gone, or lost all that it held, while what
     belongs to it is there: a new one would take its place without a word."""
-    if not _has_content(file) and _had_content(Path(f"{file}.index")):
+    if not has_content(file) and _had_content(Path(f"{file}.index")):
         what = "is empty" if file.exists() else "is gone"
         raise DatabaseLost(str(file), f"{what}, though it was a database once")
-
-
-def is_begun(file: Path) -> bool:
-    """Whether the file of a database is there, with something in it: the disk may have been
-    full. DatabaseLost if it had something in it once."""
-    check_not_emptied(file)
-    return _has_content(file)
-
-
-def _has_content(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > _N_BYTES_EMPTY
 
 
 def _had_content(index: Path) -> bool:
@@ -111,6 +106,8 @@ def _had_content(index: Path) -> bool:
         return int(fsIndex.load(str(index))["pos"]) > _N_BYTES_EMPTY
     except FileNotFoundError:
         return False
+    except OSError:  # nobody knows
+        raise
     except Exception:  # whatever a damaged pickle may raise when it is read
         return True
 

@@ -230,8 +230,11 @@ class Session:
 
         SessionConflict when its snapshot is so old that a pack has dropped what it shows.
         """
-        with database.translated(), _conflicts_translated(database):
-            return question(self.view(database))
+        with database.translated():
+            try:
+                return question(self.view(database))
+            except ConflictError as error:
+                raise _too_old(database) from error
 
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
         """Say that what follows rests on this entry of this run."""
@@ -258,8 +261,11 @@ class Session:
                     share.observe(operation.run_id, name)
             elif isinstance(operation, SetVariable | RemoveVariable):
                 share.observe_variable(operation.name)
-            with database.translated(), _conflicts_translated(database):
-                result = operation.apply(share.view)
+            with database.translated():
+                try:
+                    result = operation.apply(share.view)
+                except ConflictError as error:
+                    raise _too_old(database) from error
             if is_creation and share.view.created:
                 self._unused.discard(database.turn)
             share.done.append((operation, result))
@@ -461,12 +467,8 @@ class Session:
         self._must_repeat = self._is_in_doubt = False
 
 
-@contextmanager
-def _conflicts_translated(database: Database[Any]) -> Iterator[None]:
-    try:
-        yield
-    except ConflictError as error:
-        raise SessionConflict(f"the age of the snapshot of {database.where}") from error
+def _too_old(database: Database[Any]) -> SessionConflict:
+    return SessionConflict(f"the age of the snapshot of {database.where}")
 
 
 def current_session() -> Session | None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from motoko.crashpoints import reached
-from motoko.errors import SessionConflict
+from motoko.errors import DatabaseUnavailable, SessionConflict
 from motoko.store.database import Database, V, Write
 from motoko.store.ledger import Ledger
 from motoko.store.operations import Operation
@@ -47,13 +47,14 @@ class SingleCalls(Session):
         return cast("V", view)
 
     def read(self, database: Database[V], question: Callable[[V], R]) -> R:
-        ask = partial(super().read, database, question)
         try:
-            return cast("R", patiently(database, ask))
+            return super().read(database, question)
+        except DatabaseUnavailable:
+            pass
         except SessionConflict:
             with self._lock:
                 del self._snapshots[threading.get_ident(), id(database)]
-            return cast("R", patiently(database, ask))
+        return cast("R", patiently(database, partial(super().read, database, question)))
 
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
         """Nothing rests on what is read: the next call is another session."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import copy
 import re
 from abc import ABC, abstractmethod
-from collections.abc import ItemsView, Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from motoko.columns import FIXED, RUN_ENTRIES
 from motoko.errors import EntryNotFound, SchemaError, WorkflowError
@@ -271,3 +271,23 @@ class Run(Record):
 
     def __str__(self) -> str:
         return f"{self.study.name}.{self.id}"
+
+
+class Pairs(Sequence[tuple[Run, Job]]):
+    """Runs of one study with their jobs, each looked up when it is asked for."""
+
+    def __init__(self, study: Study, ids: Sequence[int]) -> None:
+        self.study = study
+        self.ids = ids
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Run, Job]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Pairs: ...
+    def __getitem__(self, index: int | slice) -> tuple[Run, Job] | Pairs:
+        if isinstance(index, slice):
+            return Pairs(self.study, self.ids[index])
+        return self.study.pair(self.ids[index])
+
+    def __len__(self) -> int:
+        return len(self.ids)

@@ -87,13 +87,14 @@ class Study:
     def is_created(self) -> bool:
         """Whether there is a database; ForeignDatabase if it is somebody else's, DatabaseLost
         if it has lost what it held, or is gone while directories of its runs are there."""
-        if layout.is_begun(self.database_file):
+        if layout.has_content(self.database_file):
             return True
         check_not_foreign(self.state_dir)
         if self.is_served_here and (n_runs := self.n_recorded):
             how = "is empty" if self.database_file.exists() else "is gone"
             where = f"directories of {counted(n_runs, 'run')} are in {self.runs_dir}"
             raise DatabaseLost(str(self.database_file), f"{how}, and {where}", n_runs)
+        layout.check_not_emptied(self.database_file)
         return False
 
     @property

@@ -236,12 +236,13 @@ def is_there(workflow: Workflow) -> bool:
     """Whether the workflow's own database exists; DatabaseLost if it is gone while directories
     of runs are there."""
     file = workflow.state_dir / WORKFLOW_DATABASE
-    if layout.is_begun(file):
+    if layout.has_content(file):
         return True
     n_runs = sum(manager.base.n_recorded for manager in workflow.task_managers.values())
     if n_runs:
         why = f"is gone with variables and firings, and directories of {n_runs} runs are there"
         raise DatabaseLost(str(file), why, n_runs)
+    layout.check_not_emptied(file)
     return False
 
 

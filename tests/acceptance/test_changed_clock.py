@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.processes import kill_processes_of
 from tests.support.clock import HOUR_S, Clock
 from tests.support.command_line import CommandLine, new_workflow
+from tests.support.processes import kill_processes_of
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow

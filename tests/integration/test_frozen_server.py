@@ -18,6 +18,7 @@ from motoko.store.client import BoundedClient
 from motoko.store.session import Session, entered
 from motoko.study.study import Study
 from tests.support.studies import open_study, server_process, write_study
+from tests.support.waiting import wait_until
 
 DEADLINE_S = 60
 
@@ -31,6 +32,11 @@ class Freezing:
 
     def freeze(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
+        wait_until(self._is_frozen, "the server to stop")
+
+    def _is_frozen(self) -> bool:
+        stats = Path(f"/proc/{self._process.pid}/task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)

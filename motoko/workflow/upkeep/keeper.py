@@ -124,7 +124,8 @@ class Keeper:
 
     def _met(self, error: Exception) -> None:
         """Something unexpected: it is told as long as it lasts."""
-        trouble = f"cannot look after server and launcher: {type(error).__name__}: {error}"
+        told = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        trouble = f"cannot look after server and launcher: {told}"
         if trouble not in self._troubles:
             log.error("%s", trouble, exc_info=error)
         with suppress(Exception):  # it may be the telling that fails
