@@ -226,6 +226,40 @@ POINTS: Dict[str, Point] = {
     ),
 }
 
+#: The same of what changes an artifact store or works through a batch, in any process.
+OTHER_POINTS: Dict[str, Point] = {
+    "artifacts.copied": Point(
+        "a writer of artifacts",
+        "the data are copied aside, the store knows nothing of them",
+        "it has not happened; the next writer removes the copy",
+    ),
+    "artifacts.intended": Point(
+        "a writer of artifacts",
+        "what is to be stored or removed is written down",
+        "the next writer does it",
+    ),
+    "artifacts.placed": Point(
+        "a writer of artifacts",
+        "the data are in their place, the manifest does not have them",
+        "the next writer completes the manifest",
+    ),
+    "artifacts.manifest": Point(
+        "a writer of artifacts",
+        "a new manifest is written, under another name",
+        "the next writer writes it again",
+    ),
+    "artifacts.recorded": Point(
+        "a writer of artifacts",
+        "the manifest has the change; data that were removed may still be there",
+        "it has happened; the next writer removes such data",
+    ),
+    "artifacts.emptied": Point(
+        "a writer of artifacts",
+        "data that were removed are aside",
+        "the next writer removes them",
+    ),
+}
+
 
 class _Chosen:
     """Where a process is to die."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from docs.generator.markdown import code, page, table
-from motoko.crashpoints import POINTS
+from motoko.crashpoints import OTHER_POINTS, POINTS, Point
 
 
 def durability_page() -> str:
-    """The page, with the table of crash points."""
+    """The page, with the tables of crash points."""
+    return page("durability.md", points=_table(POINTS), other_points=_table(OTHER_POINTS))
+
+
+def _table(points: Mapping[str, Point]) -> str:
     rows = [
-        [code(name), point.process, point.here, point.then] for name, point in POINTS.items()
+        [code(name), point.process, point.here, point.then] for name, point in points.items()
     ]
-    headers = ["point", "process", "when it dies there", "what comes of it"]
-    return page("durability.md", points=table(headers, rows))
+    return table(["point", "process", "when it dies there", "what comes of it"], rows)

@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "runs": "List, show, try again, cancel, correct and delete runs.",
     "study": "Bring what is stored in line with a changed bd.yaml.",
     "ps": "My workflows on this host.",
+    "artifacts": "List, check and pack what an artifact store holds.",
     "schema": "Print the JSON Schema of motoko.yaml or bd.yaml.",
     "verify": "Check databases against themselves and the run directories.",
     "backup": "Copy all databases while they are used; put a copy back.",

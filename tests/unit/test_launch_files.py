@@ -143,7 +143,7 @@ def test_a_link_to_another_place_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "motoko").symlink_to("/nowhere")
     make_python_dir(tmp_path)
 
-    assert (tmp_path / "motoko" / "errors.py").is_file()
+    assert (tmp_path / "motoko" / "host.py").is_file()
 
 
 def test_processes_that_inherited_a_token_are_found_and_readers_are_not(tmp_path: Path) -> None:

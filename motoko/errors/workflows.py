@@ -1,99 +1,16 @@
-"""Every error that Motoko raises, and what each of them knows.
-
-::
-
-    MotokoError
-      ConfigError (ValueError)                 one or more mistakes in a YAML file
-      StudyError
-        StudyNotFound  JobNotFound  RunNotFound  EntryNotFound (LookupError)
-        StudyExists (FileExistsError)
-        ForeignDatabase (ValueError)           not a database of ours, or of a newer format
-        DatabaseLost (LookupError)             file, and how many runs' directories are left
-        SchemaError (ValueError)               unknown field, wrong type
-          SchemaChanged                        bd.yaml no longer fits the database
-        ConstraintError (ValueError)           text, position
-          UnknownField  AmbiguousField
-        InvalidTransition (ValueError)         run, from, to
-        DatabaseUnavailable (ConnectionError)  transient, and why
-          DatabaseFailed                       its server answers that it cannot
-          NoSpaceLeft                          on its disk
-        ConflictsExhausted (RuntimeError)      after n attempts
-        SessionConflict (RuntimeError)         transient: what a session read has changed
-        TasksRenumbered (RuntimeError)         a session is committed, with other ids
-        MarkerUnset (ValueError)               file, marker
-      LaunchError
-        UnknownGenerator (LookupError)
-        SubmissionFailed (RuntimeError)        transient or not
-        SchedulerOutputError (ValueError)
-      WorkflowError
-        OrchestratorNotLoadable (ImportError)
-        RunNameMissing (RuntimeError)
-        RunNameNotFound (LookupError)
-        UnknownTaskManager (AttributeError)
-        EventNotFound (LookupError)
-        ConditionError (TypeError)
-        ActionFailed (RuntimeError)            event, study; the user's exception as its cause
-        RunsFailed (RuntimeError)              runs and their causes
-      DaemonError
-        AlreadyRunning  NotRunning  StartFailed  ForeignOwner (RuntimeError)
-        RunsExecuting (RuntimeError)           runs and the hosts that they execute on
-      JobSideError (RuntimeError)              outside a run, or its run directory is damaged
-
-A constructor takes facts, builds the message from them and keeps them as attributes of the
-same names. ``transient`` tells whether trying again later can help. The module is imported by
-job scripts too, so it keeps to what Python 3.8 understands.
-"""
+"""Errors of configurations, studies, launching, workflows, daemons and job scripts."""
 
 from __future__ import annotations
 
+from motoko.errors.root import Facts, MotokoError
 from motoko.phrases import listed, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable, Optional, Sequence, Tuple
+    from typing import Iterable, Optional, Sequence, Tuple
 
 
-class MotokoError(Exception):
-    """Root of all errors of Motoko."""
-
-    transient = False
-
-    def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message)
-        self.__dict__.update(facts)
-
-    def __reduce__(self) -> Any:
-        return _rebuild, (type(self), self.args, self.__dict__)
-
-
-def _rebuild(kind: type, args: Tuple[Any, ...], facts: Any) -> BaseException:
-    error: BaseException = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(facts)
-    return error
-
-
-class _Facts:
-    """A frozen value of named facts; a dataclass would double what a job script imports."""
-
-    def __init__(self, **facts: Any) -> None:
-        self.__dict__.update(facts)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__} is frozen: {name!r} cannot be set")
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.__dict__ == other.__dict__
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.__dict__.values()))
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
-        return f"{type(self).__name__}({shown})"
-
-
-class Mistake(_Facts):
+class Mistake(Facts):
     """One mistake in a configuration file; ``line`` counts from 1, 0 when it is unknown."""
 
     file: str
@@ -178,9 +95,6 @@ class EntryNotFound(StudyError, AttributeError, KeyError):
         message = f"{of} has no entry {name!r}{nearest(name, known)} (it has: {listed(known)})"
         super().__init__(message, of=of, known=known)
         self.name = name
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class SchemaError(StudyError, ValueError):
@@ -406,7 +320,7 @@ class ActionFailed(WorkflowError, RuntimeError):
         super().__init__(message, event=event, study=study, error=error)
 
 
-class FailedRun(_Facts):
+class FailedRun(Facts):
     """Why one run counts as failed."""
 
     study: str

@@ -1,0 +1,201 @@
+"""Every error that Motoko raises, and what each of them knows.
+
+::
+
+    MotokoError
+      ConfigError (ValueError)                 one or more mistakes in a YAML file
+      StudyError
+        StudyNotFound  JobNotFound  RunNotFound  EntryNotFound (LookupError)
+        StudyExists (FileExistsError)
+        ForeignDatabase (ValueError)           not a database of ours, or of a newer format
+        DatabaseLost (LookupError)             file, and how many runs' directories are left
+        SchemaError (ValueError)               unknown field, wrong type
+          SchemaChanged                        bd.yaml no longer fits the database
+        ConstraintError (ValueError)           text, position
+          UnknownField  AmbiguousField
+        InvalidTransition (ValueError)         run, from, to
+        DatabaseUnavailable (ConnectionError)  transient, and why
+          DatabaseFailed                       its server answers that it cannot
+          NoSpaceLeft                          on its disk
+        ConflictsExhausted (RuntimeError)      after n attempts
+        SessionConflict (RuntimeError)         transient: what a session read has changed
+        TasksRenumbered (RuntimeError)         a session is committed, with other ids
+        MarkerUnset (ValueError)               file, marker
+      LaunchError
+        UnknownGenerator (LookupError)
+        SubmissionFailed (RuntimeError)        transient or not
+        SchedulerOutputError (ValueError)
+      WorkflowError
+        OrchestratorNotLoadable (ImportError)
+        RunNameMissing (RuntimeError)
+        RunNameNotFound (LookupError)
+        UnknownTaskManager (AttributeError)
+        EventNotFound (LookupError)
+        ConditionError (TypeError)
+        ActionFailed (RuntimeError)            event, study; the user's exception as its cause
+        RunsFailed (RuntimeError)              runs and their causes
+      DaemonError
+        AlreadyRunning  NotRunning  StartFailed  ForeignOwner (RuntimeError)
+        RunsExecuting (RuntimeError)           runs and the hosts that they execute on
+      PipelineError (ValueError)
+        DuplicateStep  CyclicSteps
+        UnknownStep (KeyError)                 name, the known ones, the step that requires it
+      ArtifactError
+        ArtifactExists  ArtifactNotFound (KeyError)
+        ArtifactStoreNotFound (LookupError)
+        PathTaken (FileExistsError)            something else lies where an artifact was to go
+        PathOutside (ValueError)               a path that would leave the store
+        ArtifactsDamaged (ValueError)          names of what is missing or changed
+        ManifestUnreadable (ValueError)        not a manifest, or of a newer format
+        StoreBusy (TimeoutError)               transient: another process holds the store
+      BatchError
+        BatchMistake (ValueError)              jobs that cannot be one batch
+        BatchUnreadable (ValueError)           not a manifest, or of a newer format
+        BatchRunning (RuntimeError)            another process works on this manifest
+        WorkerNotLoadable (ImportError)
+      JobSideError (RuntimeError)              outside a run, or its run directory is damaged
+
+A constructor takes facts, builds the message from them and keeps them as attributes of the
+same names. ``transient`` tells whether trying again later can help. The module is imported by
+job scripts too, so it keeps to what Python 3.8 understands.
+"""
+
+from __future__ import annotations
+
+from motoko.errors.parts import (
+    ArtifactError,
+    ArtifactExists,
+    ArtifactNotFound,
+    ArtifactsDamaged,
+    ArtifactStoreNotFound,
+    BatchError,
+    BatchMistake,
+    BatchRunning,
+    BatchUnreadable,
+    CyclicSteps,
+    DuplicateStep,
+    ManifestUnreadable,
+    PathOutside,
+    PathTaken,
+    PipelineError,
+    StoreBusy,
+    UnknownStep,
+    WorkerNotLoadable,
+)
+from motoko.errors.root import MotokoError
+from motoko.errors.workflows import (
+    ActionFailed,
+    AlreadyRunning,
+    AmbiguousField,
+    ConditionError,
+    ConfigError,
+    ConflictsExhausted,
+    ConstraintError,
+    DaemonError,
+    DatabaseFailed,
+    DatabaseLost,
+    DatabaseUnavailable,
+    EntryNotFound,
+    EventNotFound,
+    FailedRun,
+    ForeignDatabase,
+    ForeignOwner,
+    InvalidTransition,
+    JobNotFound,
+    JobSideError,
+    LaunchError,
+    MarkerUnset,
+    Mistake,
+    NoSpaceLeft,
+    NotRunning,
+    OrchestratorNotLoadable,
+    RunNameMissing,
+    RunNameNotFound,
+    RunNotFound,
+    RunsExecuting,
+    RunsFailed,
+    SchedulerOutputError,
+    SchemaChanged,
+    SchemaError,
+    SessionConflict,
+    StartFailed,
+    StudyError,
+    StudyExists,
+    StudyNotFound,
+    SubmissionFailed,
+    TasksRenumbered,
+    UnknownField,
+    UnknownGenerator,
+    UnknownTaskManager,
+    WorkflowError,
+)
+
+__all__ = [
+    "ActionFailed",
+    "AlreadyRunning",
+    "AmbiguousField",
+    "ArtifactError",
+    "ArtifactExists",
+    "ArtifactNotFound",
+    "ArtifactStoreNotFound",
+    "ArtifactsDamaged",
+    "BatchError",
+    "BatchMistake",
+    "BatchRunning",
+    "BatchUnreadable",
+    "ConditionError",
+    "ConfigError",
+    "ConflictsExhausted",
+    "ConstraintError",
+    "CyclicSteps",
+    "DaemonError",
+    "DatabaseFailed",
+    "DatabaseLost",
+    "DatabaseUnavailable",
+    "DuplicateStep",
+    "EntryNotFound",
+    "EventNotFound",
+    "FailedRun",
+    "ForeignDatabase",
+    "ForeignOwner",
+    "InvalidTransition",
+    "JobNotFound",
+    "JobSideError",
+    "LaunchError",
+    "ManifestUnreadable",
+    "MarkerUnset",
+    "Mistake",
+    "MotokoError",
+    "NoSpaceLeft",
+    "NotRunning",
+    "OrchestratorNotLoadable",
+    "PathOutside",
+    "PathTaken",
+    "PipelineError",
+    "RunNameMissing",
+    "RunNameNotFound",
+    "RunNotFound",
+    "RunsExecuting",
+    "RunsFailed",
+    "SchedulerOutputError",
+    "SchemaChanged",
+    "SchemaError",
+    "SessionConflict",
+    "StartFailed",
+    "StoreBusy",
+    "StudyError",
+    "StudyExists",
+    "StudyNotFound",
+    "SubmissionFailed",
+    "TasksRenumbered",
+    "UnknownField",
+    "UnknownGenerator",
+    "UnknownStep",
+    "UnknownTaskManager",
+    "WorkerNotLoadable",
+    "WorkflowError",
+]
+
+# Tracebacks, and whoever pickles an error, say where users have it from.
+for _name in __all__:
+    globals()[_name].__module__ = __name__
