@@ -258,6 +258,29 @@ OTHER_POINTS: Dict[str, Point] = {
         "data that were removed are aside",
         "the next writer removes them",
     ),
+    "batch.begun": Point(
+        "a batch",
+        "the journal says that a job begins, it has not begun",
+        "the job is done by the next call; an output that is there is set aside",
+    ),
+    "batch.done": Point(
+        "a batch",
+        "a job is done, the journal does not have its record",
+        "the output is set aside, and the job done again",
+    ),
+    "batch.noted": Point(
+        "a batch",
+        "the journal has the record of a job, the manifest does not",
+        "the next call takes it from there",
+    ),
+    "batch.manifest": Point(
+        "a batch",
+        "a new manifest is written, under another name",
+        "the one before counts, with the journal",
+    ),
+    "batch.ended": Point(
+        "a batch", "the manifest is complete, the journal is there", "all jobs are skipped"
+    ),
 }
 
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "study": "Bring what is stored in line with a changed bd.yaml.",
     "ps": "My workflows on this host.",
     "artifacts": "List, check and pack what an artifact store holds.",
+    "batch": "Work through the files of a directory, each once.",
     "schema": "Print the JSON Schema of motoko.yaml or bd.yaml.",
     "verify": "Check databases against themselves and the run directories.",
     "backup": "Copy all databases while they are used; put a copy back.",

@@ -1,0 +1,196 @@
+"""What is written down of a batch while it runs.
+
+The manifest is rewritten after each job, unless jobs end so quickly that this would take most
+of the time; then a rewriting has several of them. Beside it lies a journal, ``.NAME.journal``,
+while a batch runs and when one was killed: a line when a job begins, ``{"begun": ID, "output":
+PATH}``, and its record when it has ended. It is locked while a batch runs. From it the next
+call knows what the manifest could not be told any more, and which outputs may be half done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from motoko.batch.doing import set_aside
+from motoko.batch.kinds import RunStatus
+from motoko.batch.models import BatchJob, BatchManifest, BatchRunRecord, document, now
+from motoko.crashpoints import reached
+from motoko.durable import locked, replace_file, write_all
+from motoko.errors import BatchRunning
+
+#: A killed batch leaves workers for an instant, and they hold its lock.
+_PATIENCE_S = 2.0
+#: How often the manifest is forced to disk, which takes longer than many a job.
+_FORCING_S = 1.0
+#: What rewriting the manifest may take, for each job and as a share of the time, before jobs
+#: that end in quick succession share one: the journal has them anyway.
+_ALLOWED_AT_FIRST_S, _ALLOWED_S, _ALLOWED_SHARE = 0.1, 0.0004, 0.02
+
+
+class Books:
+    """The manifest and the journal of a batch that runs."""
+
+    def __init__(
+        self,
+        file: Path,
+        journal: Path,
+        fd: int,
+        jobs: Sequence[BatchJob],
+        head: BatchManifest,
+        before: dict[str, BatchRunRecord],
+    ) -> None:
+        self._file = file
+        self._journal = journal
+        self._fd = fd
+        self._jobs = jobs
+        self._head = head
+        self.before = before
+        self._records: list[bytes | None] = [None] * len(jobs)
+        self._statuses: list[RunStatus | None] = [None] * len(jobs)
+        self._counts: Counter[RunStatus | None] = Counter()
+        self._is_stale = False
+        self._forced_at = 0.0
+        self._begun_at = time.monotonic()
+        self._n_ended = 0
+        self._spent_s = self._last_s = 0.0
+        for index, job in enumerate(jobs):
+            if job.id in before:
+                record = before[job.id]
+                self._keep(index, record.status, record.model_dump_json().encode())
+
+    def begin(self, index: int) -> None:
+        """A job begins."""
+        job = self._jobs[index]
+        line = json.dumps({"begun": job.id, "output": str(job.output.absolute())}).encode()
+        write_all(self._fd, line + b"\n")
+        reached("batch.begun")
+
+    def record(self, index: int, status: RunStatus, record: bytes) -> None:
+        """A job has ended, or is skipped."""
+        reached("batch.done")
+        write_all(self._fd, record + b"\n")
+        reached("batch.noted")
+        self._keep(index, status, record)
+        self._n_ended += 1
+        elapsed_s = time.monotonic() - self._begun_at
+        allowed_s = _ALLOWED_AT_FIRST_S + _ALLOWED_S * self._n_ended
+        if self._spent_s + self._last_s <= allowed_s + _ALLOWED_SHARE * elapsed_s:
+            self._write()
+
+    def skip(self, index: int, record: bytes) -> None:
+        """A job is skipped; the manifest is told with the next one, or at the end."""
+        self._keep(index, RunStatus.SKIPPED, record)
+
+    def finish(self) -> BatchManifest:
+        """Nothing is left to do: the manifest as it stands on disk."""
+        self._forced_at = 0.0
+        self._write()
+        reached("batch.ended")
+        self._journal.unlink()
+        return BatchManifest.load(self._file)
+
+    def save(self) -> None:
+        """Have the manifest say all that is known."""
+        if self._is_stale:
+            self._write()
+
+    def _keep(self, index: int, status: RunStatus, record: bytes) -> None:
+        self._records[index] = record
+        self._counts[self._statuses[index]] -= 1
+        self._counts[status] += 1
+        self._statuses[index] = status
+        self._is_stale = True
+
+    def _write(self) -> None:
+        begun = time.monotonic()
+        self._head.updated_at = now()
+        self._head.success_count = self._counts[RunStatus.SUCCESS]
+        self._head.skipped_count = self._counts[RunStatus.SKIPPED]
+        self._head.failed_count = self._counts[RunStatus.FAILED]
+        records = [record for record in self._records if record is not None]
+        is_forced = begun - self._forced_at >= _FORCING_S
+        replace_file(
+            self._file,
+            document(self._head, records),
+            is_forced=is_forced,
+            between=lambda: reached("batch.manifest"),
+        )
+        self._is_stale = False
+        self._last_s = time.monotonic() - begun
+        self._spent_s += self._last_s
+        if is_forced:
+            self._forced_at = begun
+
+
+@contextmanager
+def opened(
+    file: Path,
+    jobs: Sequence[BatchJob],
+    *,
+    input_dir: Path | None,
+    output_dir: Path | None,
+    pattern: str,
+) -> Iterator[Books]:
+    """The books of a batch, for nobody else meanwhile. BatchRunning, BatchUnreadable.
+
+    What a batch that was killed left half done is set aside.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    journal = file.with_name(f".{file.name}.journal")
+    try:
+        with locked(journal, _PATIENCE_S) as fd:
+            created_at, before = _earlier(file)
+            left, unfinished = _left(journal)
+            before |= left
+            for output in unfinished:
+                set_aside(output)
+            head = BatchManifest(
+                created_at=created_at,
+                updated_at=now(),
+                input_dir=input_dir,
+                output_dir=output_dir,
+                pattern=pattern,
+                total=len(jobs),
+            )
+            books = Books(file, journal, fd, jobs, head, before)
+            books.save()
+            os.ftruncate(fd, 0)
+            try:
+                yield books
+            finally:
+                if journal.exists():
+                    books.save()
+    except TimeoutError:
+        raise BatchRunning(str(file)) from None
+
+
+def _earlier(file: Path) -> tuple[datetime, dict[str, BatchRunRecord]]:
+    if not file.exists():
+        return now(), {}
+    manifest = BatchManifest.load(file)
+    return manifest.created_at, manifest.records_by_id()
+
+
+def _left(journal: Path) -> tuple[dict[str, BatchRunRecord], list[Path]]:
+    """The records in a journal, and the outputs of jobs that have begun and not ended."""
+    records: dict[str, BatchRunRecord] = {}
+    begun: dict[str, Path] = {}
+    for line in journal.read_bytes().splitlines():
+        try:
+            if line.startswith(b'{"begun":'):
+                found = json.loads(line)
+                begun[found["begun"]] = Path(found["output"])
+            else:
+                record = BatchRunRecord.model_validate_json(line)
+                records[record.job_id] = record
+                begun.pop(record.job_id, None)
+        except ValueError:  # the last one, torn by a kill
+            continue
+    return records, list(begun.values())

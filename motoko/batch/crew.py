@@ -1,0 +1,155 @@
+"""Processes that do jobs. One that dies takes nothing with it but the job that it was at."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from motoko.batch.doing import BatchWorker, do
+from motoko.batch.models import BatchJob
+
+_ENDING_S = 5.0
+_MOMENT_S = 0.02
+_PR_SET_PDEATHSIG = 1
+
+#: What came of a job: its record in JSON, or how the process ended that was at it.
+Result = tuple[int, bytes | str]
+
+
+class _Member:
+    """One process, at one job at a time."""
+
+    def __init__(
+        self, worker: BatchWorker, jobs: Sequence[BatchJob], others: Iterable[Connection]
+    ) -> None:
+        # Forked, so that workers of notebooks and of scripts without a main guard can be used.
+        context = multiprocessing.get_context("fork")
+        self.connection, theirs = context.Pipe()
+        close = [self.connection, *others]
+        self.process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, close, worker, jobs, os.getpid())
+        )
+        self.process.start()
+        theirs.close()
+        self.index: int | None = None
+
+    def begin(self, index: int) -> None:
+        """Give it a job; it may be dead, which is seen when its answer is wanted."""
+        self.index = index
+        with suppress(OSError):
+            self.connection.send(index)
+
+    def result(self) -> Result:
+        """What came of its job."""
+        assert self.index is not None
+        index, self.index = self.index, None
+        try:
+            return index, self.connection.recv_bytes()
+        except (EOFError, OSError):
+            self.process.join()
+            return index, _how_it_ended(self.process.exitcode)
+
+    def end(self, *, at_once: bool) -> None:
+        """Have it end, by force if need be."""
+        if at_once:
+            self.process.kill()
+        self.connection.close()
+        self.process.join(_ENDING_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+
+
+class Crew:
+    """As many processes as may work at once; a context manager that leaves none behind."""
+
+    def __init__(self, size: int, worker: BatchWorker, jobs: Sequence[BatchJob]) -> None:
+        self._size = size
+        self._worker = worker
+        self._jobs = jobs
+        self._members: dict[Connection, _Member] = {}
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for member in self._members.values():
+            member.end(at_once=kind is not None)
+
+    def results(self, indexes: Iterator[int], pause: Callable[[], object]) -> Iterator[Result]:
+        """Do the jobs with these indexes, taken one by one; results as they come.
+
+        ``pause`` is called when there is none for a moment.
+        """
+        idle: list[_Member] = []
+        while True:
+            self._begin(indexes, idle)
+            busy = [c for c, member in self._members.items() if member.index is not None]
+            if not busy:
+                return
+            ready = wait(busy, _MOMENT_S)
+            if not ready:
+                pause()
+                ready = wait(busy)
+            for connection in ready:
+                member = self._members[connection]  # type: ignore[index]
+                result = member.result()
+                if isinstance(result[1], str):
+                    del self._members[member.connection]
+                    member.end(at_once=True)
+                else:
+                    idle.append(member)
+                yield result
+                # While this one is recorded, a worker that is free goes on.
+                self._begin(indexes, idle)
+
+    def _begin(self, indexes: Iterator[int], idle: list[_Member]) -> None:
+        while idle or len(self._members) < self._size:
+            index = next(indexes, None)
+            if index is None:
+                return
+            member = idle.pop() if idle else self._hire()
+            member.begin(index)
+
+    def _hire(self) -> _Member:
+        member = _Member(self._worker, self._jobs, self._members)
+        self._members[member.connection] = member
+        return member
+
+
+def _serve(
+    connection: Connection,
+    to_close: Iterable[Connection],
+    worker: BatchWorker,
+    jobs: Sequence[BatchJob],
+    parent: int,
+) -> None:
+    """Do jobs until nobody has any more."""
+    # Half a job of a process whose parent is gone is nobody's.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and decides
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    for other in to_close:
+        other.close()
+    with suppress(EOFError, ConnectionError):
+        while True:
+            connection.send_bytes(do(jobs[connection.recv()], worker))
+            sys.stdout.flush()
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"

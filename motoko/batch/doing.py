@@ -1,0 +1,109 @@
+"""One job, done by a worker: a record of it in any case, unless the process ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticSerializationError
+
+from motoko.batch.kinds import RunStatus
+from motoko.batch.models import BatchJob, BatchRunRecord, UtcTime, now
+
+BatchWorker = Callable[[BatchJob], Mapping[str, Any] | None]
+_LAST_MODIFIED = tuple[int, int, int]
+
+
+def do(job: BatchJob, worker: BatchWorker) -> bytes:
+    """Do a job; its record in JSON."""
+    begun = now()
+    try:
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        returned = worker(job)
+        if returned is not None and not isinstance(returned, Mapping):
+            kind = type(returned).__name__
+            raise TypeError(f"the worker returned a {kind}, expected a mapping or None")
+        if not os.path.lexists(job.output):
+            raise FileNotFoundError(2, "the worker has left no output", str(job.output))
+        record = _record(job, RunStatus.SUCCESS, begun, provenance=dict(returned or {}))
+        return record.model_dump_json().encode()
+    except (Exception, SystemExit) as error:
+        return failed(job, begun, error).model_dump_json().encode()
+
+
+def failed(job: BatchJob, begun: UtcTime, error: BaseException) -> BatchRunRecord:
+    """The record of a job that ended with an exception."""
+    lines = "".join(traceback.format_exception(error))
+    message = str(error) or type(error).__name__
+    if isinstance(error, PydanticSerializationError):
+        message = f"what the worker returned cannot be written as JSON: {error}"
+    return _record(
+        job,
+        RunStatus.FAILED,
+        begun,
+        message=_printable(message),
+        error_type=type(error).__name__,
+        provenance={"traceback": _printable(lines)},
+    )
+
+
+def died(job: BatchJob, begun: UtcTime, how: str) -> BatchRunRecord:
+    """The record of a job whose process ended."""
+    message = f"the process of the worker ended: {how}"
+    return _record(job, RunStatus.FAILED, begun, message=message, error_type="WorkerDied")
+
+
+def skipped(job: BatchJob, before: BatchRunRecord | None) -> BatchRunRecord:
+    """The record of a job whose output is there, with what an earlier one says of it."""
+    provenance: dict[str, Any] = {"resumed": True}
+    if before is not None and before.status is not RunStatus.FAILED:
+        provenance = {
+            "previous_status": before.status.value,
+            "previous_finished_at": before.finished_at.isoformat(),
+            **before.provenance,
+            **provenance,
+        }
+    return _record(
+        job, RunStatus.SKIPPED, now(), message="the output exists", provenance=provenance
+    )
+
+
+def set_aside(output: Path) -> None:
+    """Take an output that may be half done out of the way, to ``NAME.partial``."""
+    if not os.path.lexists(output):
+        return
+    aside = output.with_name(f"{output.name}.partial")
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside)
+    elif output.is_dir():
+        aside.unlink(missing_ok=True)
+    output.replace(aside)
+
+
+def mark(output: Path) -> _LAST_MODIFIED | None:
+    """What tells whether an output is still the same; None when there is none."""
+    try:
+        found = output.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _record(job: BatchJob, status: RunStatus, begun: UtcTime, **more: Any) -> BatchRunRecord:
+    return BatchRunRecord(
+        job_id=job.id,
+        motion=job.motion,
+        output=job.output,
+        status=status,
+        started_at=begun,
+        finished_at=now(),
+        **more,
+    )
