@@ -11,6 +11,7 @@ from pathlib import Path
 
 from docs.generator.command_line import command_line_page
 from docs.generator.durability import durability_page
+from docs.generator.parts import artifacts_page, batch_page, pipelines_page, systems_page
 from docs.generator.python_names import job_side_page, workflow_api_page
 from docs.generator.tables import errors_page, states_page
 from docs.generator.yaml_files import study_page, workflow_page
@@ -25,6 +26,10 @@ PAGES = {
     "command-line.md": command_line_page,
     "python-api.md": workflow_api_page,
     "job-side.md": job_side_page,
+    "artifacts.md": artifacts_page,
+    "systems.md": systems_page,
+    "batch.md": batch_page,
+    "pipelines.md": pipelines_page,
 }
 EXPLANATION = {"durability.md": durability_page}
 

@@ -31,10 +31,10 @@ def workflow_api_page() -> str:
     only = ("runs", "jobs", "run", "job", "counts", "run_dir")
     return page(
         "python-api.md",
-        functions=_items(event=workflow.event, no_action=workflow.no_action),
+        functions=items(event=workflow.event, no_action=workflow.no_action),
         records=prose(records),
-        Study=_items(**{n: m for n, m in _members(study.Study) if n in only}),
-        **{kind.__name__: _class(kind) for kind in classes},
+        Study=items(**{n: m for n, m in _members(study.Study) if n in only}),
+        **{kind.__name__: class_text(kind) for kind in classes},
     )
 
 
@@ -42,26 +42,27 @@ def job_side_page() -> str:
     """The page about what job scripts use."""
     return page(
         "job-side.md",
-        functions=_items(get_run=motoko.get_run, running=motoko.running),
-        Run=_class(job_record.Run),
-        Job=_class(job_record.Job),
+        functions=items(get_run=motoko.get_run, running=motoko.running),
+        Run=class_text(job_record.Run),
+        Job=class_text(job_record.Job),
     )
 
 
-def _class(kind: type) -> str:
+def class_text(kind: type) -> str:
     """What a class is, how to make one if that is said, and its members."""
     members = dict(_members(kind))
     older = [name for name in members if _CAMEL.match(name) and name != "createTask"]
     constructor = vars(kind).get("__init__")
     if constructor is not None and constructor.__doc__:
         members = {kind.__name__: constructor, **members}
-    parts = [prose(kind), _items(**{n: m for n, m in members.items() if n not in older})]
+    parts = [prose(kind), items(**{n: m for n, m in members.items() if n not in older})]
     if older:
         parts.append(f"Older spellings: {', '.join(map(code, older))}.")
     return "\n\n".join(parts)
 
 
-def _items(**members: Any) -> str:
+def items(**members: Any) -> str:
+    """A list of functions, methods and properties with their docstrings."""
     return "\n\n".join(_member(name, member) for name, member in members.items())
 
 
@@ -72,11 +73,18 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
         if not owner.__module__.startswith("motoko"):
             continue
         for name, member in vars(owner).items():
-            plain = member.fget if isinstance(member, property) else member
+            plain = _plain(member)
             is_code = callable(plain) and inspect.getdoc(plain)
             if is_code and not name.startswith("_") and name not in seen:
                 seen.add(name)
-                yield name, member
+                yield name, member if isinstance(member, property) else plain
+
+
+def _plain(member: Any) -> Any:
+    """The function behind a property, class method or static method."""
+    if isinstance(member, property):
+        return member.fget
+    return member.__func__ if isinstance(member, classmethod | staticmethod) else member
 
 
 def _member(name: str, member: Any) -> str:
@@ -96,7 +104,7 @@ def _signature(function: Callable[..., Any]) -> str:
     signature = inspect.signature(function)
     shown, is_keyword_only = [], False
     for parameter in signature.parameters.values():
-        if parameter.name == "self":
+        if parameter.name in ("self", "cls"):
             continue
         if parameter.kind is parameter.KEYWORD_ONLY and not is_keyword_only:
             is_keyword_only = True
