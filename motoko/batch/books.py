@@ -146,7 +146,12 @@ def opened(
     journal = file.with_name(f".{file.name}.journal")
     try:
         with locked(journal, _PATIENCE_S) as fd:
-            created_at, before = _earlier(file)
+            try:
+                created_at, before = _earlier(file)
+            except BaseException:
+                if not os.fstat(fd).st_size:
+                    journal.unlink()
+                raise
             left, unfinished = _left(journal)
             before |= left
             for output in unfinished:

@@ -27,7 +27,7 @@ def do(job: BatchJob, worker: BatchWorker) -> bytes:
         if returned is not None and not isinstance(returned, Mapping):
             kind = type(returned).__name__
             raise TypeError(f"the worker returned a {kind}, expected a mapping or None")
-        if not os.path.lexists(job.output):
+        if not job.output.exists():
             raise FileNotFoundError(2, "the worker has left no output", str(job.output))
         record = _record(job, RunStatus.SUCCESS, begun, provenance=dict(returned or {}))
         return record.model_dump_json().encode()

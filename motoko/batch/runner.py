@@ -83,7 +83,7 @@ class _Batch:
         """Skip what is there, do the rest."""
         pending = []
         for index, job in enumerate(self._jobs):
-            if force or not os.path.lexists(job.output):
+            if force or not job.output.exists():
                 pending.append(index)
                 continue
             record = skipped(job, self._books.before.get(job.id))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import commands, large, latency, recording, table
+from tests.bench import batches, commands, large, latency, recording, table
 from tests.bench.harness import Figures
 from tests.bench.peers import REQUIREMENTS, NotThere, Peers
 
@@ -47,6 +47,7 @@ FULL: dict[str, Measurement] = {
     "quickstart": lambda peers: _repeated(5, commands.quickstart),
     "old": _old_motoko,
     "idle": lambda peers: commands.idle(10, 1000, 60.0),
+    "batch": lambda peers: _repeated(5, lambda: batches.overhead(1000)),
     LARGE: lambda peers: _million(1_000_000),
 }
 TINY: dict[str, Measurement] = {
@@ -58,6 +59,7 @@ TINY: dict[str, Measurement] = {
     "quickstart": lambda peers: commands.quickstart(),
     "old": _old_motoko,
     "idle": lambda peers: commands.idle(2, 5, 0.1),
+    "batch": lambda peers: batches.overhead(20),
     LARGE: lambda peers: {f"million: {k}": v for k, v in recording.measure(20, 1).items()},
 }
 

@@ -270,6 +270,7 @@ def test_file_that_is_no_manifest_is_not_overwritten(tmp_path: Path) -> None:
         BatchRunner.run(named(tmp_path, "a"), fail, manifest_path=file)
 
     assert file.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_two_processes_do_not_work_on_one_batch(
