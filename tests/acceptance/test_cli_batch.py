@@ -128,7 +128,9 @@ def test_batch_that_was_stopped_goes_on(here: CommandLine, max_workers: str) -> 
     with here.started(*BATCH, "--max-workers", max_workers) as process:
         wait_until(lambda: half.exists() and manifest_has_a(here), "the second job")
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        said = process.communicate(timeout=30)[1]
+        assert process.returncode == 130
+    assert said == "motoko: stopped after 1 of 2 jobs; the same command goes on\n"
     stay.write_text("gone on")
 
     again = here.run(*BATCH, "--max-workers", max_workers)

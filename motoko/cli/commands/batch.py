@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from motoko.cli import exit_codes, interrupts, output, words
-from motoko.cli.failures import say
+from motoko.cli.failures import Stopped, say
 
 if TYPE_CHECKING:
     from motoko.batch import BatchManifest, BatchRunRecord
@@ -59,7 +60,8 @@ def command(
     sys.path.insert(0, str(Path.cwd()))
     worker = load_worker(worker_name)
     begun = time.monotonic()
-    with interrupts.raising(), _progress(len(jobs)) as on_record:
+    n_recorded = count()
+    with interrupts.raising(), _stops_told(n_recorded, len(jobs)), _progress(len(jobs)) as show:
         done = BatchRunner.run(
             jobs,
             worker,
@@ -69,10 +71,20 @@ def command(
             input_dir=Path(input_dir),
             output_dir=Path(output_dir),
             pattern=pattern,
-            on_record=on_record,
+            on_record=lambda record: (next(n_recorded), show(record)),
         )
     _report(done, time.monotonic() - begun)
     return exit_codes.RUNS_FAILED if done.failed_count else exit_codes.DONE
+
+
+@contextmanager
+def _stops_told(n_recorded: Iterator[int], total: int) -> Iterator[None]:
+    try:
+        yield
+    except Stopped:
+        n_done = next(n_recorded)
+        say(f"stopped after {n_done} of {total} jobs; the same command goes on")
+        raise
 
 
 def _report(done: BatchManifest, took_s: float) -> None:
