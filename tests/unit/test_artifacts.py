@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tarfile
-import threading
 from pathlib import Path
 
 import pytest
@@ -449,53 +447,6 @@ def test_lock_that_nobody_gives_back_is_no_endless_wait(
     assert caught.value.transient
     assert isinstance(caught.value, TimeoutError)
     assert [a.name for a in store.list_artifacts()] == ["x"]
-
-
-def test_threads_of_one_process_take_turns(store: ArtifactStore, tmp_path: Path) -> None:
-    file = text_file(tmp_path)
-    threads = [threading.Thread(target=store.put_file, args=(file, f"x{i}")) for i in range(12)]
-
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(store.list_artifacts()) == 12
-    assert store.verify() == []
-
-
-def test_two_writers_lose_nothing_and_one_of_them_gets_a_name_that_both_want(
-    store: ArtifactStore, tmp_path: Path
-) -> None:
-    program = """
-import sys
-from motoko.artifacts import ArtifactStore
-from motoko.errors import ArtifactExists
-store, n = ArtifactStore(sys.argv[1]), 0
-for i in range(25):
-    store.put_file(sys.argv[2], f"{sys.argv[3]}/{i}")
-    try:
-        store.put_file(sys.argv[2], f"both/{i}")
-        n += 1
-    except ArtifactExists:
-        pass
-print(n)
-"""
-    file = text_file(tmp_path)
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, store.root, file, name], stdout=subprocess.PIPE
-        )
-        for name in ("one", "two")
-    ]
-
-    printed = [writer.communicate()[0] for writer in writers]
-
-    assert [writer.returncode for writer in writers] == [0, 0]
-    assert sum(map(int, printed)) == 25
-    assert len(store.list_artifacts()) == 75
-    assert store.verify() == []
-    assert leftovers(store) == []
 
 
 def test_directory_without_manifest_is_no_existing_store(tmp_path: Path) -> None:
