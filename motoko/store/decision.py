@@ -235,6 +235,8 @@ class _Reapplication:
                 yield error
 
     def _update(self, operation: UpdateRun) -> None:
+        if operation.run_id in self._made and operation.run_id not in self._ids:
+            raise RunNotFound(self._tables.study, operation.run_id)  # not made this time
         run_id = self._ids.get(operation.run_id, operation.run_id)
         kept = self._foreign.get(operation.run_id, set())
         if self._is_rebuilt and self._has_begun(run_id):

@@ -18,7 +18,7 @@ import pytest
 from ZEO.ClientStorage import ClientStorage
 
 from motoko.crashpoints import VARIABLE
-from motoko.errors import DatabaseUnavailable, TasksRenumbered
+from motoko.errors import DatabaseUnavailable, SchemaError, TasksRenumbered
 from motoko.store import decision
 from motoko.store import session as session_module
 from motoko.store.audit import problems
@@ -28,6 +28,7 @@ from motoko.store.feed import FeedingStorage
 from motoko.store.firing import Firing
 from motoko.store.ledger import Ledger
 from motoko.store.session import Session, entered
+from motoko.store.tables import Tables
 from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
 from motoko.workflow.firings import in_session
@@ -398,6 +399,25 @@ def test_a_run_of_another_job_gets_nothing_that_was_decided_for_its_id(
 
     assert workflow.mult.base.run(1).get("note") is None
     assert "left out of a commit" in caplog.text
+
+
+def test_a_run_gets_nothing_that_was_decided_for_a_task_that_cannot_be_made(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_until_decided(workflow, 'workflow.mult.createTask(x=2.0)[0][0].note = "of x = 2"')
+    workflow.mult.createTask(x=9.0)
+
+    def refused(*arguments: Any) -> list[int]:
+        raise SchemaError("mult", "x", "a number", "it is a text by now")
+
+    monkeypatch.setattr(Tables, "create_tasks", refused)
+    workflow.recover()
+
+    assert [(job.x, run.get("note")) for run, job in workflow.mult.select()] == [
+        (1.0, None),
+        (9.0, None),
+    ]
+    assert caplog.text.count("left out of a commit") == 2
 
 
 def taken_over(workflow: Workflow) -> Taken:
