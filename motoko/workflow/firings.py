@@ -46,6 +46,12 @@ class Outcome:
     #: The code, or the text, that it gave to ``sys.exit``, if it did.
     exit_code: int | str | None = None
 
+    def result(self) -> Any:
+        """The value; SystemExit if it gave a code."""
+        if self.exit_code is not None:
+            raise SystemExit(self.exit_code)
+        return self.value
+
 
 async def in_session(
     body: Callable[[], Awaitable[Any]], what: str, firing: Firing | None = None
@@ -158,9 +164,6 @@ def event(func: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
 
         if current_session() is not None:
             return await body()
-        outcome = await in_session(body, name)
-        if outcome.exit_code is not None:
-            raise SystemExit(outcome.exit_code)
-        return outcome.value
+        return (await in_session(body, name)).result()
 
     return action

@@ -120,7 +120,7 @@ class EventLoop:
                 firing = self._history.begin(action, trigger)
                 outcome = await self._call(watch, trigger, firing)
                 self._history.note_end(action, firing)
-                found.append(outcome.value)
+                found.append(outcome.result())
                 if action.is_error_handler and not firing.is_void:
                     raise RunsFailed(self._failed(trigger))
         return found

@@ -317,7 +317,7 @@ class Workflow:
         action = Action(event_name, task_manager_name, lambda: True, f, get_params)
         loop = EventLoop(self, params, self.wait_s)
         results = [
-            (await loop.call(action, found)).value for found in read_answer(action, trigger)
+            (await loop.call(action, found)).result() for found in read_answer(action, trigger)
         ]
         return results[0] if len(results) == 1 else results
 

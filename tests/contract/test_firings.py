@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,32 @@ def test_an_event_that_is_fired_by_hand_gets_the_runs_of_its_trigger(
     assert workflow.mult.base.counts() == {"CREATED": 1, "FORWARDED": 2}
     assert anyio.run(fire, count, True) == 3
     assert anyio.run(fire, count, workflow.mult.select("x > 9")) == []
+
+
+@pytest.mark.parametrize(
+    "fire",
+    [
+        lambda workflow: workflow.check_events(),
+        lambda workflow: workflow.check_event("leave"),
+        lambda workflow: workflow.fire_event("leave", "mult", leave, True, None, {}),
+    ],
+    ids=["check_events", "check_event", "fire_event"],
+)
+def test_sys_exit_in_an_action_that_is_fired_by_hand_is_raised(
+    workflow: Workflow, fire: Any
+) -> None:
+    workflow.add_action("leave", event=lambda: True, f=leave)
+
+    with pytest.raises(SystemExit) as stop:
+        anyio.run(fire, workflow)
+
+    assert stop.value.code == 3
+    assert workflow.vars.left
+
+
+def leave(workflow: Workflow) -> None:
+    workflow.vars.left = True
+    sys.exit(3)
 
 
 def test_a_function_of_runs_is_asked_about_changed_runs_alone_in_a_large_study(
