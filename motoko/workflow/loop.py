@@ -9,6 +9,7 @@ and a session of its own. The first thing that ends the workflow (``finished``, 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -33,16 +34,13 @@ from motoko.workflow.ends import End, Stall
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.triggers import Trigger
-from motoko.workflow.watch import Idle, Watch
+from motoko.workflow.watch import Watch
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
 
-#: A firing that changed nothing is repeated after something changed, and after this pause,
-#: which doubles each time up to the interval of the timer.
-_FIRST_PAUSE_S = 0.05
 #: What is told of a task of the workflow that ended as if somebody had cancelled it.
 _CANCELLED = RuntimeError("it was cancelled from inside the workflow")
 
@@ -147,9 +145,9 @@ class EventLoop:
             for database in self._workflow.databases:
                 database.probe()
             for watch in self._watches.values():
-                for monitor in watch.monitors.values():
-                    monitor.look_again()
-            self._notice()
+                watch.look_again()
+            self._is_stalled = False
+            self._news.set()
 
     async def _follow(self) -> None:
         absence = Absence("looking again")
@@ -280,17 +278,14 @@ class EventLoop:
             trigger = Trigger(trigger.task, ids)
         if watch.action.is_serial and watch.n_firings:
             return
-        idle = watch.idle.get(task)
-        if idle is not None and idle.run_ids == trigger.run_ids:
-            if idle.n_changes == self._n_changes:
-                return
-            if time.monotonic() < idle.due:
-                self._wake_at(idle.due)
-                return
-        self._start(watch, trigger, self._history.begin(watch.action, trigger))
+        due = watch.due(trigger, self._n_changes)
+        if time.monotonic() >= due:
+            self._start(watch, trigger, self._history.begin(watch.action, trigger))
+        elif due < math.inf:
+            self._wake_at(due)
 
     def _start(self, watch: Watch, trigger: Trigger, firing: Firing) -> None:
-        watch.begin(firing.key, trigger)
+        watch.begin(firing.key, trigger, self._n_changes)
         self._group.start_soon(self._fire, watch, trigger, firing, name=watch.action.label)
 
     def _wake_at(self, due: float) -> None:
@@ -321,29 +316,14 @@ class EventLoop:
                     self._has_handled = True
                     self._stop(End(error=RunsFailed(self._failed(trigger))))
                 self._history.note_end(action, firing)
-                self._remember(watch, trigger, firing, outcome)
+                is_idle = watch.note(firing.key, outcome.has_changed, self._wait_s)
+                if is_idle and not firing.is_void:
+                    log.info("%s changed nothing; it waits for a change", action.label)
         except Exception as error:
             self._fail(action.event_name, trigger.task, error)
         finally:
             watch.end(firing.key)
             self._news.set()
-
-    def _remember(
-        self, watch: Watch, trigger: Trigger, firing: Firing, outcome: Outcome
-    ) -> None:
-        task = trigger.task or ""
-        if outcome.has_changed:
-            watch.idle.pop(task, None)
-            return
-        last = watch.idle.get(task)
-        is_again = last is not None and last.run_ids == trigger.run_ids
-        n_times = last.n_times + 1 if last is not None and is_again else 1
-        pause = min(self._wait_s, _FIRST_PAUSE_S * 2 ** min(n_times, 20)) if is_again else 0.0
-        due = time.monotonic() + pause
-        n_changes, now = self._n_changes, time.time()
-        watch.idle[task] = Idle(n_times, trigger.run_ids, n_changes, due, now)
-        if not firing.is_void and not is_again:
-            log.info("%s changed nothing; it waits for a change", watch.action.label)
 
     async def call(self, action: Action, trigger: Trigger) -> Outcome:
         """Call an action for a trigger, whatever its condition says by now."""

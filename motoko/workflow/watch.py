@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 _LONGEST_ANSWER = 200
+#: A firing that changed nothing is repeated after something changed, and after this pause,
+#: which doubles each time.
+_FIRST_PAUSE_S = 0.05
 
 
 class Asked(NamedTuple):
@@ -34,6 +38,8 @@ class Flight(NamedTuple):
 
     trigger: Trigger
     since: float
+    #: What was known when it began, which is less than what it has seen.
+    known: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class Idle:
 
     n_times: int
     run_ids: tuple[int, ...]
-    n_changes: int
+    #: It is repeated when more is known than that.
+    known: tuple[int, int]
     #: When it is repeated at the earliest, on the monotonic clock.
     due: float
     when: float
@@ -59,6 +66,8 @@ class Watch:
     flights: dict[str, Flight] = field(default_factory=dict)
     #: By study: the last firing, if it changed nothing.
     idle: dict[str, Idle] = field(default_factory=dict)
+    #: How often time has passed for a condition that may read anything.
+    n_ticks: int = 0
     asked: Asked | None = None
     #: Since when a function is being asked, if one is.
     asked_since: float | None = None
@@ -95,9 +104,38 @@ class Watch:
         self.asked = Asked(began, took_s, shown, bool(found))
         return found
 
-    def begin(self, key: str, trigger: Trigger) -> None:
+    def look_again(self) -> None:
+        """Time has passed: a condition that is a function may say something else by now."""
+        if not self.action.is_constraint:
+            self.n_ticks += 1
+        for monitor in self.monitors.values():
+            monitor.look_again()
+
+    def due(self, trigger: Trigger, n_changes: int) -> float:
+        """When it fires for this at the earliest, on the monotonic clock: infinity if its last
+        firing changed nothing, and nothing has changed since in the databases."""
+        idle = self.idle.get(trigger.task or "")
+        if idle is None or idle.run_ids != trigger.run_ids:
+            return 0.0
+        return math.inf if idle.known == (n_changes, self.n_ticks) else idle.due
+
+    def note(self, key: str, has_changed: bool, longest_pause_s: float) -> bool:
+        """Note what came of a firing; whether it is the first in a row that changed nothing."""
+        trigger, _, known = self.flights[key]
+        task = trigger.task or ""
+        last = self.idle.pop(task, None)
+        if has_changed:
+            return False
+        is_again = last is not None and last.run_ids == trigger.run_ids
+        n_times = last.n_times + 1 if last is not None and is_again else 1
+        pause_s = min(longest_pause_s, _FIRST_PAUSE_S * 2 ** min(n_times, 20))
+        due = time.monotonic() + (pause_s if is_again else 0.0)
+        self.idle[task] = Idle(n_times, trigger.run_ids, known, due, time.time())
+        return not is_again
+
+    def begin(self, key: str, trigger: Trigger, n_changes: int) -> None:
         """A firing begins."""
-        self.flights[key] = Flight(trigger, time.time())
+        self.flights[key] = Flight(trigger, time.time(), (n_changes, self.n_ticks))
         self.in_flight.setdefault(trigger.task or "", set()).update(trigger.run_ids)
 
     def end(self, key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -422,3 +422,100 @@ def test_actions_that_create_tasks_between_their_waits_do_not_hold_each_other_up
         workflow.finished = True
 
     assert run(workflow, main) == 0
+
+
+# firings that change nothing
+
+
+@pytest.fixture
+def finished(workflow: Workflow) -> Workflow:
+    """A workflow with one run, which is FINISHED."""
+    workflow.mult.createTask(x=1.0)
+    workflow.mult.base.run(1).state = "FINISHED"
+    return workflow
+
+
+async def until(question: Callable[[], bool]) -> None:
+    """Wait for something that no database tells."""
+    while not question():
+        await anyio.sleep(0)
+
+
+def test_firing_that_changed_nothing_is_not_repeated_because_time_passes(
+    finished: Workflow,
+) -> None:
+    n_calls = n_asked = 0
+
+    def do_nothing(runs: Any) -> None:
+        nonlocal n_calls
+        n_calls += 1
+
+    def on_timer() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return False
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("idle", "mult", "state = FINISHED", f=do_nothing)
+        workflow.add_action("timer", event=on_timer, f=finish)
+        await until(lambda: n_calls > 0 and n_asked > 10)
+        before, last = n_calls, n_asked
+        await until(lambda: n_asked > last + 10)
+        assert n_calls == before
+        workflow.vars.level = 1
+        await until(lambda: n_calls > before)
+        workflow.finished = True
+
+    finished.wait_s = 0.01
+    assert run(finished, main, outcome=None) == 0
+
+
+@pytest.mark.parametrize(
+    "condition", [lambda: True, lambda run, job: True], ids=["workflow", "runs"]
+)
+def test_firing_that_changed_nothing_is_repeated_on_the_timer_if_it_rests_on_a_function(
+    finished: Workflow, condition: Any
+) -> None:
+    n_calls = 0
+
+    def end_in_the_end(workflow: Workflow) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        workflow.finished = n_calls == 10
+
+    finished.wait_s = 0.01
+    finished.add_action("poll", "mult", condition, f=end_in_the_end)
+
+    assert run(finished, wait_for_the_end, outcome=None) == 0
+
+
+def test_firing_that_changed_nothing_is_repeated_for_what_changed_while_it_went_on(
+    finished: Workflow,
+) -> None:
+    found: list[int] = []
+    n_asked = 0
+    is_changed = anyio.Event()
+
+    async def read(workflow: Workflow) -> None:
+        found.append(len(workflow.norm.select()))
+        await is_changed.wait()
+        workflow.finished = found[-1] == 1
+
+    def asked() -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return False
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("read", "mult", "state = FINISHED", f=read)
+        workflow.add_action("asked", event=asked, f=finish)
+        await until(lambda: len(found) > 0 and n_asked > 0)
+        before = n_asked
+        workflow.norm.createTask(x=1.0)
+        await until(lambda: n_asked > before)
+        is_changed.set()
+        await anyio.sleep_forever()
+
+    finished.wait_s = FOR_EVER_S
+    assert run(finished, main, outcome=None, seconds=10) == 0
+    assert found == [0, 1]
