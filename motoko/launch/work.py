@@ -23,6 +23,8 @@ from motoko.store.tables import Tables
 EPOCH = "launcher_epoch"
 #: So many runs more than needed are looked at, since some may wait for their next attempt.
 _FEW = 16
+#: A run in one of these does not execute.
+_NEVER_OPEN = frozenset({states.CREATED, states.FINISHED, states.FAILED})
 #: The fact that no run of a study is to begin, and since when.
 HELD = "held_since"
 
@@ -201,14 +203,18 @@ def _is_lost(attempt: Mapping[str, Any]) -> bool:
 
 
 def open_runs(tables: Tables) -> Iterator[int]:
-    """Runs whose attempt was begun and has not been seen to end, whatever their state says.
-
-    Those in a state of the user's own, and cancelled ones, may execute as well as RUNNING
-    ones; a run has an end time once its attempt is over.
-    """
-    never = {states.CREATED, states.FINISHED, states.FAILED}
-    for state in sorted(set(tables.counts()) - never):
+    """Runs whose attempt was begun and has not been seen to end, whatever their state says."""
+    for state in sorted(set(tables.counts()) - _NEVER_OPEN):
         for run_id in tables.in_state(state):
-            row = tables.run(run_id)
-            if row.get("nonce") is not None and row.get("end_time") is None:
+            if is_open(tables.run(run_id)):
                 yield run_id
+
+
+def is_open(row: Mapping[str, Any]) -> bool:
+    """Whether the attempt of a run was begun and has not been seen to end.
+
+    Runs in a state of the user's own, and cancelled ones, may execute as well as RUNNING ones;
+    a run has an end time once its attempt is over.
+    """
+    has_begun = row["state"] not in _NEVER_OPEN and row.get("nonce") is not None
+    return has_begun and row.get("end_time") is None

@@ -26,11 +26,13 @@ from motoko.store.feed import Change
 from motoko.store.firing import Firing
 from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience
 from motoko.store.tables import Tables
+from motoko.study.study import Study
 from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList
 from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
 from motoko.workflow.ends import End, Stall
+from motoko.workflow.executing import Unlisted
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.triggers import Trigger
@@ -67,6 +69,7 @@ class EventLoop:
         self._wakes_at: float | None = None
         #: The databases that were away at the last look.
         self._away: set[Database[Any]] = set()
+        self._unlisted: dict[Study, Unlisted] = {}
         self._scope = anyio.CancelScope()
         self._group: Any = None
 
@@ -81,6 +84,10 @@ class EventLoop:
 
         When ``lost`` returns, the workflow is another process's: nothing is done any more.
         """
+        self._unlisted = {
+            manager.base: Unlisted(self._workflow.run_name)
+            for manager in self._workflow.task_managers.values()
+        }
         stops = [
             manager.base.lookout.watch(self._looker(name))
             for name, manager in self._workflow.task_managers.items()
@@ -218,7 +225,10 @@ class EventLoop:
     # noticing changes
 
     def _looker(self, task: str) -> Callable[[Tables, set[int] | None], None]:
+        unlisted = self._unlisted[self._workflow.task_manager(task).base]
+
         def look(tables: Tables, changed: set[int] | None) -> None:
+            unlisted.look(tables, changed)
             for watch in self._watches.values():
                 monitor = watch.monitors.get(task)
                 if monitor is not None:
@@ -385,7 +395,12 @@ class EventLoop:
         return not await self._evaluate(set()) and self._is_stalled
 
     def _n_active(self) -> int:
-        return self._n_in(states.CREATED, states.SUBMITTED, states.RUNNING)
+        n_listed = self._n_in(states.CREATED, *states.ACTIVE)
+        if n_listed == 0 and not any(self._unlisted.values()):
+            for study, unlisted in self._unlisted.items():  # the news of one may be late
+                with study.database.translated():
+                    unlisted.look(study.tables, None)
+        return n_listed + sum(map(len, self._unlisted.values()))
 
     def _n_in(self, *wanted: str) -> int:
         run_name = self._workflow.run_name
@@ -416,7 +431,8 @@ class EventLoop:
         run may not have come to its monitor yet."""
         n_changes = self._n_changes
         self._refresh(*self._watches.values())
-        return not await self._evaluate(set()) and n_changes == self._n_changes
+        is_true = await self._evaluate(set())
+        return not is_true and self._is_at_rest() and n_changes == self._n_changes
 
     def _lacks(self) -> Iterator[str]:
         for watch in self._watches.values():

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tests.support.workflows import write_workflow
 
 MOTOKO = [sys.executable, "-m", "motoko"]
@@ -259,3 +260,48 @@ def populate_arg_parser(parser):
     finally:
         typed(disk / "w", "kill")
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+MESHING = """\
+python3 - <<'END'
+import os, time
+import motoko
+run, job = motoko.get_run()
+run.start()
+run["state"] = "MESHING"
+while not os.path.exists("../../../go"):
+    time.sleep(0.02)
+run.fail()
+END
+"""
+HANDLING = """\
+async def handle(runs, workflow, **params):
+    workflow.vars.n_failed = len(runs)
+
+async def main(workflow, **params):
+    workflow.add_error_handler(f=handle)
+    workflow.mult.createTask(x=1.0)
+"""
+
+
+def test_a_run_that_executes_in_a_state_of_its_own_keeps_a_workflow_going(
+    directory: Path,
+) -> None:
+    orchestrate(directory, HANDLING)
+    (directory / "mult" / "launch.sh").write_text(MESHING)
+    with subprocess.Popen(
+        [*MOTOKO, "run", "-n", "a", "--wait", "0.1"], cwd=directory, text=True
+    ) as process:
+        try:
+            wait_until(lambda: list(directory.glob("mult/BD-*/run-1/a.o1")), "the run")
+            wait_until(lambda: states(directory, "mult") == ["MESHING"], "its own state")
+            info = json.loads(typed(directory, "info", "--json").stdout)
+            (directory / "go").touch()
+            code = process.wait(60)
+        finally:
+            process.kill()
+
+    assert [one["run_name"] for one in info["orchestrators"]] == ["a"]
+    assert info["stalls"] == []
+    assert code == 5
+    assert states(directory, "mult") == ["FAILED"]

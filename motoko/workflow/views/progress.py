@@ -12,6 +12,7 @@ import anyio
 
 from motoko.errors import MotokoError
 from motoko.model import states
+from motoko.workflow.executing import Unlisted
 from motoko.workflow.holding import held_since
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Progress:
         #: Studies of which no run is to begin.
         self.held: set[str] = set()
         self._done: dict[str, deque[tuple[float, int]]] = {n: deque() for n in self.counts}
+        self._unlisted = {name: Unlisted(run_name) for name in self.counts}
         self._news: anyio.Event | None = None
         self._stalled_at: dict[str, dict[str, int]] | None = None
 
@@ -56,7 +58,8 @@ class Progress:
 
     def n_done(self, study: str) -> int:
         """Runs that were executed, whatever came of it."""
-        return sum(n for state, n in self.counts[study].items() if state not in _WAITING)
+        n_not_waiting = sum(n for s, n in self.counts[study].items() if s not in _WAITING)
+        return n_not_waiting - len(self._unlisted[study])
 
     def n_runs(self, study: str) -> int:
         """All runs of a study."""
@@ -68,7 +71,8 @@ class Progress:
 
     def n_active(self) -> int:
         """Runs that are being executed, in all studies."""
-        return sum(counts.get(s, 0) for counts in self.counts.values() for s in states.ACTIVE)
+        listed = sum(counts.get(s, 0) for counts in self.counts.values() for s in states.ACTIVE)
+        return listed + sum(map(len, self._unlisted.values()))
 
     def rate(self, study: str) -> float:
         """Runs done a second, lately."""
@@ -95,11 +99,12 @@ class Progress:
 
     def _looker(self, study: str) -> Callable[[Tables, set[int] | None], None]:
         def look(tables: Tables, changed: set[int] | None) -> None:
-            self._take(study, tables)
+            self._take(study, tables, changed)
 
         return look
 
-    def _take(self, study: str, tables: Tables) -> None:
+    def _take(self, study: str, tables: Tables, changed: set[int] | None) -> None:
+        self._unlisted[study].look(tables, changed)
         counts = {s: n for s, n in tables.counts(self.run_name).items() if n}
         is_held = held_since(tables) is not None
         if counts != self.counts[study] or is_held != (study in self.held):
@@ -128,4 +133,4 @@ class Progress:
         """Look at the databases themselves; what cannot be read stays as it was."""
         for study, manager in self.workflow.task_managers.items():
             with suppress(MotokoError), manager.base.database.read() as tables:
-                self._take(study, tables)
+                self._take(study, tables, None)

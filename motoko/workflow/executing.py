@@ -1,0 +1,39 @@
+"""Runs that execute although counters by state do not tell: they are followed one by one."""
+
+from __future__ import annotations
+
+from motoko.launch.work import is_open, open_runs
+from motoko.model import states
+from motoko.store.tables import Tables
+
+
+class Unlisted:
+    """Runs of one study and run name that execute, and are neither SUBMITTED nor RUNNING.
+
+    Their script has set a state of its own, or they are CANCELLED and about to be ended.
+    """
+
+    def __init__(self, run_name: str | None) -> None:
+        self._run_name = run_name
+        self._ids: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def look(self, tables: Tables, changed: set[int] | None) -> None:
+        """Take over what changed."""
+        if changed is None:
+            self._ids = {i for i in open_runs(tables) if self._is_one(tables, i)}
+            return
+        for run_id in changed:
+            if self._is_one(tables, run_id):
+                self._ids.add(run_id)
+            else:
+                self._ids.discard(run_id)
+
+    def _is_one(self, tables: Tables, run_id: int) -> bool:
+        if not tables.has_run(run_id):
+            return False
+        row = tables.run(run_id)
+        is_ours = row["run_name"] == self._run_name and row["state"] not in states.ACTIVE
+        return is_ours and is_open(row)
