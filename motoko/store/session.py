@@ -26,7 +26,6 @@ from typing import Any, TypeVar
 import transaction
 from ZODB.POSException import ConflictError
 
-from motoko.columns import TELEMETRY
 from motoko.crashpoints import reached
 from motoko.errors import (
     ConflictsExhausted,
@@ -34,11 +33,10 @@ from motoko.errors import (
     SessionConflict,
     TasksRenumbered,
 )
-from motoko.model import states
-from motoko.store.codec import decode_run
 from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
 from motoko.store.decision import Decision, Part, complete
 from motoko.store.firing import Effects, Firing
+from motoko.store.guard import Guard
 from motoko.store.ledger import Ledger
 from motoko.store.operations import (
     CreateTasks,
@@ -48,6 +46,7 @@ from motoko.store.operations import (
     UpdateRun,
 )
 from motoko.store.patience import patiently
+from motoko.store.share import Share
 from motoko.store.tables import Tables
 from motoko.store.turn import Turn
 
@@ -55,11 +54,6 @@ log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-
-#: Stands for all entries of a run, where what follows rests on the run as it is.
-EVERYTHING = "*"
-
-_UNDER_WAY = frozenset({states.CREATED, *states.ACTIVE})
 
 _current: ContextVar[Session | None] = ContextVar("motoko_session", default=None)
 
@@ -70,111 +64,6 @@ class TurnTaken(SessionConflict):
     def __init__(self, database: Database[Any]) -> None:
         super().__init__(f"the numbering of {database.where}")
         self.turn = database.turn
-
-
-class _Share:
-    """A session's part in one database."""
-
-    def __init__(self, database: Database[Any], manager: Any) -> None:
-        self.database = database
-        self.version = database.feed.version
-        self.connection = database.open(manager)
-        self.since = database.last_transaction()
-        self.view = database.view(self.connection)
-        self.done: list[tuple[Operation, Any]] = []
-        #: Of each run that was read or written: how it was stored, and which entries.
-        self.observed: dict[int, tuple[bytes, set[str]]] = {}
-        #: The same of runs of this session's own making, which nobody else can know.
-        self.made: dict[int, bytes] = {}
-        #: Of each variable that was read or written: how it was stored.
-        self.variables: dict[str, bytes | None] = {}
-
-    def observe(self, run_id: int, name: str) -> None:
-        """Remember that an entry mattered."""
-        if run_id in self.view.created:
-            self.made.setdefault(run_id, self.view.raw_run(run_id))
-            return
-        seen = self.observed.get(run_id)
-        if seen is None:
-            seen = self.observed[run_id] = (self.view.raw_run(run_id), set())
-        seen[1].add(name)
-
-    def observe_variable(self, name: str) -> None:
-        """Remember that a variable mattered."""
-        if name not in self.variables:
-            self.variables[name] = self.view.raw_variable(name)
-
-    def renew(self) -> None:
-        """Look at the manager's new transaction."""
-        self.version = self.database.feed.version
-        self.view = self.database.view(self.connection)
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether anything is different from what the database had."""
-        return bool(self.view.changed) or bool(getattr(self.view, "is_changed", False))
-
-    def repeat(self) -> None:
-        """Apply the operations again; SessionConflict if they would not be the same."""
-        self.check(self.view)
-        for i, (operation, result) in enumerate(self.done):
-            again = operation.apply(self.view)
-            if again != result:
-                raise SessionConflict(f"the numbering of {self.database.where}")
-            self.done[i] = (operation, again)
-
-    def part(self) -> Part:
-        """What it does to its study."""
-        operations = [operation for operation, _ in self.done]
-        written = {op.run_id for op in operations if isinstance(op, UpdateRun)}
-        known = self.made | {run_id: raw for run_id, (raw, _) in self.observed.items()}
-        before = {run_id: known[run_id] for run_id in sorted(written)}
-        return Part(self.database, self.view, self.done, before)
-
-    def is_renumbered(self) -> bool:
-        """Whether tasks that are there by now have other ids than were given."""
-        made = [(op, given) for op, given in self.done if isinstance(op, CreateTasks)]
-        if not made:
-            return False
-        with self.database.read() as newest:
-            return any(op.apply(newest) != given for op, given in made)
-
-    def check_news(self) -> None:
-        """Check against the newest state, if there is one newer than the snapshot.
-
-        Operations that change nothing conflict with nobody: they are right only if nothing
-        has happened that this client is still to be told of.
-        """
-        if self.done and not self.is_changed:
-            self.database.await_news()
-        has_seen = bool(self.observed or self.made or self.variables)
-        if has_seen and self.version != self.database.feed.version:
-            with self.database.read() as newest:
-                self.check(newest)
-
-    def check(self, view: Any) -> None:
-        """SessionConflict if anything that mattered is different in this view."""
-        for variable, stored in self.variables.items():
-            if view.raw_variable(variable) != stored:
-                raise SessionConflict(f"variable {variable!r}")
-        written = {op.run_id for op, _ in self.done if isinstance(op, UpdateRun)}
-        for run_id in self.made:
-            if view.has_run(run_id):
-                raise SessionConflict(f"{self.database.where}.{run_id}")
-        for run_id, (raw, names) in self.observed.items():
-            if not view.has_run(run_id):
-                raise SessionConflict(f"{self.database.where}.{run_id}")
-            now_raw = view.raw_run(run_id)
-            if now_raw == raw:
-                continue
-            before, now = decode_run(raw), decode_run(now_raw)
-            if before["state"] in _UNDER_WAY and run_id not in written:
-                continue  # it was executing: whoever only looked expects news of it
-            if EVERYTHING in names:
-                names = {*before, *now} - TELEMETRY
-            for name in names:
-                if now.get(name) != before.get(name):
-                    raise SessionConflict(f"{name} of {self.database.where}.{run_id}")
 
 
 class Session:
@@ -197,12 +86,12 @@ class Session:
         self._unused: set[Turn] = set()
         self._mark = ""
         self._manager: Any = None
-        self._shares: dict[int, _Share] = {}
+        self._shares: dict[int, Share] = {}
         self._must_repeat = False
         self._is_in_doubt = False
         self._effects = Effects()
         #: Part of the commit that tells whether it took place, when its answer is lost.
-        self._decider: _Share | None = None
+        self._decider: Share | None = None
         #: A study where others came first with what this session was to make.
         self._renumbered: str | None = None
         self._after_commit: list[Callable[[], None]] = []
@@ -356,6 +245,7 @@ class Session:
             elif changed:
                 self._decider = changed[0]
                 self._manager.get().note(self._mark)
+                self._guard()
                 self._manager.commit()
 
     def _decide(self, ledger: Database[Ledger], is_last: bool) -> None:
@@ -369,11 +259,20 @@ class Session:
             decision.write_down()
             decision.mark_applied()
             self._manager.get().note(self._mark)
+            self._guard()
             reached("commit.begun")
             self._manager.commit()
             reached("commit.through")
             decision.settle()
         self._adopt_effects()
+
+    def _guard(self) -> None:
+        """Let nothing that mattered change between the last look at it and the commit."""
+        guarded = [share for share in self._shares.values() if share.rests_on_something]
+        for share in guarded:
+            share.connection._register()  # takes part: its storage is locked meanwhile
+        if guarded:
+            self._manager.get().join(Guard(guarded))
 
     def _has_happened(self) -> bool:
         """Find out whether a commit whose answer was lost took place, and complete it then."""
@@ -407,7 +306,7 @@ class Session:
         ledgers = (share.database.ledger for share in self._shares.values())
         return next((ledger for ledger in ledgers if ledger is not None), None)
 
-    def _must_be_decided(self, changed: list[_Share], is_last: bool) -> bool:
+    def _must_be_decided(self, changed: list[Share], is_last: bool) -> bool:
         has_record = self._firing is not None and bool(changed)
         return has_record or len(changed) > 1 or self._has_record_to_keep(is_last)
 
@@ -417,7 +316,7 @@ class Session:
             return False
         return firing.is_kept or (firing.is_once and not firing.is_void)
 
-    def _keep_record(self, decider: _Share, parts: list[Part], is_last: bool) -> None:
+    def _keep_record(self, decider: Share, parts: list[Part], is_last: bool) -> None:
         if self._firing is None:
             return
         of_variables = SetVariable | RemoveVariable
@@ -444,14 +343,14 @@ class Session:
         for call in calls:
             call()
 
-    def _share(self, database: Database[Any]) -> _Share:
+    def _share(self, database: Database[Any]) -> Share:
         share = self._shares.get(id(database))
         if share is None:
             if self._manager is None:
                 self._mark = secrets.token_hex(8)
                 self._manager = transaction.TransactionManager(explicit=True)
                 self._manager.begin()
-            share = self._shares[id(database)] = _Share(database, self._manager)
+            share = self._shares[id(database)] = Share(database, self._manager)
         return share
 
     def _release(self) -> None:

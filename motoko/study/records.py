@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 from motoko.columns import FIXED, RUN_ENTRIES
 from motoko.errors import EntryNotFound, SchemaError, WorkflowError
 from motoko.model import states
-from motoko.store.session import EVERYTHING
+from motoko.store.share import EVERYTHING
 from motoko.study import quantities
 
 if TYPE_CHECKING:

@@ -1,0 +1,120 @@
+"""Sessions that read what others write at the same moment: one of them goes first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from motoko.errors import SessionConflict
+from motoko.store.session import Session, entered
+from motoko.workflow import Workflow
+from tests.support.workflows import served_workflow
+
+N_ROUNDS = 20
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, "mult", "norm") as found:
+        yield found
+
+
+@pytest.fixture
+def other(workflow: Workflow) -> Iterator[Workflow]:
+    """The same workflow, as another process has it."""
+    found = Workflow(str(workflow.directory))
+    found.run_name = "test"
+    yield found
+    found.close()
+
+
+def in_session(work: Callable[[], None], gate: threading.Barrier) -> None:
+    """Do the work in a session, all at once the first time, and anew after a conflict."""
+    is_first = True
+    while True:
+        session = Session()
+        try:
+            with entered(session):
+                work()
+                if is_first:
+                    gate.wait(30)
+                is_first = False
+                session.commit()
+            return
+        except SessionConflict:
+            continue
+        finally:
+            session.abort()
+
+
+def at_once(*works: Callable[[], None]) -> None:
+    """Do each work in a session of its own, from a thread of its own."""
+    gate = threading.Barrier(len(works))
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(in_session, work, gate) for work in works]:
+            done.result(60)
+
+
+def test_two_that_read_both_runs_do_not_both_turn_off_their_own(
+    workflow: Workflow, other: Workflow
+) -> None:
+    workflow.mult.createTask(x=[1.0, 2.0])
+    runs = [workflow.mult.base.run(i) for i in (1, 2)]
+
+    def turn_off(seen_by: Workflow, mine: int) -> Callable[[], None]:
+        def work() -> None:
+            if all(seen_by.mult.base.run(i).note == "on" for i in (1, 2)):
+                seen_by.mult.base.run(mine).note = "off"
+
+        return work
+
+    for run in runs:
+        run.state = "FINISHED"
+    for _ in range(N_ROUNDS):
+        for run in runs:
+            run.note = "on"
+        at_once(turn_off(workflow, 1), turn_off(other, 2))
+        assert sorted(run.note for run in runs) == ["off", "on"]
+
+
+def test_what_is_read_in_one_study_and_written_in_another_is_as_if_one_went_first(
+    workflow: Workflow, other: Workflow
+) -> None:
+    workflow.mult.createTask(x=1.0)
+    workflow.norm.createTask(x=1.0)
+    runs = [workflow.mult.base.run(1), workflow.norm.base.run(1)]
+
+    def take_over(seen_by: Workflow, read: str, written: str) -> Callable[[], None]:
+        def work() -> None:
+            note = seen_by.task_managers[read].base.run(1).note
+            seen_by.task_managers[written].base.run(1).note = note
+
+        return work
+
+    for run in runs:
+        run.state = "FINISHED"
+    for _ in range(N_ROUNDS):
+        runs[0].note, runs[1].note = "left", "right"
+        at_once(take_over(workflow, "mult", "norm"), take_over(other, "norm", "mult"))
+        assert runs[0].note == runs[1].note
+
+
+def test_a_variable_that_is_only_read_counts_too(workflow: Workflow, other: Workflow) -> None:
+    workflow.mult.createTask(x=1.0)
+    run = workflow.mult.base.run(1)
+    run.state = "FINISHED"
+
+    def by_variable() -> None:
+        workflow.mult.base.run(1).note = f"limit {workflow.vars.limit}"
+
+    def by_note() -> None:
+        other.vars.limit = 1 if other.mult.base.run(1).note == "none" else 2
+
+    for _ in range(N_ROUNDS):
+        run.note, workflow.vars.limit = "none", 0
+        at_once(by_variable, by_note)
+        assert (run.note, workflow.vars.limit) in (("limit 0", 2), ("limit 1", 1))
