@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -421,8 +421,7 @@ def start_launcher(
     owner = _owner_here(office, takeover)
     is_ending = _is_ending(office)
     if owner is not None and (is_ending or _is_outdated(workflow, owner)):
-        if owner.facts.get("is_chosen"):
-            studies = studies or tuple(owner.facts["studies"])
+        studies = studies or _chosen_studies(workflow, owner.facts)
         if not is_ending:
             log.info("the launcher is replaced: studies or their files have changed")
         _end(office)
@@ -456,11 +455,18 @@ def _files_mark(workflow: Workflow) -> str:
 
 
 def restart_launcher(workflow: Workflow) -> Owner:
-    """Start a launcher like the last one: with its generator, for its studies."""
+    """Start a launcher like the last one: with its generator, for the studies chosen for it."""
     last = launcher_office(workflow).last_owner()
     facts = last.facts if last is not None else {}
-    known = [name for name in facts.get("studies", ()) if name in workflow.task_managers]
-    return start_launcher(workflow, facts.get("generator"), tuple(known))
+    chosen = _chosen_studies(workflow, facts)
+    return start_launcher(workflow, facts.get("generator"), chosen)
+
+
+def _chosen_studies(workflow: Workflow, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that somebody chose for a launcher, as far as they are there; () for all."""
+    if not facts.get("is_chosen"):
+        return ()
+    return tuple(name for name in facts["studies"] if name in workflow.task_managers)
 
 
 # all of them

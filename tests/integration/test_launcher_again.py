@@ -1,0 +1,49 @@
+"""A launcher that died is started again as it was wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from motoko import daemon
+from motoko.workflow import Workflow, control
+from tests.support.workflows import write_workflow
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    write_workflow(tmp_path, {"mult": None, "norm": None})
+    yield tmp_path
+    control.stop_all(Workflow(str(tmp_path)), at_once=True)
+
+
+def killed_and_restarted(directory: Path, *studies: str) -> None:
+    workflow = Workflow(str(directory))
+    control.ensure_running(workflow, studies=studies)
+    daemon.stop(control.launcher_office(workflow), at_once=True)
+    control.restart_launcher(workflow)
+    workflow.close()
+
+
+def studies_with_one_more(directory: Path) -> list[str]:
+    write_workflow(directory, {"mult": None, "norm": None, "more": None})
+    workflow = Workflow(str(directory))
+    control.ensure_running(workflow)
+    workflow.close()
+    owner = control.launcher_office(workflow).owner()
+    assert owner is not None
+    return list(owner.facts["studies"])
+
+
+def test_a_launcher_that_was_restarted_learns_of_studies_added_later(directory: Path) -> None:
+    killed_and_restarted(directory)
+
+    assert studies_with_one_more(directory) == ["mult", "norm", "more"]
+
+
+def test_a_launcher_that_was_restarted_keeps_to_the_studies_chosen(directory: Path) -> None:
+    killed_and_restarted(directory, "norm")
+
+    assert studies_with_one_more(directory) == ["norm"]
