@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from motoko.errors import MotokoError, StudyNotFound
+from motoko.workflow import control
 from motoko.workflow.upkeep import keeper as keeping
 from motoko.workflow.upkeep.keeper import Keeper
 from motoko.workflow.workflow import Workflow
@@ -24,8 +25,8 @@ class Kept:
     def __init__(self, directory: Path) -> None:
         self.told: queue.Queue[list[str]] = queue.Queue()
         self.lost: queue.Queue[MotokoError] = queue.Queue()
-        workflow = Workflow(str(write_workflow(directory, {"mult": None})))
-        self.keeper = Keeper(workflow, self.lost.put, self.told.put, restarts=False)
+        self.workflow = Workflow(str(write_workflow(directory, {"mult": None})))
+        self.keeper = Keeper(self.workflow, self.lost.put, self.told.put, restarts=False)
 
 
 @pytest.fixture
@@ -56,6 +57,28 @@ def test_a_keeper_that_meets_something_unexpected_says_so_and_goes_on(
     assert kept.told.get(timeout=DEADLINE_S) == ["the disk is full", unexpected]
     assert kept.told.get(timeout=DEADLINE_S) == ["the disk is full"]
     assert caplog.text.count("Traceback") == 1
+
+
+def test_a_keeper_that_restarts_nothing_ends_when_the_databases_are_removed(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = control.server_office(kept.workflow)
+    n_looks: queue.Queue[None] = queue.Queue()
+    monkeypatch.setattr(keeping, "troubles", lambda workflow: n_looks.put(None) or ())
+    kept.keeper.start()
+    n_looks.get(timeout=DEADLINE_S)  # there are none yet, which is no loss
+    n_looks.get(timeout=DEADLINE_S)
+    assert kept.lost.empty()
+
+    server.take()
+    n_looks.queue.clear()
+    n_looks.get(timeout=DEADLINE_S)
+    n_looks.get(timeout=DEADLINE_S)
+    server.leave()
+
+    lost = kept.lost.get(timeout=DEADLINE_S)
+    assert isinstance(lost, StudyNotFound)
+    assert "removed while it ran" in str(lost)
 
 
 def test_a_keeper_ends_when_there_is_nothing_left_to_serve(

@@ -55,11 +55,13 @@ class Keeper:
         restarts: bool,
     ) -> None:
         """``on_lost`` is called when there is nothing left to serve, ``on_trouble`` with all
-        that keeps the workflow from going on, when that changes; both in the thread."""
+        that keeps the workflow from going on, when that changes; both in the thread. Only
+        with ``restarts`` what has died is started again."""
         self._workflow = workflow
         self._on_lost = on_lost
         self._on_trouble = on_trouble
         self._restarts = restarts
+        self._was_served = False
         self._troubles: list[str] = []
         now = time.monotonic()
         self._posts = [
@@ -106,6 +108,7 @@ class Keeper:
         try:
             deaths = (_death_of(post.office) for post in self._posts)
             waiting.extend(fd for fd in deaths if fd is not None)
+            self._look_for_databases()
             if self._restarts:
                 for post in self._posts:
                     self._look_after(post)
@@ -170,6 +173,14 @@ class Keeper:
         if found != self._troubles and not self._is_ending:
             self._troubles = found
             self._on_trouble(found)
+
+    def _look_for_databases(self) -> None:
+        """A server ends when they are removed; before the first one there may be none yet."""
+        server = self._posts[0].office
+        if server.owner() is not None:
+            self._was_served = True
+        elif self._was_served:
+            self._check_not_removed()
 
     def _check_not_removed(self) -> None:
         if not control.is_created(self._workflow):
