@@ -57,7 +57,11 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
             return process.pid
         if not has_news:
             raise StartFailed(what, f"not ready after {wait_s:g} s", str(log_file))
-        code: int | None = process.wait(timeout=_ENDING_S)
+        code: int | None = None
+        try:
+            code = process.wait(timeout=_ENDING_S)
+        except subprocess.TimeoutExpired:
+            _end(process)  # what it said is why, not how it was ended
         if not log_file.exists():
             code = None  # whatever it stumbled over, that is why
         why = _last_line(said) or _last_words(log_file, before)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from motoko import daemon
-from motoko.daemon import Office
+from motoko.daemon import Office, process
 from motoko.errors import AlreadyRunning, ForeignOwner, NotRunning, StartFailed
 from tests.support.waiting import wait_until
 
@@ -234,6 +234,24 @@ def test_a_process_that_does_not_start_is_reported_with_its_last_line(tmp_path: 
 
     with pytest.raises(StartFailed, match="it did not start: no luck today"):
         daemon.start(command, "it", tmp_path / "log")
+
+
+def test_a_process_that_says_why_and_does_not_end_is_ended_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_ENDING_S", 0.1)
+    script = (
+        "import os, signal; print(os.getpid(), flush=True);"
+        "from motoko.daemon import process; process.say_why('no luck today'); signal.pause()"
+    )
+    log_file = tmp_path / "log"
+
+    with pytest.raises(StartFailed, match="it did not start: no luck today"):
+        daemon.start([sys.executable, "-c", script], "it", log_file)
+
+    (pid,) = log_file.read_text().split()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
 
 
 def test_a_process_whose_starter_has_gone_is_asked_to_end(
