@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import anyio.to_thread
 from motoko.crashpoints import reached
 from motoko.daemon import Office
 from motoko.errors import AlreadyRunning, StudyError
+from motoko.store.database import Write
+from motoko.store.patience import patience, patiently
 from motoko.workflow import control
 from motoko.workflow.ends import End
 from motoko.workflow.history import History
@@ -61,7 +64,8 @@ class Orchestration:
                 why = f"{type(error).__name__}: {error}"
                 if not isinstance(error, Exception):
                     why = "stopped before its end"
-                self._record(ended=time.time(), error=why, said_end=None)
+                with patience(0.0):  # the database may be what has gone
+                    self._record(ended=time.time(), error=why, said_end=None)
                 raise
             reached("workflow.finished")
             now = time.time()
@@ -107,7 +111,9 @@ class Orchestration:
     def _record(self, **facts: Any) -> None:
         name = self._run_name
         if name:
+            ledgers = self._workflow.vars.db
+            write = Write(ledgers, lambda ledger: ledger.set_run_name(name, **facts))
             try:
-                self._workflow.vars.db.write(lambda ledger: ledger.set_run_name(name, **facts))
-            except StudyError as error:
+                patiently(ledgers, write)
+            except (StudyError, CancelledError) as error:  # nobody is to wait any more
                 log.warning("cannot record the state of run name %s: %s", name, error)

@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from motoko import crashpoints
-from motoko.errors import SessionConflict
+from motoko.errors import DatabaseUnavailable, SessionConflict
+from motoko.store.ledger import Ledger
 from motoko.store.ranges import numbers
 from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
@@ -285,3 +286,27 @@ def test_what_was_interrupted_and_is_not_registered_stays_open(
 
     assert "act@mult was interrupted" in caplog.text
     assert [record["ended"] for record in records(workflow)] == [None]
+
+
+def test_an_end_that_comes_while_the_server_is_away_is_recorded(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_run_name = Ledger.set_run_name
+    n_refused = 0
+
+    def away(ledger: Ledger, name: str, **facts: Any) -> None:
+        nonlocal n_refused
+        if facts.get("finished") and n_refused < 2:
+            n_refused += 1
+            raise DatabaseUnavailable("of the workflow", "the connection is lost")
+        set_run_name(ledger, name, **facts)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+
+    monkeypatch.setattr(Ledger, "set_run_name", away)
+    code = run(workflow, main, outcome=None)
+
+    assert (code, n_refused) == (0, 2)
+    with workflow.vars.db.read() as ledger:
+        assert ledger.run_name("test")["finished"]
