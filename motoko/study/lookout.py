@@ -39,6 +39,7 @@ class Lookout:
         #: Those that are to look at everything when they look next.
         self._behind: set[Watcher] = set()
         self._pause_s = PAUSE_S
+        self._again: asyncio.TimerHandle | None = None
         self._stop_listening: Callable[[], None] | None = None
 
     @property
@@ -63,10 +64,6 @@ class Lookout:
 
         return stop
 
-    def _look_again(self) -> None:
-        """Let all watchers look at everything, as if all had changed."""
-        self._hear(Change(is_everything=True))
-
     def _hear(self, change: Change) -> None:
         """In any thread."""
         with self._lock:
@@ -86,7 +83,8 @@ class Lookout:
         if not self._watchers:
             return
         if not self._database.is_connected:
-            self._loop.call_later(PAUSE_S, self._look_again)
+            self._behind.update(self._watchers)
+            self._look_in(PAUSE_S)
             return
         try:
             tables = self._snapshot.renew()
@@ -122,12 +120,25 @@ class Lookout:
         """Look again for those that are behind; what does not just go by is said."""
         if isinstance(error, DatabaseUnavailable) and error.transient:
             log.debug("looking again in %s s: %s", PAUSE_S, error)
-            self._loop.call_later(PAUSE_S, self._hear, Change())
+            self._look_in(PAUSE_S)
             return
         where = self._database.where
         log.error("%s at study %s failed; it is tried again", what, where, exc_info=error)
-        self._loop.call_later(self._pause_s, self._hear, Change())
+        self._look_in(self._pause_s)
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    def _look_in(self, pause_s: float) -> None:
+        """Look again after a pause, or sooner if that is to be anyway: one look is for all."""
+        due = self._loop.time() + pause_s
+        if self._again is not None:
+            if self._again.when() <= due:
+                return
+            self._again.cancel()
+        self._again = self._loop.call_at(due, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._hear(Change())
 
     def _release(self) -> None:
         if self._stop_listening is not None:

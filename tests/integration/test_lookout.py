@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from motoko.errors import DatabaseUnavailable
@@ -213,3 +215,32 @@ def test_a_listener_that_fails_keeps_no_news_from_others(
 
     assert heard == [Change(runs={1})]
     assert "ValueError: a mistake" in caplog.text
+
+
+def test_news_of_a_database_that_is_away_leads_to_one_look(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        watching = Watching(study)
+        await watching.next()
+        loop = study.lookout.loop
+        timers: list[asyncio.TimerHandle] = []
+        call_at = loop.call_at
+
+        def counted(*arguments: Any, **options: Any) -> asyncio.TimerHandle:
+            timers.append(call_at(*arguments, **options))
+            return timers[-1]
+
+        with monkeypatch.context() as away:
+            away.setattr(Database, "is_connected", False)
+            away.setattr(loop, "call_at", counted)
+            for _ in range(20):
+                study.database.feed.tell(Change(is_everything=True))
+                await anyio.lowlevel.checkpoint()
+                await anyio.lowlevel.checkpoint()
+            assert len(timers) == 1
+
+        assert await watching.next() is None
+        watching.stop()
+
+    run(main)
