@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ZEO.Exceptions import ClientDisconnected
 
 from motoko.daemon import WATCH_S
+from motoko.errors import DatabaseUnavailable
 from motoko.store import server
+from tests.support.studies import open_study, write_study
 
 
 def test_a_server_that_was_frozen_refuses_commits_once_it_was_taken_over(
@@ -27,6 +31,31 @@ def test_a_server_that_was_frozen_refuses_commits_once_it_was_taken_over(
     now += 3 * WATCH_S
     with pytest.raises(ClientDisconnected, match="taken over by process 7"):
         watch.check()
+
+
+def test_no_commit_passes_a_server_whose_files_are_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    losses: list[str | None] = [None]
+    monkeypatch.setattr(server, "boot_clock", lambda: now)
+    study = open_study(write_study(tmp_path / "mult"))
+    own = server.Server([server.Served(study.database_file, study.address)], lambda: losses[0])
+    own.start()
+    try:
+        study.initialise()
+        study.create_tasks({"x": 1.0}, None, run_name="a", event_name="main")
+        size = study.database_file.stat().st_size
+
+        losses[0] = "taken over by process 7 on login2"
+        now += 3 * WATCH_S
+        with pytest.raises(DatabaseUnavailable):
+            study.database.write(lambda tables: tables.update_run(1, {"state": "FINISHED"}))
+
+        assert study.database_file.stat().st_size == size
+    finally:
+        study.close()
+        own.close()
 
 
 def test_a_server_that_was_frozen_and_has_its_files_goes_on(
