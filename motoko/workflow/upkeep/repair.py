@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 _SUFFIX = ".repaired"
 #: What a server keeps beside a database file.
 _BESIDE = (".index", ".tmp", ".lock")
-_AGAIN = "the orchestrator makes those that it needs again, under other ids"
+_AGAIN = (
+    "main, and actions whose condition still holds, make them again under other ids; for those"
+    " of other actions, put what these fired for back into its state (`motoko runs update`)"
+)
 
 
 @dataclass
