@@ -149,10 +149,11 @@ COMMANDS = [
     ("launcher", "release", "{0}"),
     ("launcher", "start", "-bd", "{0}"),
     ("launcher", "start", "--generator", "{0}"),
-    ("orchestrator", "start", "-n", "{0}", "--n_samples", "{1}"),
-    ("run", "--n_samples", "{0}"),
-    ("run", "--wait", "{0}"),
-    ("run", "--generator", "{0}"),
+    # What can be done would take its time: nothing is to start here.
+    ("orchestrator", "start", "-n", "{0}", "--n_samples", "x{1}"),
+    ("run", "--n_samples", "x{0}"),
+    ("run", "--wait", "{0}", "--n_samples", "x"),
+    ("run", "--generator", "{0}", "--n_samples", "x"),
     ("run", "{0}", "--no-such-option"),
     ("run", "-n", "{0}", "--no-such-option"),
 ]
@@ -211,15 +212,23 @@ def test_nothing_was_written_elsewhere(here: CommandLine) -> None:
     assert not list(here.directory.rglob("pwned"))
 
 
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """Another one, to which nothing was done."""
+    directory = tmp_path_factory.mktemp("names") / "a" / "b" / "demo"
+    with new_workflow(directory) as line:
+        yield line
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("word", NASTY)
-def test_a_run_name_is_used_or_refused(here: CommandLine, word: str) -> None:
+def test_a_run_name_is_used_or_refused(calm: CommandLine, word: str) -> None:
     """As a process of its own, since the name goes into files, scripts and the environment."""
     arguments = ["run", f"--run_name={word}", "--n_samples", "1"]
 
     done = subprocess.run(
         [sys.executable, "-m", "motoko", *map(os.fsencode, arguments)],
-        cwd=here.directory,
+        cwd=calm.directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -227,8 +236,8 @@ def test_a_run_name_is_used_or_refused(here: CommandLine, word: str) -> None:
     )
 
     check_said(arguments, done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
-    assert not list(here.directory.rglob("pwned"))
-    assert outside(here) == {str(here.directory.parent)}
+    assert not list(calm.directory.rglob("pwned"))
+    assert outside(calm) == {str(calm.directory.parent)}
 
 
 @given(name=WORDS)
