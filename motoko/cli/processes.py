@@ -44,7 +44,7 @@ def find() -> list[Process]:
                 process = _process(int(name), lock)
                 if process is not None:
                     found.add(process)
-    return sorted(found)
+    return sorted(found, key=lambda p: (p.directory, p.kind, p.run_name, p.pid, p.is_removed))
 
 
 def _locks(pid: str) -> Iterator[re.Match[str]]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from motoko import daemon
+from motoko.cli import processes
 from motoko.daemon import Office, process
 from motoko.errors import AlreadyRunning, ForeignOwner, NotRunning, StartFailed
 from tests.support.waiting import wait_until
@@ -306,3 +307,18 @@ def test_holders_that_die_one_after_the_other_are_counted(office: Office) -> Non
     assert after_them is not None and after_them.n_fallen == 3
     assert not has_died
     assert after_one_that_left is not None and after_one_that_left.n_fallen == 0
+
+
+def test_a_lock_that_was_removed_and_one_in_its_place_are_both_listed(tmp_path: Path) -> None:
+    file = tmp_path / ".wf" / "server.lock"
+    file.parent.mkdir()
+    with file.open("w"):
+        file.unlink()
+        office = Office(file, "the database server")
+        office.take()
+        try:
+            found = [p for p in processes.find() if p.directory == str(tmp_path)]
+        finally:
+            office.leave()
+
+    assert [(p.is_removed, p.since is None) for p in found] == [(False, False), (True, True)]
