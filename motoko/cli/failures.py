@@ -48,6 +48,9 @@ def report(error: BaseException, *, with_traceback: bool = False) -> int:
     if isinstance(error, MotokoError):
         say("\n".join(explanation(error)))
         return exit_codes.of(error)
+    if isinstance(error, FileNotFoundError) and error.filename is None and _is_nowhere():
+        say("the current directory was removed; go to another one, as with `cd`")
+        return exit_codes.SYSTEM
     if isinstance(error, OSError) and (error.filename or error.errno in _ADVICE):
         file = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         say(f"{file}{error.strerror}{_ADVICE.get(error.errno or 0, '')}")
@@ -69,6 +72,15 @@ _ADVICE = {
     errno.ENOMEM: "",
     errno.EIO: "",
 }
+
+
+def _is_nowhere() -> bool:
+    """Whether the directory in which this process works is gone."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def be_silent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -171,3 +172,21 @@ def test_silent_server_is_named_for_each_study_and_waited_for_once(here: Command
     assert f"server        process {server.pid}" in done.stdout
     for study in ("sample", "mean"):
         assert f"{study}: database of {study} at " in done.stdout
+
+
+def test_current_directory_that_was_removed_is_named(here: CommandLine) -> None:
+    for command in (("info",), ("info", "demo"), ("ps",), ("new", "demo")):
+        gone = here.directory / "gone"
+        gone.mkdir()
+        script = f'rmdir "$PWD"; exec {shlex.quote(sys.executable)} -m motoko "$@"'
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", *command], cwd=gone, capture_output=True, text=True
+        )
+
+        assert done.returncode in (0, 4, 9), done.stderr
+        assert "bug in Motoko" not in done.stderr
+        if command == ("info",):
+            assert done.returncode == 9
+            assert done.stderr == (
+                "motoko: the current directory was removed; go to another one, as with `cd`\n"
+            )
