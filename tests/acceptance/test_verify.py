@@ -80,6 +80,12 @@ def test_a_run_directory_without_a_run(here: CommandLine) -> None:
     assert "motoko repair" in finding
 
 
+def test_runs_that_were_deleted_on_purpose_are_no_finding(here: CommandLine) -> None:
+    here.run("runs", "delete", "mean.1")
+
+    assert here.run("verify").stdout.endswith("no findings\n")
+
+
 def test_a_run_directory_of_another_database(here: CommandLine) -> None:
     file = run_dir(here) / ".motoko-run.json"
     facts = json.loads(file.read_text())

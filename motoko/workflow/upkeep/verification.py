@@ -21,6 +21,7 @@ from motoko.job.outcome import read_outcome
 from motoko.job.token import read_token
 from motoko.launch.work import open_runs
 from motoko.store import audit
+from motoko.store.deletion import deleted_runs
 from motoko.store.ranges import numbers
 from motoko.store.rebuild import LOST_RUNS
 from motoko.store.transaction_log import TransactionLog
@@ -177,7 +178,7 @@ class _Verification:
         self._check_stored(manifests)
 
     def _check_known(self, tables: Tables) -> None:
-        told = set(numbers(tables.fact(LOST_RUNS) or []))  # by a repair
+        told = {*numbers(tables.fact(LOST_RUNS) or []), *deleted_runs(tables)}
         lost = [r for r in self._known - told if not tables.has_run(r)]
         what = "firings speak of them, and the database has none"
         advice = f"{_REPAIR}; runs that were never launched are made again by the orchestrator"
