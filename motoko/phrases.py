@@ -8,6 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+#: What to do about a database that is no more.
+BRINGS_IT_BACK = (
+    "`motoko repair` rebuilds it as far as run directories tell, `motoko backup"
+    " --restore PATH` puts a copy back (both after `motoko kill`, if anything runs)"
+)
+
 
 def duration(seconds: float) -> str:
     """A duration in the units that matter: ``0.83 s``, ``3 min 20 s``, ``2 d 4 h``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from motoko.errors.root import Facts, MotokoError
-from motoko.phrases import listed, nearest
+from motoko.phrases import BRINGS_IT_BACK, listed, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,11 +66,7 @@ class DatabaseLost(StudyError, LookupError):
     """A database that was there is gone, or empty, and what belongs to it is left."""
 
     def __init__(self, file: str, why: str, n_runs: int = 0) -> None:
-        advice = (
-            "`motoko repair` rebuilds it as far as run directories tell, `motoko backup"
-            " --restore PATH` puts a copy back (both after `motoko kill`, if anything runs)"
-        )
-        super().__init__(f"{file}: {why}; {advice}", file=file, why=why, n_runs=n_runs)
+        super().__init__(f"{file}: {why}; {BRINGS_IT_BACK}", file=file, why=why, n_runs=n_runs)
 
 
 class JobNotFound(StudyError, LookupError):

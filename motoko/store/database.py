@@ -27,6 +27,7 @@ from motoko.errors import (
     ForeignDatabase,
     NoSpaceLeft,
 )
+from motoko.phrases import BRINGS_IT_BACK
 from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.client import CONNECTING_S, GivenUp, Haste
@@ -40,7 +41,7 @@ for _name in ("ZEO", "ZODB", "txn"):  # what they say is for logs, where there a
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 MOST_ATTEMPTS = 50
-NO_DATABASE_FILE = "is no database, or its beginning is damaged; move it away"
+NO_DATABASE_FILE = f"is no database, or its beginning is damaged; {BRINGS_IT_BACK}"
 _CACHED_OBJECTS = 20_000
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 #: What a server says to one that had begun a commit with another one, and when it must end.

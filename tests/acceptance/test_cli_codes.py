@@ -33,7 +33,7 @@ def test_file_that_is_no_database_is_named_by_every_command(here: CommandLine) -
     here.run("create")
     file = here.directory / "sample" / ".bd" / "motoko.db"
     file.write_bytes(b"junk" * 1000)
-    why = f"{file}: is no database, or its beginning is damaged; move it away"
+    why = f"{file}: is no database, or its beginning is damaged; `motoko repair` rebuilds it"
 
     for command in (("run",), ("runs", "list", "sample"), ("server", "start")):
         said = here.run(*command, code=7).stderr
@@ -43,7 +43,10 @@ def test_file_that_is_no_database_is_named_by_every_command(here: CommandLine) -
         assert len(said.splitlines()) == 1
     info = here.run("info", code=7)
     assert f"sample: {why}" in info.stdout
+    assert "`motoko backup --restore PATH` puts a copy back" in info.stdout
     assert info.stderr == ""
+    here.run("repair")
+    here.run("info")
 
 
 def test_what_does_not_exist_has_one_code(here: CommandLine) -> None:
