@@ -20,6 +20,8 @@ from motoko.workflow.upkeep.keeper import Keeper
 from motoko.workflow.views.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from motoko.cli.views import View
     from motoko.workflow.workflow import Workflow
 
@@ -136,21 +138,26 @@ def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
         f"{how} after {took}: {', '.join(done) or 'no runs'}",
         f"results in {workflow.directory}",
     ]
-    variables = _variables(workflow)
-    if 0 < len(variables) <= _MOST_VARIABLES:
-        shown = ", ".join(f"{name} = {value}" for name, value in variables.items())
-        parts.append(shown)
-    return "; ".join(parts)
+    return "; ".join([*parts, *_variables(workflow)])
 
 
-def _variables(workflow: Workflow) -> dict[str, str]:
-    """The short ones among the workflow's variables."""
+def _variables(workflow: Workflow) -> Iterator[str]:
+    """The first of the workflow's variables, and where to see what is left out of them."""
     try:
         with workflow.vars.db.read() as ledger:
             found = ledger.variables()
     except MotokoError:
-        return {}
-    return {n: str(v) for n, v in found.items() if len(str(v)) <= _LONGEST_VALUE}
+        return
+    texts = {name: " ".join(str(value).split()) for name, value in found.items()}
+    shown = [f"{name} = {_beginning(text)}" for name, text in texts.items()][:_MOST_VARIABLES]
+    if shown:
+        yield ", ".join(shown)
+    if len(texts) > len(shown) or any(len(text) > _LONGEST_VALUE for text in texts.values()):
+        yield "`motoko info --verbose` shows all"
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def still_running(workflow: Workflow, n_active: int) -> str:
@@ -178,4 +185,9 @@ def still_running(workflow: Workflow, n_active: int) -> str:
     if workflow.run_name:
         name = shlex.quote(workflow.run_name)
         lines.append(f"  go on     motoko run {where} --run_name {name}")
-    return "\n".join([*lines, f"  stop all  motoko kill {where}"])
+    if n_active or control.launcher_office(workflow).owner() is not None:
+        lines.append(f"  stop      motoko kill {where}")
+        lines.append(f"  stop all  motoko kill --reset {where}")  # what executes, too
+    else:
+        lines.append(f"  stop all  motoko kill {where}")
+    return "\n".join(lines)

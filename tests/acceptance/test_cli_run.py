@@ -56,6 +56,23 @@ def test_new_workflow_passes_check_and_runs_to_its_result(here: CommandLine) -> 
     assert done.stderr == ""
 
 
+def test_closing_line_shortens_long_variables_and_says_where_all_is(here: CommandLine) -> None:
+    file = here.directory / "orchestrator.py"
+    source = file.read_text()
+    assert "workflow.vars.mean = " in source
+    file.write_text(
+        source.replace(
+            "workflow.vars.mean = ", "workflow.vars.many = [7] * 99; workflow.vars.mean = "
+        )
+    )
+
+    last = here.run("run").stdout.splitlines()[-1]
+
+    assert f"mean = {MEAN}" in last
+    assert "many = [7, 7, 7, " in last
+    assert last.endswith("; `motoko info --verbose` shows all")
+
+
 def test_nothing_runs_any_more_after_run_and_everything_can_be_looked_at(
     here: CommandLine,
 ) -> None:
@@ -148,6 +165,8 @@ def test_interrupted_run_says_what_still_runs_and_is_taken_up_again(here: Comman
         r"still running: \d runs?, the launcher \(process \d+\), the data", messages
     )
     assert f"motoko run {here.directory} --run_name {name}" in messages
+    assert f"  stop      motoko kill {here.directory}\n" in messages
+    assert f"  stop all  motoko kill --reset {here.directory}\n" in messages
     let_go(here)
     again = here.run("run")
     assert f"going on with {name} (--n_samples 3)" in again.stdout
