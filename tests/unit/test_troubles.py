@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from motoko.workflow import control
-from motoko.workflow.views.troubles import full_disks, troubles
+from motoko.workflow.views.troubles import full_disks, standing_troubles, troubles
 from motoko.workflow.workflow import Workflow
 from tests.support.workflows import write_workflow
 
@@ -39,7 +39,10 @@ def test_full_disk_is_named_once(
     disk = os.statvfs_result((4096, 4096, 9, n_blocks, n_blocks, 9, n_files, n_files, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda place: disk)
 
-    found = list(full_disks(workflow))
+    found = list(full_disks(workflow, is_at_work=True))
+    at_rest = list(standing_troubles(workflow))
 
-    assert len(found) == bool(words)
+    assert len(found) == len(at_rest) == bool(words)
     assert all(words in text for text in found)
+    assert all(text.endswith(" some, and all goes on") for text in found)
+    assert all(text.endswith(" some, then run again") for text in at_rest)

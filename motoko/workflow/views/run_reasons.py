@@ -127,7 +127,7 @@ class Inquiry:
         )
 
     def _in_trouble(self) -> tuple[str, str] | None:
-        found = [*troubles.full_disks(self.workflow)]
+        found = [*troubles.full_disks(self.workflow, is_at_work=True)]
         if self.launcher is not None:
             places = (self.study.name, str(self.study.runs_dir))
             found += [

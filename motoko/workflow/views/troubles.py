@@ -26,7 +26,7 @@ _MANY = 2
 
 def troubles(workflow: Workflow) -> Iterator[str]:
     """Each in a sentence; nothing when all is well."""
-    yield from standing_troubles(workflow)
+    yield from standing_troubles(workflow, is_at_work=True)
     where = shlex.quote(str(workflow.directory))
     yield from _missing(
         control.server_office(workflow),
@@ -40,7 +40,7 @@ def troubles(workflow: Workflow) -> Iterator[str]:
             yield f"{trouble['what']}: {trouble['why']}"
 
 
-def standing_troubles(workflow: Workflow) -> Iterator[str]:
+def standing_troubles(workflow: Workflow, *, is_at_work: bool = False) -> Iterator[str]:
     """Those that are there whether anything runs or not."""
     try:
         control.check_not_lost(workflow)
@@ -48,7 +48,7 @@ def standing_troubles(workflow: Workflow) -> Iterator[str]:
         yield str(lost)
     except MotokoError:  # whoever opens that database says so
         pass
-    yield from full_disks(workflow)
+    yield from full_disks(workflow, is_at_work=is_at_work)
 
 
 def missing_launcher(workflow: Workflow) -> str:
@@ -79,11 +79,12 @@ def _missing(office: Office, log_file: Path, until: str) -> Iterator[str]:
         yield f"{office.what} does not run; {until}"
 
 
-def full_disks(workflow: Workflow) -> Iterator[str]:
+def full_disks(workflow: Workflow, *, is_at_work: bool) -> Iterator[str]:
     """The disks of a workflow on which nothing can be written any more."""
     places = [workflow.directory, workflow.state_dir]
     for manager in workflow.task_managers.values():
         places += [manager.base.state_dir, manager.base.runs_dir]
+    then = "and all goes on" if is_at_work else "then run again"
     seen = set()
     for place in places:
         with suppress(OSError):
@@ -95,9 +96,9 @@ def full_disks(workflow: Workflow) -> Iterator[str]:
             n_free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
             n_bytes = n_free * disk.f_frsize
             if n_bytes < _LEAST_BYTES:
-                yield f"{_left(n_bytes)} on the disk of {place}: free some, and all goes on"
+                yield f"{_left(n_bytes)} on the disk of {place}: free some, {then}"
             elif disk.f_files and not disk.f_favail:
-                yield f"no more files fit on the disk of {place}: remove some, and all goes on"
+                yield f"no more files fit on the disk of {place}: remove some, {then}"
 
 
 def _left(n_bytes: int) -> str:
