@@ -77,7 +77,7 @@ _ADVICE = {
 def _is_nowhere() -> bool:
     """Whether the directory in which this process works is gone."""
     try:
-        os.getcwd()
+        Path.cwd()
     except FileNotFoundError:
         return True
     return False
