@@ -154,9 +154,8 @@ class Office:
         `wait_for_the_old_one` says when it has.
         """
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd, lock = self._locked()
+        fd, lock, last = self._locked()
         reached("office.locked")
-        last = self.last_owner()
         is_foreign = last is not None and not last.is_here and not last.has_left
         if is_foreign and not takeover:
             self._close(fd)
@@ -189,8 +188,9 @@ class Office:
         self._inode = os.fstat(self._fd).st_ino
         self._write()
 
-    def _locked(self) -> tuple[int, str | None]:
-        """Open the file and lock it; also which other file is locked in its place, if one is.
+    def _locked(self) -> tuple[int, str | None, Owner | None]:
+        """Open the file and lock it; also which other file is locked in its place, if one is,
+        and who stands in it: the file may be replaced at any moment, by who takes over.
 
         A lock that a holder on another host has on it is none of ours: some file systems show
         it, others do not.
@@ -207,13 +207,13 @@ class Office:
                 lock = self._local_lock()
                 self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 is_ours = self._lock(self._lock_fd, lock)
+            last = _read_owner(os.pread(fd, os.fstat(fd).st_size, 0))
             try:
                 is_it = os.stat(self.file).st_ino == os.fstat(fd).st_ino
             except FileNotFoundError:
                 is_it = False
-            last = self.last_owner()
             if is_it and (is_ours or (last is not None and not last.is_here)):
-                return fd, str(lock) if lock else None
+                return fd, str(lock) if lock else None, last
             self._close(fd)
             if is_it:
                 raise AlreadyRunning(self.what, str(last or "starting"))

@@ -166,6 +166,27 @@ def test_of_several_that_take_over_at_once_one_holds_the_office(office: Office) 
     taken[0].leave()
 
 
+def test_who_is_overtaken_while_it_takes_over_holds_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.take()
+    move_elsewhere(office.file)
+    first, second = Office(office.file, "it"), Office(office.file, "it")
+    others = [second]
+
+    def overtake(point: str) -> None:
+        if point == "office.locked" and others:
+            others.pop().take(takeover=True)
+
+    monkeypatch.setattr("motoko.daemon.office.reached", overtake)
+    with pytest.raises(AlreadyRunning):
+        first.take(takeover=True)
+
+    assert second.loss is None
+    second.leave()
+    office.leave()
+
+
 def test_without_locks_an_office_is_locked_elsewhere_on_the_machine(
     office: Office, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
