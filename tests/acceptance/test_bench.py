@@ -50,3 +50,10 @@ def test_less_is_better_where_the_bar_says_so() -> None:
     assert peer.ratio == 2.0
     assert "31.0" in table.text([ours, peer])
     assert "NO" in table.text([ours, peer])
+
+
+def test_what_was_too_short_to_be_measured_makes_no_ratio_fail() -> None:
+    for ours, other in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
+        found = table.lines({"chain": [ours], "chain of dask": [other]})
+
+        assert "dask" in table.text(found)

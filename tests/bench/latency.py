@@ -19,6 +19,7 @@ from tests.bench.harness import (
     usage,
 )
 from tests.bench.peers import NotThere, Peers, run_script
+from tests.bench.table import quotient
 
 #: Contenders give the same figure as ours under the same key.
 Contender = Callable[[], Figures]
@@ -46,7 +47,7 @@ def interleaved(
                 missing.add(name)
                 continue
             after = ours()
-            ratio = (before[key] + after[key]) / 2 / theirs[key]
+            ratio = quotient((before[key] + after[key]) / 2, theirs[key])
             by_peer = {f"{k} of {name}": v for k, v in theirs.items()}
             found += [after, {**by_peer, f"ratio {name}: {key}": ratio}]
             before = after

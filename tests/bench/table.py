@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import statistics
 from collections.abc import Mapping, Sequence
@@ -236,10 +237,10 @@ def _ours(row: Row, values: Sequence[float]) -> Line:
 
 def _beside(row: Row, ours: Line, name: str, values: Sequence[float], samples: Samples) -> Line:
     median = statistics.median(values)
-    ratios = samples.get(f"ratio {name}: {row.key}") or [ours.median / median]
+    ratios = samples.get(f"ratio {name}: {row.key}") or [quotient(ours.median, median)]
     ratio = statistics.median(ratios)
     if not row.is_more_better:
-        ratio = 1 / ratio
+        ratio = quotient(1.0, ratio)
     least = row.ahead_of.get(name)
     return Line(
         row.what,
@@ -254,6 +255,11 @@ def _beside(row: Row, ours: Line, name: str, values: Sequence[float], samples: S
         is_reached=ratio >= least if least is not None else None,
         digits=row.digits,
     )
+
+
+def quotient(one: float, other: float) -> float:
+    """How many times the other it is; of what was too short to be measured, infinitely."""
+    return one / other if other else math.inf
 
 
 def text(found: Sequence[Line]) -> str:
