@@ -37,7 +37,8 @@ from motoko.store.tables import Tables
 from motoko.store.turn import Turn
 
 log = logging.getLogger(__name__)
-for _name in ("ZEO", "ZODB", "txn"):  # what they say is for logs, where there are any
+# What they say is for logs, where there are any.
+for _name in ("ZEO", "ZODB", "txn", "asyncio"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 MOST_ATTEMPTS = 50
