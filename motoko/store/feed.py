@@ -152,6 +152,8 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
         """Called by the server's connection for each commit of another client."""
         oids = list(oids)
         super().invalidateTransaction(tid, oids)
+        # ZEO does this after the call: whoever is told would open a view that is older still.
+        self._cache.setLastTid(tid)
         self._feed.tell(Change(objects=set(oids)))
 
     def invalidateCache(self) -> None:

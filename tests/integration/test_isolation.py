@@ -51,12 +51,14 @@ def in_session(work: Callable[[], None], gate: threading.Barrier) -> None:
             session.abort()
 
 
-def at_once(*works: Callable[[], None]) -> None:
-    """Do each work in a session of its own, from a thread of its own."""
+def at_once(asked: Workflow, *works: Callable[[], None]) -> None:
+    """Do each work in a session of its own, from a thread of its own; all is known to ``asked``."""
     gate = threading.Barrier(len(works))
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(in_session, work, gate) for work in works]:
             done.result(60)
+    for database in asked.databases:
+        database.await_news()
 
 
 def test_two_that_read_both_runs_do_not_both_turn_off_their_own(
@@ -77,7 +79,7 @@ def test_two_that_read_both_runs_do_not_both_turn_off_their_own(
     for _ in range(N_ROUNDS):
         for run in runs:
             run.note = "on"
-        at_once(turn_off(workflow, 1), turn_off(other, 2))
+        at_once(workflow, turn_off(workflow, 1), turn_off(other, 2))
         assert sorted(run.note for run in runs) == ["off", "on"]
 
 
@@ -99,7 +101,7 @@ def test_what_is_read_in_one_study_and_written_in_another_is_as_if_one_went_firs
         run.state = "FINISHED"
     for _ in range(N_ROUNDS):
         runs[0].note, runs[1].note = "left", "right"
-        at_once(take_over(workflow, "mult", "norm"), take_over(other, "norm", "mult"))
+        at_once(workflow, take_over(workflow, "mult", "norm"), take_over(other, "norm", "mult"))
         assert runs[0].note == runs[1].note
 
 
@@ -116,5 +118,5 @@ def test_a_variable_that_is_only_read_counts_too(workflow: Workflow, other: Work
 
     for _ in range(N_ROUNDS):
         run.note, workflow.vars.limit = "none", 0
-        at_once(by_variable, by_note)
+        at_once(workflow, by_variable, by_note)
         assert (run.note, workflow.vars.limit) in (("limit 0", 2), ("limit 1", 1))

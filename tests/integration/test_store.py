@@ -442,6 +442,26 @@ def test_the_feed_names_the_runs_that_another_client_changed(study: Study) -> No
     other.close()
 
 
+def test_who_is_told_of_a_change_sees_it_also_in_a_view_that_is_new(study: Study) -> None:
+    create(study, x=1.0)
+    other = open_study(study.directory)
+    other.database.connect()
+    known: list[bytes] = []
+    news = threading.Event()
+
+    def hear(change: Change) -> None:
+        known.append(other.database.last_transaction())
+        news.set()
+
+    before = other.database.last_transaction()
+    other.database.feed.listen(hear)
+    study.run(1).norm = 1.0
+    assert news.wait(10)
+
+    assert known[0] > before
+    other.close()
+
+
 def test_a_parameter_with_a_default_can_be_added_later(study: Study) -> None:
     create(study, x=[1.0, 2.0])
     yaml = (study.directory / "bd.yaml").read_text()
