@@ -52,7 +52,7 @@ def in_session(work: Callable[[], None], gate: threading.Barrier) -> None:
 
 
 def at_once(asked: Workflow, *works: Callable[[], None]) -> None:
-    """Do each work in a session of its own, from a thread of its own; all is known to ``asked``."""
+    """Do each work in a session and thread of its own; then all is known to ``asked``."""
     gate = threading.Barrier(len(works))
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(in_session, work, gate) for work in works]:
