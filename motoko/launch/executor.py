@@ -41,8 +41,10 @@ log = logging.getLogger(__name__)
 #: How long to wait when the system refuses for now.
 PAUSE_S = 1.0
 #: Runs are claimed for this long ahead, at the present rate of starts.
-_AHEAD_S = 0.15
-_MOST_AHEAD = 64
+_AHEAD_S = 0.5
+_MOST_AHEAD = 256
+#: How many starts in that time are many.
+_N_MANY = 30
 _HELD_PAUSE_S = 0.05
 #: How long killed processes of an earlier attempt may take to be gone.
 _PATIENCE_S = 10.0
@@ -102,6 +104,12 @@ class Executor:
         """How many further runs to claim: for the free slots, and a little ahead."""
         n_free = min(self._slots.n_free, self._n_free(desk))
         return max(0, n_free + self._n_ahead() - len(desk.waiting))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether runs begin so fast that what there is to say of them is to be gathered."""
+        starts = self._starts
+        return len(starts) >= _N_MANY and starts[-_N_MANY] > time.monotonic() - _AHEAD_S
 
     def _n_ahead(self) -> int:
         since = time.monotonic() - _AHEAD_S

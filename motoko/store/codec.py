@@ -12,7 +12,7 @@ import datetime
 import json
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -22,9 +22,20 @@ _TAG = "$"
 #: Is in whatever `encode` had to write in other words than those of JSON.
 TAG_BYTES = b'{"$":'
 
-#: Stored entries have a fixed place in a run's row; all others follow in a mapping.
-_N_COLUMNS = len(STORED)
-_COLUMN_SET = frozenset(STORED)
+#: What has a fixed place in what is stored of a run, and of an attempt; all else follows in a
+#: mapping. The order must not change.
+OF_ATTEMPT = (
+    "number",
+    "nonce",
+    "state",
+    "host",
+    "pid",
+    "start_time",
+    "end_time",
+    "exit_code",
+)
+_RUN_SET = frozenset(STORED)
+_ATTEMPT_SET = frozenset(OF_ATTEMPT)
 
 _dumps = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, check_circular=False
@@ -45,25 +56,45 @@ def decode(raw: bytes) -> Any:
 
 def encode_run(row: Mapping[str, Any]) -> bytes:
     """A run's entries as bytes; entries that are None take no room."""
-    fixed = [row.get(name) for name in STORED]
-    rest = {k: v for k, v in row.items() if k not in _COLUMN_SET and v is not None}
-    if rest:
-        fixed.append(_tagged(rest))
-    else:
-        while fixed[-1] is None:
-            fixed.pop()
-    return _dumps(fixed).encode("utf-8", "surrogatepass")
+    return _dumps(_placed(row, STORED, _RUN_SET)).encode("utf-8", "surrogatepass")
 
 
 def decode_run(raw: bytes) -> dict[str, Any]:
     """The entries of a run; those that are unset are absent."""
     values = _loads(raw.decode("utf-8", "surrogatepass"))
-    row = {
-        name: value for name, value in zip(STORED, values, strict=False) if value is not None
-    }
-    if len(values) > _N_COLUMNS:
-        rest = values[_N_COLUMNS]
-        row.update(_untagged(rest) if TAG_BYTES in raw else rest)
+    return _named(values, STORED, is_tagged=TAG_BYTES in raw)
+
+
+def encode_attempts(records: Sequence[Mapping[str, Any]]) -> bytes:
+    """What is recorded of a run's attempts as bytes; what is None takes no room."""
+    placed = [_placed(record, OF_ATTEMPT, _ATTEMPT_SET) for record in records]
+    return _dumps(placed).encode("utf-8", "surrogatepass")
+
+
+def decode_attempts(raw: bytes) -> list[dict[str, Any]]:
+    """What is recorded of a run's attempts; what is unset is absent."""
+    records = _loads(raw.decode("utf-8", "surrogatepass"))
+    is_tagged = TAG_BYTES in raw
+    return [_named(values, OF_ATTEMPT, is_tagged=is_tagged) for values in records]
+
+
+def _placed(row: Mapping[str, Any], names: Sequence[str], known: frozenset[str]) -> list[Any]:
+    """The values of these names in their places, and after them a mapping of all others."""
+    placed = [row.get(name) for name in names]
+    rest = {k: v for k, v in row.items() if k not in known and v is not None}
+    if rest:
+        placed.append(_tagged(rest))
+    else:
+        while placed[-1] is None:
+            placed.pop()
+    return placed
+
+
+def _named(values: list[Any], names: Sequence[str], *, is_tagged: bool) -> dict[str, Any]:
+    row = {name: value for name, value in zip(names, values, strict=False) if value is not None}
+    if len(values) > len(names):
+        rest = values[len(names)]
+        row.update(_untagged(rest) if is_tagged else rest)
     return row
 
 

@@ -21,9 +21,11 @@ from motoko.model.schema import UNSET, Schema
 from motoko.store import layout
 from motoko.store.codec import (
     decode,
+    decode_attempts,
     decode_run,
     digest,
     encode,
+    encode_attempts,
     encode_run,
     ordered,
 )
@@ -199,7 +201,7 @@ class Tables:
     def attempts(self, run_id: int) -> list[dict[str, Any]]:
         """What is recorded of the attempts of a run, oldest first."""
         raw = self.trees["attempts"].get(run_id)
-        return [] if raw is None else decode(raw)
+        return [] if raw is None else decode_attempts(raw)
 
     def quantities(self, run_id: int) -> dict[str, tuple[Any, Any]]:
         """Step and last value of each quantity of a run."""
@@ -227,12 +229,8 @@ class Tables:
     def count(self, constraint: Constraint) -> int:
         """Number of runs that the constraint holds for."""
         bounds = constraint.bounds
-        if (
-            bounds.is_exact
-            and bounds.run_id is None
-            and bounds.job_id is None
-            and not bounds.job
-        ):
+        is_of_groups = bounds.is_exact and not bounds.job
+        if is_of_groups and bounds.run_id is None and bounds.job_id is None:
             return sum(
                 map(self.groups.count, self.groups.chosen(bounds.run_name, bounds.state))
             )
@@ -409,7 +407,7 @@ class Tables:
         records = [r for r in self.attempts(run_id) if r["number"] != number]
         records.append({"number": number, **record})
         records.sort(key=lambda r: int(r["number"]))
-        self.trees["attempts"][run_id] = encode(records)
+        self.trees["attempts"][run_id] = encode_attempts(records)
 
     def set_quantities(self, run_id: int, last: Mapping[str, tuple[Any, Any]]) -> None:
         """Replace the step and last value of all quantities of a run."""

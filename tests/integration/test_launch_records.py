@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from motoko.config.retry import DEFAULT
 from motoko.errors import DatabaseUnavailable
 from motoko.launch.desk import Desk
 from motoko.launch.record import Record
+from motoko.launch.trouble import Troubles
 from motoko.launch.work import Done, Work
 from tests.support.launch_session import (
     attempts,
@@ -51,6 +54,62 @@ def fail_once(
         return failed
 
     return start
+
+
+class AllAtOnce:
+    """Executes all attempts of a study at once; each ends when it is told to."""
+
+    is_busy = True
+
+    def n_wanted(self, desk: Desk) -> int:
+        return 0 if desk.held else 20
+
+    def schedule(self) -> None:
+        """Nothing starts but what the test starts."""
+
+    adopt = withdraw = end_left = schedule
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_what_there_is_to_say_of_many_runs_is_said_in_few_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_busy: bool
+) -> None:
+    commits: list[int] = []
+    write = Desk._write
+
+    def writing(desk: Desk, work: Work) -> Done:
+        commits.append(len(work.records))
+        return write(desk, work)
+
+    monkeypatch.setattr(Desk, "_write", writing)
+    executing = AllAtOnce()
+
+    async def execute(desk: Desk) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(desk.run)
+            while len(desk.waiting) < 20:
+                desk.claim()
+                await anyio.lowlevel.checkpoint()
+            executing.is_busy = is_busy
+            while desk.waiting:
+                attempt = desk.waiting.popleft()
+                attempt.begin(1, 1.0)
+                attempt.end(0, 2.0)
+                desk.n_running = len(desk.waiting)
+                desk.note(attempt)
+                for _ in range(3):  # the desk could begin a commit now
+                    await anyio.lowlevel.checkpoint()
+                while attempt.has_news and not is_busy:
+                    await anyio.lowlevel.checkpoint()
+            while desk.held:
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+
+    with new_study(tmp_path / "s", "true\n") as study:
+        create(study, 20)
+        anyio.run(execute, Desk(study, "epoch", executing, Troubles(lambda _: None)))
+        assert study.counts() == {"FINISHED": 20}
+    assert ([n for n in commits if n] == [20]) is is_busy
 
 
 def test_runs_that_could_not_be_claimed_are_claimed_later(
