@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.errors import UnknownField
@@ -12,6 +12,7 @@ from motoko.workflow.actions import ALL_TASKS
 if TYPE_CHECKING:
     from motoko.model.constraints import Constraint
     from motoko.store.tables import Tables
+    from motoko.workflow.watch import Watch
     from motoko.workflow.workflow import Workflow
 
 
@@ -96,6 +97,15 @@ def lack(workflow: Workflow, report: Mapping[str, Any], run_name: str | None) ->
     if report["constraints"] is None:
         return lack_in_words(report, [])
     return lack_in_words(report, list(evaluations(workflow, report, run_name)))
+
+
+def lacks(workflow: Workflow, watches: Iterable[Watch]) -> list[str]:
+    """Why none of these fires, in words."""
+    found = []
+    for watch in watches:
+        why = lack(workflow, watch.report(), workflow.run_name)
+        found.append(f"{watch.action.label}: {why}")
+    return found
 
 
 def lack_in_words(report: Mapping[str, Any], found: Sequence[Evaluated]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,22 +19,24 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from motoko.crashpoints import reached
-from motoko.errors import ActionFailed, DatabaseUnavailable, FailedRun, MotokoError, RunsFailed
+from motoko.errors import ActionFailed, DatabaseUnavailable, MotokoError, RunsFailed
 from motoko.model import states
 from motoko.store.database import Database
 from motoko.store.feed import Change
 from motoko.store.firing import Firing
 from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience
+from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
 from motoko.study.study import Study
-from motoko.study.waiting import failed_run
 from motoko.task_manager import RunList
 from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
-from motoko.workflow.ends import End, Stall
+from motoko.workflow.away import Away
+from motoko.workflow.ends import End, Stall, runs_failed
 from motoko.workflow.executing import Unlisted
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
+from motoko.workflow.reopening import Reopening
 from motoko.workflow.triggers import Trigger
 from motoko.workflow.watch import Watch
 
@@ -56,6 +58,7 @@ class EventLoop:
         self._wait_s = wait_s
         self._watches: dict[tuple[str, str], Watch] = {}
         self._history = History(workflow)
+        self.reopening = Reopening(workflow)
         self._news = anyio.Event()
         self._n_changes = 0
         self._end: End | None = None
@@ -67,8 +70,7 @@ class EventLoop:
         self._stall: Stall | None = None
         self._has_handled = False
         self._wakes_at: float | None = None
-        #: The databases that were away at the last look.
-        self._away: set[Database[Any]] = set()
+        self._away = Away(workflow)
         self._unlisted: dict[Study, Unlisted] = {}
         self._scope = anyio.CancelScope()
         self._group: Any = None
@@ -94,6 +96,8 @@ class EventLoop:
         ]
         stops.append(self._workflow.on_change(self._notice))
         self._history.open()
+        if self._history.was_finished:
+            self.reopening.open()
         self._n_failed_before = self._n_in(states.FAILED)
         try:
             with self._scope:
@@ -127,7 +131,7 @@ class EventLoop:
                 self._history.note_end(action, firing)
                 found.append(outcome.result())
                 if action.is_error_handler and not firing.is_void:
-                    raise RunsFailed(self._failed(trigger))
+                    raise runs_failed(self._workflow, trigger)
         return found
 
     async def _run_main(self, main: Callable[[], Any] | None) -> None:
@@ -164,10 +168,12 @@ class EventLoop:
             if self._workflow.finished:
                 self._stop(End())
                 return
-            away = self._look_for_away()
+            away = self._away.look()
             try:
                 with patience(0.0):  # the loop has other things to do than to block
                     n_true = await self._evaluate(away)
+                    if not away and await self._has_released():
+                        continue
                     if not away and not n_true:
                         await self._look_for_stall()
                     is_over = not away and (self._is_over() or await self._is_over_again())
@@ -191,16 +197,6 @@ class EventLoop:
                 await anyio.sleep(PAUSE_S)
             elif n_changes == self._n_changes:
                 await self._news.wait()
-
-    def _look_for_away(self) -> set[Database[Any]]:
-        """The databases that are away at the moment; it is said when they change."""
-        away = {database for database in self._workflow.databases if database.is_away}
-        if gone := away - self._away:
-            log.warning("the database server does not answer for %s: waiting", _names(gone))
-        if back := self._away - away:
-            log.warning("the database server answers again for %s", _names(back))
-        self._away = away
-        return away
 
     async def _conclude(self) -> int:
         end = self._end or End(error=ActionFailed("a task", None, _CANCELLED))
@@ -268,6 +264,7 @@ class EventLoop:
                 self._start(watch, trigger, firing)
             for found in await watch.triggers(self._workflow):
                 left = self._history.not_fired(action, found)
+                left = left and self.reopening.left_of(action, left)
                 if left is None:
                     continue
                 n_true += 1
@@ -324,7 +321,7 @@ class EventLoop:
                     self._stop(End(exit_code=outcome.exit_code))
                 elif action.is_error_handler and not firing.is_void:
                     self._has_handled = True
-                    self._stop(End(error=RunsFailed(self._failed(trigger))))
+                    self._stop(End(error=runs_failed(self._workflow, trigger)))
                 self._history.note_end(action, firing)
                 is_idle = watch.note(firing.key, outcome.has_changed, self._wait_s)
                 if is_idle and not firing.is_void:
@@ -343,7 +340,11 @@ class EventLoop:
     async def _call(self, watch: Watch, trigger: Trigger, firing: Firing) -> Outcome:
         action = watch.action
 
+        session: Session | None = None
+
         async def body() -> Any:
+            nonlocal session
+            session = current_session()
             firing.is_void = True
             if self._workflow.finished:
                 return None
@@ -371,18 +372,36 @@ class EventLoop:
         what = action.label if trigger.task is None else f"{action.event_name}@{trigger.task}"
         verb = "resuming" if firing.is_kept else "firing"
         log.info("%s %s%s", verb, what, trigger.listed)
-        return await in_session(body, what, firing)
+        outcome = await in_session(body, what, firing)
+        self.reopening.hold(session, action, Trigger(trigger.task, firing.run_ids))
+        return outcome
 
     # ending
 
+    def puts_off_end(self, session: Session | None) -> bool:
+        """Whether an end said in this session has to wait for what was put back, or follows."""
+        n_others = sum(w.n_firings for w in self._watches.values()) - (session is not None)
+        return self.reopening.is_pending and (n_others > 0 or self.reopening.has_left())
+
+    async def _has_released(self) -> bool:
+        """What was put back is done and what follows was called: an end is not put off now."""
+        if self._is_firing() or not self.reopening.is_due():
+            return False
+        self._refresh(*self._watches.values())
+        await self._evaluate(set())
+        if not self._is_firing():
+            self.reopening.release()
+        return not self.reopening.is_pending
+
+    def _is_firing(self) -> bool:
+        return any(watch.n_firings for watch in self._watches.values())
+
     def _is_over(self) -> bool:
         """Nothing is left to do: main has returned and no action is registered."""
-        if not self._is_main_done or any(watch.n_firings for watch in self._watches.values()):
+        if not self._is_main_done or self._is_firing() or self.reopening.has_left():
             return False
         actions = self._workflow.actions.values()
-        if not all(action.is_error_handler for action in actions):
-            return False
-        return len(self._workflow.actions) == 0 or not self._n_active()
+        return all(a.is_error_handler for a in actions) and not (actions and self._n_active())
 
     async def _is_over_again(self) -> bool:
         """Nothing is left to do for a run name that was finished before: it is stalled, though
@@ -416,7 +435,9 @@ class EventLoop:
             if not await self._has_all_news():
                 return
             known = self._stall
-            self._stall = stall = Stall(time.time(), versions, list(self._lacks()))
+            self._stall = stall = Stall(
+                time.time(), versions, conditions.lacks(self._workflow, self._watches.values())
+            )
             if known is None or stall.lacks != known.lacks:
                 log.warning("stalled: nothing runs and no condition is true")
                 for lack in stall.lacks:
@@ -424,7 +445,7 @@ class EventLoop:
         self._is_stalled = True
 
     def _is_at_rest(self) -> bool:
-        return not self._n_active() and not any(w.n_firings for w in self._watches.values())
+        return not self._n_active() and not self._is_firing()
 
     async def _has_all_news(self) -> bool:
         """Whether no condition is true of what the counters of runs tell: the end of the last
@@ -433,11 +454,6 @@ class EventLoop:
         self._refresh(*self._watches.values())
         is_true = await self._evaluate(set())
         return not is_true and self._is_at_rest() and n_changes == self._n_changes
-
-    def _lacks(self) -> Iterator[str]:
-        for watch in self._watches.values():
-            found = conditions.lack(self._workflow, watch.report(), self._workflow.run_name)
-            yield f"{watch.action.label}: {found}"
 
     @property
     def stall(self) -> Stall | None:
@@ -482,14 +498,3 @@ class EventLoop:
                     await self._call(watch, trigger, self._history.begin(action, trigger))
             except Exception:
                 log.exception("error handler %s failed", action.label)
-
-    def _failed(self, trigger: Trigger) -> list[FailedRun]:
-        if trigger.task is None:
-            return []
-        study = self._workflow.task_manager(trigger.task).base
-        with study.database.translated():
-            return [failed_run(study, study.tables, run_id) for run_id in trigger.run_ids]
-
-
-def _names(databases: set[Database[Any]]) -> str:
-    return ", ".join(sorted(database.where for database in databases))

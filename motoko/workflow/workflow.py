@@ -180,7 +180,8 @@ class Workflow:
     @property
     def finished(self) -> bool:
         """Whether the workflow is finished. Set in an action, it counts once the action's
-        work is committed."""
+        work is committed; in a run name that had finished before, once the runs that were put
+        back are done."""
         session = current_session()
         if session is not None and session in self._pending:
             return self._pending[session]
@@ -190,9 +191,14 @@ class Workflow:
     def finished(self, value: bool) -> None:
         value = bool(value)
         session = current_session()
+        loop = self._loop if value else None
+        is_put_off = loop is not None and loop.puts_off_end(session)
 
         def settle() -> None:
-            self._is_finished = value
+            if loop is not None and is_put_off:
+                loop.reopening.put_off(session)
+            else:
+                self._is_finished = value
             if session is not None:
                 self._pending.pop(session, None)
             for listener in list(self._listeners):
@@ -203,7 +209,7 @@ class Workflow:
         else:
             self._pending[session] = value
             session.after_commit(settle)
-            self.say_end(0 if value else None)
+            self.say_end(0 if value and not is_put_off else None)
 
     def say_end(self, code: int | str | None) -> None:
         """Commit with the present session how the run name that is orchestrated comes to its

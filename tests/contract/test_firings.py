@@ -16,8 +16,7 @@ from motoko.store import patience as store_patience
 from motoko.store import server
 from motoko.store.patience import patiently
 from motoko.study.study import Study
-from motoko.workflow import Workflow, control, triggers
-from motoko.workflow.loop import EventLoop
+from motoko.workflow import Workflow, control, loop, triggers
 from tests.support.studies import ServerProcess, open_study, process_serving
 from tests.support.workflows import no_daemons, run, served_workflow, write_workflow
 
@@ -347,16 +346,16 @@ def test_a_database_that_cannot_be_written_ends_the_workflow(
 def test_runs_that_failed_are_named_though_the_database_is_away_just_then(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failed = EventLoop._failed
+    failed = loop.runs_failed
     n_asked = 0
 
-    def asked(loop: EventLoop, trigger: Any) -> Any:
+    def asked(workflow: Workflow, trigger: Any) -> Any:
         def ask() -> Any:
             nonlocal n_asked
             n_asked += 1
             if n_asked == 1:
                 raise DatabaseUnavailable("of mult", "no server answers")
-            return failed(loop, trigger)
+            return failed(workflow, trigger)
 
         return patiently(workflow.mult.base.database, ask)
 
@@ -365,7 +364,7 @@ def test_runs_that_failed_are_named_though_the_database_is_away_just_then(
         workflow.add_error_handler()
         await anyio.sleep_forever()
 
-    monkeypatch.setattr(EventLoop, "_failed", asked)
+    monkeypatch.setattr(loop, "runs_failed", asked)
     with pytest.raises(RunsFailed):
         run(workflow, main, outcome=lambda study, row: "FAILED")
 

@@ -23,6 +23,7 @@ from motoko.errors import (
 from motoko.store.session import current_session
 from motoko.study.lookout import Lookout
 from motoko.workflow import Workflow, event
+from motoko.workflow.actions import ActionRegistry
 from motoko.workflow.loop import EventLoop
 from tests.support.workflows import conclude, executed, no_daemons, run, served_workflow
 
@@ -887,6 +888,77 @@ def test_stall_is_not_said_before_the_end_of_the_last_run_was_heard_of(
     anyio.run(play)
 
     assert "stalled" not in caplog.text
+
+
+def test_run_name_that_was_finished_does_not_end_before_what_was_put_back(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[tuple[str, dict[str, int]]] = []
+    study = workflow.mult.base
+
+    def finishing(name: str) -> Any:
+        @event
+        async def finish(workflow: Workflow, **params: Any) -> None:
+            seen.append((name, dict(study.counts("test"))))
+            workflow.vars.last = len(seen)
+            workflow.finished = True
+
+        return finish
+
+    @event
+    async def forward(workflow: Workflow, runs: Any, **params: Any) -> None:
+        for run, _ in runs:
+            run.state = "FORWARDED"
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=[1.0, 2.0, 3.0])
+        workflow.add_action("good", "mult", "state = FINISHED, x > 2.5", f=finishing("good"))
+        workflow.add_action(
+            "some", "mult", lambda: study.counts("test") != {"CREATED": 3}, f=finishing("some")
+        )
+        workflow.add_action("poor", "mult", "state = FINISHED, x < 2.5", f=forward)
+
+    def put_back() -> None:
+        study.run(1).state = "CREATED"
+        study.run(2).state = "CREATED"
+
+    async def again(main: Any, n_said: int) -> None:
+        """Runs that were put back are done only after the end was said so often."""
+        seen.clear()
+        caplog.clear()
+        put_back()
+        workflow.orchestrator_function = main
+
+        async def conclude_late() -> None:
+            while caplog.text.count("that was said now waits") < n_said:
+                await anyio.sleep(0.01)
+            for run_id in (1, 2):
+                study.database.write(lambda t, i=run_id: conclude(t, i, "FINISHED"))
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                group.start_soon(conclude_late)
+                assert await workflow.run() == 0
+                group.cancel_scope.cancel()
+
+    async def nothing(workflow: Workflow, **params: Any) -> None:
+        """The actions are registered already."""
+
+    async def saying_so(workflow: Workflow, **params: Any) -> None:
+        seen.append(("main", {}))
+        workflow.finished = True
+
+    assert run(workflow, main) == 0
+
+    caplog.set_level("INFO")
+    anyio.run(again, nothing, 2)
+    assert study.counts("test") == {"FORWARDED": 2, "FINISHED": 1}
+    assert [n for n, counts in seen if "CREATED" in counts] == ["good", "some"]
+    assert seen[-1][1] == {"FORWARDED": 2, "FINISHED": 1}
+
+    workflow.actions = ActionRegistry()
+    anyio.run(again, saying_so, 1)
+    assert study.counts("test") == {"FINISHED": 3}
 
 
 def test_new_work_of_a_run_name_that_was_finished_is_done(workflow: Workflow) -> None:
