@@ -30,6 +30,7 @@ def find_directory(given: str | None) -> Path:
     """
     if given is not None:
         path = Path(given)
+        _check_no_directory(path if path.name == WORKFLOW_FILE else path / WORKFLOW_FILE)
         if path.is_file() and path.name == WORKFLOW_FILE:
             return path.parent.absolute()
         if (path / WORKFLOW_FILE).exists():
@@ -45,11 +46,18 @@ def find_directory(given: str | None) -> Path:
     for directory in (here, *here.parents):
         if (directory / WORKFLOW_FILE).is_file():
             return directory
+    _check_no_directory(here / WORKFLOW_FILE)
     raise StudyNotFound(
         str(here),
         f"no {WORKFLOW_FILE} here or in a directory above; name a workflow's directory, or"
         " make one with `motoko new DIR`",
     )
+
+
+def _check_no_directory(file: Path) -> None:
+    if file.is_dir():
+        why = "is a directory, and has to be the file that names a workflow's studies"
+        raise StudyNotFound(str(file), why)
 
 
 def load_workflow(given: str | None) -> Workflow:

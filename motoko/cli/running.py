@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
 from motoko.launch.generator import find_generator
 from motoko.workflow import control
+from motoko.workflow.orchestration import taken
 from motoko.workflow.upkeep import run_changes, run_names
 from motoko.workflow.upkeep.custody import Custody
 
@@ -60,10 +61,16 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     find_generator(generator or workflow.config.generator)
     if request.mine[f"{PREFIX}run_name"] is not None:
         _check_free(workflow, request.mine[f"{PREFIX}run_name"])
-    with _stopped_in_words(workflow) as ending, _in_custody(workflow) as custody:
+    with (
+        _stopped_in_words(workflow) as ending,
+        _in_custody(workflow) as custody,
+        ExitStack() as stack,
+    ):
         _ensure_running(request, generator)
         chosen = run_names.choose(workflow, request.mine[f"{PREFIX}run_name"], request.rest)
         custody.adopt((chosen.facts or {}).get("daemons", ()))
+        workflow.run_name = chosen.run_name
+        stack.enter_context(taken(workflow))
         orchestration = _prepared(request, chosen, keep_alive=True)
         ending.progress = orchestration.progress
         # Known from the start: who is killed leaves them to the next one of this run name.
@@ -126,8 +133,9 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
         _detach(request, office)
         return 0
     is_child = daemon.READY_FD in os.environ
-    with _stopped_in_words(workflow) as ending, closing(workflow):
+    with _stopped_in_words(workflow) as ending, closing(workflow), ExitStack() as stack:
         _ensure_running(request)
+        stack.enter_context(taken(workflow))
         chosen = run_names.choose(workflow, run_name, request.rest)
         orchestration = _prepared(request, chosen, keep_alive=False, is_silent=is_child)
         ending.progress = orchestration.progress
@@ -200,7 +208,6 @@ def _prepared(
         click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
     run_names.record(workflow, chosen.run_name, arguments=list(chosen.options))
     reached("run.named")
-    workflow.run_name = chosen.run_name
     workflow.wait_s = request.mine[f"{PREFIX}wait"] or workflow.wait_s
     daemon.log_to(control.log_file(workflow))
     view: views.View = views.Silent() if is_silent else views.Lines()

@@ -8,6 +8,7 @@ from typing import Any
 
 from motoko.cli import words
 from motoko.columns import RUN_ENTRIES
+from motoko.store.identity import SET_BY_HAND
 from motoko.workflow.views.rows import FIRST_ENTRIES, Card, Listed, elapsed_s
 
 
@@ -36,8 +37,10 @@ def sections(card: Card) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     if card.cause is not None:
         yield "failure", _failure(card)
     yield "job", [(k, v) for k, v in card.job.items() if k != "id"]
-    own = [(k, v) for k, v in card.run.items() if k not in RUN_ENTRIES]
-    yield "entries", own
+    hidden = {*RUN_ENTRIES, SET_BY_HAND}
+    yield "entries", [(k, v) for k, v in card.run.items() if k not in hidden]
+    before = card.run.get(SET_BY_HAND, {})
+    yield "set by hand", [(k, words.Whole(_before(v))) for k, v in before.items()]
     last = [(k, f"{words.value(v)} (step {s})") for k, (s, v) in card.quantities.items()]
     yield "quantities", last
     yield "run", _run(card)
@@ -46,6 +49,10 @@ def sections(card: Card) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
         [(str(a["number"]), words.Whole(_in_words(a))) for a in card.earlier_attempts],
     )
     yield "paths", [(k, words.Whole(v)) for k, v in card.paths.items()]
+
+
+def _before(value: Any) -> str:
+    return "not set before" if value is None else f"{words.value(value)} before"
 
 
 def _failure(card: Card) -> list[tuple[str, Any]]:

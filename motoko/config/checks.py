@@ -59,6 +59,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "on_change",
         "recover",
         "takes_over",
+        "office",
         "state_dir",
         "task_manager",
         "task_manager_config",
@@ -138,7 +139,9 @@ def workflow_mistakes(document: Document) -> Iterator[Mistake]:
     managers, aliases = document.section("task_managers"), document.section("aliases")
     yield from _odd_keys(document, (), document.data)
     for name in managers:
-        if not is_name(name):
+        if isinstance(name, bool):
+            yield _read_as_bool(document, ("task_managers",), name)
+        elif not is_name(name):
             found = f"found the name {_quoted(name)}"
             yield document.mistake(("task_managers", name), found, f"expected {NAME_EXPECTED}")
         yield from _host_mistakes(document, ("task_managers", name), managers[name])
@@ -175,7 +178,9 @@ def study_mistakes(document: Document) -> Iterator[Mistake]:
     for section, taken in (("job", {*RUN_ENTRIES, "id"}), ("run", BUILT_IN)):
         for name in document.section(section):
             path = (section, name)
-            if not isinstance(name, str) or not name.isidentifier():
+            if isinstance(name, bool):
+                yield _read_as_bool(document, (section,), name)
+            elif not isinstance(name, str) or not name.isidentifier():
                 found = f"found the name {_quoted(name)}"
                 yield document.mistake(path, found, f"expected {IDENTIFIER}")
             elif section == "job" and name.lower() in _ARGUMENTS:
@@ -277,12 +282,16 @@ def _declared_type(declared: Any) -> str | None:
 def _odd_keys(document: Document, path: KeyPath, keys: Iterable[Any]) -> Iterator[Mistake]:
     for key in keys:
         if isinstance(key, bool):
-            found = f"found the key {str(key).lower()}"
-            allowed = "expected text: put yes, no, on, off, true and false in quotes"
-            yield document.mistake((*path, key), found, allowed)
+            yield _read_as_bool(document, path, key)
         elif not isinstance(key, str):
             found = f"found the key {_quoted(key)}"
             yield document.mistake((*path, key), found, "expected text: put it in quotes")
+
+
+def _read_as_bool(document: Document, path: KeyPath, key: bool) -> Mistake:
+    words = "on, yes or true" if key else "off, no or false"
+    found = f"found {words} without quotes, which YAML reads as {str(key).lower()}"
+    return document.mistake((*path, key), found, "expected text: put the key in quotes")
 
 
 def _clashing_names(document: Document, section: str) -> Iterator[Mistake]:

@@ -164,7 +164,7 @@ class Office:
         self.mark = (last.mark if last else "") or secrets.token_hex(6)
         n_fallen = 0
         if last is not None and not is_foreign and not last.has_left and not self.was_stopped:
-            n_fallen = 1 if last.has_lived_long else last.n_fallen + 1
+            n_fallen = 0 if last.has_lived_long else last.n_fallen + 1
         self.stop_file.unlink(missing_ok=True)
         pid = os.getpid()
         self._self = Owner(

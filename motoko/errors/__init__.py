@@ -6,6 +6,7 @@
       ConfigError (ValueError)                 one or more mistakes in a YAML file
       StudyError
         StudyNotFound  JobNotFound  RunNotFound  EntryNotFound (LookupError)
+        NoRunMatches (LookupError)             what was asked for
         StudyExists (FileExistsError)
         ForeignDatabase (ValueError)           not a database of ours, or of a newer format
         DatabaseLost (LookupError)             file, and how many runs' directories are left
@@ -106,6 +107,7 @@ from motoko.errors.workflows import (
     LaunchError,
     MarkerUnset,
     Mistake,
+    NoRunMatches,
     NoSpaceLeft,
     NotRunning,
     OrchestratorNotLoadable,
@@ -166,6 +168,7 @@ __all__ = [
     "MarkerUnset",
     "Mistake",
     "MotokoError",
+    "NoRunMatches",
     "NoSpaceLeft",
     "NotRunning",
     "OrchestratorNotLoadable",

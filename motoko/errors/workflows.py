@@ -83,6 +83,14 @@ class RunNotFound(StudyError, LookupError):
         super().__init__(f"study {study!r} has no run {run_id}", study=study, run_id=run_id)
 
 
+class NoRunMatches(StudyError, LookupError):
+    """What was asked for holds for no run."""
+
+    def __init__(self, asked: Iterable[str]) -> None:
+        asked = tuple(asked)
+        super().__init__(f"no run matches {'; '.join(asked)}: nothing is done", asked=asked)
+
+
 class EntryNotFound(StudyError, AttributeError, KeyError):
     """A run or a job has no entry of that name."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,6 +30,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@contextmanager
+def taken(workflow: Workflow) -> Iterator[None]:
+    """Be the one orchestrator of the run name from now on, before anything is said or changed;
+    AlreadyRunning when another process is. `Workflow.run` in the block does not ask again."""
+    office = control.orchestrator_office(workflow, workflow.run_name or "")
+    take(workflow, office)
+    workflow.office = office
+    try:
+        yield
+    finally:
+        workflow.office = None
+        office.leave()
+
+
+def take(workflow: Workflow, office: Office) -> None:
+    """Take the office of a run name's orchestrator."""
+    office.take({"run_name": workflow.run_name}, takeover=workflow.takes_over)
+    reached("orchestrator.taken")
+
+
 class Orchestration:
     """One run of a workflow, by the one process that orchestrates its run name."""
 
@@ -36,15 +57,14 @@ class Orchestration:
         self._workflow = workflow
         self._loop = loop
         self._run_name = workflow.run_name or ""
-        what = f"the orchestrator of run name {workflow.run_name!r}"
-        self._office = Office(control.orchestrator_file(workflow), what)
+        self._is_taken = workflow.office is not None
+        self._office = workflow.office or control.orchestrator_office(workflow, self._run_name)
 
     async def run(self, main: Callable[[], Awaitable[Any]]) -> int:
         """Run it until it ends; its exit code. AlreadyRunning when another process does."""
         workflow, office = self._workflow, self._office
-        if self._run_name:
-            office.take({"run_name": self._run_name}, takeover=workflow.takes_over)
-            reached("orchestrator.taken")
+        if self._run_name and not self._is_taken:
+            take(workflow, office)
         try:
             await anyio.to_thread.run_sync(control.ensure_running, workflow)
             said_end = self._said_end()
@@ -74,6 +94,7 @@ class Orchestration:
             return code
         finally:
             workflow.is_orchestrated = False
+            workflow.office = None
             office.leave()
 
     def _said_end(self) -> int | str | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from motoko.errors import RunNotFound, WorkflowError
+from motoko.errors import NoRunMatches, RunNotFound, WorkflowError
 from motoko.study.records import split_run_name
 
 if TYPE_CHECKING:
@@ -38,6 +38,14 @@ class Selector(NamedTuple):
                 if not tables.has_run(run_id):
                     raise RunNotFound(self.study.name, run_id)
             return sorted(set(self.run_ids))
+
+    def in_words(self) -> str:
+        """What is asked for, and which runs there are."""
+        counts = self.study.counts()
+        there = ", ".join(f"{counts[state]} {state}" for state in sorted(counts))
+        of = f"{self.study.name} ({there or 'no runs'})"
+        texts = as_constraints(self.constraints) if self.constraints else []
+        return " and ".join(f"`{text}`" for text in texts) + " in " * bool(texts) + of
 
 
 def as_constraints(texts: Sequence[str]) -> list[str]:
@@ -75,9 +83,13 @@ def _is_study(workflow: Workflow, name: str) -> bool:
     return name in workflow.task_managers or name in workflow.aliases
 
 
-def all_ids(selectors: Iterable[Selector]) -> dict[Study, list[int]]:
-    """The runs that selectors mean together, by study."""
+def all_ids(selectors: Sequence[Selector]) -> dict[Study, list[int]]:
+    """The runs that selectors mean together, by study; NoRunMatches if these are none."""
     found: dict[Study, set[int]] = {}
+    asked = []
     for selector in selectors:
         found.setdefault(selector.study, set()).update(selector.ids())
+        asked.append(selector.in_words())
+    if not any(found.values()):
+        raise NoRunMatches(asked)
     return {study: sorted(ids) for study, ids in found.items()}

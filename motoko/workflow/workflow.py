@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 
 from motoko.config import read_study, read_workflow
+from motoko.daemon import Office
 from motoko.errors import ConfigError, Mistake, UnknownTaskManager, WorkflowError
 from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
 from motoko.store import layout
@@ -59,6 +60,8 @@ class Workflow:
     run_name: str | None = None
     #: Whether the run name is taken over from an orchestrator on another host.
     takes_over = False
+    #: The office of the run name's orchestrator, if it is held before `run` is called.
+    office: Office | None = None
     #: Whether its run name is being orchestrated by this process.
     is_orchestrated = False
 

@@ -314,7 +314,7 @@ def test_launcher_that_dies_again_and_again_is_seen(here: CommandLine) -> None:
         let_go(here)
         _, output, _ = ended(process)
 
-    trouble = "trouble: the launcher has died 2 times in a row; see "
+    trouble = "trouble: the launcher has died 2 times in a row soon after it began; see "
     assert trouble in info
     assert trouble in output
 

@@ -147,7 +147,9 @@ def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:
     of_job = failed.run("runs", "update", "sample.1", "seed=8", code=3).stderr
     wrong = failed.run("runs", "update", "sample.1", "value=much", code=3).stderr
 
+    shown = failed.run("runs", "show", "sample.1").stdout
     found = {row["id"]: row for row in rows(failed)}
+    assert "\nset by hand\n  value  not set before\n" in shown
     assert [found[i]["state"] for i in (1, 2, 3)] == ["CHECKED", "CHECKED", "FAILED"]
     assert found[2]["entries"]["value"] == 2.5
     assert found[5]["entries"]["note"] == "see below"
@@ -160,6 +162,9 @@ def test_entry_or_state_that_no_run_has_is_taken_for_a_slip(failed: CommandLine)
     entry = failed.run("runs", "update", "sample.1", "valeu=3", code=3).stderr
     state = failed.run("runs", "update", "sample.1", "state=FINISHD", code=3).stderr
     retried = failed.run("runs", "retry", "sample.1", "--set", "nosuch=3", code=3).stderr
+    for name in ("state", "id", "job_id", "run_name", "retry_of", "set_by_hand"):
+        fixed = failed.run("runs", "retry", "sample.1", "--new", "--set", f"{name}=3", code=3)
+        assert f"'{name}': is " in fixed.stderr
 
     assert "is no entry of any run; did you mean 'value'?" in entry
     assert "found 'FINISHD', which no run is in; did you mean 'FINISHED'?" in state
@@ -208,6 +213,11 @@ def test_deleted_runs_are_gone_and_their_ids_are_not_given_again(failed: Command
 
 def test_words_that_name_no_runs_are_refused(failed: CommandLine) -> None:
     assert "no task manager" in failed.run("runs", "retry", "sampel.1", code=4).stderr
+    for command in (("retry",), ("cancel",), ("update",), ("delete", "--dry-run"), ("delete",)):
+        more = ("value=3",) if command == ("update",) else ()
+        nothing = failed.run("runs", *command, "sample", "seed > 9", *more, code=4)
+        assert "no run matches `seed > 9` in sample (5 FAILED)" in nothing.stderr
+        assert nothing.stdout == ""
     assert "no run 9" in failed.run("runs", "cancel", "sample.9", code=4).stderr
     stray = failed.run("runs", "cancel", "state = FAILED", code=3).stderr
     assert "name the study before it" in stray

@@ -126,8 +126,8 @@ WORKFLOWS = {
     "a key that is no text": (
         TOP + "on: 1\n3: 4\n",
         [
-            "3: True: found the key true; "
-            "expected text: put yes, no, on, off, true and false in quotes",
+            "3: True: found on, yes or true without quotes, which YAML reads as true; "
+            "expected text: put the key in quotes",
             "4: [3]: found the key 3; expected text: put it in quotes",
         ],
     ),

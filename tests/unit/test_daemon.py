@@ -330,6 +330,22 @@ def test_holders_that_die_one_after_the_other_are_counted(office: Office) -> Non
     assert after_one_that_left is not None and after_one_that_left.n_fallen == 0
 
 
+def test_a_holder_that_lived_long_has_not_died_of_how_it_began(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", HOLDER, str(office.file)]
+    with subprocess.Popen(command) as process:
+        wait_until(lambda: getattr(office.owner(), "pid", None) == process.pid)
+        process.kill()
+    monkeypatch.setattr(daemon.Owner, "has_lived_long", True)
+
+    office.take()
+    after_it = office.owner()
+    office.leave()
+
+    assert after_it is not None and after_it.n_fallen == 0
+
+
 def test_a_lock_that_was_removed_and_one_in_its_place_are_both_listed(tmp_path: Path) -> None:
     file = tmp_path / ".wf" / "server.lock"
     file.parent.mkdir()

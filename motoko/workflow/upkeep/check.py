@@ -37,6 +37,7 @@ MISTAKE = "mistake"
 
 #: What a marker may name besides the entries of jobs and runs.
 _PLACES = ("run_id", "dbhost", "study", "run_path", "workflow", "exec")
+_USUAL_SCRIPT = StudyConfig.model_fields["exec_file"].default
 _OLDEST_PYTHON = (3, 8)
 _LARGEST_TEXT = 1 << 24
 
@@ -61,6 +62,12 @@ def check(directory: Path) -> Iterator[Finding]:
         yield from _configuration(study)
         found = [] if study.config is None else list(_study_files(study.config, study.wrong))
         yield from found
+        if study.sound is not None and study.sound.study != name:
+            text = (
+                f"{study.sound.file} calls it {study.sound.study!r}: commands and orchestrators"
+                f" say {name!r}, as motoko.yaml does; runs lie in BD-{study.sound.study}-runs"
+            )
+            yield Finding(WARNING, f"study {name}", text)
         if study.sound is not None and not found:
             yield Finding(OK, f"study {name}", _described(study.sound))
     sound_ones = [study.sound for study in studies.values() if study.sound is not None]
@@ -131,8 +138,12 @@ def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding
     for file in dict.fromkeys(files):
         if not _is_there(file):
             key = "exec_file" if file == script else "config_files"
-            allowed = f"{key} of {study.file} names it, and every run needs it"
-            yield Finding(MISTAKE, about, f"{file}: no such file; {allowed}")
+            needed = f"{key} of {study.file} names it, and every run needs it"
+            if file == script and study.exec_file == _USUAL_SCRIPT:
+                needed = (
+                    f"every run executes it, unless exec_file of {study.file} names another"
+                )
+            yield Finding(MISTAKE, about, f"{file}: no such file; {needed}")
         elif not file.is_file() or not os.access(file, os.R_OK):
             yield Finding(MISTAKE, about, f"{file}: is not a file that can be read")
         elif values is not None:

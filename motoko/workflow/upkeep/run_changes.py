@@ -91,7 +91,7 @@ def read_values(study: Study, pairs: Mapping[str, str], *, with_new: bool = Fals
         if is_job and of != "runs":
             values.job[name] = _value(study, name, study.schema.job[name].type, text)
             continue
-        if name in FIXED or of not in ("", "runs"):
+        if name in FIXED | _LINKS or of not in ("", "runs"):
             raise SchemaError(study.name, written, "is not yours to set", "name an entry")
         declared = study.schema.run.get(name)
         values.run[name] = _value(
@@ -166,7 +166,12 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
 
     With another value of a job it is another task: the run stays, and a new one is made (or
     found, if there is such a task) and linked to it. Runs that are being executed are left.
+    SchemaError for a state among the new values.
     """
+    for task, values in how.values.items():
+        if "state" in values.run:
+            why = "is CREATED for runs that are tried again"
+            raise SchemaError(task, "state", why, "`motoko runs update` sets another")
     changes = Changes()
     backup = making.new_backup(workflow)
     for study, ids in chosen.items():

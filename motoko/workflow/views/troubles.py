@@ -70,7 +70,8 @@ def _missing(office: Office, log_file: Path, until: str) -> Iterator[str]:
     owner = office.owner()
     if owner is not None:
         if owner.n_fallen >= _MANY:
-            yield f"{office.what} has died {owner.n_fallen} times in a row; see {log_file}"
+            times = f"{owner.n_fallen} times in a row soon after it began"
+            yield f"{office.what} has died {times}; see {log_file}"
     elif office.was_stopped:
         yield f"{office.what} was stopped; {until}"
     elif office.has_died:
