@@ -14,6 +14,7 @@ from motoko.workflow import conditions, control, reporter
 from motoko.workflow.views import firing_log
 from motoko.workflow.views.firing_log import INTERRUPTED, Logged, runs_in_words
 from motoko.workflow.views.reason import Reason
+from motoko.workflow.views.troubles import with_full_disk
 
 if TYPE_CHECKING:
     from motoko.daemon import Owner
@@ -96,6 +97,7 @@ class Inquiry:
         stall = self.report["stall"]
         if stall is not None:
             self.evidence["stalled"] = stall["since"]
+        sentence = with_full_disk(self.workflow, sentence)
         return Reason(self.label, state, reason, f"{self.label} {sentence}", self.evidence)
 
     def _answer(self, evaluated: list[Evaluated]) -> tuple[str, str, str]:

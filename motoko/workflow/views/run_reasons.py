@@ -73,6 +73,8 @@ class Inquiry:
         if told:
             self.evidence["firings"] = told
         reason, sentence = asked.get(state, self._own_state)()
+        if state == states.CREATED or state in states.ACTIVE:
+            sentence = troubles.with_full_disk(self.workflow, sentence)
         return Reason(self.name, state, reason, f"{self.name} {sentence}", self.evidence)
 
     # waiting to begin

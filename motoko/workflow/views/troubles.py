@@ -80,6 +80,14 @@ def _missing(office: Office, log_file: Path, until: str) -> Iterator[str]:
         yield f"{office.what} does not run; {until}"
 
 
+def with_full_disk(workflow: Workflow, sentence: str) -> str:
+    """What holds something up, with the full disk that nothing is recorded on, if any."""
+    full = next(full_disks(workflow, is_at_work=True), None)
+    if full is None or full in sentence:
+        return sentence
+    return f"{sentence}; nothing can be recorded meanwhile: {full}"
+
+
 def full_disks(workflow: Workflow, *, is_at_work: bool) -> Iterator[str]:
     """The disks of a workflow on which nothing can be written any more."""
     places = [workflow.directory, workflow.state_dir]
