@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support import leftovers, threads
+from tests.support import leftovers, threads, warm
 
 #: How long an example takes is the business of the machine.
 settings.register_profile("motoko", deadline=None)
@@ -45,6 +45,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if _LEFT not in config.stash:
         return
     left = config.stash[_LEFT]
+    warm.close()
     if hanging := threads.wait_for_end():
         left += hanging
         config.stash[_HANGING] = session

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -15,14 +14,14 @@ from typing import NamedTuple
 
 from motoko.config import StudyConfig, WorkflowConfig
 from motoko.daemon import Office
-from motoko.errors import ForeignOwner, MotokoError, OrchestratorNotLoadable
+from motoko.errors import ForeignOwner, MotokoError
 from motoko.paths import WORKFLOW_STATE
 from motoko.study.study import Study
-from motoko.workflow import control, loader
+from motoko.workflow import control
 
 _IMPORT_S = 60.0
 _COMMAND_S = 10.0
-_PROBE = "import sys; from motoko.workflow.inspection import answer; answer(*sys.argv[1:])"
+_PROBE = "import sys; from motoko.workflow.probe import answer; answer(*sys.argv[1:])"
 
 
 class Python(NamedTuple):
@@ -73,19 +72,6 @@ def _import_path() -> str:
     ours = str(Path(__file__).resolve().parents[2])
     before = os.environ.get("PYTHONPATH")
     return f"{ours}{os.pathsep}{before}" if before else ours
-
-
-def answer(directory: str, orchestrator: str, fd: str) -> None:
-    """The other side of `try_orchestrator`: import, and write what came of it."""
-    problem, n_options = "", 0
-    try:
-        module = loader.load_module(Path(directory), orchestrator)
-        loader.find_function(module, orchestrator)
-        parser = loader.add_options(module, argparse.ArgumentParser(add_help=False))
-        n_options = len(parser._actions)
-    except OrchestratorNotLoadable as error:
-        problem = str(error)
-    os.write(int(fd), json.dumps({"problem": problem, "n_options": n_options}).encode())
 
 
 def find_command(name: str) -> str | None:

@@ -7,13 +7,14 @@ this file: exact, with ``{dir}`` for the workflow's directory.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import warm
 from tests.support.bad_input import MISTAKES, Case, nothing
 from tests.support.workflows import write_workflow
 
@@ -22,14 +23,7 @@ EXPECTED = json.loads(Path(__file__).with_name("bad_input.json").read_text())
 
 def typed(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a program would, in a directory."""
-    return subprocess.run(
-        [sys.executable, "-m", "motoko", *command],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-    )
+    return warm.run(command, directory, os.environ, 60)
 
 
 @pytest.fixture(scope="module")

@@ -10,26 +10,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support import warm
 from tests.support.waiting import wait_until
 from tests.support.workflows import write_workflow
 
 MOTOKO = [sys.executable, "-m", "motoko"]
 
 
-def typed(directory: Path, *command: str, seconds: float = 60) -> Any:
+def typed(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a program would, in a directory."""
-    return subprocess.run(
-        [*MOTOKO, *command],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        stdin=subprocess.DEVNULL,
-    )
+    return warm.run(command, directory, os.environ, 60)
 
 
 def states(directory: Path, study: str) -> list[str]:

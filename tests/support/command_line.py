@@ -13,6 +13,7 @@ from typing import Any
 
 from motoko.cli import scaffold
 from motoko.daemon import Office
+from tests.support import warm
 from tests.support.processes import kill_processes_of
 from tests.support.waiting import wait_until
 
@@ -30,15 +31,7 @@ class CommandLine:
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, which must be with this exit code."""
-        done = subprocess.run(
-            [sys.executable, "-m", "motoko", *arguments],
-            cwd=self.directory,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
+        done = warm.run(arguments, self.directory, self._environment, DEADLINE_S)
         assert done.returncode == code, f"{arguments}: {done}"
         assert "Traceback" not in done.stderr
         return done
