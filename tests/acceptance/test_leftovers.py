@@ -27,7 +27,9 @@ TESTS = f"""
 import subprocess, sys, threading, time
 
 def start(*command):
-    return subprocess.Popen(command, cwd={{place!r}}, start_new_session=True)
+    # A worker whose streams somebody holds is waited for, before anything is said.
+    streams = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd={{place!r}}, start_new_session=True, **streams)
 
 def test_that_leaves_processes():
     start("bash", "-c", {STUBBORN!r})
