@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import CommandLine, new_workflow
+from tests.support.processes import kill_processes_of
+from tests.support.varied import copied
 from tests.support.waiting import wait_until
 
 FAILING = """\
@@ -25,19 +27,28 @@ def here(tmp_path: Path) -> Iterator[CommandLine]:
         yield line
 
 
-@pytest.fixture
-def failed(here: CommandLine) -> CommandLine:
+@pytest.fixture(scope="module")
+def failed_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Five samples that have failed; nothing runs any more."""
-    bd = here.directory / "sample" / "bd.yaml"
-    bd.write_text(f"{bd.read_text()}  tries: int\nrun_params: {{tries: 3}}\n")
-    (here.directory / "sample" / "launch.sh").write_text(FAILING)
-    (here.directory / "bad").touch()
-    here.run("run", "--run_name", "first", code=5)
-    if here.pid("launcher") is not None:  # the first that failed has ended the workflow
-        wait_until(lambda: here.counts("sample") == {"FAILED": 5}, "the other runs")
-        here.run("kill")
-    (here.directory / "bad").unlink()
-    return here
+    with new_workflow(tmp_path_factory.mktemp("failed") / "demo") as here:
+        bd = here.directory / "sample" / "bd.yaml"
+        bd.write_text(f"{bd.read_text()}  tries: int\nrun_params: {{tries: 3}}\n")
+        (here.directory / "sample" / "launch.sh").write_text(FAILING)
+        (here.directory / "bad").touch()
+        here.run("run", "--run_name", "first", code=5)
+        if here.pid("launcher") is not None:  # the first that failed has ended the workflow
+            wait_until(lambda: here.counts("sample") == {"FAILED": 5}, "the other runs")
+            here.run("kill")
+        (here.directory / "bad").unlink()
+        yield here.directory
+
+
+@pytest.fixture
+def failed(failed_once: Path, tmp_path: Path) -> Iterator[CommandLine]:
+    """A copy of them."""
+    here = copied(failed_once, tmp_path / "demo")
+    yield here
+    kill_processes_of(here.directory)
 
 
 def rows(here: CommandLine, *constraints: str) -> list[dict[str, Any]]:
