@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from tests.support import leftovers, threads, warm
+from tests.support import effort, leftovers, threads, warm
 
 #: How long an example takes is the business of the machine.
 settings.register_profile("motoko", deadline=None)
@@ -21,6 +22,29 @@ _STACK = pytest.StashKey[ExitStack]()
 _NAME = pytest.StashKey[str]()
 _LEFT = pytest.StashKey[list[str]]()
 _HANGING = pytest.StashKey[pytest.Session]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how much is to be tried before the modules of the tests ask."""
+    effort.is_thorough = config.option.markexpr != "not slow"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each worker, who begins with a part of the list, the long ones first.
+
+    What is left when one of them is through is short then.
+    """
+    n_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    by_length = sorted(modules, key=lambda path: path.parent.name in ("unit", "tests"))
+    items[:] = [
+        item
+        for n in range(n_workers)
+        for path in by_length[n::n_workers]
+        for item in modules[path]
+    ]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

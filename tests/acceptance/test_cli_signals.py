@@ -123,9 +123,8 @@ def test_frozen_server_is_said_and_waited_for(here: CommandLine) -> None:
     assert "mean = 0.43746" in output
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_a_run_whose_main_waits_for_a_frozen_server(
     here: CommandLine, number: signal.Signals
 ) -> None:

@@ -182,6 +182,7 @@ def test_convergence_study_goes_on_where_it_was_after_it_was_moved(tmp_path):
     assert len(list(moved.glob("solve/BD-solve-runs/run-*"))) == 16
 
 
+@pytest.mark.slow
 def test_convergence_study_goes_on_after_motoko_was_killed(convergence, tmp_path):
     directory = copied("convergence", tmp_path)
     assert motoko("create", "--validated", cwd=directory).returncode == 0

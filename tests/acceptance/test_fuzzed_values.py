@@ -19,6 +19,7 @@ from motoko.job import layout
 from motoko.task_manager import check_run_name
 from motoko.workflow import Workflow, control
 from tests.support.command_line import ROOT, CommandLine, new_workflow
+from tests.support.effort import examples
 
 #: What has broken programs before.
 NASTY = [
@@ -159,10 +160,10 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[CommandLine]:
     """A workflow deep in a directory in which nothing else is; its server runs."""
-    directory = tmp_path_factory.mktemp("fuzz") / "a" / "b" / "demo"
+    directory = tmp_path / "a" / "b" / "demo"
     with new_workflow(directory) as line:
         line.run("run", "-n", "first", "--n_samples", "2")
         line.run("server", "start")
@@ -182,33 +183,24 @@ def check_said(arguments: list[str], code: int, said: str) -> None:
     assert code in range(11), (arguments, code, said)
 
 
-@settings(
-    max_examples=400,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(command=st.sampled_from(COMMANDS), first=WORDS, second=WORDS)
 def test_any_word_is_answered_in_words(
-    here: CommandLine,
-    monkeypatch: pytest.MonkeyPatch,
-    command: tuple[str, ...],
-    first: str,
-    second: str,
+    here: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(here.directory)
-    words = {"{0}": first, "{1}": second}
-    arguments = [
-        part.replace("{0}", first) if part not in words else words[part] for part in command
-    ]
 
-    result = CliRunner().invoke(program, arguments)
+    @settings(max_examples=examples(100, 400), suppress_health_check=[HealthCheck.too_slow])
+    @given(command=st.sampled_from(COMMANDS), first=WORDS, second=WORDS)
+    def answered(command: tuple[str, ...], first: str, second: str) -> None:
+        words = {"{0}": first, "{1}": second}
+        arguments = [
+            part.replace("{0}", first) if part not in words else words[part] for part in command
+        ]
+        result = CliRunner().invoke(program, arguments)
+        check_said(arguments, result.exit_code, result.output)
 
-    check_said(arguments, result.exit_code, result.output)
+    answered()
 
-
-def test_nothing_was_written_elsewhere(here: CommandLine) -> None:
-    parents = {str(here.directory.parent)}
-
-    assert outside(here) == parents
+    assert outside(here) == {str(here.directory.parent)}
     assert not list(here.directory.rglob("pwned"))
 
 
@@ -242,12 +234,12 @@ def test_a_run_name_is_used_or_refused(calm: CommandLine, word: str) -> None:
 
 @given(name=WORDS)
 @example("../../x")
-def test_files_of_a_run_name_lie_where_they_belong(here: CommandLine, name: str) -> None:
+def test_files_of_a_run_name_lie_where_they_belong(calm: CommandLine, name: str) -> None:
     try:
         check_run_name(name)
     except WorkflowError:
         return
-    workflow = Workflow(str(here.directory))
+    workflow = Workflow(str(calm.directory))
 
     file = control.orchestrator_file(workflow, name)
     output = Path(layout.output_file("/runs/run-1", name, 1))

@@ -17,6 +17,7 @@ from motoko import crashpoints
 from motoko.artifacts import ArtifactStore
 from motoko.crashpoints import OTHER_POINTS
 from motoko.errors import ArtifactExists, ArtifactNotFound, PathTaken
+from tests.support.effort import examples
 
 POINTS = [name for name in OTHER_POINTS if name.startswith("artifacts.")]
 NAMES = st.sampled_from(["a", "b", "d/a", "d/b", "d"])
@@ -159,7 +160,7 @@ class Stores(RuleBasedStateMachine):
 
 TestStores = Stores.TestCase
 TestStores.settings = settings(
-    max_examples=40,
+    max_examples=examples(8, 40),
     stateful_step_count=12,
     suppress_health_check=[HealthCheck.too_slow],
 )

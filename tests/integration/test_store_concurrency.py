@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from motoko.store.audit import problems
+from tests.support.effort import examples
 from tests.support.studies import ROOT, open_study, server_process, write_study
 
 POINTS = st.lists(st.integers(0, 40).map(float), min_size=1, max_size=12)
@@ -49,7 +50,7 @@ def workers() -> Iterator[list[subprocess.Popen[str]]]:
 @pytest.mark.timeout(300)
 @given(scripts=st.tuples(SCRIPT, SCRIPT))
 @settings(
-    max_examples=25,
+    max_examples=examples(5, 25),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_interleaved_sessions_lose_nothing_and_show_no_half(
