@@ -94,7 +94,7 @@ def _asked() -> socket.socket:
 def _read_all(readers: list[int], deadline: float) -> list[bytes]:
     """What comes through each until all have their ends; TimeoutError, and SIGKILL for the
     process that the last one names first."""
-    found = {reader: b"" for reader in readers}
+    found = dict.fromkeys(readers, b"")
     with selectors.DefaultSelector() as selector:
         for reader in readers:
             selector.register(reader, selectors.EVENT_READ)
