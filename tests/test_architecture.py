@@ -112,6 +112,13 @@ def test_command_line_imports_nothing_heavy():
     assert not imported & HEAVY
 
 
+def test_looking_at_an_orchestrator_imports_nothing_heavy():
+    imported = top_level(modules_imported_by("motoko.workflow.probe"))
+
+    assert "motoko" in imported
+    assert not imported & HEAVY
+
+
 def module_name(file: Path) -> str:
     """The name that a file of the package is imported by."""
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -93,15 +93,16 @@ def _asked() -> socket.socket:
 
 def _read_all(readers: list[int], deadline: float) -> list[bytes]:
     """What comes through each until all have their ends; TimeoutError, and SIGKILL for the
-    process that the last one names first."""
+    process that the last one names at once, unless that has ended."""
     found = dict.fromkeys(readers, b"")
+    found[readers[-1]] = os.read(readers[-1], 32)
     with selectors.DefaultSelector() as selector:
         for reader in readers:
             selector.register(reader, selectors.EVENT_READ)
         while selector.get_map():
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             if not ready and time.monotonic() > deadline:
-                if told := found[readers[-1]].split():
+                if len(told := found[readers[-1]].split()) == 1:
                     os.kill(int(told[0]), signal.SIGKILL)
                 raise TimeoutError
             for key, _ in ready:
