@@ -181,12 +181,16 @@ class Database(Generic[V]):
 
     # transactions
 
-    def open(self, manager: Any) -> Any:
-        """A ZODB connection that takes part in the manager's transactions."""
+    def open(self, manager: Any, before: bytes | None = None) -> Any:
+        """A ZODB connection that takes part in the manager's transactions.
+
+        It shows the newest state, or for ever what was there ``before`` a transaction of that
+        id; then nothing can be committed through it.
+        """
         if self._db is None:
             self.connect()
         with self.translated():
-            return self._db.open(manager)
+            return self._db.open(manager, before=before)
 
     def last_transaction(self) -> bytes:
         """The id of the newest transaction that this client knows."""

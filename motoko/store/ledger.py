@@ -23,6 +23,10 @@ class Ledger:
         self.changed: set[int] = set()
         self.is_changed = False
 
+    def forget_changes(self) -> None:
+        """Take what was done until now for what was there already."""
+        self.is_changed = False
+
     def fact(self, name: str) -> Any:
         """A stored fact about the database."""
         raw = self._trees["meta"].get(name)

@@ -10,33 +10,27 @@ What is committed stays so: tasks that get other ids after that are TasksRenumbe
 The current session is one object in a context variable: tasks that are started inside see
 the same one, also after it went on to new snapshots. Without a current session each call is a
 session of its own.
+
+A commit may take long, when a server is away or slow, and tasks of one session do not wait for
+each other's: what they read and write meanwhile is in the next unit, which begins with what is
+being committed (see `unit`). Nothing is refused to them, and none of their calls waits for the
+commit. When that has come through, the next unit is put on the newest snapshots, where what it
+read and did has to be the same still: SessionConflict if it is not, as at a commit.
 """
 
 from __future__ import annotations
 
-import logging
-import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-import transaction
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, POSKeyError
 
-from motoko.crashpoints import reached
-from motoko.errors import (
-    ConflictsExhausted,
-    DatabaseUnavailable,
-    SessionConflict,
-    TasksRenumbered,
-)
-from motoko.store.database import MOST_ATTEMPTS, Database, V, back_off, undo
-from motoko.store.decision import Decision, Part, complete
-from motoko.store.firing import Effects, Firing
-from motoko.store.guard import Guard
+from motoko.errors import DatabaseUnavailable, SessionConflict, TasksRenumbered
+from motoko.store.database import Database, V
+from motoko.store.firing import Firing
 from motoko.store.ledger import Ledger
 from motoko.store.operations import (
     CreateTasks,
@@ -49,8 +43,7 @@ from motoko.store.patience import patiently
 from motoko.store.share import Share
 from motoko.store.tables import Tables
 from motoko.store.turn import Turn
-
-log = logging.getLogger(__name__)
+from motoko.store.unit import Unit, too_old
 
 R = TypeVar("R")
 
@@ -69,31 +62,27 @@ class TurnTaken(SessionConflict):
 class Session:
     """Reads and changes databases; nothing is seen by others before `commit`.
 
-    Safe to use from the tasks of one loop and from the thread that commits it.
+    Safe to use from the tasks of one loop, and from a thread that commits it.
     """
 
     def __init__(self, *, takes_turns: bool = False, firing: Firing | None = None) -> None:
         """With ``takes_turns``, `do` raises TurnTaken rather than to create tasks in a study
         where another such session does; whoever owns the work begins it again later. Each
         commit keeps the record of the ``firing`` up to date."""
+        #: Held for moments, never while anything is committed.
         self._lock = threading.RLock()
+        #: Held by whoever commits.
+        self._committing = threading.RLock()
         self._firing = firing
         self._takes_turns = takes_turns
-        self._refused: TurnTaken | None = None
-        self._turns: set[Turn] = set()
+        #: Why nothing of this session is to be committed any more.
+        self._refused: SessionConflict | None = None
         # Those that it got in line for, and no new task was made yet: they outlast a commit, or
         # sessions that commit before they create would give them to each other for ever.
         self._unused: set[Turn] = set()
-        self._mark = ""
-        self._manager: Any = None
-        self._shares: dict[int, Share] = {}
-        self._must_repeat = False
-        self._is_in_doubt = False
-        self._effects = Effects()
-        #: Part of the commit that tells whether it took place, when its answer is lost.
-        self._decider: Share | None = None
-        #: A study where others came first with what this session was to make.
-        self._renumbered: str | None = None
+        self._unit: Unit | None = None
+        #: What is being committed, or of which nobody knows whether it was.
+        self._sealed: Unit | None = None
         self._after_commit: list[Callable[[], None]] = []
         #: Whether any commit of this session changed a database.
         self.has_changed = False
@@ -101,15 +90,18 @@ class Session:
     @property
     def is_in_doubt(self) -> bool:
         """Whether a commit was tried of which nobody knows yet if it took place."""
-        return self._is_in_doubt
+        return self._sealed is not None
 
     @property
     def is_changed(self) -> bool:
         """Whether there is anything to commit."""
-        return any(share.done for share in self._shares.values())
+        return any(u.is_changed for u in (self._unit, self._sealed) if u is not None)
 
     def view(self, database: Database[V]) -> V:
-        """What the session sees of a database, its own changes included."""
+        """What the session sees of a database, its own changes included.
+
+        Good until the calling task waits for anything.
+        """
         with self._lock:
             view: V = self._share(database).view
             return view
@@ -119,11 +111,11 @@ class Session:
 
         SessionConflict when its snapshot is so old that a pack has dropped what it shows.
         """
-        with database.translated():
+        with self._lock, database.translated():
             try:
                 return question(self.view(database))
-            except ConflictError as error:
-                raise _too_old(database) from error
+            except (ConflictError, POSKeyError) as error:
+                raise too_old(database) from error
 
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
         """Say that what follows rests on this entry of this run."""
@@ -138,13 +130,13 @@ class Session:
     def do(self, database: Database[Any], operation: Operation) -> Any:
         """Apply an operation; what it gives."""
         with self._lock:
-            share = self._share(database)
+            unit, share = self._present_unit(), self._share(database)
             is_creation = isinstance(operation, CreateTasks)
             if is_creation and self._takes_turns:
                 if not database.turn.take(self):
                     self._refused = TurnTaken(database)
                     raise self._refused
-                self._turns.add(database.turn)
+                unit.turns.add(database.turn)
             if isinstance(operation, UpdateRun):
                 for name in operation.changes:
                     share.observe(operation.run_id, name)
@@ -153,8 +145,8 @@ class Session:
             with database.translated():
                 try:
                     result = operation.apply(share.view)
-                except ConflictError as error:
-                    raise _too_old(database) from error
+                except (ConflictError, POSKeyError) as error:
+                    raise too_old(database) from error
             if is_creation and share.view.created:
                 self._unused.discard(database.turn)
             share.done.append((operation, result))
@@ -162,7 +154,6 @@ class Session:
 
     def wait_for(self, turn: Turn, given: Callable[[], None]) -> None:
         """Get in line for a turn, before any work; ``given`` is called when it has come."""
-        self._turns.add(turn)
         self._unused.add(turn)
         turn.wait(self, given)
 
@@ -171,8 +162,9 @@ class Session:
         self._takes_turns = False
 
     def after_commit(self, call: Callable[[], None]) -> None:
-        """Call this once the session is committed; never, if it is aborted."""
-        self._after_commit.append(call)
+        """Call this once what was done until now is committed; never, if it is aborted."""
+        with self._lock:
+            self._after_commit.append(call)
 
     def commit(self, *, is_last: bool = False) -> None:
         """Make everything visible to everybody, at once, and let go of the snapshots.
@@ -183,191 +175,114 @@ class Session:
         and what the session was told of its tasks is not so any more; nobody is left to be
         misled by that at the end of a firing.
         """
+        before = self._sealed
+        self.settle()
+        if before is not None and not self.is_changed and (before.is_last or not is_last):
+            return
+        while not self.seal(is_last=is_last):
+            self.settle()
+        self.settle()
+
+    def seal(self, *, is_last: bool = False) -> bool:
+        """Choose all that was done until now for being committed, which `settle` does.
+
+        False, and nothing is chosen, while an earlier choice is not settled. Never waits. To be
+        called in the thread in which the session is used, since a view of it may be in use.
+        """
         with self._lock:
+            if self._sealed is not None:
+                return False
             if self._refused is not None:
                 raise self._refused
-            if not self.is_changed and not self._has_record_to_keep(is_last):
-                self._release()
-                self._call_after()
+            unit = self._present_unit()
+            unit.seal(is_last=is_last)
+            unit.calls, self._after_commit = self._after_commit, []
+            self._sealed, self._unit = unit, None
+            if unit.must_be_kept():
+                return True
+            self._let_go(unit, is_through=True)
+        for call in unit.calls:
+            call()
+        return True
+
+    def settle(self) -> None:
+        """Commit what was chosen for that, if anything is; raises what `commit` does."""
+        with self._committing:
+            unit = self._sealed
+            if unit is None:
                 return
-            for attempt in range(MOST_ATTEMPTS):
-                try:
-                    self._try_commit(is_last)
-                except ConflictError:
-                    self._must_repeat = True
-                    back_off(attempt)
-                    continue
-                except DatabaseUnavailable:
-                    self._must_repeat = self._is_in_doubt = True
-                    raise
-                except SessionConflict:
-                    self._release()
-                    raise
-                if self._firing is not None:
-                    reached("firing.ended" if is_last else "firing.kept")
-                shares, renumbered = list(self._shares.values()), self._renumbered
-                self._release()
-                self._call_after()
-                for share in shares:
-                    share.database.tell(share.view)
-                if renumbered is not None and not (is_last and self._firing is not None):
-                    raise TasksRenumbered(renumbered)
-                return
-            self._release()
-            raise ConflictsExhausted("a session", MOST_ATTEMPTS)
+            try:
+                unit.commit()
+            except DatabaseUnavailable:
+                raise
+            except BaseException:
+                self._let_go(unit, is_through=False)
+                raise
+            finally:
+                self.has_changed = self.has_changed or unit.has_changed
+            parts = unit.parts
+            is_misled = unit.renumbered is not None and not (unit.is_last and self._firing)
+            self._let_go(unit, is_through=not is_misled)
+            for call in unit.calls:
+                call()
+            for part in parts:
+                part.database.tell(part.view)
+            if unit.renumbered is not None and is_misled:
+                raise TasksRenumbered(unit.renumbered)
 
     def commit_patiently(self) -> None:
         """Like `commit`, but a database that is away is waited for as outside any session."""
-        with self._lock:
-            share = next(iter(self._shares.values()), None)
-        if share is not None:
-            patiently(share.database, self.commit)
+        units = [unit for unit in (self._sealed, self._unit) if unit is not None]
+        database = next((unit.parts[0].database for unit in units if unit.parts), None)
+        if database is not None:
+            patiently(database, self.commit)
         else:
             self.commit()
 
-    def _try_commit(self, is_last: bool) -> None:
-        ledger = self._ledger()
-        somewhere = ledger or next(s.database for s in self._shares.values() if s.done)
-        for share in self._shares.values():
-            share.database.connect()
-        with somewhere.translated():
-            if self._is_in_doubt and self._has_happened():
-                return
-            if self._must_repeat:
-                self._repeat()
-            else:
-                for share in self._shares.values():
-                    share.check_news()
-            changed = [share for share in self._shares.values() if share.is_changed]
-            self.has_changed = self.has_changed or bool(changed)
-            if ledger is not None and self._must_be_decided(changed, is_last):
-                self._decide(ledger, is_last)
-            elif changed:
-                self._decider = changed[0]
-                self._manager.get().note(self._mark)
-                self._guard()
-                self._manager.commit()
-
-    def _decide(self, ledger: Database[Ledger], is_last: bool) -> None:
-        """Commit what the workflow's database decides."""
-        self._decider = decider = self._share(ledger)
-        with ledger.deciding:
-            shares = [s for s in self._shares.values() if s.is_changed and s is not decider]
-            parts = [share.part() for share in shares]
-            self._keep_record(decider, parts, is_last)
-            decision = Decision(ledger, decider.view, self._mark, parts)
-            decision.write_down()
-            decision.mark_applied()
-            self._manager.get().note(self._mark)
-            self._guard()
-            reached("commit.begun")
-            self._manager.commit()
-            reached("commit.through")
-            decision.settle()
-        self._adopt_effects()
-
-    def _guard(self) -> None:
-        """Let nothing that mattered change between the last look at it and the commit."""
-        guarded = [share for share in self._shares.values() if share.rests_on_something]
-        for share in guarded:
-            share.connection._register()  # takes part: its storage is locked meanwhile
-        if guarded:
-            self._manager.get().join(Guard(guarded))
-
-    def _has_happened(self) -> bool:
-        """Find out whether a commit whose answer was lost took place, and complete it then."""
-        decider = self._decider
-        if decider is None or not decider.database.has_committed(self._mark, decider.since):
-            return False
-        ledger = self._ledger()
-        if ledger is decider.database:
-            self._adopt_effects()
-            studies = {s.database.where: s.database for s in self._shares.values()}
-            complete(ledger, studies, self._mark)
-            for share in self._shares.values():
-                if share.is_renumbered():
-                    self._renumbered = share.database.where
-        return True
-
-    def _repeat(self) -> None:
-        """Look at what is newest and apply the operations to that."""
-        undo(self._manager)
-        self._manager.begin()
-        for share in self._shares.values():
-            share.renew()
-        for share in self._shares.values():
-            share.repeat()
-        self._must_repeat = self._is_in_doubt = False
-
-    def _ledger(self) -> Database[Ledger] | None:
-        """The workflow's database, if this session is one of a workflow."""
-        if self._firing is not None:
-            return self._firing.ledger
-        ledgers = (share.database.ledger for share in self._shares.values())
-        return next((ledger for ledger in ledgers if ledger is not None), None)
-
-    def _must_be_decided(self, changed: list[Share], is_last: bool) -> bool:
-        has_record = self._firing is not None and bool(changed)
-        return has_record or len(changed) > 1 or self._has_record_to_keep(is_last)
-
-    def _has_record_to_keep(self, is_last: bool) -> bool:
-        firing = self._firing
-        if not is_last or firing is None:
-            return False
-        return firing.is_kept or (firing.is_once and not firing.is_void)
-
-    def _keep_record(self, decider: Share, parts: list[Part], is_last: bool) -> None:
-        if self._firing is None:
-            return
-        of_variables = SetVariable | RemoveVariable
-        names = {op.name for op, _ in decider.done if isinstance(op, of_variables)}
-        created = {part.study: set(part.view.created) for part in parts}
-        changed = {part.study: set(part.view.changed) for part in parts}
-        self._effects = Effects(created, changed, names)
-        ended = time.time() if is_last else None
-        decider.view.set_firing(self._firing.key, self._firing.record(ended, self._effects))
-
-    def _adopt_effects(self) -> None:
-        if self._firing is not None:
-            self._firing.add(self._effects)
+    @property
+    def is_committing(self) -> bool:
+        """Whether another thread commits it now, so that `settle` and `abort` wait for that."""
+        is_free = self._committing.acquire(blocking=False)
+        if is_free:
+            self._committing.release()
+        return not is_free
 
     def abort(self) -> None:
-        """Forget everything since the last commit."""
-        with self._lock:
+        """Forget everything since the last commit; one that is under way is waited for."""
+        with self._committing, self._lock:
+            units = [unit for unit in (self._sealed, self._unit) if unit is not None]
+            turns = self._unused.union(*(unit.turns for unit in units))
+            self._unused = set()
+            self._sealed = self._unit = None
             self._after_commit.clear()
-            self._unused.clear()
-            self._release()
+            for unit in units:
+                unit.release()
+            for turn in turns:
+                turn.leave(self)
 
-    def _call_after(self) -> None:
-        calls, self._after_commit = self._after_commit, []
-        for call in calls:
-            call()
+    def _let_go(self, unit: Unit, *, is_through: bool) -> None:
+        """It is committed, or never will be: then nothing that goes on from it is either."""
+        with self._lock:
+            self._sealed = None
+            if self._unit is not None and not is_through:
+                self._refused = SessionConflict("what a session has gone on from")
+                unit.turns |= self._unit.turns
+                self._unit.release()
+                self._unit = None
+            unit.release()
+            kept = self._unused | (self._unit.turns if self._unit is not None else set())
+            for turn in unit.turns - kept:
+                turn.leave(self)
 
     def _share(self, database: Database[Any]) -> Share:
-        share = self._shares.get(id(database))
-        if share is None:
-            if self._manager is None:
-                self._mark = secrets.token_hex(8)
-                self._manager = transaction.TransactionManager(explicit=True)
-                self._manager.begin()
-            share = self._shares[id(database)] = Share(database, self._manager)
-        return share
+        return self._present_unit().share(database)
 
-    def _release(self) -> None:
-        if self._manager is not None:
-            undo(self._manager)
-        for share in self._shares.values():
-            share.connection.close()
-        self._shares.clear()
-        for turn in self._turns - self._unused:
-            turn.leave(self)
-        self._turns &= self._unused
-        self._manager = self._decider = self._renumbered = None
-        self._must_repeat = self._is_in_doubt = False
-
-
-def _too_old(database: Database[Any]) -> SessionConflict:
-    return SessionConflict(f"the age of the snapshot of {database.where}")
+    def _present_unit(self) -> Unit:
+        if self._unit is None:
+            self._unit = Unit(self._firing) if self._sealed is None else self._sealed.ahead()
+        elif self._unit.is_ahead and self._sealed is None:
+            self._unit = self._unit.caught_up()
+        return self._unit
 
 
 def current_session() -> Session | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
+
+from ZODB.POSException import ConflictError
 
 from motoko.crashpoints import reached
 from motoko.errors import DatabaseUnavailable, SessionConflict
@@ -16,8 +18,17 @@ from motoko.store.patience import patiently
 from motoko.store.session import Session
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
+from motoko.store.unit import too_old
 
 R = TypeVar("R")
+
+
+class _Seen(NamedTuple):
+    """A snapshot, the version of the feed that it is as new as, and what it shows."""
+
+    snapshot: Snapshot[Any]
+    version: int
+    view: Any
 
 
 class SingleCalls(Session):
@@ -32,29 +43,42 @@ class SingleCalls(Session):
     def __init__(self) -> None:
         super().__init__()
         #: By thread and database, since a snapshot's connection bears one thread at a time.
-        self._snapshots: dict[tuple[int, int], tuple[Snapshot[Any], int, Any]] = {}
+        self._snapshots: dict[tuple[threading.Thread, int], _Seen] = {}
 
     def view(self, database: Database[V]) -> V:
         with self._lock:
             version = database.feed.version
-            key = threading.get_ident(), id(database)
-            snapshot, known, view = self._snapshots.get(key, (None, -1, None))
-        if snapshot is None or known != version:
-            snapshot = snapshot or Snapshot(database)
-            view = patiently(database, snapshot.renew)
+            key = threading.current_thread(), id(database)
+            seen = self._snapshots.get(key)
+            if seen is None:
+                self._close_those_of_ended_threads()
+        if seen is None or seen.version != version:
+            snapshot = seen.snapshot if seen is not None else Snapshot(database)
+            seen = _Seen(snapshot, version, patiently(database, snapshot.renew))
             with self._lock:
-                self._snapshots[key] = snapshot, version, view
-        return cast("V", view)
+                self._snapshots[key] = seen
+        return cast("V", seen.view)
 
     def read(self, database: Database[V], question: Callable[[V], R]) -> R:
         try:
-            return super().read(database, question)
+            return self._ask(database, question)
         except DatabaseUnavailable:
             pass
         except SessionConflict:
             with self._lock:
-                del self._snapshots[threading.get_ident(), id(database)]
-        return cast("R", patiently(database, partial(super().read, database, question)))
+                self._snapshots.pop((threading.current_thread(), id(database))).snapshot.close()
+        return cast("R", patiently(database, partial(self._ask, database, question)))
+
+    def _ask(self, database: Database[V], question: Callable[[V], R]) -> R:
+        with database.translated():
+            try:
+                return question(self.view(database))
+            except ConflictError as error:
+                raise too_old(database) from error
+
+    def _close_those_of_ended_threads(self) -> None:
+        for key in [key for key in self._snapshots if not key[0].is_alive()]:
+            self._snapshots.pop(key).snapshot.close()
 
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
         """Nothing rests on what is read: the next call is another session."""
@@ -79,6 +103,6 @@ class SingleCalls(Session):
     def close(self) -> None:
         """Let go of the snapshots."""
         with self._lock:
-            for snapshot, _, _ in self._snapshots.values():
-                snapshot.close()
+            for seen in self._snapshots.values():
+                seen.snapshot.close()
             self._snapshots.clear()

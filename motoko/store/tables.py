@@ -63,6 +63,11 @@ class Tables:
         #: Those of them that it made.
         self.created: set[int] = set()
 
+    def forget_changes(self) -> None:
+        """Take what was done until now for what was there already."""
+        self.changed.clear()
+        self.created.clear()
+
     # what the study is
 
     def fact(self, name: str) -> Any:

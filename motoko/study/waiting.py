@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -26,13 +25,38 @@ async def commit(session: Session, what: str, *, is_last: bool = False) -> None:
     found out. DatabaseFailed when waiting does not help.
     """
     absence = Absence(f"{what} is committed when the database is back")
+    is_sealed = False
     while True:
         try:
-            await anyio.to_thread.run_sync(partial(session.commit, is_last=is_last))
+            while not is_sealed:
+                is_sealed = session.seal(is_last=is_last)
+                if not is_sealed:  # another task's wait is being committed
+                    await anyio.to_thread.run_sync(session.settle)
+            await anyio.to_thread.run_sync(session.settle)
             return
         except DatabaseUnavailable as error:
             absence.met(error)
             await anyio.sleep(PAUSE_S)
+
+
+async def settle(session: Session, what: str) -> None:
+    """Wait, without blocking the loop, until it is known what became of a commit."""
+    absence = Absence(f"{what} is committed when the database is back")
+    while session.is_in_doubt:
+        try:
+            await anyio.to_thread.run_sync(session.settle)
+        except DatabaseUnavailable as error:
+            absence.met(error)
+            await anyio.sleep(PAUSE_S)
+
+
+async def abort(session: Session) -> None:
+    """Abort a session, also while another task's wait is being committed in a thread."""
+    if session.is_committing:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(session.abort)
+    else:
+        session.abort()
 
 
 async def commit_current() -> None:

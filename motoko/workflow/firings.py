@@ -26,7 +26,7 @@ from motoko.store.firing import Firing
 from motoko.store.patience import PAUSE_S, Absence
 from motoko.store.session import Session, TurnTaken, current_session, entered
 from motoko.store.turn import Turn
-from motoko.study.waiting import commit
+from motoko.study.waiting import abort, commit, settle
 from motoko.workflow.actions import accepted
 
 log = logging.getLogger(__name__)
@@ -90,12 +90,11 @@ async def in_session(
             await anyio.sleep(random.uniform(0, 0.001 * 2 ** min(n_conflicts, 8)))
         except DatabaseUnavailable as error:
             absence.met(error)
-            if session.is_in_doubt:
-                with suppress(SessionConflict, TasksRenumbered):  # it begins again anyway
-                    await commit(session, what)
+            with suppress(SessionConflict, TasksRenumbered):  # it begins again anyway
+                await settle(session, what)
             await anyio.sleep(PAUSE_S)
         finally:
-            session.abort()
+            await abort(session)
 
 
 async def _until_given(session: Session, turn: Turn) -> None:

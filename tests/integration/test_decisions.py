@@ -19,8 +19,7 @@ from ZEO.ClientStorage import ClientStorage
 
 from motoko.crashpoints import VARIABLE
 from motoko.errors import DatabaseUnavailable, SchemaError, TasksRenumbered
-from motoko.store import decision
-from motoko.store import session as session_module
+from motoko.store import decision, unit
 from motoko.store.audit import problems
 from motoko.store.database import Database
 from motoko.store.decision import Taken, take_over
@@ -470,7 +469,7 @@ def test_those_of_one_process_decide_one_after_the_other(
     def reached(point: str) -> None:
         is_held.append(workflow.vars.db.deciding.locked())
 
-    monkeypatch.setattr(session_module, "reached", reached)
+    monkeypatch.setattr(unit, "reached", reached)
     run_work(workflow)
 
     assert is_held == [True, True, False]  # before and after the decision, after all of it

@@ -1,0 +1,171 @@
+"""Tasks of one session: what they read and write while the session is being committed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from motoko.errors import SessionConflict
+from motoko.store import unit
+from motoko.store.session import Session, entered
+from motoko.study.waiting import commit_current
+from motoko.workflow import Workflow
+from motoko.workflow.firings import in_session
+from tests.support.workflows import served_workflow
+
+DEADLINE_S = 20
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, "mult", "norm") as found:
+        found.mult.createTask(x=1.0)
+        yield found
+
+
+@pytest.fixture
+def other(workflow: Workflow) -> Iterator[Workflow]:
+    found = Workflow(str(workflow.directory))
+    found.run_name = workflow.run_name
+    yield found
+    found.close()
+
+
+class Held:
+    """The first commit over several databases stops in its thread until it is let through."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.has_come = threading.Event()
+        self._may_go = threading.Event()
+        monkeypatch.setattr(unit, "reached", self._reached)
+
+    def _reached(self, point: str) -> None:
+        if point == "commit.begun" and not self.has_come.is_set():
+            self.has_come.set()
+            assert self._may_go.wait(DEADLINE_S)
+
+    async def come(self) -> None:
+        assert await anyio.to_thread.run_sync(self.has_come.wait, DEADLINE_S)
+
+    def let_through(self) -> None:
+        assert not self._may_go.is_set()
+        self._may_go.set()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    return Held(monkeypatch)
+
+
+def both(
+    workflow: Workflow, held: Held, meanwhile: Callable[[], Any], after: Callable[[], Any]
+) -> Callable[[], Awaitable[None]]:
+    """An action of which one task waits, after it has done something, and another goes on."""
+
+    async def wait() -> None:
+        workflow.vars.note = "first"
+        workflow.mult.createTask(x=2.0)
+        await commit_current()
+
+    async def go_on() -> None:
+        if not held.has_come.is_set():
+            await held.come()
+            meanwhile()
+            held.let_through()
+            await commit_current()
+        after()
+
+    async def body() -> None:
+        await asyncio.gather(wait(), go_on())
+
+    return body
+
+
+def points(workflow: Workflow, name: str = "mult") -> list[float]:
+    return [job.x for _, job in workflow.task_manager(name).select()]
+
+
+def test_siblings_of_a_commit_go_on_with_what_is_being_committed(
+    workflow: Workflow, held: Held
+) -> None:
+    seen: list[Any] = []
+
+    def meanwhile() -> None:
+        seen.extend([points(workflow), workflow.vars.note])
+        workflow.vars.note += ", then second"
+        workflow.mult.createTask(x=2.0)
+        workflow.mult.createTask(x=3.0)
+        workflow.norm.createTask(x=4.0)
+        seen.append(points(workflow))
+
+    anyio.run(in_session, both(workflow, held, meanwhile, lambda: None), "work")
+
+    assert seen == [[1.0, 2.0], "first", [1.0, 2.0, 3.0]]
+    assert (points(workflow), points(workflow, "norm")) == ([1.0, 2.0, 3.0], [4.0])
+    assert workflow.vars.note == "first, then second"
+
+
+def test_what_siblings_have_read_holds_still_when_the_commit_is_through(
+    workflow: Workflow, other: Workflow, held: Held
+) -> None:
+    seen: list[float] = []
+
+    def read_and_create() -> None:
+        seen.append(workflow.mult.base.run(1).norm or 0.0)
+        workflow.norm.createTask(x=seen[-1])
+
+    def meanwhile() -> None:
+        read_and_create()
+        with entered(None):
+            other.mult.base.run(1).norm = 10.0
+
+    workflow.mult.base.run(1).state = "FINISHED"
+    anyio.run(in_session, both(workflow, held, meanwhile, read_and_create), "work")
+
+    assert seen == [0.0, 10.0]
+    assert points(workflow, "norm") == [10.0]
+
+
+def test_a_commit_that_meets_a_conflict_is_begun_again_with_what_went_on_from_it(
+    workflow: Workflow, other: Workflow, held: Held
+) -> None:
+    def meanwhile() -> None:
+        workflow.vars.note += ", then second"
+        with entered(None):
+            other.vars.note = "others"
+
+    anyio.run(in_session, both(workflow, held, meanwhile, lambda: None), "work")
+
+    assert workflow.vars.note == "first"
+    assert points(workflow) == [1.0, 2.0]
+
+
+def test_nothing_is_committed_that_went_on_from_what_was_not(
+    workflow: Workflow, other: Workflow, held: Held
+) -> None:
+    session = Session()
+    with entered(session):
+        workflow.vars.note = "first"
+        workflow.mult.createTask(x=2.0)
+
+    with ThreadPoolExecutor() as pool, entered(session):
+        commit = pool.submit(session.commit)
+        held.has_come.wait(DEADLINE_S)
+        workflow.vars.more = workflow.vars.note
+        with entered(None):
+            other.vars.note = "others"
+        held.let_through()
+        with pytest.raises(SessionConflict, match="variable 'note'"):
+            commit.result()
+
+    with pytest.raises(SessionConflict, match="gone on from"):
+        session.commit()
+    session.abort()
+    assert "more" not in workflow.vars
