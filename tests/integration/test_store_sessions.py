@@ -255,3 +255,18 @@ def test_a_run_that_somebody_else_has_made_meanwhile_is_no_run_of_the_session(
 
     with pytest.raises(SessionConflict, match=r"mult\.1"):
         session.commit()
+
+
+def test_snapshots_of_threads_that_have_ended_are_given_back(study: Study) -> None:
+    create(study, x=1.0)
+
+    def read() -> None:
+        assert study.run(1).job.x == 1.0
+
+    for _ in range(5):
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+
+    connections = study.database._db.connectionDebugInfo()
+    assert sum(one["opened"] is not None for one in connections) == 2  # this one, the last one
