@@ -23,6 +23,14 @@ class Effects:
     updated: dict[str, set[int]] = field(default_factory=dict)
     variables: set[str] = field(default_factory=set)
 
+    def renumbered(self, study: str, ids: Mapping[int, int]) -> Effects:
+        """The same where tasks of a study were given other ids in the end."""
+        created, updated = (
+            {**of, study: {ids.get(run_id, run_id) for run_id in of.get(study, ())}}
+            for of in (self.created, self.updated)
+        )
+        return Effects(created, updated, self.variables)
+
     def __add__(self, more: Effects) -> Effects:
         created = _union(self.created, more.created)
         updated = _union(self.updated, more.updated)

@@ -23,7 +23,7 @@ from motoko.store.decision import Decision, Part, complete
 from motoko.store.firing import Effects, Firing
 from motoko.store.guard import Guard
 from motoko.store.ledger import Ledger
-from motoko.store.operations import Operation, RemoveVariable, SetVariable
+from motoko.store.operations import CreateTasks, Operation, RemoveVariable, SetVariable
 from motoko.store.share import Share
 from motoko.store.turn import Turn
 
@@ -60,6 +60,8 @@ class Unit:
         self._sealed: dict[int, _Sealed] = {}
         self._must_repeat = False
         self._effects = Effects()
+        #: When the firing came to its end, in its record.
+        self._ended: float | None = None
         #: Part of the commit that tells whether it took place, when its answer is lost.
         self._decider: Share | None = None
 
@@ -215,12 +217,20 @@ class Unit:
             return False
         ledger = self._ledger()
         if ledger is decider.database:
-            self._adopt_effects()
+            firing, effects = self._firing, self._effects
+            if firing is not None:
+                firing.is_kept = True
             studies = {s.database.where: s.database for s in self._shares.values()}
             complete(ledger, studies, self._mark)
             for share in self._shares.values():
                 if share.is_renumbered():
                     self.renumbered = share.database.where
+                    effects = effects.renumbered(share.database.where, _new_ids(share))
+            if firing is not None and self.renumbered is not None:
+                key, record = firing.key, firing.record(self._ended, effects)
+                ledger.write(lambda view: view.set_firing(key, record))
+            self._effects = effects
+            self._adopt_effects()
         return True
 
     def _repeat(self) -> None:
@@ -258,8 +268,9 @@ class Unit:
         created = {part.study: set(part.view.created) for part in parts}
         changed = {part.study: set(part.view.changed) for part in parts}
         self._effects = Effects(created, changed, names)
-        ended = time.time() if self.is_last else None
-        decider.view.set_firing(self._firing.key, self._firing.record(ended, self._effects))
+        self._ended = time.time() if self.is_last else None
+        record = self._firing.record(self._ended, self._effects)
+        decider.view.set_firing(self._firing.key, record)
 
     def _adopt_effects(self) -> None:
         if self._firing is not None:
@@ -278,6 +289,13 @@ class _Ahead(Share):
             for operation in sealed.operations:
                 operation.apply(self.view)
         self.view.forget_changes()
+
+
+def _new_ids(share: Share) -> dict[int, int]:
+    """The ids that tasks have now, by those that they were given."""
+    made = [(op, given) for op, given in share.done if isinstance(op, CreateTasks)]
+    with share.database.read() as newest:
+        return {a: b for op, ids in made for a, b in zip(ids, op.apply(newest), strict=True)}
 
 
 def too_old(database: Database[Any]) -> SessionConflict:

@@ -521,6 +521,13 @@ def overtaken(other: Workflow) -> Iterator[None]:
         FeedingStorage.tpc_finish, Database.has_committed = finish, has_committed
 
 
+def recorded(workflow: Workflow) -> Any:
+    """What the record of the only firing says that it has made."""
+    with workflow.vars.db.read() as ledger:
+        (record,) = ledger.firings().values()
+    return record["created"]
+
+
 RENUMBERED = {**DONE, FIRST: [1.0, 9.0, 2.0]}
 
 
@@ -541,6 +548,7 @@ def test_an_action_whose_tasks_get_other_ids_after_the_decision_is_called_one_ti
 
     assert n_bodies == 1
     assert state(workflow) == RENUMBERED
+    assert recorded(workflow) == {FIRST: [[3, 3]], "norm": [[1, 1]]}
 
 
 def test_an_action_whose_tasks_get_other_ids_at_a_wait_is_called_again(
@@ -559,6 +567,7 @@ def test_an_action_whose_tasks_get_other_ids_at_a_wait_is_called_again(
 
     assert given == [2, 3]
     assert state(workflow) == {**RENUMBERED, "count": 2}  # as an action that is resumed
+    assert recorded(workflow) == {FIRST: [[3, 3]], "norm": [[1, 1]]}
 
 
 @pytest.mark.parametrize("is_action", [False, True])
