@@ -112,23 +112,34 @@ class Office:
         self.mark = ""
 
     def owner(self) -> Owner | None:
-        """Who holds the office now; None when nobody does."""
-        known = self.last_owner()
-        if known is None or (known.has_left and not known.is_here):
-            return None
-        if known.is_here and not host.is_locked(known.lock or str(self.file)):
-            return None
-        return known
+        """Who holds the office now; None when nobody does.
 
-    @property
-    def stop_file(self) -> Path:
-        """Is there from the moment somebody asked the holder to end to the next holder."""
-        return self.file.with_suffix(".stop")
+        Who takes it has its lock before its name is there, and is waited for in between.
+        """
+        deadline = time.monotonic() + _ASKING_S
+        while True:
+            known = self.last_owner()
+            if known is None or (known.has_left and not known.is_here):
+                return None
+            if known.is_here and not host.is_locked(known.lock or str(self.file)):
+                return None
+            is_it = known.is_alive and not known.has_left
+            if is_it or time.monotonic() > deadline:
+                return known
+            time.sleep(0.001)
+
+    def ask_to_stop(self, owner: Owner) -> None:
+        """Let everybody know that this holder, and none after it, is asked to end."""
+        self._stop_file(owner).touch(mode=0o600)
+
+    def _stop_file(self, owner: Owner) -> Path:
+        return self.file.with_suffix(f".stop-{owner.epoch}")
 
     @property
     def was_stopped(self) -> bool:
         """Whether the last holder was asked to end, rather than having died."""
-        return self.stop_file.exists()
+        last = self.last_owner()
+        return last is not None and self._stop_file(last).exists()
 
     @property
     def has_died(self) -> bool:
@@ -165,7 +176,6 @@ class Office:
         n_fallen = 0
         if last is not None and not is_foreign and not last.has_left and not self.was_stopped:
             n_fallen = 0 if last.has_lived_long else last.n_fallen + 1
-        self.stop_file.unlink(missing_ok=True)
         pid = os.getpid()
         self._self = Owner(
             host=host.host_name(),
@@ -187,6 +197,9 @@ class Office:
         self._fd = self._put_in_place_of(fd) if is_foreign else fd
         self._inode = os.fstat(self._fd).st_ino
         self._write()
+        for old in self.file.parent.glob(f"{self.file.stem}.stop-*"):
+            if old != self._stop_file(self._self):
+                old.unlink(missing_ok=True)
 
     def _locked(self) -> tuple[int, str | None, Owner | None]:
         """Open the file and lock it; also which other file is locked in its place, if one is,

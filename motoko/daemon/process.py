@@ -131,6 +131,7 @@ def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owne
     """Ask the holder of an office to end, insist after ``wait_s``; who that was.
 
     With ``at_once`` it is killed without being asked. `Office.was_stopped` says so afterwards.
+    Somebody else may hold the office by then.
     Raises NotRunning when nobody holds it, ForeignOwner when the holder is elsewhere, and
     DaemonError when it does not end.
     """
@@ -139,7 +140,7 @@ def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owne
         raise NotRunning(office.what)
     if not owner.is_here:
         raise ForeignOwner(office.what, str(owner))
-    office.stop_file.touch(mode=0o600)
+    office.ask_to_stop(owner)
     reached("stop.asked")
     for number in (signal.SIGKILL,) if at_once else (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
@@ -148,7 +149,8 @@ def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owne
         deadline = time.monotonic() + wait_s
         while time.monotonic() < deadline:
             _reap(owner.pid)
-            if office.owner() is None:
+            now = office.owner()
+            if now is None or (now.mark, now.epoch) != (owner.mark, owner.epoch):
                 return owner
             time.sleep(0.01)
     raise DaemonError(f"{office.what} ({owner}) does not end, although it was killed")

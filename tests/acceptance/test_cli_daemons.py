@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from motoko.daemon import Office
 from motoko.host import is_alive
 from tests.support.command_line import CommandLine, new_workflow
 from tests.support.waiting import wait_until
@@ -65,7 +66,10 @@ def test_what_somebody_asked_to_end_and_died_is_not_taken_for_running(
 ) -> None:
     here.run(kind, "start")
     pid = here.pid(kind)
-    (here.directory / ".wf" / f"{kind}.stop").touch()
+    office = Office(here.directory / ".wf" / f"{kind}.lock", kind)
+    owner = office.owner()
+    assert owner is not None
+    office.ask_to_stop(owner)
 
     here.run("run")
 

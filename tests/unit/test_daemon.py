@@ -17,7 +17,7 @@ import pytest
 
 from motoko import daemon
 from motoko.cli import processes
-from motoko.daemon import Office, process
+from motoko.daemon import Office, Owner, process
 from motoko.errors import AlreadyRunning, ForeignOwner, NotRunning, StartFailed
 from tests.support.waiting import wait_until
 
@@ -359,3 +359,51 @@ def test_a_lock_that_was_removed_and_one_in_its_place_are_both_listed(tmp_path: 
             office.leave()
 
     assert [(p.is_removed, p.since is None) for p in found] == [(False, False), (True, True)]
+
+
+def test_whoever_takes_an_office_is_its_owner_from_the_moment_it_has_the_lock(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Owner | None] = []
+    asking = threading.Thread(target=lambda: seen.append(Office(office.file, "it").owner()))
+    write = Office._write
+
+    def written(self: Office) -> None:
+        asking.start()
+        asking.join(0.05)
+        write(self)
+
+    office.take()
+    office.leave()
+    monkeypatch.setattr(Office, "_write", written)
+    office.take()
+    asking.join()
+    monkeypatch.undo()
+    office.leave()
+
+    assert [owner.epoch for owner in seen if owner is not None] == [2]
+
+
+def test_who_stops_a_holder_does_not_wait_for_the_next_one(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Office(office.file, "it")
+    kill = os.kill
+
+    def killed(pid: int, number: int) -> None:
+        kill(pid, number)
+        os.waitpid(pid, 0)
+        other.take()
+
+    with_pid = daemon.start(
+        [sys.executable, "-c", HOLDER, str(office.file)], "it", tmp_path / "log"
+    )
+    monkeypatch.setattr(os, "kill", killed)
+    stopped = daemon.stop(office, wait_s=0.2)
+    was_stopped, now = office.was_stopped, office.owner()
+    other.leave()
+
+    assert stopped.pid == with_pid
+    assert now is not None and now.pid == os.getpid()
+    assert not was_stopped
+    assert not office.has_died
