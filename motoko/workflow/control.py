@@ -362,7 +362,7 @@ async def run_launcher(
     facts = {
         "generator": generator,
         "studies": list(names),
-        "is_chosen": bool(options.studies),
+        "chosen": {"generator": options.generator, "studies": list(options.studies)},
         "files": _files_mark(workflow),
         "cores": available_cores(),
     }
@@ -421,7 +421,8 @@ def start_launcher(
     owner = _owner_here(office, takeover)
     is_ending = _is_ending(office)
     if owner is not None and (is_ending or _is_outdated(workflow, owner)):
-        studies = studies or _chosen_studies(workflow, owner.facts)
+        chosen_generator, chosen_studies = _chosen(workflow, owner.facts)
+        generator, studies = generator or chosen_generator, studies or chosen_studies
         if not is_ending:
             log.info("the launcher is replaced: studies or their files have changed")
         _end(office)
@@ -441,7 +442,7 @@ def start_launcher(
 def _is_outdated(workflow: Workflow, owner: Owner) -> bool:
     """Whether a launcher does not know all studies that it should, or older files of them."""
     missing = set(workflow.task_managers) - set(owner.facts.get("studies", ()))
-    is_short = bool(missing) and not owner.facts.get("is_chosen")
+    is_short = bool(missing) and not _chosen(workflow, owner.facts)[1]
     return is_short or owner.facts.get("files") != _files_mark(workflow)
 
 
@@ -455,18 +456,17 @@ def _files_mark(workflow: Workflow) -> str:
 
 
 def restart_launcher(workflow: Workflow) -> Owner:
-    """Start a launcher like the last one: with its generator, for the studies chosen for it."""
+    """Start a launcher with what somebody chose for the last one; the rest is as configured."""
     last = launcher_office(workflow).last_owner()
-    facts = last.facts if last is not None else {}
-    chosen = _chosen_studies(workflow, facts)
-    return start_launcher(workflow, facts.get("generator"), chosen)
+    return start_launcher(workflow, *_chosen(workflow, last.facts if last is not None else {}))
 
 
-def _chosen_studies(workflow: Workflow, facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those that somebody chose for a launcher, as far as they are there; () for all."""
-    if not facts.get("is_chosen"):
-        return ()
-    return tuple(name for name in facts["studies"] if name in workflow.task_managers)
+def _chosen(workflow: Workflow, facts: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """The generator, and the studies as far as they are there, that somebody chose for a
+    launcher; None and () for what ``motoko.yaml`` says."""
+    chosen = facts.get("chosen", {})
+    there = (name for name in chosen.get("studies", ()) if name in workflow.task_managers)
+    return chosen.get("generator"), tuple(there)
 
 
 # all of them

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from motoko import daemon
+from motoko.errors import NotRunning
 from motoko.workflow import Workflow, control
 from tests.support.workflows import write_workflow
 
@@ -47,3 +48,21 @@ def test_a_launcher_that_was_restarted_keeps_to_the_studies_chosen(directory: Pa
     killed_and_restarted(directory, "norm")
 
     assert studies_with_one_more(directory) == ["norm"]
+
+
+@pytest.mark.parametrize("chosen", [None, "bash"])
+def test_a_launcher_that_was_restarted_keeps_to_the_generator_chosen(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    workflow = Workflow(str(directory))
+    office = control.launcher_office(workflow)
+    choice = {"generator": chosen, "studies": []}
+    office.take({"generator": "bash", "studies": ["mult", "norm"], "chosen": choice})
+    office.leave()
+    commands: list[list[str]] = []
+    monkeypatch.setattr(control, "_start", lambda command, *_: commands.append(command))
+
+    with pytest.raises(NotRunning):
+        control.restart_launcher(workflow)
+
+    assert ("--generator" in commands[0]) is (chosen is not None)

@@ -43,7 +43,8 @@ def leave_alone(workflow: Workflow, studies: Sequence[str]) -> list[str]:
         return []
     daemon.stop(office)
     if rest:
-        control.start_launcher(workflow, owner.facts.get("generator"), rest)
+        chosen = owner.facts.get("chosen", {})
+        control.start_launcher(workflow, chosen.get("generator"), rest)
     gone = [name for name in served if name not in rest]
     return [f"launching runs of {', '.join(gone)}"]
 
