@@ -122,6 +122,8 @@ class Watch:
         for attempt in list(desk.held.values()):
             if attempt.pid is not None:
                 self.fold(desk, attempt)
+            if attempt.is_too_long and not attempt.is_ending:
+                self._time_out(attempt)  # timers stand still while the machine sleeps
         for of, attempt in list(self._unwritten.values()):
             if of is desk:
                 attempt.write_files()
@@ -179,7 +181,7 @@ class Watch:
         desk.note(attempt)
 
     def _time_out(self, attempt: Attempt) -> None:
-        self._timers.pop(attempt.nonce, None)
+        self._cancel_timer(attempt)
         if attempt.process is not None:
             log.info("run %s: its walltime is over", attempt.title)
             attempt.time_out()

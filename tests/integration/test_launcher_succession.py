@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from motoko.errors import AlreadyRunning, DatabaseUnavailable
-from motoko.host import boot_id
+from motoko.host import boot_clock, boot_id
 from motoko.job import token
+from motoko.launch import attempt as attempts_of_launchers
 from motoko.launch.desk import Desk
 from motoko.launch.watch import Watch
 from motoko.launch.work import Done, Work
@@ -423,3 +424,17 @@ def test_another_counting_of_launchers_begins_anew(tmp_path: Path) -> None:
         with launching(study, office="b", epoch=1):
             create(study)
             wait_for_state(study, "FINISHED")
+
+
+def test_a_walltime_goes_on_while_the_machine_sleeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yaml = ONCE + "walltime: 1h\n"
+    with new_study(tmp_path / "s", "sleep 60\n", yaml) as study, launching(study, poll_s=0.05):
+        create(study)
+        wait_for_state(study, "RUNNING")
+        later = boot_clock() + 7200
+        monkeypatch.setattr(attempts_of_launchers, "boot_clock", lambda: later)
+        (attempt,) = wait_for_attempts(study, 1)
+
+    assert attempt["class"] == "walltime"
