@@ -24,6 +24,7 @@ from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import until_over
 from tests.support.launch_session import (
+    ONCE,
     YAML,
     attempts,
     create,
@@ -72,7 +73,9 @@ def lose_first_attempt(study: Study, directory: Path) -> dict[str, Any]:
     reap(pid)
     with launching(study):
         (attempt,) = wait_for_attempts(study, 1)
-    assert (attempt["class"], row(study)["state"]) == ("infrastructure", "CREATED")
+    is_tried_again = bool(study.config.retry.budget("infrastructure"))
+    state = "CREATED" if is_tried_again else "FAILED"
+    assert (attempt["class"], row(study)["state"]) == ("infrastructure", state)
     return attempt
 
 
@@ -258,6 +261,22 @@ def test_a_success_that_comes_late_counts_if_the_next_attempt_has_not_begun(
         assert "class" not in attempt and "retry_at" not in attempt
         assert (run_dir / "result").read_text() == "7\n"
         assert (run_dir / "FINISHED").exists() and not (run_dir / "FAILED").exists()
+    assert len((tmp_path / "pid").read_text().split()) == 1
+
+
+def test_a_success_that_comes_after_the_last_attempt_counts_when_the_run_is_retried(
+    tmp_path: Path,
+) -> None:
+    script = f"echo $$ >> {tmp_path}/pid; exec sleep 60\n"
+    with new_study(tmp_path / "s", script, ONCE) as study:
+        leave_late(study, lose_first_attempt(study, tmp_path), 0)
+        with launching(study):
+            assert row(study)["state"] == "FAILED"  # which everybody has seen
+            study.update_run(1, {"state": "CREATED"})
+            wait_for_state(study, "FINISHED")
+
+        (attempt,) = attempts(study)
+    assert (attempt["state"], attempt["exit_code"]) == ("FINISHED", 0)
     assert len((tmp_path / "pid").read_text().split()) == 1
 
 
