@@ -75,6 +75,11 @@ def patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
             time.sleep(PAUSE_S)
 
 
+def patience_s() -> float:
+    """How long calls outside any session wait here for a database that is away."""
+    return _patience.get()
+
+
 @contextmanager
 def patience(seconds: float) -> Iterator[None]:
     """Let calls inside, outside any session, wait this long for a database that is away."""

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from motoko.errors import DatabaseUnavailable, FailedRun
 from motoko.model import states
-from motoko.store.patience import PAUSE_S, Absence
+from motoko.store.database import Database
+from motoko.store.patience import PAUSE_S, Absence, patience_s
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 
+R = TypeVar("R")
+
 #: Said in place of the state of a run that is not there any more.
 DELETED = "deleted"
+
+
+async def patiently(database: Database[Any], call: Callable[[], R]) -> R:
+    """Make a call that needs a database, in a thread, and again until that is there.
+
+    As long as calls outside any session wait, but the loop goes on meanwhile.
+    """
+    deadline = time.monotonic() + patience_s()
+    absence = Absence("waiting")
+    while True:
+        try:
+            return await anyio.to_thread.run_sync(call)
+        except DatabaseUnavailable as error:
+            if database.is_hurried or time.monotonic() > deadline:
+                raise
+            absence.met(error)
+            await anyio.sleep(PAUSE_S)
+
+
+async def until_connected(databases: Iterable[Database[Any]]) -> None:
+    """Wait until servers answer for all; DatabaseUnavailable when one does not in time."""
+    for database in databases:
+        if not database.is_connected:
+            await patiently(database, database.connect)
 
 
 async def commit(session: Session, what: str, *, is_last: bool = False) -> None:

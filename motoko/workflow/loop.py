@@ -28,6 +28,7 @@ from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
 from motoko.study.study import Study
+from motoko.study.waiting import patiently, until_connected
 from motoko.task_manager import RunList
 from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
@@ -86,20 +87,16 @@ class EventLoop:
 
         When ``lost`` returns, the workflow is another process's: nothing is done any more.
         """
-        self._unlisted = {
-            manager.base: Unlisted(self._workflow.run_name)
-            for manager in self._workflow.task_managers.values()
-        }
-        stops = [
-            manager.base.lookout.watch(self._looker(name))
-            for name, manager in self._workflow.task_managers.items()
-        ]
+        managers, run_name = self._workflow.task_managers, self._workflow.run_name
+        self._unlisted = {m.base: Unlisted(run_name) for m in managers.values()}
+        stops = [m.base.lookout.watch(self._looker(name)) for name, m in managers.items()]
         stops.append(self._workflow.on_change(self._notice))
-        self._history.open()
-        if self._history.was_finished:
-            self.reopening.open()
-        self._n_failed_before = self._n_in(states.FAILED)
         try:
+            await until_connected(self._workflow.databases)
+            await patiently(self._workflow.vars.db, self._history.open)
+            if self._history.was_finished:
+                self.reopening.open()
+            self._n_failed_before = self._n_in(states.FAILED)
             with self._scope:
                 async with anyio.create_task_group() as self._group:
                     self._group.start_soon(self._keep_time, name="timer")
@@ -117,6 +114,7 @@ class EventLoop:
     async def check_once(self, keys: list[tuple[str, str]] | None = None) -> list[Any]:
         """Evaluate conditions once, fire what is true and wait for that; what it gave."""
         found = []
+        await until_connected(self._workflow.databases)
         for key, action in list(self._workflow.actions.items()):
             if keys is not None and key not in keys:
                 continue

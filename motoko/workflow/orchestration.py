@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,8 @@ from motoko.crashpoints import reached
 from motoko.daemon import Office
 from motoko.errors import AlreadyRunning, StudyError
 from motoko.store.database import Write
-from motoko.store.patience import patience, patiently
+from motoko.store.patience import patience
+from motoko.study.waiting import patiently
 from motoko.workflow import control
 from motoko.workflow.ends import End
 from motoko.workflow.history import History
@@ -56,6 +56,7 @@ class Orchestration:
     def __init__(self, workflow: Workflow, loop: EventLoop) -> None:
         self._workflow = workflow
         self._loop = loop
+        self._ledger = workflow.vars.db
         self._run_name = workflow.run_name or ""
         self._is_taken = workflow.office is not None
         self._office = workflow.office or control.orchestrator_office(workflow, self._run_name)
@@ -67,9 +68,9 @@ class Orchestration:
             take(workflow, office)
         try:
             await anyio.to_thread.run_sync(control.ensure_running, workflow)
-            said_end = self._said_end()
+            said_end = await patiently(self._ledger, self._said_end)
             if said_end is None:
-                self._record_begin()
+                await self._record_begin()
             reached("run.begun")
             workflow.is_orchestrated = True
             try:
@@ -85,11 +86,11 @@ class Orchestration:
                 if not isinstance(error, Exception):
                     why = "stopped before its end"
                 with patience(0.0):  # the database may be what has gone
-                    self._record(ended=time.time(), error=why, said_end=None)
+                    await self._record(ended=time.time(), error=why, said_end=None)
                 raise
             reached("workflow.finished")
             now = time.time()
-            self._record(finished=now, ended=now, error=None, said_end=None)
+            await self._record(finished=now, ended=now, error=None, said_end=None)
             reached("workflow.recorded")
             return code
         finally:
@@ -99,15 +100,13 @@ class Orchestration:
 
     def _said_end(self) -> int | str | None:
         """How an earlier orchestrator, that then died, came to its end; None if it did not."""
-        with self._workflow.vars.db.read() as ledger:
-            facts = ledger.run_name(self._run_name) or {}
-        said: int | str | None = facts.get("said_end")
+        said: int | str | None = self._known().get("said_end")
         return said
 
     async def _end_again(self, said: int | str) -> int:
         """Come to the end that an earlier orchestrator came to; the exit code."""
         history = History(self._workflow)
-        history.open()
+        await patiently(self._ledger, history.open)
         await anyio.to_thread.run_sync(history.close)
         self._workflow.finished = True
         return self._loop.exit_code(End(exit_code=said))
@@ -122,19 +121,22 @@ class Orchestration:
         log.warning("%s", why)
         return AlreadyRunning(office.what, str(owner))
 
-    def _record_begin(self) -> None:
-        with self._workflow.vars.db.read() as ledger:
-            known = ledger.run_name(self._run_name) or {}
+    async def _record_begin(self) -> None:
+        known = await patiently(self._ledger, self._known)
         before = known.get("finished") or known.get("finished_before")
         kept = storable(self._workflow.params)
-        self._record(params=kept, finished=None, finished_before=before, ended=None)
+        await self._record(params=kept, finished=None, finished_before=before, ended=None)
 
-    def _record(self, **facts: Any) -> None:
+    def _known(self) -> dict[str, Any]:
+        with self._ledger.read() as ledger:
+            return ledger.run_name(self._run_name) or {}
+
+    async def _record(self, **facts: Any) -> None:
         name = self._run_name
         if name:
-            ledgers = self._workflow.vars.db
-            write = Write(ledgers, lambda ledger: ledger.set_run_name(name, **facts))
+            write = Write(self._ledger, lambda ledger: ledger.set_run_name(name, **facts))
             try:
-                patiently(ledgers, write)
-            except (StudyError, CancelledError) as error:  # nobody is to wait any more
+                with anyio.CancelScope(shield=True):
+                    await patiently(self._ledger, write)
+            except StudyError as error:
                 log.warning("cannot record the state of run name %s: %s", name, error)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from motoko.errors import (
@@ -20,9 +22,11 @@ from motoko.errors import (
     SchemaError,
     WorkflowError,
 )
+from motoko.store.patience import patience
+from motoko.store.server import Server
 from motoko.store.session import current_session
 from motoko.study.lookout import Lookout
-from motoko.workflow import Workflow, event
+from motoko.workflow import Workflow, control, event
 from motoko.workflow.actions import ActionRegistry
 from motoko.workflow.loop import EventLoop
 from tests.support.workflows import conclude, executed, no_daemons, run, served_workflow
@@ -974,3 +978,41 @@ def test_new_work_of_a_run_name_that_was_finished_is_done(workflow: Workflow) ->
     assert run(workflow, main, x=[1.0, 2.0]) == 0
 
     assert workflow.mult.base.counts("test") == {"FINISHED": 2}
+
+
+# databases that are away
+
+
+@pytest.mark.parametrize("is_run", [True, False])
+def test_the_loop_goes_on_while_the_first_contact_is_waited_for(
+    tmp_path: Path, is_run: bool
+) -> None:
+    with served_workflow(tmp_path, "mult") as found:
+        found.mult.createTask(x=1.0)
+    workflow = Workflow(str(tmp_path))
+    workflow.run_name = "test"
+    server = Server(control.served(workflow))
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+
+    async def start_server() -> None:
+        await anyio.lowlevel.checkpoint()
+        await anyio.to_thread.run_sync(server.start)
+
+    async def both() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(workflow.run if is_run else workflow.check_events)
+            group.start_soon(start_server)
+
+    workflow.orchestrator_function = main
+    workflow.add_action("seen", "mult", "state = CREATED", f=lambda runs: seen.extend(runs))
+    seen: list[Any] = []
+    try:
+        with patience(3.0):
+            anyio.run(both)
+    finally:
+        workflow.close()
+        server.close()
+
+    assert len(seen) == (0 if is_run else 1)
