@@ -134,7 +134,9 @@ class Attempt:
 
         ``age_s`` tells for how long it has gone on; the times do not, once a clock was set.
         """
-        if self._begun_at is None and age_s is not None:
+        if self._begun_at is None:  # the time of day is asked once: it may be set later
+            if age_s is None:
+                age_s = max(0.0, time.time() - (self.start_time or start_time))
             self._begun_at = boot_clock() - age_s
         before = (self.pid, self.host, self.start_time, self.state)
         self.pid, self.host = pid, host or self.host
@@ -248,11 +250,9 @@ class Attempt:
     @property
     def left_s(self) -> float | None:
         """How much longer it may take; None without a limit or before its begin."""
-        if self.walltime_s is None or self.start_time is None:
+        if self.walltime_s is None or self._begun_at is None:
             return None
-        if self._begun_at is not None:
-            return self._begun_at + self.walltime_s - boot_clock()
-        return self.start_time + self.walltime_s - time.time()  # all there is, elsewhere
+        return self._begun_at + self.walltime_s - boot_clock()
 
     @property
     def is_too_long(self) -> bool:

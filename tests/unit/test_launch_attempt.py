@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from motoko.model.schema import Schema
 NONCE = "abc"
 
 
-def attempt_in(run_dir: Path, state: str = "SUBMITTED", known: Any = None) -> Attempt:
+def attempt_in(
+    run_dir: Path, state: str = "SUBMITTED", known: Any = None, **more: Any
+) -> Attempt:
     row = {
         "id": 1,
         "attempt": 1,
@@ -28,7 +31,8 @@ def attempt_in(run_dir: Path, state: str = "SUBMITTED", known: Any = None) -> At
         "run_name": "r",
         "job_id": 1,
     }
-    return Attempt(Schema("s", {}, {}), row, {}, str(run_dir), manifest=None, known=known)
+    schema = Schema("s", {}, {})
+    return Attempt(schema, row, {}, str(run_dir), manifest=None, known=known, **more)
 
 
 def test_a_record_stays_as_it_is_while_the_attempt_goes_on(tmp_path: Path) -> None:
@@ -93,3 +97,18 @@ def test_a_shell_that_is_killed_may_have_written_how_its_script_ended(
 
     assert attempt.state == state
     assert attempt.take_record().facts["exit_code"] == (-9 if left is None else left)
+
+
+def test_a_walltime_on_another_host_is_told_by_a_clock_that_nobody_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    attempt = attempt_in(tmp_path, default_walltime=60.0)
+    attempt.begin(1, now - 10, "elsewhere")
+
+    left = []
+    for shift in (-18000, 18000):
+        monkeypatch.setattr(time, "time", lambda shift=shift: now + shift)
+        left.append(attempt.left_s)
+
+    assert left == [pytest.approx(50, abs=5)] * 2
