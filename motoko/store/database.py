@@ -27,6 +27,7 @@ from motoko.errors import (
     ForeignDatabase,
     NoSpaceLeft,
 )
+from motoko.host import NO_ROOM
 from motoko.phrases import BRINGS_IT_BACK
 from motoko.store import layout
 from motoko.store.address import Address
@@ -376,11 +377,22 @@ def undo(manager: Any) -> None:
 def _goes_by(error: StorageError) -> bool:
     """Whether a later try may well be better: there is space, or another server."""
     if isinstance(error, ServerException):
-        return is_full(error) or (bool(error.args) and error.args[0] in _GO_BY)
+        is_meant = bool(error.args) and error.args[0] in _GO_BY
+        return is_full(error) or is_meant or _has_no_descriptor(error)
     return type(error) is StorageTransactionError
 
 
+def _has_no_descriptor(error: BaseException) -> bool:
+    """Whether a server says that it can open no file now."""
+    match error:
+        case ServerException(args=(_, (int(number), *_))):
+            return number in NO_ROOM
+    return False
+
+
 def _reason(error: BaseException) -> str:
+    if _has_no_descriptor(error):
+        return "its server can open no more files for now; give it more (`ulimit -n`)"
     match error:
         case ServerException(args=(str(kind), arguments)):
             told = arguments if isinstance(arguments, tuple) else (arguments,)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ZEO.Exceptions import ClientDisconnected
+from ZEO.Exceptions import ClientDisconnected, ServerException
 
 from motoko.store import client
+from motoko.store.address import socket_address
 from motoko.store.client import BoundedClient, GivenUp
+from motoko.store.database import Database
+from motoko.store.tables import Tables
 
 
 class Asked:
@@ -77,3 +82,13 @@ def test_an_answer_in_time_tells_what_was_updated() -> None:
 
     assert asked.finish() == "the answer"
     assert list(asked.updates) == ["one", "two"]
+
+
+def test_a_server_without_a_free_descriptor_is_waited_for_and_says_so(tmp_path: Path) -> None:
+    database: Database[Tables] = Database(socket_address(tmp_path), Tables, "mult")
+    told = (errno.EMFILE, "Too many open files")
+
+    error = database.translation(ServerException("builtins.OSError", told))
+
+    assert error is not None and error.transient
+    assert "its server can open no more files for now" in str(error)
