@@ -377,10 +377,7 @@ def _idle_keys(document: Document, without_effect: Collection[str]) -> Iterator[
         if not isinstance(key, str) or value is None:
             continue
         if key in without_effect:
-            allowed = "leave it out"
-            if key == "on_failure":
-                allowed = "`retry` says what is tried again; all else stays FAILED"
-            yield document.mistake((key,), "has no effect in this version", allowed)
+            yield document.mistake((key,), "has no effect in this version", "leave it out")
         elif is_options_key(key) and key.removesuffix(OPTIONS_SUFFIX) not in GENERATORS:
             name = key.removesuffix(OPTIONS_SUFFIX)
             found = f"has no effect: there is no generator {name!r} yet"

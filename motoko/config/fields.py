@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from motoko.config.policy import read_policy
 from motoko.config.values import EXPECTED, UNSET, Refused
 from motoko.config.walltime import parse_walltime
 
@@ -198,4 +199,5 @@ RUN_LIMITS: Mapping[str, Callable[[Any], Any]] = {
     "walltime": parse_walltime,
     "mem": _memory,
     "gpus": _amount,
+    "on_failure": read_policy,
 }

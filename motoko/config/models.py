@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -13,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -34,8 +36,9 @@ from motoko.config.fields import (
     mapping_of,
     texts,
 )
+from motoko.config.policy import FailurePolicy, OnFailure, combined
 from motoko.config.retry import DEFAULT as DEFAULT_RETRY
-from motoko.config.retry import RetryPolicy
+from motoko.config.retry import Retry, RetryPolicy
 from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName
 from motoko.errors import Mistake
 from motoko.phrases import nearest
@@ -226,7 +229,7 @@ def is_options_key(key: str) -> bool:
 
 #: Keys that are read and checked, and that nothing in this version acts on.
 WITHOUT_EFFECT = frozenset(
-    "max_submitted on_failure mem gpus partition account module modules array"
+    "max_submitted mem gpus partition account module modules array"
     " pack checkpoint_signal artifacts blackdynamite".split()
 )
 #: The same of bd.yaml only.
@@ -291,7 +294,9 @@ class StudyConfig(FileConfig):
     completion: Literal["exit", "explicit"] = Field(
         "exit", description="Whether a run is over when its script ends, or when it says so."
     )
-    on_failure: Any = Field(None, description="What becomes of a run that failed.")
+    on_failure: OnFailure | None = Field(
+        None, description="What becomes of a run that failed; absent: `keep`."
+    )
     retry: RetryPolicy = Field(
         DEFAULT_RETRY,
         description="How many further attempts a run gets by itself, by class of failure.",
@@ -323,6 +328,19 @@ class StudyConfig(FileConfig):
     blackdynamite: Any = Field(
         None, description="`installed`: scripts import an installed BlackDynamite."
     )
+
+    @field_validator("retry")
+    @classmethod
+    def _agrees_with_policy(cls, value: Retry, info: ValidationInfo) -> Retry:
+        combined(info.data.get("on_failure"), value)
+        return value
+
+    @cached_property
+    def policy(self) -> FailurePolicy:
+        """What becomes of a run that failed: ``on_failure`` and ``retry`` together."""
+        return combined(
+            self.on_failure, self.retry if "retry" in self.model_fields_set else None
+        )
 
     @field_validator("job", "run", "job_space", "run_space", "run_params")
     @classmethod

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
     StrPath = Union[str, "os.PathLike[str]"]
 
+#: By environment variable: what a script is told of the attempt before its own.
+LAST_VARIABLES = {
+    "MOTOKO_LAST_STATE": "state",
+    "MOTOKO_LAST_CLASS": "class",
+    "MOTOKO_LAST_CAUSE": "cause",
+    "MOTOKO_LAST_EXIT_CODE": "exit_code",
+    "MOTOKO_LAST_SIGNAL": "signal",
+    "MOTOKO_LAST_LINES": "stderr",
+}
+
 PREFIX = ".motoko-"
 RUN_FILE = PREFIX + "run.json"
 FINISHED = "FINISHED"

@@ -55,6 +55,7 @@ class Run(Results):
         self._directory = run_dir
         self._attempt = facts["attempt"]
         self._nonce = facts["nonce"]
+        self._before = facts.get("last_attempt")
         self._now = now
         self._journal = Journal(run_dir, self._attempt, self._nonce, now)
         message = {
@@ -154,6 +155,15 @@ class Run(Results):
     def getFullFileName(self, name: str) -> str:
         """The path of a file of this run, as a string: `file`."""
         return str(self.file(name))
+
+    @property
+    def last_attempt(self) -> Optional[Dict[str, Any]]:
+        """How the attempt before this one ended; None in the first.
+
+        ``number``, ``state``, ``class``, ``cause``, ``exit_code``, ``signal`` and ``stderr``,
+        as far as they are known.
+        """
+        return dict(self._before) if self._before else None
 
     @property
     def study(self) -> str:

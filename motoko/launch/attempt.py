@@ -11,13 +11,14 @@ from typing import Any
 
 from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.config import parse_walltime
-from motoko.config.retry import DEFAULT, INFRASTRUCTURE, Retry
+from motoko.config.policy import USUAL, FailurePolicy
+from motoko.config.retry import INFRASTRUCTURE
 from motoko.crashpoints import reached
 from motoko.errors import JobSideError, SchemaError
 from motoko.host import boot_clock, boot_id, host_name
 from motoko.job import layout, outcome, verdict
 from motoko.job.facts import read_facts
-from motoko.launch.failure import classify, is_full
+from motoko.launch.failure import classify, is_full, is_lost, signal_name
 from motoko.launch.generator import LocalProcess
 from motoko.launch.reading import Entry, Reading, last_lines
 from motoko.launch.record import Record
@@ -70,19 +71,23 @@ class Attempt:
         completion: str = "exit",
         default_walltime: float | None = None,
         known: Mapping[str, Any] | None = None,
-        lost: Mapping[str, Any] | None = None,
-        retry: Retry = DEFAULT,
+        before: Mapping[str, Any] | None = None,
+        policy: FailurePolicy = USUAL,
+        resources: Mapping[str, Any] | None = None,
         instead_of: str | None = None,
     ) -> None:
         """``known`` is what was recorded of it already, when it is not a new one.
 
-        ``lost`` is what was recorded of the attempt before it, when nobody knows how that
-        ended. ``instead_of`` is the nonce of a later attempt, when this one has turned out to
-        have finished before that could begin.
+        ``before`` is what was recorded of the attempt before it, ``resources`` what the study
+        gives to runs that do not say. ``instead_of`` is the nonce of a later attempt, when this
+        one has turned out to have finished before that could begin.
         """
         known = known or {}
-        self.lost = lost
-        self._retry = retry
+        self.before = before
+        #: The attempt before it, when nobody knows how that ended.
+        self.lost = before if before and is_lost(before) else None
+        self._policy = policy
+        self._resources = resources or {}
         self._instead_of = instead_of
         self._late: str | None = None
         self.row = row
@@ -395,7 +400,7 @@ class Attempt:
         Its run is not FAILED before it is known whether there will be one.
         """
         is_failed = self.state == states.FAILED and not self.is_over
-        return is_failed and self._retry.budget(self._failure) > 0
+        return is_failed and self._policy.again.budget(self._failure) > 0
 
     @property
     def _late_word(self) -> tuple[int, str, str] | None:
@@ -439,7 +444,8 @@ class Attempt:
             facts=self._facts(),
             quantities=dict(self.reading.last_values),
             is_over=self.is_over,
-            retry=self._retry,
+            policy=self._policy,
+            resources=self._resources,
             over_at=self._over_at,
             boot=boot_id(),
             instead_of=self._instead_of,
@@ -468,7 +474,7 @@ class Attempt:
             "start_time": self.start_time,
             "end_time": None if self._is_put_off else self.end_time,
             "exit_code": self._exit_code,
-            "signal": self._signal_name,
+            "signal": signal_name(self._exit_code),
             "class": self._failure,
             "cause": self._cause,
             "stderr": self._stderr or None,
@@ -478,15 +484,6 @@ class Attempt:
             "folded": dict(self.reading.offsets) or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
-
-    @property
-    def _signal_name(self) -> str | None:
-        if self._exit_code is None or self._exit_code >= 0:
-            return None
-        try:
-            return signal.Signals(-self._exit_code).name
-        except ValueError:
-            return f"signal {-self._exit_code}"
 
 
 def _walltime(row: Mapping[str, Any], default: float | None, title: str) -> float | None:

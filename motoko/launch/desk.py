@@ -32,7 +32,7 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.holders import find_held
 from motoko.launch.trouble import Troubles, unexpected
 from motoko.launch.work import Claim, Done, Work
-from motoko.model import states
+from motoko.model import policy, states
 from motoko.store.feed import Change
 from motoko.study.study import Study
 
@@ -257,7 +257,7 @@ class Desk:
             known_manifests=frozenset(self._manifests),
             inherited=inherited,
             delayed=self._still_delayed(),
-            delay_s=self.study.config.retry.delay_s,
+            policy=self.study.config.policy,
             is_first=self._is_first,
             is_search=self._is_search and not self._is_closing,
         )
@@ -293,7 +293,7 @@ class Desk:
 
     def _still_delayed(self) -> frozenset[int]:
         now = boot_clock()
-        latest = now + self.study.config.retry.delay_s
+        latest = now + self.study.config.policy.again.longest_pause_s
         self._delayed = {r: at for r, at in self._delayed.items() if now < at <= latest}
         return frozenset(self._delayed)
 
@@ -348,7 +348,7 @@ class Desk:
         self._executing.schedule()
 
     def _hold(self, claim: Claim) -> Attempt:
-        attempt = self._attempt(claim.row, claim.job, known=claim.known, lost=claim.lost)
+        attempt = self._attempt(claim.row, claim.job, known=claim.known, before=claim.before)
         attempt.task = claim.task
         self.held[attempt.run_id] = attempt
         return attempt
@@ -363,7 +363,8 @@ class Desk:
             manifest=self._manifests.get(row.get("files", "")),
             completion=config.completion,
             default_walltime=config.walltime,
-            retry=config.retry,
+            policy=policy.of_run(row, config.policy),
+            resources={"walltime": config.walltime, "mem": config.mem},
             **told,
         )
 

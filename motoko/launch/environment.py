@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import motoko
 from motoko.errors import SubmissionFailed
+from motoko.job import layout
 from motoko.paths import STUDY_STATE
 from motoko.study.study import Study
 
@@ -47,7 +48,7 @@ class Environment:
 
     def __init__(self, study: Study, python_dir: Path, inherited: Mapping[str, str]) -> None:
         """``inherited`` are those of the launcher, which are the user's."""
-        self._all = dict(inherited)
+        self._all = {k: v for k, v in inherited.items() if k not in layout.LAST_VARIABLES}
         self._all.update(
             MOTOKO_STUDY=study.config.study,
             MOTOKO_WORKFLOW=str(study.workflow_file or ""),
@@ -61,13 +62,23 @@ class Environment:
         self._has_threads = "OMP_NUM_THREADS" in inherited
 
     def of_run(
-        self, run_id: int, run: Mapping[str, Any], run_dir: str, attempt: int
+        self,
+        run_id: int,
+        run: Mapping[str, Any],
+        run_dir: str,
+        attempt: int,
+        before: Mapping[str, Any] | None = None,
     ) -> dict[str, str]:
-        """The variables of one attempt. SubmissionFailed for one that cannot be."""
+        """The variables of one attempt; ``before`` is what was recorded of the one before it.
+
+        SubmissionFailed for one that cannot be.
+        """
         variables = self._all.copy()
         variables["MOTOKO_RUN_DIR"] = run_dir
         variables["MOTOKO_RUN_ID"] = variables["BLACKDYNAMITE_RUN_ID"] = str(run_id)
         variables["MOTOKO_ATTEMPT"] = str(attempt)
+        if before:
+            variables.update(_of_attempt_before(before))
         threads = run.get("omp_num_threads")
         if threads is not None:
             variables["OMP_NUM_THREADS"] = str(threads)
@@ -77,6 +88,13 @@ class Environment:
         elif not self._has_threads:
             variables["OMP_NUM_THREADS"] = str(run.get("nproc", 1))
         return variables
+
+
+def _of_attempt_before(known: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for variable, fact in layout.LAST_VARIABLES.items():
+        value = known.get(fact)
+        if value is not None:
+            yield variable, str(value).replace("\0", "")
 
 
 def _may_be_variable(text: str) -> bool:

@@ -304,7 +304,7 @@ class Executor:
                     output_file=layout.output_file(run_dir, name, attempt.run_id),
                     error_file=layout.error_file(run_dir, name, attempt.run_id),
                     environment=environment.of_run(
-                        attempt.run_id, attempt.row, run_dir, attempt.number
+                        attempt.run_id, attempt.row, run_dir, attempt.number, attempt.before
                     ),
                 )
             )

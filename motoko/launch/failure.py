@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from motoko.config.retry import APPLICATION, INFRASTRUCTURE, MEMORY, WALLTIME
 
@@ -64,6 +65,21 @@ def classify(
     if exit_code is None or exit_code in _FROM_OUTSIDE or is_full:
         return INFRASTRUCTURE
     return APPLICATION
+
+
+def is_lost(attempt: Mapping[str, Any]) -> bool:
+    """Whether nobody knows how an attempt ended, of which this is recorded."""
+    return attempt.get("class") == INFRASTRUCTURE and attempt.get("exit_code") is None
+
+
+def signal_name(exit_code: int | None) -> str | None:
+    """The signal that ended a process; None if it ended by itself."""
+    if exit_code is None or exit_code >= 0:
+        return None
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return f"signal {-exit_code}"
 
 
 class MemoryKills:

@@ -18,7 +18,7 @@ from motoko.job.facts import read_facts
 from motoko.job.journal import list_journals
 from motoko.launch.adoption import Fate, examine
 from motoko.launch.attempt import Attempt
-from motoko.model import states
+from motoko.model import policy, states
 from motoko.store.codec import decode
 from motoko.store.rebuild import insert_job, insert_run
 from motoko.store.tables import Tables
@@ -249,7 +249,8 @@ class _Taking:
         attempt = self._left(row, {}, directory)
         attempt.take_ending()
         told = attempt.facts
-        if self._study.config.retry.budget(told.get("class")) and "end_time" in told:
+        again = policy.of_run(row, self._study.config.policy).again
+        if again.budget(told.get("class")) and "end_time" in told:
             told["retry_at"] = told["end_time"]  # there was a next one, so it had been worth it
         self._tables.set_attempt(self._run_id, facts["attempt"], told)
         self._found.updated.add(self._run_id)
@@ -265,7 +266,7 @@ class _Taking:
             completion=config.completion,
             default_walltime=config.walltime,
             known=known,
-            retry=config.retry,
+            policy=config.policy,
         )
 
 

@@ -13,11 +13,15 @@ would have made it FAILED: nobody ever sees it in that state. Its history has th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from motoko.config.retry import Retry
+from motoko.config.policy import RETRY, USUAL, FailurePolicy
 from motoko.model import states
+from motoko.model.policy import RETRY_AT, Decision, decide
 from motoko.store.tables import Tables
+
+#: The facts of an attempt that are recorded when it is tried again, and not told again.
+_AFTERWARDS: Final = (RETRY_AT, "retry_due", "given_more", "quantities")
 
 
 class Record(NamedTuple):
@@ -39,7 +43,9 @@ class Record(NamedTuple):
     facts: Mapping[str, Any]
     quantities: Mapping[str, tuple[Any, Any]]
     is_over: bool = False
-    retry: Retry = Retry({})
+    policy: FailurePolicy = USUAL
+    #: What a run has that does not say, for what a next attempt may have more of.
+    resources: Mapping[str, Any] = {}
     #: When it was seen to be over, on the clock of this boot.
     over_at: float | None = None
     boot: str = ""
@@ -65,8 +71,9 @@ class Record(NamedTuple):
         changes = dict(self.changes)
         if self.state is not None:
             if self._may_replace(row["state"]):
-                if self.state == states.FAILED and self._has_budget(tables):
-                    self._try_again(tables, changes)
+                decision = self._decide(tables, row)
+                if decision.action == RETRY:
+                    self._try_again(tables, changes, decision)
                     return True
                 changes["state"] = self.state
             else:
@@ -88,38 +95,48 @@ class Record(NamedTuple):
         facts = dict(self.facts)
         for known in tables.attempts(self.run_id):
             if known["number"] == self.number:
-                facts.update({n: known[n] for n in ("retry_at", "retry_due") if n in known})
+                facts.update({name: known[name] for name in _AFTERWARDS if name in known})
         tables.set_attempt(self.run_id, self.number, facts)
 
-    def _has_budget(self, tables: Tables) -> bool:
-        """Whether failures of this class have used up less than they may have.
+    def _decide(self, tables: Tables, row: Mapping[str, Any]) -> Decision:
+        if self.state != states.FAILED or not self.is_over:
+            return Decision(self.policy.last)
+        history = [a for a in tables.attempts(self.run_id) if a["number"] < self.number]
+        entries = {**self.resources, **row}
+        return decide(self.policy, history, self.facts.get("class"), entries)
 
-        A failure that was not tried again ends the count: somebody gave the run a new start.
-        """
-        failure = self.facts.get("class")
-        n_used = 0
-        for known in reversed(tables.attempts(self.run_id)):
-            if known["number"] < self.number:
-                if "retry_at" not in known:
-                    break
-                n_used += known.get("class") == failure
-        return self.is_over and n_used < self.retry.budget(failure)
-
-    def _try_again(self, tables: Tables, changes: Mapping[str, Any]) -> None:
-        delay_s = self.retry.delay_s
-        facts = {**self.facts, "retry_at": self.facts["end_time"] + delay_s}
+    def _try_again(
+        self, tables: Tables, changes: Mapping[str, Any], decision: Decision
+    ) -> None:
+        facts = {**self.facts, RETRY_AT: self.facts["end_time"] + decision.pause_s}
         if self.over_at is not None and self.boot:  # clocks may be set meanwhile
-            facts["retry_due"] = {"boot": self.boot, "clock": self.over_at + delay_s}
+            facts["retry_due"] = {"boot": self.boot, "clock": self.over_at + decision.pause_s}
+        if decision.changes:
+            facts["given_more"] = dict(decision.changes)
         tables.set_attempt(self.run_id, self.number, facts)
         cleared = ("start_time", "end_time", "has_finished")
         changes = {name: value for name, value in changes.items() if name not in cleared}
-        self._update(tables, {**changes, "state": states.CREATED})
+        self._update(tables, {**changes, **decision.changes, "state": states.CREATED})
+        set_results_aside(tables, self.run_id, self.number)
 
     def _take_back(self, tables: Tables) -> None:
         own = {"state": self.state, "attempt": self.number, "nonce": self.nonce}
         tables.set_attempt(self.run_id, self.number, self.facts)
         start_time = self.facts.get("start_time")
         self._update(tables, {**self.changes, **own, "start_time": start_time})
+
+
+def set_results_aside(tables: Tables, run_id: int, number: int) -> None:
+    """Keep steps and quantities of an attempt with its history, and no more with its run."""
+    quantities = tables.quantities(run_id)
+    if not quantities and tables.run(run_id).get("last_step") is None:
+        return
+    known = next((a for a in tables.attempts(run_id) if a["number"] == number), None)
+    if quantities and known is not None:
+        kept = {name: list(value) for name, value in quantities.items()}
+        tables.set_attempt(run_id, number, {**known, "quantities": kept})
+    tables.set_quantities(run_id, {})
+    tables.update_run(run_id, {"last_step": None, "last_step_time": None})
 
 
 def _warn_of(tables: Tables, run_id: int, number: int, nonce: str, warning: str) -> None:

@@ -183,6 +183,7 @@ class RunDirs:
             "run_path": attempt.run_dir,
             "job": attempt.job,
             "run": {**run, "run_path": attempt.run_dir, "exec": self._places["exec"]},
+            "last_attempt": _told_of(attempt.before),
             "rebuild": {
                 "files": attempt.manifest,
                 "task": attempt.task.hex(),
@@ -190,6 +191,14 @@ class RunDirs:
             },
         }
         return json.dumps(facts, default=_plain).encode() + b"\n"
+
+
+def _told_of(before: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a script may want to know of the attempt before its own."""
+    if not before:
+        return None
+    names = ("number", *layout.LAST_VARIABLES.values())
+    return {name: before[name] for name in names if name in before}
 
 
 def _inexact(**values: Mapping[str, Any]) -> dict[str, str]:

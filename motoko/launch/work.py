@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from motoko.config.retry import INFRASTRUCTURE, WALLTIME
+from motoko.config.policy import USUAL, FailurePolicy
+from motoko.config.retry import WALLTIME
 from motoko.errors import AlreadyRunning
 from motoko.host import boot_clock, boot_id
-from motoko.launch.record import Record
-from motoko.model import states
+from motoko.launch.record import Record, set_results_aside
+from motoko.model import policy, states
 from motoko.store.tables import Tables
 
 #: The fact by which launchers of one study know who is in charge.
@@ -38,8 +39,8 @@ class Claim(NamedTuple):
     known: Mapping[str, Any]
     #: What makes the run's task together with its job.
     task: bytes = b""
-    #: What is recorded of the attempt before it, if nobody knows how that ended.
-    lost: Mapping[str, Any] | None = None
+    #: What is recorded of the attempt before it.
+    before: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -81,8 +82,8 @@ class Work:
     known_manifests: Collection[str]
     #: Runs that are known to wait for their next attempt.
     delayed: Collection[int] = ()
-    #: The longest that one waits; more than that, and the clock was changed.
-    delay_s: float = 0.0
+    #: How long one waits at most; more than that, and the clock was changed.
+    policy: FailurePolicy = USUAL
     #: Run and number of the attempts that left processes on this host.
     inherited: Collection[tuple[int, int]] = ()
     is_first: bool = False
@@ -127,8 +128,9 @@ class Work:
             if len(done.claimed) == self.n_claims:
                 done.has_more = True
                 break
-            number = tables.run(run_id).get("attempt", 0) + 1
-            left_s = retry_left_s(tables.attempts(run_id), self.delay_s) if number > 1 else 0.0
+            row = tables.run(run_id)
+            number = row.get("attempt", 0) + 1
+            left_s = self._retry_left_s(tables, run_id, row) if number > 1 else 0.0
             if left_s > 0:
                 done.delayed[run_id] = boot_clock() + left_s
                 continue
@@ -138,11 +140,13 @@ class Work:
                 "nonce": secrets.token_hex(8),
             }
             if number > 1:
-                changes["last_step"] = changes["last_step_time"] = None
-                if tables.quantities(run_id):
-                    tables.set_quantities(run_id, {})
+                set_results_aside(tables, run_id, number - 1)
             tables.update_run(run_id, changes)
             done.claimed.append(self._claim(tables, run_id, done))
+
+    def _retry_left_s(self, tables: Tables, run_id: int, row: Mapping[str, Any]) -> float:
+        again = policy.of_run(row, self.policy).again
+        return retry_left_s(tables.attempts(run_id), again.longest_pause_s)
 
     def _claim(self, tables: Tables, run_id: int, done: Done) -> Claim:
         row = dict(tables.run(run_id))
@@ -152,15 +156,15 @@ class Work:
             if manifest is not None:
                 done.manifests[key] = manifest
         known: Mapping[str, Any] = {}
-        lost: Mapping[str, Any] | None = None
+        before: Mapping[str, Any] | None = None
         number = row["attempt"]
         if row["state"] != states.SUBMITTED or number > 1:
             for attempt in tables.attempts(run_id):
                 if attempt["number"] == number:
                     known = attempt
-                elif attempt["number"] == number - 1 and _is_lost(attempt):
-                    lost = attempt
-        return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id), lost)
+                elif attempt["number"] == number - 1:
+                    before = attempt
+        return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id), before)
 
 
 def _is_later(owner: str, epoch: str) -> bool:
@@ -196,10 +200,6 @@ def retry_left_s(attempts: Sequence[Mapping[str, Any]], most_s: float) -> float:
         return max(0.0, min(float(due["clock"]) - boot_clock(), most_s))
     left_s = float(last.get("retry_at", 0.0)) - time.time()
     return left_s if 0 < left_s <= most_s else 0.0
-
-
-def _is_lost(attempt: Mapping[str, Any]) -> bool:
-    return attempt.get("class") == INFRASTRUCTURE and attempt.get("exit_code") is None
 
 
 def open_runs(tables: Tables) -> Iterator[int]:

@@ -10,7 +10,6 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from motoko.config.retry import DEFAULT
 from motoko.errors import DatabaseUnavailable
 from motoko.launch.desk import Desk
 from motoko.launch.record import Record
@@ -201,7 +200,7 @@ def test_a_record_that_is_written_twice_is_written_once(tmp_path: Path, state: s
         own = {"state": "SUBMITTED", "attempt": 1, "nonce": "own"}
         study.database.write(lambda tables: tables.update_run(1, own))
         said = record("own", state=state)
-        said = said._replace(facts={**said.facts, "class": "infrastructure"}, retry=DEFAULT)
+        said = said._replace(facts={**said.facts, "class": "infrastructure"})
         study.database.write(said.apply)
         before, history = row(study), attempts(study)
         study.database.write(said.apply)

@@ -19,6 +19,7 @@ from motoko.config import (
     read_study,
     read_workflow,
 )
+from motoko.config.policy import read_policy
 from motoko.config.retry import CLASSES
 from motoko.workflow import Workflow
 from tests.support.workflows import write_workflow
@@ -215,6 +216,28 @@ def test_further_attempts_have_a_budget_for_each_class(study, given, budgets, de
     assert retry.delay_s == delay_s
 
 
+@pytest.mark.parametrize(
+    ("given", "last", "application"),
+    [
+        ("", "keep", 0),
+        ("on_failure: prune", "prune", 0),
+        ("on_failure: retry", "keep", 1),
+        ("on_failure: {retry: {attempts: 2, then: prune}}", "prune", 2),
+        ("on_failure: {retry: 3}", "keep", 3),
+        ("on_failure: retry\nretry: {attempts: 2, then: raise}", "raise", 2),
+        ("on_failure: raise\nretry: 1", "raise", 1),
+        ("retry: {attempts: 2, application: 5, then: prune}", "prune", 5),
+    ],
+)
+def test_policy_is_what_on_failure_and_retry_say_together(study, given, last, application):
+    policy = study(f"study: s\njob: {{x: float}}\n{given}\n").policy
+
+    assert policy.last == last
+    assert policy.again.budget("application") == application
+    assert policy.again.budget("infrastructure") >= 1
+    assert read_policy(policy.for_runs()).again.budgets == policy.again.budgets
+
+
 def test_keys_in_use_are_known_and_those_without_effect_say_so(study):
     lines = [f"{key}: {value}" for key, value in STUDY_KEYS.items()]
 
@@ -222,8 +245,8 @@ def test_keys_in_use_are_known_and_those_without_effect_say_so(study):
 
     idle = {one.key for one in config.warnings if "has no effect" in one.found}
     assert {one.key for one in config.warnings} == idle
-    assert {"on_failure", "pbs_options", "mem", "generator"} <= idle
-    assert not {"run_space", "walltime", "nproc", "retry", "outpath"} & idle
+    assert {"pbs_options", "mem", "generator"} <= idle
+    assert not {"run_space", "walltime", "nproc", "retry", "on_failure", "outpath"} & idle
     assert config.generator == "sge"
 
 
@@ -363,12 +386,8 @@ def test_key_below_a_study_that_belongs_elsewhere_is_told_where(workflow, line, 
     assert words in warning.allowed
 
 
-def test_failure_policy_and_options_of_generators_that_are_not_there_are_named(study):
-    text = "study: s\njob: {x: float}\non_failure: keep\nsge_options: [q=long]\n"
+def test_options_of_generators_that_are_not_there_are_named(study):
+    (options,) = study("study: s\njob: {x: float}\nsge_options: [q=long]\n").warnings
 
-    policy, options = study(text).warnings
-
-    assert policy.found == "has no effect in this version"
-    assert "`retry`" in policy.allowed
     assert options.found == "has no effect: there is no generator 'sge' yet"
     assert options.allowed == "known generators are bash"

@@ -140,7 +140,8 @@ CLASS = (
 FURTHER = "a whole number of further attempts, 0 for none"
 RETRY = (
     f"{FURTHER}, or a mapping of classes of failure (application, walltime, out of memory,"
-    " preempted, infrastructure, submission) to such numbers, with a delay perhaps"
+    " preempted, infrastructure, submission) to such numbers, with attempts for all"
+    " others, a delay, backoff and then perhaps"
 )
 STUDIES = {
     "further attempts as text": (
@@ -161,6 +162,32 @@ STUDIES = {
     "a class of failure that is a number": (
         "study: s\njob: {x: int}\nretry: {3: 2}\n",
         [f"3: retry[3]: found 3; expected {CLASS}"],
+    ),
+    "a policy that nobody knows": (
+        "study: s\njob: {x: int}\non_failure: prone\n",
+        [
+            "3: on_failure: found text 'prone'; expected keep, retry, prune, raise, or {retry:"
+            " {attempts: 2, then: prune}}; did you mean 'prune'?"
+        ],
+    ),
+    "two ends of one policy": (
+        "study: s\njob: {x: int}\non_failure: raise\nretry: {attempts: 2, then: prune}\n",
+        ["4: retry.then: found text 'prune'; expected raise, as on_failure says"],
+    ),
+    "how often, said twice": (
+        "study: s\njob: {x: int}\non_failure: {retry: 2}\nretry: 3\n",
+        ["4: retry: found 3; expected nothing here, since on_failure says how often"],
+    ),
+    "more of what nobody has": (
+        "study: s\njob: {x: int}\nretry: {out of memory: {attempts: 1, times: {men: 2}}}\n",
+        [
+            "3: retry.out of memory.times.men: found text 'men'; expected no more than mem,"
+            " walltime; did you mean 'mem'?"
+        ],
+    ),
+    "less with each attempt": (
+        "study: s\njob: {x: int}\nretry: {delay: 1s, backoff: 0.5}\n",
+        ["3: retry.backoff: found 0.5; expected a factor from 1 to 100"],
     ),
     "a delay that is none": (
         "study: s\njob: {x: int}\nretry: {delay: soon}\n",
