@@ -156,11 +156,13 @@ __all__ = [
     "get_run",
     "no_action",
     "running",
+    "window",
 ]
 
 _HOMES = {
     "get_run": "motoko.job",
     "running": "motoko.job",
+    "window": "motoko.job",
     "Workflow": "motoko.workflow",
     "event": "motoko.workflow",
     "no_action": "motoko.workflow",

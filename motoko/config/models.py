@@ -39,6 +39,7 @@ from motoko.config.fields import (
 from motoko.config.policy import FailurePolicy, OnFailure, combined
 from motoko.config.retry import DEFAULT as DEFAULT_RETRY
 from motoko.config.retry import Retry, RetryPolicy
+from motoko.config.sentinels import Sentinels
 from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName
 from motoko.errors import Mistake
 from motoko.phrases import nearest
@@ -229,7 +230,7 @@ def is_options_key(key: str) -> bool:
 
 #: Keys that are read and checked, and that nothing in this version acts on.
 WITHOUT_EFFECT = frozenset(
-    "max_submitted mem gpus partition account module modules array"
+    "max_submitted gpus partition account module modules array"
     " pack checkpoint_signal artifacts blackdynamite".split()
 )
 #: The same of bd.yaml only.
@@ -300,6 +301,12 @@ class StudyConfig(FileConfig):
     retry: RetryPolicy = Field(
         DEFAULT_RETRY,
         description="How many further attempts a run gets by itself, by class of failure.",
+    )
+    sentinels: Sentinels | None = Field(
+        None, description="Files that say that the work of a run is finished, or has failed."
+    )
+    carry_over: Texts = Field(
+        (), description="Files and directories that an attempt leaves for the next one."
     )
     max_concurrent: Count | None = Field(
         None, description="How many runs of the study may execute at once."

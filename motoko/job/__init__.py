@@ -5,5 +5,6 @@ modules here (`journal`, `token`, `outcome`, `quantities`) and starts bash as `s
 """
 
 from motoko.job.record import get_run, running
+from motoko.job.windows import Window as window
 
-__all__ = ["get_run", "running"]
+__all__ = ["get_run", "running", "window"]

@@ -28,6 +28,10 @@ PREFIX = ".motoko-"
 RUN_FILE = PREFIX + "run.json"
 FINISHED = "FINISHED"
 FAILED = "FAILED"
+#: How often work on a directory was begun, as text.
+JOB_ATTEMPT = "job_attempt.txt"
+#: A line of JSON for each segment of the work in a directory that was done.
+PROGRESS = "job_progress.jsonl"
 QUANTITY_SUFFIX = ".csv"
 
 

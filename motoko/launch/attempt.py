@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from motoko.columns import FIXED_FOR_SCRIPTS
-from motoko.config import parse_walltime
 from motoko.config.policy import USUAL, FailurePolicy
 from motoko.config.retry import INFRASTRUCTURE
 from motoko.crashpoints import reached
@@ -20,8 +19,10 @@ from motoko.job import layout, outcome, verdict
 from motoko.job.facts import read_facts
 from motoko.launch.failure import classify, is_full, is_lost, signal_name
 from motoko.launch.generator import LocalProcess
+from motoko.launch.limits import walltime_s
 from motoko.launch.reading import Entry, Reading, last_lines
 from motoko.launch.record import Record
+from motoko.launch.sentinels import Looker, failure_in
 from motoko.model import states
 from motoko.model.schema import Schema
 from motoko.store.codec import encode
@@ -44,6 +45,8 @@ class Attempt:
     pid: int | None = None
     is_prepared = False
     exec_file = ""
+    #: What its files say of its work, if its study declares such files.
+    look: Looker | None = None
     #: When it first had to wait for what the attempt before it left executing.
     waits_since: float | None = None
     #: Why the launcher ended its processes, if it did.
@@ -78,9 +81,9 @@ class Attempt:
     ) -> None:
         """``known`` is what was recorded of it already, when it is not a new one.
 
-        ``before`` is what was recorded of the attempt before it, ``resources`` what the study
-        gives to runs that do not say. ``instead_of`` is the nonce of a later attempt, when this
-        one has turned out to have finished before that could begin.
+        ``before`` is what was recorded of the one before it, ``resources`` what runs have that
+        do not say. ``instead_of`` is the nonce of a later attempt, when this one has turned out
+        to have finished before that could begin.
         """
         known = known or {}
         self.before = before
@@ -102,7 +105,7 @@ class Attempt:
         #: What there may be troubles with, in words.
         self.looking = f"cannot read in {run_dir}"
         self.recording = f"cannot record what becomes of run {self.title}"
-        self.walltime_s = _walltime(row, default_walltime, self.title)
+        self.walltime_s = walltime_s(row, default_walltime, self.title)
         self._schema = schema
         self._completion = completion
         inputs = {entry["name"] for entry in manifest["files"]} if manifest else ()
@@ -200,6 +203,8 @@ class Attempt:
                 self._become(said, cause)
             return  # its script has handed the work on, and finish() or fail() will come
         self.end_time = self.end_time or now
+        if said == states.FINISHED and not has_spoken and (why := failure_in(self.look)):
+            said, cause = states.FAILED, why
         if self._is_withdrawn and not has_spoken:
             said, cause = states.CANCELLED, self._ended_for
         elif said == states.FAILED and not has_spoken:
@@ -212,8 +217,7 @@ class Attempt:
                 is_full=has_no_space,
             )
             cause = self._ended_for or self._lost_for or cause
-            is_told = exit_code is not None and has_no_space
-            if self._failure == INFRASTRUCTURE and is_told:
+            if self._failure == INFRASTRUCTURE and exit_code is not None and has_no_space:
                 cause = f"{cause}, with no space left on its disk"
         self._become(said, cause)
 
@@ -229,6 +233,16 @@ class Attempt:
         self.begin(left.pid, left.begin, left.host)
         self.end(left.exit, left.end)
         return self.is_over and not states.is_bad(self.state)
+
+    def is_found_finished(self, now: float) -> bool:
+        """Whether its files say that nothing is left to be done; it has ended so then."""
+        if self.look is None or self.look().state != states.FINISHED:
+            return False
+        self.begin(None, now)
+        self._has_ended, self.end_time = True, now
+        self._warn("its files said that it was finished: nothing was executed")
+        self._become(states.FINISHED, None)
+        return True
 
     def refuse(self, why: str, now: float, failure: str) -> None:
         """It never began, and will not."""
@@ -484,14 +498,3 @@ class Attempt:
             "folded": dict(self.reading.offsets) or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
-
-
-def _walltime(row: Mapping[str, Any], default: float | None, title: str) -> float | None:
-    given = row.get("walltime")
-    if given is None:
-        return default
-    try:
-        return parse_walltime(given)
-    except ValueError as error:
-        log.warning("run %s: walltime %r is ignored: expected %s", title, given, error)
-        return default

@@ -30,6 +30,7 @@ from motoko.host import boot_clock
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.holders import find_held
+from motoko.launch.sentinels import looker
 from motoko.launch.trouble import Troubles, unexpected
 from motoko.launch.work import Claim, Done, Work
 from motoko.model import policy, states
@@ -354,12 +355,12 @@ class Desk:
         return attempt
 
     def _attempt(self, row: Mapping[str, Any], job: Mapping[str, Any], **told: Any) -> Attempt:
-        config = self.study.config
-        return Attempt(
+        config, run_dir = self.study.config, str(self.study.run_dir(row["id"]))
+        attempt = Attempt(
             self.study.schema,
             row,
             job,
-            str(self.study.run_dir(row["id"])),
+            run_dir,
             manifest=self._manifests.get(row.get("files", "")),
             completion=config.completion,
             default_walltime=config.walltime,
@@ -367,6 +368,8 @@ class Desk:
             resources={"walltime": config.walltime, "mem": config.mem},
             **told,
         )
+        attempt.look = looker(config.sentinels, attempt.title, run_dir, row, job)
+        return attempt
 
     def find_finished(self, attempt: Attempt, left: Outcome) -> Attempt | None:
         """The attempt before one that has not begun, if its outcome, which came late, is a

@@ -269,6 +269,9 @@ class Executor:
                 desk.waiting.appendleft(attempt)
             return
         try:
+            if attempt.is_found_finished(time.time()):
+                desk.note(attempt)
+                return
             process = self._spawn(desk, attempt)
         except Exception as error:
             self._refused(desk, attempt, error)

@@ -4,8 +4,8 @@ What an attempt starts with is the same each time: the files of the run's manife
 ``.motoko-run.json``. Everything else that the attempt before it left (standard output and
 error, journals, token, outcome, sentinels, quantities, whatever its program wrote) is moved
 into ``attempt-<n>/`` first, n being that attempt's number; files of the manifest are placed
-anew, since the script may have changed them. A directory that nobody knows of (left by a
-database that is gone) is set aside as ``attempt-0``.
+anew, since the script may have changed them. What the study carries over stays in place. A
+directory that nobody knows of (left by a database that is gone) is set aside as ``attempt-0``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ _SMALL = 1 << 16
 _MOST_KITS = 64
 #: Types whose values JSON gives back as they were.
 _EXACT = (str, int, float, bool)
+#: What belongs to one attempt, and what to all that do the same work, whatever is carried over.
+_OF_ATTEMPT = frozenset({layout.FINISHED, layout.FAILED})
+_OF_WORK = frozenset({layout.JOB_ATTEMPT, layout.PROGRESS})
 _SET_ASIDE = re.compile(r"attempt-\d+")
 
 
@@ -160,7 +164,7 @@ class RunDirs:
             return
         aside = Path(layout.attempt_dir(attempt.run_dir, attempt.number - 1))
         # The run's file goes last: as long as it is there, setting aside is not done.
-        names = [n for n in os.listdir(attempt.run_dir) if not _SET_ASIDE.fullmatch(n)]
+        names = [n for n in os.listdir(attempt.run_dir) if not self._stays(n)]
         names.sort(key=lambda name: name == layout.RUN_FILE)
         if names:
             aside.mkdir(exist_ok=True)
@@ -170,6 +174,15 @@ class RunDirs:
             reached("rundir.clearing")
             Path(attempt.run_dir, name).rename(target)
         reached("rundir.cleared")
+
+    def _stays(self, name: str) -> bool:
+        """Whether a file stays where it is when an attempt is set aside."""
+        if _SET_ASIDE.fullmatch(name):
+            return True
+        patterns = self._study.config.carry_over
+        if not patterns or name in _OF_ATTEMPT or name.startswith(layout.PREFIX):
+            return False
+        return name in _OF_WORK or any(fnmatchcase(name, pattern) for pattern in patterns)
 
     def _run_file(self, attempt: Attempt, generation: str) -> bytes:
         run = {k: v for k, v in attempt.row.items() if k not in HIDDEN}

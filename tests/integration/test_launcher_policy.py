@@ -26,13 +26,13 @@ on_failure:
   retry: {application: {attempts: 2, times: {mem: 2, walltime: 1.5}}, then: prune}
 """
 )
-TELLS = f"""
+TELLS = """
 import json, os, sys
 import motoko
 run, job = motoko.get_run()
 run.start()
 with open(run.file("told"), "w") as file:
-    told = {{k: v for k, v in os.environ.items() if k.startswith("MOTOKO_LAST")}}
+    told = {k: v for k, v in os.environ.items() if k.startswith("MOTOKO_LAST")}
     json.dump([told, run.last_attempt, run.entries.get("mem")], file)
 if run.attempt < 3:
     run.push_quantity(run.attempt * 1.5, step=run.attempt, name="y")
@@ -82,3 +82,84 @@ def test_the_policy_of_a_run_stands_above_that_of_its_study(tmp_path: Path) -> N
 
         assert len(attempts(study)) == 2
         assert "mem" not in row(study)
+
+
+WINDOWS = """
+import sys
+import motoko
+for name in ("w0", "w1"):
+    with motoko.window(name) as window:
+        for segment in window.segments(3):
+            if name == "w1" and segment == 2 and window.attempt == 1:
+                sys.exit(9)
+            with open("ran", "a") as file:
+                print(name, segment, file=file)
+            with open(window.file(f"md-{segment}.rst"), "w") as file:
+                file.write(name)
+            window.record(segment, f"md-{segment}.rst")
+"""
+
+
+def test_what_an_attempt_carries_over_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(WINDOWS)
+    yaml = YAML + "retry: {application: 1}\ncarry_over: ['w*', ran]\n"
+    with new_study(tmp_path / "s", f"{PYTHON} {tmp_path}/work.py\n", yaml) as study:
+        with launching(study):
+            create(study)
+            wait_for_state(study, "FINISHED")
+        run_dir = study.run_dir(1)
+
+        ran = (run_dir / "ran").read_text().split("\n")[:-1]
+        assert ran == ["w0 1", "w0 2", "w0 3", "w1 1", "w1 2", "w1 3"]
+        assert (run_dir / "w1/job_attempt.txt").read_text() == "2\n"
+        assert (run_dir / "attempt-1/FAILED").exists()
+        assert (run_dir / "w1/FINISHED").exists() and not (run_dir / "w1/FAILED").exists()
+
+
+SENTINELS = (
+    YAML
+    + """\
+retry: {application: 1}
+run_params: {place: ''}
+sentinels:
+  directory: '{place}/{x}'
+  windows: [w0, w1]
+  failure: [['{window}/nan']]
+"""
+)
+
+
+def test_files_that_a_study_declares_say_what_is_finished_and_what_failed(
+    tmp_path: Path,
+) -> None:
+    # Run 1 was finished by somebody else, run 2 fails once although its script ends well, and
+    # run 3 leaves no sentinels, which says nothing.
+    for name in ("w0", "w1"):
+        (tmp_path / "0.0" / name).mkdir(parents=True)
+        (tmp_path / "0.0" / name / "FINISHED").touch()
+    (tmp_path / "1.0/w1").mkdir(parents=True)
+    script = f"""
+echo __BLACKDYNAMITE__x__ >> {tmp_path}/ran
+[ __BLACKDYNAMITE__x__ != 1.0 ] || [ $MOTOKO_ATTEMPT != 1 ] || touch {tmp_path}/1.0/w1/nan
+[ $MOTOKO_ATTEMPT != 2 ] || rm {tmp_path}/1.0/w1/nan
+"""
+    with new_study(tmp_path / "s", script, SENTINELS) as study, launching(study):
+        create(study, 3, place=str(tmp_path))
+        wait_for_state(study, "FINISHED", 1, 2, 3)
+        (first,), (failed, _), (third,) = (attempts(study, i) for i in (1, 2, 3))
+
+        assert (study.run_dir(1) / "FINISHED").exists()
+    assert sorted((tmp_path / "ran").read_text().split()) == ["1.0", "1.0", "2.0"]
+    assert first["warnings"] == ["its files said that it was finished: nothing was executed"]
+    assert (failed["class"], failed["cause"]) == ("application", "its files say so: w1/nan")
+    assert "class" not in third
+
+
+def test_a_directory_of_sentinels_without_a_value_refuses_the_run(tmp_path: Path) -> None:
+    with new_study(tmp_path / "s", "true\n", SENTINELS) as study, launching(study):
+        create(study, place=None)
+        wait_for_state(study, "FAILED")
+        (only,) = attempts(study)
+
+    assert only["class"] == "submission"
+    assert "{place}" in only["cause"]

@@ -93,6 +93,8 @@ STUDY_KEYS = {
     "pack": "8",
     "checkpoint_signal": "USR1@60",
     "retry": "{walltime: 2}",
+    "sentinels": "{windows: [w0, w1], success: [['{window}/md.out']]}",
+    "carry_over": "[w*]",
 }
 
 
@@ -245,8 +247,10 @@ def test_keys_in_use_are_known_and_those_without_effect_say_so(study):
 
     idle = {one.key for one in config.warnings if "has no effect" in one.found}
     assert {one.key for one in config.warnings} == idle
-    assert {"pbs_options", "mem", "generator"} <= idle
-    assert not {"run_space", "walltime", "nproc", "retry", "on_failure", "outpath"} & idle
+    assert {"pbs_options", "generator"} <= idle
+    assert (
+        not {"run_space", "mem", "walltime", "nproc", "retry", "on_failure", "outpath"} & idle
+    )
     assert config.generator == "sge"
 
 

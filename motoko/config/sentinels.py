@@ -1,0 +1,133 @@
+"""Files that say that the work of a run is finished, or has failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from motoko.config.fields import Text, texts
+from motoko.config.values import Refused
+from motoko.phrases import listed, nearest
+
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+_OF_UNITS: Final = ("component", "window")
+_GROUPS: Final = "a list of groups, each a list of patterns"
+
+
+def _groups(value: Any) -> tuple[tuple[str, ...], ...]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, (list, tuple)) or not value:
+        raise Refused(_GROUPS)
+    return tuple(_group(group, i) for i, group in enumerate(value))
+
+
+def _group(value: Any, i: int) -> tuple[str, ...]:
+    try:
+        group = texts(value)
+    except Refused:
+        group = ()
+    if not group:
+        raise Refused("a pattern, or a list of patterns that belong together", value, (i,))
+    for pattern in group:
+        parts = pattern.split("/")
+        if pattern.startswith("/") or ".." in parts:
+            raise Refused("a pattern below the directory", pattern, (i,))
+        for name in _PLACEHOLDER.findall(pattern):
+            if name not in _OF_UNITS:
+                meant = nearest(name, _OF_UNITS)
+                raise Refused(
+                    f"no placeholders but {{component}} and {{window}}{meant}", pattern, (i,)
+                )
+    return group
+
+
+def _windows(value: Any) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
+    if isinstance(value, Mapping):
+        return {str(name): _names(given, (name,)) for name, given in value.items()}
+    return _names(value)
+
+
+def _names(value: Any, at: tuple[Any, ...] = ()) -> tuple[str, ...]:
+    given = [value] if isinstance(value, (str, int)) else value
+    if not isinstance(given, (list, tuple)):
+        raise Refused("names, or a mapping of components to names", value, at)
+    names = tuple(str(name) for name in given)
+    for i, name in enumerate(names):
+        if not name or name in (".", "..") or "/" in name or "\0" in name:
+            raise Refused("the name of a directory", given[i], (*at, i))
+    return names
+
+
+_LIST: Final[dict[str, Any]] = {"type": "array", "items": {"type": ["string", "integer"]}}
+_PATTERNS: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "array", "items": {"type": "string"}},
+                ]
+            },
+        },
+    ]
+}
+Groups = Annotated[
+    tuple[tuple[str, ...], ...], BeforeValidator(_groups), WithJsonSchema(_PATTERNS)
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_LIST)]
+Windows = Annotated[
+    tuple[str, ...] | dict[str, tuple[str, ...]],
+    BeforeValidator(_windows),
+    WithJsonSchema({"anyOf": [_LIST, {"type": "object", "additionalProperties": _LIST}]}),
+]
+
+
+class SentinelsConfig(BaseModel):
+    """Which files say that the work of a run is finished, or has failed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    directory: Text = Field(
+        ".",
+        description="Where they are, relative to the run directory; `{name}` is a parameter of"
+        " the job or an entry of the run.",
+    )
+    components: Names = Field((), description="Names of components.")
+    windows: Windows = Field((), description="Names of windows, for all components or by name.")
+    success: Groups = Field(
+        (), description="Groups of patterns; a unit is finished when all of any group is there."
+    )
+    failure: Groups = Field((), description="The same for a unit that has failed.")
+
+
+def read_sentinels(value: Any) -> Any:
+    """What was written under ``sentinels``, before the model looks at its parts."""
+    if isinstance(value, SentinelsConfig):
+        return value
+    if value is True:
+        return {}
+    known = tuple(SentinelsConfig.model_fields)
+    if not isinstance(value, Mapping):
+        raise Refused(f"a mapping of {listed(known)}, or true")
+    for key in value:
+        if key not in known:
+            raise Refused(
+                f"no more than {listed(known)}{nearest(str(key), known)}", key, (key,)
+            )
+    components, windows = value.get("components"), value.get("windows")
+    if isinstance(windows, Mapping):
+        named = _names(components or list(windows))
+        for name in named:
+            if name not in map(str, windows):
+                raise Refused(f"windows of component {name!r} too", windows, ("windows",))
+        return {**value, "components": list(named)}
+    return value
+
+
+Sentinels = Annotated[SentinelsConfig, BeforeValidator(read_sentinels)]

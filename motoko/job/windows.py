@@ -1,0 +1,234 @@
+"""Work in a directory of its own (a component, a window) that is done in segments.
+
+Three files say how far it is, and whoever begins again honours them:
+
+- ``FINISHED`` and ``FAILED``, the sentinels: JSON, or empty; to have none says nothing;
+- ``job_attempt.txt``: how often the work was begun;
+- ``job_progress.jsonl``: a line of JSON for each segment that was done, with size and digest of
+  the file that the next one starts from. A line counts as long as that file is what it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import namedtuple
+
+from motoko.job.facts import replace_file, write_all
+from motoko.job.layout import FAILED, FINISHED, JOB_ATTEMPT, PROGRESS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Dict, Iterator, List, Optional, Type, Union
+
+    from motoko.job.layout import StrPath
+
+#: What is known of work that has left no sentinel.
+UNKNOWN = "UNKNOWN"
+_BLOCK = 1 << 20
+
+
+class Progress(namedtuple("Progress", ["segment", "file", "facts"])):
+    """The last segment that was done: its number from 1, the file that the next one starts
+    from (None without one), and what else was recorded."""
+
+    __slots__ = ()
+    segment: int
+    file: Optional[str]
+    facts: Dict[str, Any]
+
+
+class Window:
+    """The work in one directory. As a ``with`` block it is begun, and finished or failed.
+
+    The block ends FINISHED when all `segments` were gone through, or none were asked for. An
+    exception makes it FAILED and goes on; one from the keyboard, or a break out of the
+    segments, leaves it as it is, for another attempt.
+    """
+
+    def __init__(self, directory: StrPath = ".") -> None:
+        #: The absolute path of the directory.
+        self.directory = os.path.abspath(directory)
+        self._n_left: Optional[int] = None
+
+    @property
+    def state(self) -> str:
+        """FINISHED, FAILED, or UNKNOWN when no sentinel is there."""
+        return state_of(self.directory)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to be done."""
+        return self.state == FINISHED
+
+    @property
+    def attempt(self) -> int:
+        """How often the work was begun; 0 before."""
+        try:
+            with open(self.file(JOB_ATTEMPT), "rb") as file:
+                return max(0, int(file.read(32)))
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    @property
+    def progress(self) -> Optional[Progress]:
+        """The last segment that was done and whose file is still what was recorded."""
+        for facts in reversed(self._recorded()):
+            if self._stands(facts):
+                rest = {k: v for k, v in facts.items() if k not in ("segment", "file")}
+                return Progress(facts["segment"], facts.get("file"), rest)
+        return None
+
+    def file(self, name: StrPath) -> str:
+        """The path of a file in the directory."""
+        return os.path.join(self.directory, name)
+
+    def begin(self) -> None:
+        """Count another attempt, and remove the sentinel of a failed one; the directory is made
+        if it is not there. Nothing is changed once the work is finished."""
+        os.makedirs(self.directory, exist_ok=True)
+        if self.is_finished:
+            return
+        replace_file(self.file(JOB_ATTEMPT), b"%d\n" % (self.attempt + 1))
+        _remove(self.file(FAILED))
+
+    def segments(self, n_segments: int) -> Iterator[int]:
+        """The numbers, from 1 to ``n_segments``, of the segments that are left to be done."""
+        progress = self.progress
+        done = n_segments if self.is_finished else progress.segment if progress else 0
+        self._n_left = max(0, n_segments - done)
+        for segment in range(done + 1, n_segments + 1):
+            yield segment
+            self._n_left = n_segments - segment
+
+    def record(self, segment: int, file: Optional[StrPath] = None, **facts: Any) -> None:
+        """Say that a segment is done; ``file``, in the directory, is what the next one starts
+        from. FileNotFoundError when it is not there."""
+        said: Dict[str, Any] = {"segment": int(segment)}
+        if file is not None:
+            path = os.path.join(self.directory, file)
+            said["file"] = os.path.relpath(path, self.directory)
+            said["size"], said["sha256"] = os.stat(path).st_size, _digest(path)
+        said.update(facts, attempt=self.attempt, time=time.time())
+        line = json.dumps(said).encode() + b"\n"
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        fd = os.open(self.file(PROGRESS), flags, 0o666)
+        try:
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":  # somebody died in the middle
+                line = b"\n" + line
+            write_all(fd, line)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def finish(self) -> None:
+        """Leave the sentinel FINISHED."""
+        self._leave(FINISHED, {})
+        _remove(self.file(FAILED))
+
+    def fail(self, reason: Union[str, BaseException, None] = None) -> None:
+        """Leave the sentinel FAILED, unless the work is finished."""
+        if self.is_finished:
+            return
+        if isinstance(reason, BaseException):
+            reason = f"{type(reason).__name__}: {reason}"
+        self._leave(FAILED, {"reason": reason})
+
+    def __enter__(self) -> Window:
+        self.begin()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if error is None:
+            if not self._n_left and not self.is_finished:
+                self.finish()
+        elif isinstance(error, Exception) or (isinstance(error, SystemExit) and error.code):
+            self.fail(error)
+
+    def __repr__(self) -> str:
+        return f"<window {self.directory}: {self.state}>"
+
+    def _leave(self, sentinel: str, facts: Dict[str, Any]) -> None:
+        said = {**facts, "attempt": self.attempt, "time": time.time()}
+        replace_file(self.file(sentinel), json.dumps(said).encode() + b"\n")
+
+    def _recorded(self) -> List[Dict[str, Any]]:
+        try:
+            with open(self.file(PROGRESS), "rb") as file:
+                lines = file.read().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in lines:
+            try:
+                facts = json.loads(line.decode()) if line.endswith(b"\n") else None
+            except (ValueError, RecursionError):
+                continue  # torn
+            if isinstance(facts, dict) and type(facts.get("segment")) is int:
+                found.append(facts)
+        return found
+
+    def _stands(self, facts: Dict[str, Any]) -> bool:
+        name = facts.get("file")
+        if name is None:
+            return True
+        try:
+            path = self.file(name)
+            return bool(
+                os.stat(path).st_size == facts["size"] and _digest(path) == facts["sha256"]
+            )
+        except (OSError, KeyError, TypeError, ValueError):
+            return False
+
+
+def state_of(directory: StrPath) -> str:
+    """What the sentinels of a directory say; a success that came after a failure counts."""
+    for name in (FINISHED, FAILED):
+        if os.path.isfile(os.path.join(directory, name)):
+            return name
+    return UNKNOWN
+
+
+def clear_failures(root: StrPath) -> List[str]:
+    """Remove sentinels of failures, counters of attempts and records of progress in a directory
+    and below, and nothing else; the paths of what was removed.
+
+    What earlier attempts of a run left (``attempt-<n>``) stays, and links are not followed.
+    """
+    removed = []
+    for place, directories, names in os.walk(root):
+        directories[:] = sorted(name for name in directories if not _is_set_aside(name))
+        for name in (FAILED, JOB_ATTEMPT, PROGRESS):
+            path = os.path.join(place, name)
+            if name in names and os.path.isfile(path) and not os.path.islink(path):
+                os.unlink(path)
+                removed.append(path)
+    return removed
+
+
+def _is_set_aside(name: str) -> bool:
+    return name.startswith("attempt-") and name[len("attempt-") :].isdecimal()
+
+
+def _digest(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
