@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 import anyio
 
 from motoko.config import StudyConfig
+from motoko.config.retry import PRUNE
 from motoko.errors import ConditionError, FailedRun, RunNameMissing, RunsFailed, WorkflowError
+from motoko.model import states
 from motoko.model.constraints import Constraint
 from motoko.store.session import current_session
 from motoko.study.records import Job, Pairs, Run
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
 
 Pair = tuple[Run, Job]
 _LONGEST_RUN_NAME = 100
@@ -39,7 +44,8 @@ class RunList(Sequence[Pair]):
     """Runs with their jobs, as a sequence of pairs that can be awaited.
 
     ``await`` ends when all of the runs are over and gives them as a plain list. If some ended
-    badly it raises RunsFailed, naming them and their causes. A run that has ever finished
+    badly it raises RunsFailed, naming them and their causes; those whose policy is to be pruned
+    are left out instead, and the others are given. A run that has ever finished
     counts as finished, whatever state an action has given it since.
     """
 
@@ -56,11 +62,19 @@ class RunList(Sequence[Pair]):
 
     async def _until_over(self) -> list[Pair]:
         failed: list[FailedRun] = []
+        pruned: set[tuple[str, int]] = set()
         for study, run_ids in self._ids().items():
-            failed.extend(await until_over(study, run_ids))
+            for one in await until_over(study, run_ids):
+                if one.policy == PRUNE:
+                    log.warning("left out, as on_failure says: %s", one)
+                    pruned.add((one.study, one.run_id))
+                else:
+                    failed.append(one)
         if failed:
             raise RunsFailed(failed)
-        return self.runs
+        if not pruned:
+            return self.runs
+        return [pair for pair in self.runs if (pair[0].study.name, pair[0].id) not in pruned]
 
     def _ids(self) -> Mapping[Study, Sequence[int]]:
         if isinstance(self._runs, Pairs):
@@ -175,14 +189,21 @@ class TaskSelection(Sequence[Pair]):
         """Wait until all selected runs satisfy these constraints as well.
 
         Each argument is a constraint or a list of them. A selection without runs does not
-        satisfy anything: awaiting it waits for the first run.
+        satisfy anything: awaiting it waits for the first run. In a study whose policy is to
+        prune, FAILED runs need not satisfy anything, as long as others do.
         """
         texts = [text for arg in args for text in ([arg] if isinstance(arg, str) else arg)]
         wanted = self.selector & self.base.parse(texts)
+        alive = self.base.parse(f"state != {states.FAILED}")
 
         def is_satisfied() -> bool:
             n_runs = self.base.count(self.selector)
-            return n_runs > 0 and n_runs == self.base.count(wanted)
+            if n_runs > 0 and n_runs == self.base.count(wanted):
+                return True
+            if self.base.config.policy.last != PRUNE:
+                return False
+            n_alive = self.base.count(self.selector & alive)
+            return n_alive > 0 and n_alive == self.base.count(wanted & alive)
 
         return TaskSelectionEval(is_satisfied, studies=[self.base])
 

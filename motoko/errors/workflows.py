@@ -325,15 +325,18 @@ class ActionFailed(WorkflowError, RuntimeError):
 
 
 class FailedRun(Facts):
-    """Why one run counts as failed."""
+    """Why one run counts as failed, and what its policy makes of that."""
 
     study: str
     run_id: int
     state: str
     cause: str
+    policy: str
 
-    def __init__(self, study: str, run_id: int, state: str, cause: str) -> None:
-        super().__init__(study=study, run_id=run_id, state=state, cause=cause)
+    def __init__(
+        self, study: str, run_id: int, state: str, cause: str, policy: str = "keep"
+    ) -> None:
+        super().__init__(study=study, run_id=run_id, state=state, cause=cause, policy=policy)
 
     def __str__(self) -> str:
         return f"{self.study}.{self.run_id} {self.state}: {self.cause}"

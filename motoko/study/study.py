@@ -13,6 +13,7 @@ from typing import Any
 
 from motoko.columns import FIXED
 from motoko.config import StudyConfig
+from motoko.config.policy import FailurePolicy
 from motoko.errors import (
     ConfigError,
     DatabaseLost,
@@ -22,6 +23,7 @@ from motoko.errors import (
     StudyNotFound,
 )
 from motoko.job.layout import run_file
+from motoko.model import policy
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import merge
@@ -105,6 +107,10 @@ class Study:
     def run_dir(self, run_id: int) -> Path:
         """The directory of a run."""
         return self.runs_dir / f"run-{run_id}"
+
+    def policy_of(self, row: Mapping[str, Any]) -> FailurePolicy:
+        """What becomes of a run with these entries when it has failed."""
+        return policy.of_run(row, self.config.policy)
 
     def run_dirs(self) -> dict[int, Path]:
         """The run directories that are there, by run."""

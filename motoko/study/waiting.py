@@ -140,7 +140,7 @@ def failed_run(study: Study, tables: Tables, run_id: int) -> FailedRun:
     row = tables.run(run_id)
     attempts = tables.attempts(run_id)
     cause = str(attempts[-1].get("cause") or "no cause recorded") if attempts else "set so"
-    return FailedRun(study.name, run_id, row["state"], cause)
+    return FailedRun(study.name, run_id, row["state"], cause, study.policy_of(row).last)
 
 
 async def until_true(studies: Iterable[Study], question: Callable[[], bool]) -> None:

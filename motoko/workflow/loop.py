@@ -35,6 +35,7 @@ from motoko.workflow.actions import Action
 from motoko.workflow.away import Away
 from motoko.workflow.ends import End, Stall, runs_failed
 from motoko.workflow.executing import Unlisted
+from motoko.workflow.failing import Failing, advise
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.reopening import Reopening
@@ -206,6 +207,7 @@ class EventLoop:
         is_handled = isinstance(end.error, RunsFailed) and self._has_handled
         if not is_handled and not end.is_lost:
             await self._handle_errors()
+        advise(end.error, self._workflow.run_name)
         raise end.error
 
     def exit_code(self, end: End) -> int:
@@ -219,10 +221,13 @@ class EventLoop:
     # noticing changes
 
     def _looker(self, task: str) -> Callable[[Tables, set[int] | None], None]:
-        unlisted = self._unlisted[self._workflow.task_manager(task).base]
+        study = self._workflow.task_manager(task).base
+        unlisted, failing = self._unlisted[study], Failing(study, self._workflow.run_name)
 
         def look(tables: Tables, changed: set[int] | None) -> None:
             unlisted.look(tables, changed)
+            if failed := failing.found(tables, changed):
+                self._stop(End(error=RunsFailed(failed)))
             for watch in self._watches.values():
                 monitor = watch.monitors.get(task)
                 if monitor is not None:

@@ -183,7 +183,7 @@ def test_study_has_what_its_file_says(study):
     assert config.module == ("gcc", "openmpi")
     assert config.completion == "explicit"
     assert config.machine_name is None
-    assert [one.key for one in config.warnings] == ["mem", "module"]
+    assert [one.key for one in config.warnings] == ["module"]
 
 
 def test_default_of_a_parameter_is_converted_and_an_empty_one_is_none(study):

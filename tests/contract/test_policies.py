@@ -1,0 +1,96 @@
+"""What a workflow makes of runs that failed, as their policy says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from motoko.errors import RunsFailed
+from motoko.study.study import Study
+from motoko.workflow import Workflow
+from tests.contract.test_workflow import fail_negative
+from tests.support.workflows import no_daemons, run, served_workflow
+
+__all__ = ["no_daemons"]
+pytestmark = pytest.mark.usefixtures("no_daemons")
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, "mult", "norm") as found:
+        yield found
+
+
+def declare(workflow: Workflow, study: str, policy: str) -> None:
+    """Let a study have this policy."""
+    manager = workflow.task_manager(study)
+    file = manager.base.directory / "bd.yaml"
+    file.write_text(file.read_text() + f"\non_failure: {policy}\n")
+
+
+@pytest.mark.parametrize("is_of_study", [True, False])
+def test_awaiting_gives_the_survivors_where_the_policy_is_to_prune(
+    tmp_path: Path, is_of_study: bool
+) -> None:
+    given = {} if is_of_study else {"on_failure": "prune"}
+    survivors: list[float] = []
+    alive: list[bool] = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        found = await workflow.mult.createTask(given, x=[1.0, -1.0, 2.0])
+        survivors.extend(job.x for _, job in found)
+        if is_of_study:
+            alive.append(await workflow.mult.select().all("state = FINISHED"))
+
+    with served_workflow(tmp_path, "mult") as first:
+        if is_of_study:
+            declare(first, "mult", "prune")
+        first.close()
+        again = Workflow(str(tmp_path))
+        again.run_name = "test"
+        try:
+            assert run(again, main, outcome=fail_negative) == 0
+            assert again.mult.base.counts() == {"FINISHED": 2, "FAILED": 1}
+        finally:
+            again.close()
+    assert survivors == [1.0, 2.0]
+    assert alive == ([True] if is_of_study else [])
+
+
+def test_raise_ends_the_workflow_and_says_what_failed_and_how_to_go_on(
+    workflow: Workflow,
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.norm.createTask({"on_failure": "keep"}, x=-5.0)
+        workflow.mult.createTask({"on_failure": "raise"}, x=[-1.0, 1.0])
+        await anyio.sleep_forever()
+
+    with pytest.raises(RunsFailed) as caught:
+        run(workflow, main, outcome=only_mult_fails)
+
+    assert [str(one) for one in caught.value.failed] == ["mult.1 FAILED: exit code 1"]
+    assert caught.value.__notes__ == [
+        "try them again with `motoko run --run_name test --retry-failed`"
+    ]
+
+
+def only_mult_fails(study: Study, row: Mapping[str, Any]) -> str | None:
+    return fail_negative(study, row) if study.name == "mult" else None
+
+
+def test_keep_ends_nothing(workflow: Workflow) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("mend", task="mult", event="state = FAILED", f=mend)
+        workflow.mult.createTask(x=[-1.0, 1.0])
+
+    async def mend(runs: Any, workflow: Workflow, **params: Any) -> None:
+        for failed, _ in runs:
+            failed.state = "MENDED"
+        workflow.finished = True
+
+    assert run(workflow, main, outcome=fail_negative) == 0
+    assert workflow.mult.base.counts() == {"FINISHED": 1, "MENDED": 1}
