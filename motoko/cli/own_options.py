@@ -60,6 +60,13 @@ def declare_shared(parser: Any) -> None:
         help="Try the FAILED runs of the run name again.",
     )
     parser.add_argument(
+        "--clean-failures",
+        "--clean_failures",
+        dest=f"{PREFIX}clean_failures",
+        action="store_true",
+        help="First do what `motoko clean --failures` does.",
+    )
+    parser.add_argument(
         "--takeover", dest=f"{PREFIX}takeover", action="store_true", help=TAKEOVER
     )
 

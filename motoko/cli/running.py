@@ -24,6 +24,7 @@ from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
 from motoko.launch.generator import find_generator
 from motoko.workflow import control
 from motoko.workflow.orchestration import taken
+from motoko.workflow.upkeep import failures as run_failures
 from motoko.workflow.upkeep import run_changes, run_names
 from motoko.workflow.upkeep.custody import Custody
 
@@ -106,8 +107,12 @@ def _check_free(workflow: Workflow, run_name: str) -> daemon.Office:
 
 def _ensure_running(request: Request, generator: str | None = None) -> None:
     takeover = request.mine[f"{PREFIX}takeover"]
+    run_name = request.mine[f"{PREFIX}run_name"]
     if not takeover:
-        control.check_takeover(request.workflow, request.mine[f"{PREFIX}run_name"])
+        control.check_takeover(request.workflow, run_name)
+    # Before a launcher begins in these directories.
+    if request.mine[f"{PREFIX}clean_failures"] and control.is_created(request.workflow):
+        clear_failures(request.workflow, run_name=run_name)
     control.ensure_running(request.workflow, generator, takeover=takeover)
     request.workflow.takes_over = takeover
 
@@ -189,6 +194,8 @@ def _detach(request: Request, office: daemon.Office) -> None:
         command += ["--wait", str(request.mine[f"{PREFIX}wait"])]
     if request.mine[f"{PREFIX}retry_failed"]:
         command += ["--retry-failed"]
+    if request.mine[f"{PREFIX}clean_failures"]:
+        command += ["--clean-failures"]
     if request.mine[f"{PREFIX}takeover"]:
         command.append("--takeover")
     log_file = control.log_file(workflow)
@@ -216,6 +223,21 @@ def _prepared(
         logging.getLogger().addHandler(latest)
         view = views.Live(latest)
     return Orchestration(workflow, params, view, keep_alive=keep_alive)
+
+
+def clear_failures(
+    workflow: Workflow,
+    studies: Sequence[str] = (),
+    constraints: Sequence[str] = (),
+    run_name: str | None = None,
+) -> None:
+    """Remove what failures have left in directories, and say what that was."""
+    cleared = run_failures.clear(workflow, studies, constraints, run_name)
+    n_files = len(cleared.files)
+    click.echo(f"removed {words.counted(n_files, 'file')} that failures had left")
+    if cleared.executing:
+        n_left = words.counted(len(cleared.executing), "run")
+        click.echo(f"left alone: {n_left} being executed")
 
 
 def _announce(workflow: Workflow, chosen: Chosen) -> None:

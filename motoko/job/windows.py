@@ -22,7 +22,7 @@ from motoko.job.layout import FAILED, FINISHED, JOB_ATTEMPT, PROGRESS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Any, Dict, Iterator, List, Optional, Type, Union
+    from typing import Any, Dict, Iterator, List, Optional, Sequence, Type, Union
 
     from motoko.job.layout import StrPath
 
@@ -198,17 +198,20 @@ def state_of(directory: StrPath) -> str:
     return UNKNOWN
 
 
-def clear_failures(root: StrPath) -> List[str]:
+def clear_failures(root: StrPath, keep: Sequence[str] = ()) -> List[str]:
     """Remove sentinels of failures, counters of attempts and records of progress in a directory
     and below, and nothing else; the paths of what was removed.
 
-    What earlier attempts of a run left (``attempt-<n>``) stays, and links are not followed.
+    ``keep`` are names that stay in the directory itself. What earlier attempts of a run left
+    (``attempt-<n>``) stays, and links are not followed.
     """
     removed = []
     for place, directories, names in os.walk(root):
         directories[:] = sorted(name for name in directories if not _is_set_aside(name))
         for name in (FAILED, JOB_ATTEMPT, PROGRESS):
             path = os.path.join(place, name)
+            if name in keep and place == os.fspath(root):
+                continue
             if name in names and os.path.isfile(path) and not os.path.islink(path):
                 os.unlink(path)
                 removed.append(path)

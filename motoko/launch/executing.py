@@ -7,7 +7,7 @@ what executes. A script that said finish() may go on; one whose launcher was kil
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,15 +48,15 @@ def find_executing(study: Study) -> list[Executing]:
     return sorted(one for one in found if one is not None)
 
 
-def executing_in(study: Study, run_id: int) -> Executing | None:
-    """What executes in the directory of a run.
+def executing_in(study: Study, run_id: int, without: Collection[str] = ()) -> Executing | None:
+    """What executes in the directory of a run; as if it were ``without`` some files.
 
     On this host the lock of its token says so. On another one, it does until it has left an
     outcome or its launcher has said how it ended.
     """
     run_dir = str(study.run_dir(run_id))
     try:
-        names = os.listdir(run_dir)
+        names = [name for name in os.listdir(run_dir) if name not in without]
     except (FileNotFoundError, NotADirectoryError):
         return None
     for number in _attempts(names):

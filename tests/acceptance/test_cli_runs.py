@@ -234,6 +234,26 @@ def test_words_that_name_no_runs_are_refused(failed: CommandLine) -> None:
     assert "name the study before it" in stray
 
 
+def test_clean_failures_removes_what_they_left_and_nothing_else(failed: CommandLine) -> None:
+    runs = failed.directory / "sample/BD-sample-runs"
+    window = runs / "run-1/w0"
+    window.mkdir()
+    gone = [window / name for name in ("FAILED", "job_attempt.txt", "job_progress.jsonl")]
+    for file in (*gone, window / "FINISHED", window / "md.rst"):
+        file.touch()
+    before = set(runs.rglob("*"))
+
+    done = failed.run("clean", "--failures", "--constraints", "id < 4")
+
+    gone += [runs / f"run-{i}/FAILED" for i in (1, 2, 3)]
+    assert done.stdout == "removed 6 files that failures had left\n"
+    assert before - set(runs.rglob("*")) == set(gone)
+    assert {row["state"] for row in rows(failed)} == {"FAILED"}
+    again = failed.run("run", "--run_name", "first", "--clean-failures", "--retry-failed")
+    assert again.stdout.startswith("removed 2 files that failures had left\n")
+    assert failed.counts("sample") == {"FINISHED": 5}
+
+
 def test_run_names_that_are_not_there_are_named(failed: CommandLine) -> None:
     listed = failed.run("runs", "list", "sample", "--run_name", "frist", code=4).stderr
     info = failed.run("info", "--run_name", "frist", code=4).stderr

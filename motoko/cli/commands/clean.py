@@ -19,6 +19,11 @@ from motoko.cli.places import directory_argument, load_workflow, study_names
     "--constraints", multiple=True, metavar="C", help="Only runs that these hold for."
 )
 @click.option("--current-files", is_flag=True, help="Give runs the study's files of now.")
+@click.option(
+    "--failures",
+    is_flag=True,
+    help="Only remove FAILED, job_attempt.txt and job_progress.jsonl from run directories.",
+)
 @click.option("--delete", is_flag=True, help="Remove databases, run directories and logs.")
 @click.option("--validated", is_flag=True, help="Delete without a question.")
 @click.option("--no-backup", is_flag=True, help="Remove run directories, keep no backup.")
@@ -27,6 +32,7 @@ def command(
     studies: tuple[str, ...],
     constraints: tuple[str, ...],
     current_files: bool,
+    failures: bool,
     delete: bool,
     validated: bool,
     no_backup: bool,
@@ -35,15 +41,20 @@ def command(
 
     Their run directories are moved into a dated backup. Runs that are being executed stay.
     Scripts and input files are those of the runs' creation, unless --current-files is given.
-    With --delete, everything that was computed is removed after a question, and there is no
+    With --failures nothing is put back: only the sentinels of failures, the counters of attempts
+    and the records of progress go, also those of the systems that runs work on. With --delete,
+    everything that was computed is removed after a question, and there is no
     backup.
     """
+    from motoko.cli import running
     from motoko.workflow import control
     from motoko.workflow.upkeep import ending
 
     workflow = load_workflow(directory)
     names = study_names(workflow, studies)
     if delete:
+        if failures:
+            raise click.UsageError("--delete removes everything: --failures cannot go with it")
         if constraints:
             raise click.UsageError("--delete removes all runs: --constraints cannot go with it")
         what = ", ".join(names) or str(workflow.directory)
@@ -55,6 +66,11 @@ def command(
     from motoko.workflow.selectors import as_constraints
 
     control.require_created(workflow)
+    if failures:
+        if current_files or no_backup:
+            raise click.UsageError("--failures goes with --bd_study and --constraints only")
+        running.clear_failures(workflow, names, as_constraints(constraints))
+        return
     cleaned = ending.clean(
         workflow,
         names,
