@@ -67,6 +67,13 @@ def declare_shared(parser: Any) -> None:
         help="First do what `motoko clean --failures` does.",
     )
     parser.add_argument(
+        "--accept-changes",
+        "--accept_changes",
+        dest=f"{PREFIX}accept_changes",
+        action="store_true",
+        help="Go on with a run name although its parameters are other ones by now.",
+    )
+    parser.add_argument(
         "--takeover", dest=f"{PREFIX}takeover", action="store_true", help=TAKEOVER
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +26,7 @@ from motoko.launch.generator import find_generator
 from motoko.workflow import control
 from motoko.workflow.orchestration import taken
 from motoko.workflow.upkeep import failures as run_failures
-from motoko.workflow.upkeep import run_changes, run_names
+from motoko.workflow.upkeep import resuming, run_changes, run_names
 from motoko.workflow.upkeep.custody import Custody
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _N_EVENTS = 5
+#: Of parameters that changed, so many are shown at least, and what else is said takes so much.
+_LEAST_SHOWN, _OTHER_LINES = 5, 6
 
 
 @contextmanager
@@ -194,6 +197,8 @@ def _detach(request: Request, office: daemon.Office) -> None:
         command += ["--wait", str(request.mine[f"{PREFIX}wait"])]
     if request.mine[f"{PREFIX}retry_failed"]:
         command += ["--retry-failed"]
+    if request.mine[f"{PREFIX}accept_changes"]:
+        command += ["--accept-changes"]
     if request.mine[f"{PREFIX}clean_failures"]:
         command += ["--clean-failures"]
     if request.mine[f"{PREFIX}takeover"]:
@@ -210,10 +215,12 @@ def _prepared(
 ) -> Orchestration:
     workflow = request.workflow
     params = request.params(chosen.options)
+    now = _check_parameters(request, chosen, params)
     if request.mine[f"{PREFIX}retry_failed"]:
         n_runs = run_changes.retry_failed(workflow, chosen.run_name)
         click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
-    run_names.record(workflow, chosen.run_name, arguments=list(chosen.options))
+    begun = {"arguments": list(chosen.options), resuming.PARAMETERS: now}
+    run_names.record(workflow, chosen.run_name, **begun)
     reached("run.named")
     workflow.wait_s = request.mine[f"{PREFIX}wait"] or workflow.wait_s
     daemon.log_to(control.log_file(workflow))
@@ -223,6 +230,22 @@ def _prepared(
         logging.getLogger().addHandler(latest)
         view = views.Live(latest)
     return Orchestration(workflow, params, view, keep_alive=keep_alive)
+
+
+def _check_parameters(
+    request: Request, chosen: Chosen, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What decides on what is computed; ParametersChanged, unless the user accepts that."""
+    now = resuming.parameters(request.workflow, params)
+    changes = resuming.check(
+        chosen,
+        now,
+        is_accepted=request.mine[f"{PREFIX}accept_changes"],
+        most_shown=max(_LEAST_SHOWN, shutil.get_terminal_size().lines - _OTHER_LINES),
+    )
+    if changes:
+        click.echo(f"{words.counted(len(changes), 'parameter')} changed since it was begun")
+    return now
 
 
 def clear_failures(

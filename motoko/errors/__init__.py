@@ -30,6 +30,7 @@
         OrchestratorNotLoadable (ImportError)
         RunNameMissing (RuntimeError)
         RunNameNotFound (LookupError)
+        ParametersChanged (ValueError)         what is other than when a run name was begun
         UnknownTaskManager (AttributeError)
         EventNotFound (LookupError)
         ConditionError (TypeError)
@@ -111,6 +112,7 @@ from motoko.errors.workflows import (
     NoSpaceLeft,
     NotRunning,
     OrchestratorNotLoadable,
+    ParametersChanged,
     RunNameMissing,
     RunNameNotFound,
     RunNotFound,
@@ -172,6 +174,7 @@ __all__ = [
     "NoSpaceLeft",
     "NotRunning",
     "OrchestratorNotLoadable",
+    "ParametersChanged",
     "PathOutside",
     "PathTaken",
     "PipelineError",

@@ -272,6 +272,27 @@ class RunNameNotFound(WorkflowError, LookupError):
         super().__init__(message, name=name, known=known)
 
 
+class ParametersChanged(WorkflowError, ValueError):
+    """A run name would go on with other parameters than it was begun with.
+
+    ``changes`` are triples: what is different, the old value and the new one, in words.
+    """
+
+    changes: Tuple[Tuple[str, str, str], ...]
+
+    def __init__(
+        self, run_name: str, changes: Sequence[Tuple[str, str, str]], most_shown: int = 10
+    ) -> None:
+        n_shown = len(changes) if len(changes) <= most_shown else max(1, most_shown - 1)
+        width = max(len(place) for place, _, _ in changes[:n_shown])
+        lines = [f"run name {run_name!r} was begun with other parameters (old -> new):"]
+        lines += [f"  {p:{width}}  {old} -> {new}" for p, old, new in changes[:n_shown]]
+        if n_shown < len(changes):
+            lines.append(f"  and {len(changes) - n_shown} more")
+        lines.append("take another run name, or go on with the new ones: --accept-changes")
+        super().__init__("\n".join(lines), run_name=run_name, changes=tuple(changes))
+
+
 class UnknownTaskManager(WorkflowError, AttributeError):
     """A workflow has no task manager, alias or attribute of that name."""
 

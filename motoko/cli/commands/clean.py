@@ -41,10 +41,10 @@ def command(
 
     Their run directories are moved into a dated backup. Runs that are being executed stay.
     Scripts and input files are those of the runs' creation, unless --current-files is given.
-    With --failures nothing is put back: only the sentinels of failures, the counters of attempts
-    and the records of progress go, also those of the systems that runs work on. With --delete,
-    everything that was computed is removed after a question, and there is no
-    backup.
+
+    With --failures nothing is put back: only sentinels of failures, counters of attempts and
+    records of progress go, also those of the systems that runs work on. With --delete,
+    everything that was computed is removed after a question, and there is no backup.
     """
     from motoko.cli import running
     from motoko.workflow import control

@@ -1,0 +1,93 @@
+"""Whether a run name that is taken up again computes what it was begun for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from motoko.errors import ParametersChanged
+from motoko.store.codec import decode, encode
+
+if TYPE_CHECKING:
+    from motoko.workflow.upkeep.run_names import Chosen
+    from motoko.workflow.workflow import Workflow
+
+#: The fact of a run name that says what it was begun with.
+PARAMETERS = "parameters"
+_OF_STUDY = ("job_space", "run_space", "run_params")
+
+
+def parameters(workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides on what is computed, each by its place: options of the orchestrator, the
+    pipeline, and the values that studies give to their tasks.
+
+    What cannot be stored cannot be compared, and is left out.
+    """
+    found = dict(_flat("options", params))
+    pipeline = workflow.config.get("pipeline")
+    if pipeline is not None:
+        found.update(_flat("pipeline", pipeline))
+    for name, manager in workflow.task_managers.items():
+        config = manager.base.config
+        for section in _OF_STUDY:
+            found.update(_flat(f"{name}.{section}", config.get(section) or {}))
+    return {key: kept for key, value in found.items() for kept in _stored(value)}
+
+
+def check(
+    chosen: Chosen, now: Mapping[str, Any], *, is_accepted: bool, most_shown: int
+) -> list[tuple[str, str, str]]:
+    """What has changed since a run name was begun: place, old and new value in words.
+
+    ParametersChanged unless that ``is_accepted``.
+    """
+    before = (chosen.facts or {}).get(PARAMETERS)
+    if before is None:
+        return []
+    changes = [
+        (key, *_contrasted(_shown(before, key), _shown(now, key)))
+        for key in sorted({*before, *now})
+        if key not in before or key not in now or before[key] != now[key]
+    ]
+    if changes and not is_accepted:
+        raise ParametersChanged(chosen.run_name, changes, most_shown)
+    return changes
+
+
+def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _flat(f"{place}.{name}", inner)
+    elif value != {}:
+        yield place, value
+
+
+def _stored(value: Any) -> Iterator[Any]:
+    """The value as it comes back from a database."""
+    try:
+        yield decode(encode(value))
+    except (TypeError, ValueError, RecursionError):
+        return
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return repr(values[key]) if key in values else "nothing"
+
+
+#: A value is shown in so many characters, from shortly before where it is another one.
+_WIDTH, _BEFORE = 36, 8
+
+
+def _contrasted(old: str, new: str) -> tuple[str, str]:
+    """Two different texts, both short enough for one line, and still different."""
+    if max(len(old), len(new)) <= _WIDTH:
+        return old, new
+    same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), None)
+    start = max(0, (min(len(old), len(new)) if same is None else same) - _BEFORE)
+    return _cut(old, start), _cut(new, start)
+
+
+def _cut(text: str, start: int) -> str:
+    begin = "..." if start else ""
+    end = "..." if len(text) > start + _WIDTH else ""
+    return f"{begin}{text[start : start + _WIDTH]}{end}"
