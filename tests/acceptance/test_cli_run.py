@@ -149,6 +149,12 @@ def test_failed_runs_end_with_code_5_and_a_card(here: CommandLine) -> None:
     assert card["failure"]["stderr"] == "going down"
     assert re.search(r"exit code +3\n", shown)
     assert "sample.1  exit code 3" in info
+    assert "try them again with `motoko run --run_name first --retry-failed`" in done.stderr
+
+    other = here.run("run", "-n", "first", "--n_samples", "2", code=3)
+    assert "\n  options.n_samples  1 -> 2\n" in other.stderr
+    assert "--accept-changes" in other.stderr
+    assert here.json("info")["launcher"] is None
 
 
 def test_interrupted_run_says_what_still_runs_and_is_taken_up_again(here: CommandLine) -> None:
@@ -185,9 +191,13 @@ def test_other_options_begin_another_run_name(here: CommandLine) -> None:
 
     other = here.run("run", "--n_samples", "2")
     same = here.run("run", "--n_samples", "3")
+    more = here.run("run", "-n", "first", "--n_samples", "4", "--accept-changes")
+    again = here.run("run", "-n", "first", "--n_samples", "4")
 
     assert other.stdout.startswith("run name run-")
     assert same.stdout.startswith("going on with first (--n_samples 3)")
+    assert more.stdout.startswith("1 parameter changed since it was begun\ngoing on with first")
+    assert again.stdout.startswith("going on with first (--n_samples 4)")
 
 
 def test_sigterm_ends_in_good_order_with_code_143(here: CommandLine) -> None:
