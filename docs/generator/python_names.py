@@ -11,6 +11,7 @@ import motoko
 from docs.generator.markdown import code, page, prose
 from motoko import task_manager, workflow
 from motoko.job import record as job_record
+from motoko.job import windows
 from motoko.study import records, study
 
 _CAMEL = re.compile(r"[a-z]+[A-Z]")
@@ -45,6 +46,8 @@ def job_side_page() -> str:
         functions=items(get_run=motoko.get_run, running=motoko.running),
         Run=class_text(job_record.Run),
         Job=class_text(job_record.Job),
+        Window=class_text(windows.Window),
+        Progress=prose(windows.Progress),
     )
 
 

@@ -18,6 +18,7 @@ from motoko.config import (
     WorkflowConfig,
 )
 from motoko.config.models import WITHOUT_EFFECT, WITHOUT_EFFECT_IN_STUDY
+from motoko.config.sentinels import SentinelsConfig
 from motoko.config.values import EXPECTED, Refused
 
 
@@ -38,6 +39,7 @@ def study_page() -> str:
         field=_keys(FieldConfig, frozenset()),
         types=table(["type", "takes"], [[code(kind), EXPECTED[kind]] for kind in TYPES]),
         entries=_entries(),
+        sentinels=_keys(SentinelsConfig, frozenset()),
     )
 
 

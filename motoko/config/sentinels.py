@@ -48,13 +48,15 @@ def _group(value: Any, i: int) -> tuple[str, ...]:
 def _windows(value: Any) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
     if isinstance(value, Mapping):
         return {str(name): _names(given, (name,)) for name, given in value.items()}
-    return _names(value)
+    return _names(value, what="names, or a mapping of components to names")
 
 
-def _names(value: Any, at: tuple[Any, ...] = ()) -> tuple[str, ...]:
+def _names(
+    value: Any, at: tuple[Any, ...] = (), what: str = "a name, or a list of names"
+) -> tuple[str, ...]:
     given = [value] if isinstance(value, (str, int)) else value
     if not isinstance(given, (list, tuple)):
-        raise Refused("names, or a mapping of components to names", value, at)
+        raise Refused(what, value, at)
     names = tuple(str(name) for name in given)
     for i, name in enumerate(names):
         if not name or name in (".", "..") or "/" in name or "\0" in name:

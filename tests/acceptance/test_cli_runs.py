@@ -234,6 +234,7 @@ def test_words_that_name_no_runs_are_refused(failed: CommandLine) -> None:
     assert "name the study before it" in stray
 
 
+@pytest.mark.slow
 def test_clean_failures_removes_what_they_left_and_nothing_else(failed: CommandLine) -> None:
     runs = failed.directory / "sample/BD-sample-runs"
     window = runs / "run-1/w0"
