@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from motoko.errors import RunsFailed
+from motoko.config.retry import RAISE
+from motoko.errors import FailedRun, RunsFailed
+from motoko.model import states
+from motoko.model.policy import ENTRY
+from motoko.store.tables import Tables
+from motoko.study.study import Study
 from motoko.study.waiting import failed_run
 from motoko.workflow.triggers import Trigger
 
@@ -40,3 +47,56 @@ def runs_failed(workflow: Workflow, trigger: Trigger) -> RunsFailed:
     study = workflow.task_manager(trigger.task).base
     with study.database.translated():
         return RunsFailed([failed_run(study, study.tables, i) for i in trigger.run_ids])
+
+
+class Failing:
+    """Runs of one study and run name whose failure ends the workflow, as their policy says."""
+
+    def __init__(self, study: Study, run_name: str | None) -> None:
+        self._study = study
+        self._run_name = run_name
+
+    def found(self, tables: Tables, changed: set[int] | None) -> list[FailedRun]:
+        """All of them, if there is one among those that changed."""
+        if self._study.config.policy.last != RAISE and ENTRY not in tables.entries:
+            return []
+        if changed is not None and not any(self._is_one(tables, i) for i in changed):
+            return []
+        return [
+            failed_run(self._study, tables, run_id)
+            for run_id in tables.in_state(states.FAILED)
+            if self._is_one(tables, run_id)
+        ]
+
+    def _is_one(self, tables: Tables, run_id: int) -> bool:
+        if not tables.has_run(run_id):
+            return False
+        row = tables.run(run_id)
+        is_ours = row["state"] == states.FAILED and row["run_name"] == self._run_name
+        if not is_ours or row.get("has_finished"):
+            return False
+        return self._study.policy_of(row).last == RAISE
+
+
+def watched(workflow: Workflow, stop: Callable[[End], None]) -> list[Callable[[], None]]:
+    """Stop the workflow when such a run fails in any study; the results end that."""
+
+    def looker(study: Study) -> Callable[[Tables, set[int] | None], None]:
+        failing = Failing(study, workflow.run_name)
+
+        def look(tables: Tables, changed: set[int] | None) -> None:
+            if failed := failing.found(tables, changed):
+                stop(End(error=RunsFailed(failed)))
+
+        return look
+
+    studies = [manager.base for manager in workflow.task_managers.values()]
+    return [study.lookout.watch(looker(study)) for study in studies]
+
+
+def advised(error: BaseException, run_name: str | None) -> BaseException:
+    """The error; one about failed runs says what a user types to try these again."""
+    if isinstance(error, RunsFailed) and run_name:
+        command = f"motoko run --run_name {shlex.quote(run_name)} --retry-failed"
+        error.add_note(f"try them again with `{command}`")
+    return error

@@ -33,9 +33,8 @@ from motoko.task_manager import RunList
 from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
 from motoko.workflow.away import Away
-from motoko.workflow.ends import End, Stall, runs_failed
+from motoko.workflow.ends import End, Stall, advised, runs_failed, watched
 from motoko.workflow.executing import Unlisted
-from motoko.workflow.failing import Failing, advise
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.reopening import Reopening
@@ -91,7 +90,7 @@ class EventLoop:
         managers, run_name = self._workflow.task_managers, self._workflow.run_name
         self._unlisted = {m.base: Unlisted(run_name) for m in managers.values()}
         stops = [m.base.lookout.watch(self._looker(name)) for name, m in managers.items()]
-        stops.append(self._workflow.on_change(self._notice))
+        stops += [self._workflow.on_change(self._notice), *watched(self._workflow, self._stop)]
         try:
             await until_connected(self._workflow.databases)
             await patiently(self._workflow.vars.db, self._history.open)
@@ -207,8 +206,7 @@ class EventLoop:
         is_handled = isinstance(end.error, RunsFailed) and self._has_handled
         if not is_handled and not end.is_lost:
             await self._handle_errors()
-        advise(end.error, self._workflow.run_name)
-        raise end.error
+        raise advised(end.error, self._workflow.run_name)
 
     def exit_code(self, end: End) -> int:
         """The code that an end which is none by an exception stands for."""
@@ -221,13 +219,10 @@ class EventLoop:
     # noticing changes
 
     def _looker(self, task: str) -> Callable[[Tables, set[int] | None], None]:
-        study = self._workflow.task_manager(task).base
-        unlisted, failing = self._unlisted[study], Failing(study, self._workflow.run_name)
+        unlisted = self._unlisted[self._workflow.task_manager(task).base]
 
         def look(tables: Tables, changed: set[int] | None) -> None:
             unlisted.look(tables, changed)
-            if failed := failing.found(tables, changed):
-                self._stop(End(error=RunsFailed(failed)))
             for watch in self._watches.values():
                 monitor = watch.monitors.get(task)
                 if monitor is not None:
