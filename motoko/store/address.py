@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +46,13 @@ class Address(NamedTuple):
             aside = self.record.with_name(f"{self.record.name}.{os.getpid()}")
             aside.write_text(f"{self.path}\n")
             aside.replace(self.record)
+
+    def remove(self) -> None:
+        """Nobody answers there any more; no error if that cannot be removed."""
+        for file in (self.path, self.record):
+            if file is not None:
+                with suppress(OSError):
+                    file.unlink(missing_ok=True)
 
     @property
     def for_zeo(self) -> str | tuple[str, int]:

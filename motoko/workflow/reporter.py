@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,7 @@ def answering(
         try:
             yield
         finally:
-            with suppress(OSError):
-                where.path.unlink(missing_ok=True)
+            where.remove()
             door.shutdown(socket.SHUT_RDWR)  # wakes the thread
             thread.join()
 

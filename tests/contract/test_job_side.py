@@ -344,7 +344,7 @@ def test_public_names_are_all_there_and_named_twice_alike() -> None:
         for name, value in vars(errors).items()
         if inspect.isclass(value) and issubclass(value, errors.MotokoError)
     }
-    others = {"get_run", "running", "Workflow", "event", "no_action"}
+    others = {"get_run", "running", "window", "Workflow", "event", "no_action"}
     others |= {"TaskManager", "RunList", "TaskSelection"}
 
     assert typed == set(motoko.__all__) == kinds | others

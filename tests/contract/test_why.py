@@ -17,6 +17,7 @@ from motoko.daemon import Office
 from motoko.errors import EventNotFound, RunsFailed
 from motoko.job.token import take_token, token_facts
 from motoko.launch.work import HELD
+from motoko.store import address
 from motoko.store.deletion import delete_runs
 from motoko.workflow import Workflow, control, reporter
 from motoko.workflow.views import event_reasons, run_reasons
@@ -191,7 +192,12 @@ def test_orchestrator_answers_while_a_condition_keeps_its_loop(workflow: Workflo
     assert len(said) == 1
 
 
-def test_nobody_answers_after_the_end(workflow: Workflow) -> None:
+@pytest.mark.parametrize("longest", [107, 10])
+def test_nobody_answers_after_the_end(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
+    monkeypatch.setattr(address, "LONGEST_SOCKET_PATH", longest)
+
     async def main(workflow: Workflow, **params: Any) -> None:
         assert await anyio.to_thread.run_sync(reporter.ask, workflow.state_dir, "test")
         workflow.finished = True
