@@ -82,7 +82,7 @@ if TYPE_CHECKING:
         WorkerNotLoadable,
         WorkflowError,
     )
-    from motoko.job import get_run, running
+    from motoko.job import get_run, running, window
     from motoko.task_manager import RunList, TaskManager, TaskSelection
     from motoko.workflow import Workflow, event, no_action
 
