@@ -347,17 +347,27 @@ class TaskManager:
         *,
         event_name: str,
     ) -> RunList:
-        run_name = self.workflow.run_name
-        if not run_name:
-            raise RunNameMissing
-        check_run_name(run_name)
-        ids = self._study.create_tasks(
-            job_values, run_params, run_name=run_name, event_name=event_name
-        )
+        ids = self.create_tasks(job_values, run_params, event_name=event_name)
         session = current_session()
         if commit and session is not None:
             session.commit_patiently()
         return RunList(Pairs(self._study, ids))
+
+    def create_tasks(
+        self,
+        job_values: Mapping[str, Any],
+        run_params: Mapping[str, Any] | None = None,
+        *,
+        event_name: str,
+    ) -> list[int]:
+        """Like `createTask`, for parameters of any name; the ids of the runs."""
+        run_name = self.workflow.run_name
+        if not run_name:
+            raise RunNameMissing
+        check_run_name(run_name)
+        return self._study.create_tasks(
+            job_values, run_params, run_name=run_name, event_name=event_name
+        )
 
     def select(self, constraints: str | list[str] | None = None) -> TaskSelection:
         """The runs that constraints hold for, of the present run name if one is set.

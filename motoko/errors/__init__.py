@@ -42,6 +42,8 @@
       PipelineError (ValueError)
         DuplicateStep  CyclicSteps
         UnknownStep (KeyError)                 name, the known ones, the step that requires it
+        StepWithoutHandler (LookupError)       step, and the task manager that there is not
+        StepNotRunnable                        step, and why
       ArtifactError
         ArtifactExists  ArtifactNotFound (KeyError)
         ArtifactStoreNotFound (LookupError)
@@ -80,6 +82,8 @@ from motoko.errors.parts import (
     PathOutside,
     PathTaken,
     PipelineError,
+    StepNotRunnable,
+    StepWithoutHandler,
     StoreBusy,
     UnknownStep,
     WorkerNotLoadable,
@@ -188,6 +192,8 @@ __all__ = [
     "SchemaError",
     "SessionConflict",
     "StartFailed",
+    "StepNotRunnable",
+    "StepWithoutHandler",
     "StoreBusy",
     "StudyError",
     "StudyExists",

@@ -43,6 +43,25 @@ class CyclicSteps(PipelineError):
         super().__init__(f"steps wait for each other: {shown}", cycle=tuple(cycle))
 
 
+class StepWithoutHandler(PipelineError, LookupError):
+    """Nothing does a step of a pipeline; ``task`` is the name that was looked for."""
+
+    def __init__(self, step: str, task: str, meant: str = "") -> None:
+        message = (
+            f"nothing does step {step!r}: there is no task manager {task!r}{meant}; list it"
+            " under `task_managers:`, name another one with task=... (`study:` in motoko.yaml),"
+            f" or give a function: handlers={{{step!r}: function}} (`handler: module.function`)"
+        )
+        super().__init__(message, step=step, task=task)
+
+
+class StepNotRunnable(PipelineError):
+    """A step of a pipeline could not be done as it is written."""
+
+    def __init__(self, step: str, why: str) -> None:
+        super().__init__(f"step {step!r}: {why}", step=step, why=why)
+
+
 class ArtifactError(MotokoError):
     """An artifact store cannot do what it was asked for."""
 

@@ -21,6 +21,11 @@ def no_action(*args: Any, **kwargs: Any) -> None:
     """Do nothing."""
 
 
+def _no_excuse(error: Exception) -> bool:
+    """What an action raises ends the workflow."""
+    return False
+
+
 def positional_names(f: Any) -> list[str] | None:
     """Names of the parameters that a caller must give by position, None for no function."""
     if not callable(f):
@@ -72,6 +77,10 @@ class Action:
     is_once: bool = False
     #: An error handler: when it has run, the workflow ends with RunsFailed.
     is_error_handler: bool = False
+    #: Told what the action raised; whether the workflow goes on all the same.
+    excuse: Callable[[Exception], bool] = _no_excuse
+    #: Called when a firing is committed, and told whether it was void: nothing was called.
+    on_end: Callable[[bool], object] = no_action
 
     @property
     def label(self) -> str:
@@ -105,6 +114,10 @@ class ActionRegistry(Mapping[tuple[str, str], Action]):
         """
         _check(action)
         self._actions[action.task, action.event_name] = action
+
+    def remove(self, key: tuple[str, str]) -> None:
+        """Forget an action, if there is one; what of it is in flight goes on."""
+        self._actions.pop(key, None)
 
     def named(self, event_name: str) -> list[Action]:
         """The actions of this event name, of all tasks."""

@@ -203,8 +203,7 @@ class EventLoop:
                 self._history.say_unclaimed(self._workflow.actions)
                 await anyio.to_thread.run_sync(self._history.close)
             return self.exit_code(end)
-        is_handled = isinstance(end.error, RunsFailed) and self._has_handled
-        if not is_handled and not end.is_lost:
+        if not ((isinstance(end.error, RunsFailed) and self._has_handled) or end.is_lost):
             await self._handle_errors()
         raise advised(end.error, self._workflow.run_name)
 
@@ -321,11 +320,13 @@ class EventLoop:
                     self._has_handled = True
                     self._stop(End(error=runs_failed(self._workflow, trigger)))
                 self._history.note_end(action, firing)
+                action.on_end(firing.is_void)
                 is_idle = watch.note(firing.key, outcome.has_changed, self._wait_s)
                 if is_idle and not firing.is_void:
                     log.info("%s changed nothing; it waits for a change", action.label)
         except Exception as error:
-            self._fail(action.event_name, trigger.task, error)
+            if not action.excuse(error):
+                self._fail(action.event_name, trigger.task, error)
         finally:
             watch.end(firing.key)
             self._news.set()
@@ -448,10 +449,15 @@ class EventLoop:
     async def _has_all_news(self) -> bool:
         """Whether no condition is true of what the counters of runs tell: the end of the last
         run may not have come to its monitor yet."""
+        return await self.n_undecided() == 0 and self._is_at_rest()
+
+    async def n_undecided(self) -> int | None:
+        """How many conditions are true, whose actions have changed nothing; None if an action
+        is called, or about to be, for anything that has happened."""
         n_changes = self._n_changes
         self._refresh(*self._watches.values())
-        is_true = await self._evaluate(set())
-        return not is_true and self._is_at_rest() and n_changes == self._n_changes
+        n_true = await self._evaluate(set())
+        return None if n_changes != self._n_changes or self._is_firing() else n_true
 
     @property
     def stall(self) -> Stall | None:

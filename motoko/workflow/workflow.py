@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from motoko.config import read_study, read_workflow
 from motoko.daemon import Office
 from motoko.errors import ConfigError, Mistake, UnknownTaskManager, WorkflowError
 from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
+from motoko.pipeline import Pipeline
 from motoko.store import layout
 from motoko.store.database import Database
 from motoko.store.decision import recover
@@ -27,6 +28,7 @@ from motoko.store.operations import SayEnd
 from motoko.store.session import Session, current_session, entered
 from motoko.study.records import Run, split_run_name
 from motoko.study.study import Study
+from motoko.systems import SimSystem
 from motoko.task_manager import TaskManager, check_run_name
 from motoko.workflow import actions as forms
 from motoko.workflow import control, loader, making
@@ -204,8 +206,7 @@ class Workflow:
                 self._is_finished = value
             if session is not None:
                 self._pending.pop(session, None)
-            for listener in list(self._listeners):
-                listener(Change(is_everything=True))
+            self.tell_of_change()
 
         if session is None:
             settle()
@@ -266,7 +267,7 @@ class Workflow:
         Raises ConditionError, UnknownTaskManager, and WorkflowError for anything else that
         could only fail later.
         """
-        self._register(Action(event_name, self._task(task), event, f, get_params, serial, once))
+        self.register(Action(event_name, self._task(task), event, f, get_params, serial, once))
 
     def add_error_handler(
         self,
@@ -283,7 +284,7 @@ class Workflow:
         get_params = kwargs.pop("get_params", None)
         if kwargs:
             raise TypeError(f"add_error_handler has no parameter {', '.join(sorted(kwargs))}")
-        self._register(Action(name, task, event, f, get_params, is_error_handler=True))
+        self.register(Action(name, task, event, f, get_params, is_error_handler=True))
 
     def _task(self, name: str) -> str:
         if not isinstance(name, str):
@@ -293,10 +294,47 @@ class Workflow:
             )
         return name if name == ALL_TASKS else self.task_manager(name).study
 
-    def _register(self, action: Action) -> None:
+    def register(self, action: Action) -> None:
+        """Take an action in; see `add_action`."""
         self.actions.add(action)
+        self.tell_of_change()
+
+    def tell_of_change(self) -> None:
+        """Have all conditions asked: something changed that no database tells of."""
         for listener in list(self._listeners):
             listener(Change(is_everything=True))
+
+    async def has_decided(self) -> bool:
+        """Whether no action is called, nor about to be, for anything that has happened."""
+        return self._loop is None or await self._loop.n_undecided() is not None
+
+    # pipelines
+
+    async def run_pipeline(
+        self,
+        pipeline: Pipeline,
+        systems: Iterable[SimSystem] | None = None,
+        *,
+        handlers: Mapping[str, str | Callable[..., Any]] | None = None,
+        on_failure: Any = None,
+    ) -> list[SimSystem | None]:
+        """Do all steps for each system, as soon as what they require is done; the survivors.
+
+        A step is done by the task manager of its ``task`` or name, or by what ``handlers``
+        has for it: another task manager, or a function that gets what it takes of
+        ``workflow=``, ``system=``, ``step=``, ``params=`` (the payload), ``runs=`` (of the
+        phases that it requires) and the orchestrator's own parameters, and is called once.
+        The payload of a study's step is ``{"job": {...}, "run": {...}}``. Without systems
+        each step is done once, and the result is ``[None]``.
+
+        ``on_failure`` (of the study, if none is given) is what becomes of a system when a
+        phase has failed: ``keep``, ``prune`` or ``raise``. Started again under the same run
+        name, phases that are done are not done again. Raises PipelineError for what could
+        only fail later, and RunsFailed.
+        """
+        from motoko.workflow.pipelines.running import PipelineRun
+
+        return await PipelineRun(self, pipeline, systems, handlers or {}, on_failure).run()
 
     def is_run_filter(self, f: Any) -> bool:
         """Whether ``f`` is a condition on a run and its job."""

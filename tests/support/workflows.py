@@ -37,9 +37,12 @@ def write_workflow(
 
 
 @contextmanager
-def served_workflow(directory: Path, *names: str, more: str = "") -> Iterator[Workflow]:
-    """A new workflow with these studies, its databases served from threads."""
-    write_workflow(directory, dict.fromkeys(names), more=more)
+def served_workflow(
+    directory: Path, *names: str, more: str = "", **texts: str
+) -> Iterator[Workflow]:
+    """A new workflow with these studies (``texts`` are those with a ``bd.yaml`` of their own),
+    its databases served from threads."""
+    write_workflow(directory, {**dict.fromkeys(names), **texts}, more=more)
     workflow = Workflow(str(directory))
     server = Server(control.served(workflow))
     server.start()

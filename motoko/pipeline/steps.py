@@ -18,19 +18,22 @@ from typing import Any, Self
 
 from motoko.errors import CyclicSteps, DuplicateStep, UnknownStep
 
-__all__ = ["CyclicSteps", "DuplicateStep", "Pipeline", "Step", "UnknownStep"]
-
 
 @dataclass(frozen=True)
 class Step:
     """One step: its name, the names of those it requires, and what it is given to work with.
 
-    Steps compare by all three; the payload has no part in the hash, since it may have none.
+    ``task`` is the task manager whose study does it, if it has not the name of the step. With
+    a ``barrier`` it waits until what it requires is done for all systems, otherwise each
+    system goes on by itself. Steps compare by all of that; the payload has no part in the
+    hash, since it may have none.
     """
 
     name: str
     requires: tuple[str, ...] = ()
     payload: Any = field(default=None, hash=False)
+    task: str | None = field(default=None, kw_only=True)
+    barrier: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.requires, str):

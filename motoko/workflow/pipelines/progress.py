@@ -1,0 +1,195 @@
+"""How far each phase of a pipeline is: a step, done for one system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+
+from motoko.errors import FailedRun
+from motoko.model import states
+from motoko.phrases import counted
+from motoko.pipeline import Pipeline, Step
+from motoko.store.tables import Tables
+from motoko.study.study import Study
+from motoko.study.waiting import DELETED, failed_run
+from motoko.systems import SimSystem
+from motoko.workflow.pipelines.plan import phase_name
+
+
+class PhaseState(StrEnum):
+    """How far a phase is. One that failed can go on when an action mends its runs."""
+
+    WAITING = "waiting"
+    BEGUN = "begun"
+    FAILED = "failed"
+    DONE = "done"
+
+
+class Phase:
+    """One step, done for one system."""
+
+    def __init__(self, step: Step, system: SimSystem | None, row: int) -> None:
+        self.step = step
+        self.system = system
+        #: Which of the systems it is.
+        self.row = row
+        self.name = phase_name(step, system)
+        self.state = PhaseState.WAITING
+        self.run_ids: tuple[int, ...] = ()
+        self._open: set[int] = set()
+        self.failed: dict[int, FailedRun] = {}
+        #: What its function raised.
+        self.error: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"Phase({self.name}, {self.state})"
+
+    def begin(self, run_ids: Sequence[int] = ()) -> None:
+        """It has these runs, of which nothing is known yet, or its function is called."""
+        self.run_ids = tuple(run_ids)
+        self._open = set(run_ids)
+        self.failed.clear()
+        self.error = None
+        self.state = PhaseState.BEGUN
+
+    def look(self, study: Study, tables: Tables, run_id: int) -> bool:
+        """Take over what became of one of its runs; whether that is the end of it for good."""
+        self._open.discard(run_id)
+        self.failed.pop(run_id, None)
+        has_finished = False
+        if not tables.has_run(run_id):
+            self.failed[run_id] = FailedRun(study.name, run_id, DELETED, "it was deleted")
+        else:
+            row = tables.run(run_id)
+            has_finished = bool(row.get("has_finished"))
+            if not has_finished and not states.is_over(row["state"]):
+                self._open.add(run_id)
+            elif not has_finished and states.is_bad(row["state"]):
+                self.failed[run_id] = failed_run(study, tables, run_id)
+            else:
+                has_finished = True
+        self.conclude()
+        return has_finished
+
+    def conclude(self, error: Exception | None = None) -> None:
+        """Say how far it is, given what is known of its runs, or what its function raised."""
+        self.error = error
+        if self._open:
+            self.state = PhaseState.BEGUN
+        else:
+            is_bad = bool(self.failed) or error is not None
+            self.state = PhaseState.FAILED if is_bad else PhaseState.DONE
+
+    @property
+    def cause(self) -> str:
+        """Why it failed, in words."""
+        return "; ".join(map(str, self.failed.values())) or (
+            "" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+        )
+
+
+class Progress:
+    """All phases of a pipeline, and which of them can begin."""
+
+    def __init__(self, pipeline: Pipeline, systems: Sequence[SimSystem | None]) -> None:
+        self.pipeline = pipeline
+        self.systems = tuple(systems)
+        self._dependents = pipeline.adjacency()
+        self._phases = {
+            step.name: [Phase(step, system, row) for row, system in enumerate(systems)]
+            for step in pipeline
+        }
+        #: Systems that leave out what they have not begun.
+        self._pruned: set[int] = set()
+        #: By step: for which systems it is neither done nor left out.
+        self._missing = {step.name: set(range(len(self.systems))) for step in pipeline}
+        self._ready = {step.name: dict[int, Phase]() for step in pipeline}
+        self._begun: set[Phase] = set()
+        for step in pipeline:
+            self._find_ready(step)
+
+    def __iter__(self) -> Iterator[Phase]:
+        """All of them, step by step."""
+        return (phase for phases in self._phases.values() for phase in phases)
+
+    def ready(self, step: str) -> list[Phase]:
+        """The phases of a step that can begin."""
+        return list(self._ready[step].values())
+
+    def required(self, phase: Phase) -> list[Phase]:
+        """The phases of the same system that a phase requires."""
+        return [self._phases[name][phase.row] for name in phase.step.requires]
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is begun, nor can begin."""
+        return not self._begun and not any(self._ready.values())
+
+    @property
+    def failed(self) -> list[Phase]:
+        """The phases that failed."""
+        return [phase for phase in self if phase.state is PhaseState.FAILED]
+
+    @property
+    def survivors(self) -> list[SimSystem | None]:
+        """The systems for which every step is done."""
+        missing: set[int] = set().union(self._pruned, *self._missing.values())
+        return [system for row, system in enumerate(self.systems) if row not in missing]
+
+    def note(self, phases: Iterable[Phase]) -> None:
+        """These phases are in another state than they were."""
+        for phase in phases:
+            self._ready[phase.step.name].pop(phase.row, None)
+            is_begun = phase.state is PhaseState.BEGUN
+            (self._begun.add if is_begun else self._begun.discard)(phase)
+            if phase.state is PhaseState.DONE:
+                self._missing[phase.step.name].discard(phase.row)
+                self._find_dependents(phase)
+
+    def prune(self, phase: Phase) -> bool:
+        """Leave out all that the system of a phase has not begun; False if that was so."""
+        if phase.row in self._pruned:
+            return False
+        self._pruned.add(phase.row)
+        for step in self.pipeline:
+            self._missing[step.name].discard(phase.row)
+            self._ready[step.name].pop(phase.row, None)
+        for step in self.pipeline:
+            if step.barrier:
+                self._find_ready(step)
+        return True
+
+    def in_words(self, step: str) -> str:
+        """How far a step is: for how many systems it is done, and what the others wait for."""
+        counts = dict.fromkeys(PhaseState, 0)
+        awaited: dict[str, int] = {}
+        for phase in self._phases[step]:
+            counts[phase.state] += phase.row not in self._pruned
+            if phase.state is PhaseState.WAITING and phase.row not in self._pruned:
+                for name in phase.step.requires:
+                    if self._is_missing(phase, name):
+                        awaited[name] = awaited.get(name, 0) + 1
+        what = [f"{n} {state}" for state, n in counts.items() if n]
+        what += [f"{counted(len(self._pruned), 'system')} left out"] if self._pruned else []
+        text = ", ".join(what)
+        for_what = " and ".join(f"{name} of {n}" for name, n in awaited.items())
+        return f"{text} (missing: {for_what})" if awaited else text
+
+    def _is_missing(self, phase: Phase, name: str) -> bool:
+        missing = self._missing[name]
+        return bool(missing) if phase.step.barrier else phase.row in missing
+
+    def _find_dependents(self, phase: Phase) -> None:
+        for name in self._dependents[phase.step.name]:
+            step = self.pipeline[name]
+            self._find_ready(step, None if step.barrier else phase.row)
+
+    def _find_ready(self, step: Step, row: int | None = None) -> None:
+        phases = self._phases[step.name]
+        if step.barrier and any(self._missing[name] for name in step.requires):
+            return
+        for phase in phases if row is None else [phases[row]]:
+            if phase.state is PhaseState.WAITING and phase.row not in self._pruned:
+                required = self.required(phase)
+                if all(one.state is PhaseState.DONE for one in required):
+                    self._ready[step.name][phase.row] = phase
