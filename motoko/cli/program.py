@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "runs": "List, show, try again, cancel, correct and delete runs.",
     "study": "Bring what is stored in line with a changed bd.yaml.",
     "ps": "My workflows on this host.",
+    "pipeline": "Show or draw a pipeline: its steps and their order.",
     "artifacts": "List, check and pack what an artifact store holds.",
     "batch": "Work through the files of a directory, each once.",
     "schema": "Print the JSON Schema of motoko.yaml or bd.yaml.",

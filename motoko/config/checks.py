@@ -29,6 +29,7 @@ from motoko.config.models import (
     WorkflowConfig,
     is_options_key,
 )
+from motoko.config.pipelines import unknown_key
 from motoko.config.values import (
     IDENTIFYING,
     JOB_CONVERTERS,
@@ -105,7 +106,7 @@ _MISSING = {
     ("study",): NAME_EXPECTED,
     ("job",): "a mapping of parameter names to types",
     ("task_managers",): "a mapping of study directories",
-    ("orchestrator",): "module.function, as in orchestrator.main",
+    ("orchestrator",): "module.function, as in orchestrator.main, or a pipeline",
 }
 
 
@@ -132,6 +133,8 @@ def translated(
             value = cause.value if cause.at else problem["input"]
             found = "missing" if cause.at and value is None else f"found {shown(value)}"
             yield document.mistake((*path, *cause.at), found, f"expected {cause.expected}")
+        elif problem["type"] == "extra_forbidden":
+            yield document.mistake(path, "unknown key", unknown_key(path))
         else:
             allowed = problem.get("ctx", {}).get("expected") or problem["msg"]
             found = f"found {shown(problem['input'])}"

@@ -9,9 +9,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationInfo,
@@ -36,24 +34,15 @@ from motoko.config.fields import (
     mapping_of,
     texts,
 )
+from motoko.config.pipelines import PIPELINE_ORCHESTRATOR, PipelineConfig
 from motoko.config.policy import FailurePolicy, OnFailure, combined
 from motoko.config.retry import DEFAULT as DEFAULT_RETRY
 from motoko.config.retry import Retry, RetryPolicy
+from motoko.config.sections import Section
 from motoko.config.sentinels import Sentinels
 from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName
 from motoko.errors import Mistake
 from motoko.phrases import nearest
-
-
-class Section(BaseModel):
-    """A mapping of known keys; unknown ones are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
-
-    @classmethod
-    def known_keys(cls) -> tuple[str, ...]:
-        """The keys that mean something to Motoko, in the order of the reference."""
-        return tuple(cls.model_fields)
 
 
 class TaskManagerConfig(Section):
@@ -261,6 +250,16 @@ class WorkflowConfig(FileConfig):
     max_submitted: Count | None = Field(
         None, description="How many batch jobs may be queued at once, over all studies."
     )
+    pipeline: PipelineConfig | None = Field(
+        None, description="Steps that are done for each of many systems, in their order."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _orchestrated_by_its_pipeline(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("pipeline") is not None:
+            return {"orchestrator": PIPELINE_ORCHESTRATOR, **value}
+        return value
 
 
 Fields = Annotated[dict[str, FieldConfig], BeforeValidator(mapping_of("names to types"))]

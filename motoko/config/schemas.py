@@ -36,6 +36,8 @@ def workflow_schema() -> dict[str, Any]:
     properties["task_managers"]["additionalProperties"] = {
         "anyOf": [properties["task_managers"]["additionalProperties"], {"type": "null"}]
     }
+    schema["required"].remove("orchestrator")
+    schema["anyOf"] = [{"required": ["orchestrator"]}, {"required": ["pipeline"]}]
     return schema
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from motoko.config.pipelines import PIPELINE_ORCHESTRATOR
 from motoko.errors import OrchestratorNotLoadable
 from motoko.phrases import nearest
 
@@ -23,6 +25,8 @@ def load_module(directory: Path, orchestrator: str) -> ModuleType:
     The directory stays on ``sys.path``, because orchestrators import what lies beside them.
     Raises OrchestratorNotLoadable with the line in question.
     """
+    if orchestrator == PIPELINE_ORCHESTRATOR:
+        return importlib.import_module("motoko.workflow.pipelines.orchestrator")
     name = orchestrator.rpartition(".")[0]
     file = directory.joinpath(*name.split(".")).with_suffix(".py")
     if not file.is_file():
@@ -66,6 +70,18 @@ def find_function(module: ModuleType, orchestrator: str) -> Callable[..., Awaita
         why = f"it is not async; write `async def {name}(workflow, **params)`"
         raise OrchestratorNotLoadable(file, line, orchestrator, why)
     found: Callable[..., Awaitable[Any]] = function
+    return found
+
+
+def load_handler(directory: Path, name: str) -> Callable[..., Any]:
+    """The function, async or not, that ``module.function`` names."""
+    module = load_module(directory, name)
+    function = getattr(module, name.rpartition(".")[2], None)
+    if not callable(function):
+        known = [n for n, f in vars(module).items() if inspect.isfunction(f)]
+        why = f"no function {name.rpartition('.')[2]!r} in it{nearest(name, known)}"
+        raise OrchestratorNotLoadable(str(module.__file__), 0, name, why)
+    found: Callable[..., Any] = function
     return found
 
 

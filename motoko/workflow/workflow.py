@@ -44,6 +44,7 @@ from motoko.workflow.actions import (
 from motoko.workflow.ends import Stall
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.orchestration import Orchestration
+from motoko.workflow.pipelines.written import pipeline_mistakes
 from motoko.workflow.triggers import read_answer
 from motoko.workflow.variables import WorkflowVars
 
@@ -120,7 +121,7 @@ class Workflow:
         return Study(config, name, host=host, workflow_file=self.config.file)
 
     def _load_task_managers(self) -> None:
-        mistakes: list[Mistake] = []
+        mistakes: list[Mistake] = list(pipeline_mistakes(self.config))
         for name in self.config.task_managers:
             try:
                 self.task_managers[name] = TaskManager(self, name)
@@ -312,13 +313,15 @@ class Workflow:
 
     async def run_pipeline(
         self,
-        pipeline: Pipeline,
+        pipeline: Pipeline | None = None,
         systems: Iterable[SimSystem] | None = None,
         *,
         handlers: Mapping[str, str | Callable[..., Any]] | None = None,
         on_failure: Any = None,
     ) -> list[SimSystem | None]:
         """Do all steps for each system, as soon as what they require is done; the survivors.
+
+        Without a pipeline it is the one in ``motoko.yaml``, with all that is said there.
 
         A step is done by the task manager of its ``task`` or name, or by what ``handlers``
         has for it: another task manager, or a function that gets what it takes of
@@ -332,9 +335,15 @@ class Workflow:
         name, phases that are done are not done again. Raises PipelineError for what could
         only fail later, and RunsFailed.
         """
-        from motoko.workflow.pipelines.running import PipelineRun
+        from motoko.workflow.pipelines import running, written
 
-        return await PipelineRun(self, pipeline, systems, handlers or {}, on_failure).run()
+        called: Mapping[str, str | Callable[..., Any]] = handlers or {}
+        if pipeline is None:
+            found = written.written_pipeline(self.config)
+            pipeline, called = found.pipeline, {**found.handlers, **called}
+            systems = found.systems if systems is None else systems
+            on_failure = found.on_failure if on_failure is None else on_failure
+        return await running.PipelineRun(self, pipeline, systems, called, on_failure).run()
 
     def is_run_filter(self, f: Any) -> bool:
         """Whether ``f`` is a condition on a run and its job."""

@@ -10,6 +10,7 @@ import pytest
 
 from motoko.errors import (
     ActionFailed,
+    ConfigError,
     PipelineError,
     RunsFailed,
     StepNotRunnable,
@@ -19,7 +20,14 @@ from motoko.pipeline import Pipeline, Step
 from motoko.study.study import Study
 from motoko.systems import SimSystem
 from motoko.workflow import Workflow
-from tests.support.workflows import conclude, finish_all, no_daemons, run, served_workflow
+from tests.support.workflows import (
+    conclude,
+    finish_all,
+    no_daemons,
+    run,
+    served_workflow,
+    write_workflow,
+)
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -322,3 +330,85 @@ async def test_pipeline_outside_of_an_orchestrator_says_where_it_belongs(
 ) -> None:
     with pytest.raises(PipelineError, match="await it in `main`"):
         await empty.run_pipeline(ORDER, SYSTEMS)
+
+
+# in motoko.yaml
+
+YAML = """\
+pipeline:
+  systems: systems.yaml
+  on_failure: prune
+  steps:
+    prepare:
+    equil:
+      requires: prepare
+      job: {window: [0, 1], t: "{system.meta.t}"}
+    report: {requires: [equil], handler: functions.report, barrier: true}
+"""
+
+
+def written(directory: Path, text: str = YAML) -> Path:
+    """A workflow's directory with a pipeline in ``motoko.yaml`` and no orchestrator."""
+    write_workflow(directory, TEXTS)
+    names = "".join(f"  {name}:\n" for name in STUDIES)
+    (directory / "motoko.yaml").write_text(f"task_managers:\n{names}{text}")
+    (directory / "systems.yaml").write_text("systems: {a: {meta: {t: 1}}, b: {meta: {t: 2}}}")
+    (directory / "functions.py").write_text(
+        "def report(system, workflow):\n    setattr(workflow.vars, system.name, 1)\n"
+    )
+    return directory
+
+
+def test_pipeline_in_motoko_yaml_runs_without_an_orchestrator(tmp_path: Path) -> None:
+    with served_workflow(tmp_path, **TEXTS) as other:
+        written(tmp_path)
+        workflow = Workflow(str(tmp_path))
+        workflow.run_name = other.run_name
+        code = run(workflow, workflow.get_orchestrator_function(), outcome=failing("equil:a"))
+        found = {
+            (job.system, job.window, job.t, run.state) for run, job in workflow.equil.select()
+        }
+        variables = (workflow.vars.get("a"), workflow.vars.b)
+        workflow.close()
+
+    assert code == 0
+    assert found == {
+        (name, window, t, state)
+        for name, t, state in (("a", 1.0, "FAILED"), ("b", 2.0, "FINISHED"))
+        for window in (0, 1)
+    }
+    assert variables == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("prepare:\n", "prepar:\n", ":9: pipeline.steps.prepar: nothing does it: 'prepar'"),
+        (
+            "requires: prepare",
+            "requires: prepar",
+            "equil.requires[0]: found 'prepar', which is no",
+        ),
+        ("barrier: true", "barier: true", "report.barier: unknown key; expected one of"),
+        ("[equil], ", "[report], ", "'report' requires 'report'"),
+        ("barrier: true", "study: check", "report.handler: found beside study"),
+        ("job:", "jobs:", "equil.jobs: unknown key; expected one of: requires"),
+        (
+            "on_failure: prune",
+            "on_failure: prone",
+            ":7: pipeline.on_failure: found text 'prone'",
+        ),
+        ("systems.yaml", "{directory: x, file: y}", "expected a file that lists systems, or"),
+    ],
+)
+def test_mistakes_of_a_pipeline_are_told_with_file_line_and_key(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert old in YAML
+    directory = written(tmp_path, YAML.replace(old, new, 1))
+
+    with pytest.raises(ConfigError) as caught:
+        Workflow(str(directory))
+
+    assert str(caught.value).startswith(f"{directory}/motoko.yaml:")
+    assert message in str(caught.value)

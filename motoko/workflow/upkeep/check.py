@@ -20,7 +20,7 @@ from motoko.config import (
     examine_workflow,
 )
 from motoko.config.fields import is_name
-from motoko.errors import UnknownGenerator
+from motoko.errors import ConfigError, MotokoError, UnknownGenerator
 from motoko.job import layout
 from motoko.launch.generator import find_generator
 from motoko.launch.slots import available_cores
@@ -30,6 +30,7 @@ from motoko.store.address import socket_address
 from motoko.study.files import MARKER, clashes, given_files
 from motoko.study.study import shared_places
 from motoko.workflow import inspection
+from motoko.workflow.pipelines.written import written_pipeline
 
 OK = "ok"
 WARNING = "warning"
@@ -77,6 +78,8 @@ def check(directory: Path) -> Iterator[Finding]:
         yield from _cores(config)
     if workflow.config is not None and "orchestrator" not in workflow.wrong:
         yield from _orchestrator(workflow.config)
+    if workflow.sound is not None and workflow.sound.pipeline is not None:
+        yield from _pipeline(workflow.sound)
     yield from _generators(workflow, studies.values())
     yield from _python()
     yield from _places(directory, [directory / name for name in studies])
@@ -206,6 +209,19 @@ def _orchestrator(config: WorkflowConfig) -> Iterator[Finding]:
     s = "" if n_options == 1 else "s"
     options = f", with {n_options} option{s} of its own" if n_options else ""
     yield Finding(OK, "orchestrator", f"{config.orchestrator} is async{options}")
+
+
+def _pipeline(config: WorkflowConfig) -> Iterator[Finding]:
+    try:
+        found = written_pipeline(config)
+    except ConfigError as error:
+        yield from (Finding(MISTAKE, "pipeline", str(mistake)) for mistake in error.mistakes)
+    except (MotokoError, OSError) as error:
+        yield Finding(MISTAKE, "pipeline", str(error))
+    else:
+        n_systems = "" if found.systems is None else f" for {len(found.systems)} systems"
+        names = listed(step.name for step in found.pipeline)
+        yield Finding(OK, "pipeline", f"{names}{n_systems}")
 
 
 def _cores(study: StudyConfig) -> Iterator[Finding]:
