@@ -21,6 +21,7 @@ STUDY_FILE = "bd.yaml"
 STUDY_STATE = ".bd"
 STUDY_DATABASE = "motoko.db"
 #: In the directory of the workflow: its own database, locks and logs.
+ARTIFACTS = "artifacts"
 WORKFLOW_STATE = ".wf"
 WORKFLOW_DATABASE = "wf.db"
 WORKFLOW_LOG = "wf.log"

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from docs.generator.markdown import code, page, prose, table
 from docs.generator.python_names import class_text, items
 from motoko import artifacts, batch, pipeline, systems
+from motoko.workflow import Workflow
 
 
 def artifacts_page() -> str:
@@ -55,6 +56,9 @@ def pipelines_page() -> str:
         "pipelines.md",
         Step=_described(pipeline.Step),
         Pipeline=class_text(pipeline.Pipeline),
+        ready=items(molecular_dynamics=pipeline.molecular_dynamics),
+        picture=items(picture=pipeline.picture),
+        run_pipeline=items(run_pipeline=Workflow.run_pipeline),
     )
 
 

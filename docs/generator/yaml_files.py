@@ -18,6 +18,7 @@ from motoko.config import (
     WorkflowConfig,
 )
 from motoko.config.models import WITHOUT_EFFECT, WITHOUT_EFFECT_IN_STUDY
+from motoko.config.pipelines import PipelineConfig, StepConfig, SystemsConfig
 from motoko.config.sentinels import SentinelsConfig
 from motoko.config.values import EXPECTED, Refused
 
@@ -28,6 +29,9 @@ def workflow_page() -> str:
         "motoko-yaml.md",
         keys=_keys(WorkflowConfig, WITHOUT_EFFECT),
         task_manager=_keys(TaskManagerConfig, frozenset()),
+        pipeline=_keys(PipelineConfig, frozenset()),
+        step=_keys(StepConfig, frozenset()),
+        systems=_keys(SystemsConfig, frozenset()),
     )
 
 

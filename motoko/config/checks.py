@@ -76,6 +76,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "params",
         "run_name",
         "actions",
+        "artifacts",
         "aliases",
         "task_managers",
         "finished",
@@ -106,7 +107,7 @@ _MISSING = {
     ("study",): NAME_EXPECTED,
     ("job",): "a mapping of parameter names to types",
     ("task_managers",): "a mapping of study directories",
-    ("orchestrator",): "module.function, as in orchestrator.main, or a pipeline",
+    ("orchestrator",): "module.function, as in orchestrator.main",
 }
 
 

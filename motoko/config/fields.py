@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -151,6 +152,26 @@ def mapping_of(what: str) -> Callable[[Any], Mapping[Any, Any]]:
 
 _LIST_OF_TEXT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
+
+def _artifacts(value: Any) -> dict[str, str]:
+    found = {}
+    for name, pattern in mapping_of("names to patterns of files")(value).items():
+        if not is_name(name):
+            raise Refused(f"names of artifacts: {NAME_EXPECTED}", name, (name,))
+        parts = PurePosixPath(pattern).parts if isinstance(pattern, str) else ()
+        if not parts or parts[0] == "/" or ".." in parts or _CONTROL.search(pattern):
+            raise Refused("a pattern of paths inside the run directory", pattern, (name,))
+        found[name] = pattern
+    return found
+
+
+Artifacts = Annotated[
+    dict[str, str],
+    BeforeValidator(_artifacts),
+    WithJsonSchema(
+        {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
+    ),
+]
 Name = Annotated[
     str,
     BeforeValidator(_name),

@@ -21,6 +21,7 @@ from motoko.config.document import Document
 from motoko.config.fields import (
     OPTIONS_SUFFIX,
     Amount,
+    Artifacts,
     Count,
     Flag,
     Generator,
@@ -220,7 +221,7 @@ def is_options_key(key: str) -> bool:
 #: Keys that are read and checked, and that nothing in this version acts on.
 WITHOUT_EFFECT = frozenset(
     "max_submitted gpus partition account module modules array"
-    " pack checkpoint_signal artifacts blackdynamite".split()
+    " pack checkpoint_signal blackdynamite".split()
 )
 #: The same of bd.yaml only.
 WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host", "generator"}
@@ -250,9 +251,9 @@ class WorkflowConfig(FileConfig):
     max_submitted: Count | None = Field(
         None, description="How many batch jobs may be queued at once, over all studies."
     )
-    pipeline: PipelineConfig | None = Field(
-        None, description="Steps that are done for each of many systems, in their order."
-    )
+    pipeline: (
+        Annotated[PipelineConfig, BeforeValidator(mapping_of("steps and systems"))] | None
+    ) = Field(None, description="Steps that are done for each of many systems, in their order.")
 
     @model_validator(mode="before")
     @classmethod
@@ -330,7 +331,11 @@ class StudyConfig(FileConfig):
     checkpoint_signal: Any = Field(
         None, description="The signal sent before the walltime ends, and how long before."
     )
-    artifacts: Any = Field(None, description="Files of a run to keep.")
+    artifacts: Artifacts = Field(
+        default_factory=dict,
+        description="What finished runs deposit in the workflow's `artifacts`: names, each with"
+        " a pattern of files or directories in the run directory.",
+    )
     blackdynamite: Any = Field(
         None, description="`installed`: scripts import an installed BlackDynamite."
     )

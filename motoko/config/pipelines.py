@@ -59,15 +59,13 @@ class SystemsConfig(_Strict):
     directory: Text | None = Field(None, description="The directory that theirs lie in.")
     pattern: Text = Field("*", description="Which of these directories.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"file": value}
-        given = mapping_of(_SYSTEMS)(value)
-        if ("file" in given) == ("directory" in given):
-            raise Refused(_SYSTEMS)
-        return given
+
+def _systems(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        return {"file": value}
+    if not isinstance(value, Mapping) or ("file" in value) == ("directory" in value):
+        raise Refused(_SYSTEMS)
+    return value
 
 
 class PipelineConfig(_Strict):
@@ -79,7 +77,7 @@ class PipelineConfig(_Strict):
     steps: Annotated[
         dict[str, StepConfig], BeforeValidator(mapping_of("names of steps to their settings"))
     ] = Field(default_factory=dict, description="The steps by name.")
-    systems: SystemsConfig | None = Field(
+    systems: Annotated[SystemsConfig, BeforeValidator(_systems)] | None = Field(
         None, description="What the steps are done for, each; absent: each step is done once."
     )
     on_failure: Word | None = Field(
@@ -87,11 +85,6 @@ class PipelineConfig(_Strict):
         description="What becomes of a system when a step has failed for it; absent: what the"
         " step's study says.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_mapping(cls, value: Any) -> Any:
-        return mapping_of("steps and systems")(value)
 
 
 def unknown_key(path: tuple[str | int, ...]) -> str:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from motoko.launch.work import is_open, open_runs
 from motoko.model import states
 from motoko.store.tables import Tables
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+
+def n_runs(workflow: Workflow, *wanted: str) -> int:
+    """How many runs of the run name are in these states."""
+    counts = [m.base.counts(workflow.run_name) for m in workflow.task_managers.values()]
+    return sum(found.get(state, 0) for found in counts for state in wanted)
 
 
 class Unlisted:

@@ -34,7 +34,7 @@ from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
 from motoko.workflow.away import Away
 from motoko.workflow.ends import End, Stall, advised, runs_failed, watched
-from motoko.workflow.executing import Unlisted
+from motoko.workflow.executing import Unlisted, n_runs
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.reopening import Reopening
@@ -96,7 +96,7 @@ class EventLoop:
             await patiently(self._workflow.vars.db, self._history.open)
             if self._history.was_finished:
                 self.reopening.open()
-            self._n_failed_before = self._n_in(states.FAILED)
+            self._n_failed_before = n_runs(self._workflow, states.FAILED)
             with self._scope:
                 async with anyio.create_task_group() as self._group:
                     self._group.start_soon(self._keep_time, name="timer")
@@ -407,23 +407,18 @@ class EventLoop:
         all is read anew, and no run has failed since."""
         if not self._history.was_finished or not self._is_stalled:
             return False
-        if self._n_in(states.FAILED) > self._n_failed_before:
+        if n_runs(self._workflow, states.FAILED) > self._n_failed_before:
             return False
         self._refresh(*self._watches.values())
         return not await self._evaluate(set()) and self._is_stalled
 
     def _n_active(self) -> int:
-        n_listed = self._n_in(states.CREATED, *states.ACTIVE)
+        n_listed = n_runs(self._workflow, states.CREATED, *states.ACTIVE)
         if n_listed == 0 and not any(self._unlisted.values()):
             for study, unlisted in self._unlisted.items():  # the news of one may be late
                 with study.database.translated():
                     unlisted.look(study.tables, None)
         return n_listed + sum(map(len, self._unlisted.values()))
-
-    def _n_in(self, *wanted: str) -> int:
-        run_name = self._workflow.run_name
-        counts = [m.base.counts(run_name) for m in self._workflow.task_managers.values()]
-        return sum(found.get(state, 0) for found in counts for state in wanted)
 
     async def _look_for_stall(self) -> None:
         """Say so when nothing can happen any more by itself."""
@@ -467,14 +462,13 @@ class EventLoop:
     def report(self) -> dict[str, Any]:
         """What the conditions say, as plain values; may be asked in any thread."""
         stall = self.stall
-        actions = list(self._workflow.actions.items())
-        watches = [self._watches.get(key) or Watch(action) for key, action in actions]
+        actions = self._workflow.actions.items()
         return {
             "run_name": self._workflow.run_name,
             "is_main_done": self._is_main_done,
             "wait_s": self._wait_s,
             "stall": stall and {"since": stall.since, "lacks": stall.lacks},
-            "actions": [watch.report() for watch in watches],
+            "actions": [(self._watches.get(k) or Watch(a)).report() for k, a in list(actions)],
         }
 
     def _stop(self, end: End) -> None:

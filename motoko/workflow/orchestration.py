@@ -18,6 +18,7 @@ from motoko.store.database import Write
 from motoko.store.patience import patience
 from motoko.study.waiting import patiently
 from motoko.workflow import control
+from motoko.workflow.deposits import Deposits
 from motoko.workflow.ends import End
 from motoko.workflow.history import History
 from motoko.workflow.reporter import answering
@@ -69,6 +70,7 @@ class Orchestration:
         try:
             await anyio.to_thread.run_sync(control.ensure_running, workflow)
             said_end = await patiently(self._ledger, self._said_end)
+            deposits = Deposits(workflow)
             if said_end is None:
                 await self._record_begin()
             reached("run.begun")
@@ -77,10 +79,12 @@ class Orchestration:
                 if said_end is None:
                     lost = self._taken_over if self._run_name else None
                     with answering(workflow.state_dir, self._run_name, self._loop.report):
-                        code = await self._loop.run(main, lost)
+                        await deposits.begin()
+                        code = await deposits.beside(self._loop.run(main, lost))
                 else:
                     log.info("its end was said before, and not recorded: nothing is called")
                     code = await self._end_again(said_end)
+                    await deposits.finish()
             except BaseException as error:
                 why = f"{type(error).__name__}: {error}"
                 if not isinstance(error, Exception):

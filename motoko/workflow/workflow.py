@@ -15,10 +15,11 @@ from weakref import WeakKeyDictionary
 import anyio
 import anyio.to_thread
 
+from motoko.artifacts import ArtifactStore
 from motoko.config import read_study, read_workflow
 from motoko.daemon import Office
 from motoko.errors import ConfigError, Mistake, UnknownTaskManager, WorkflowError
-from motoko.paths import WORKFLOW_DATABASE, WORKFLOW_STATE
+from motoko.paths import ARTIFACTS, WORKFLOW_DATABASE, WORKFLOW_STATE
 from motoko.pipeline import Pipeline
 from motoko.store import layout
 from motoko.store.database import Database
@@ -162,6 +163,11 @@ class Workflow:
     def state_dir(self) -> Path:
         """Where the workflow's own database, its locks and its logs lie."""
         return self.directory / WORKFLOW_STATE
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """Where finished runs deposit what their studies declare as artifacts."""
+        return ArtifactStore(self.directory / ARTIFACTS)
 
     @contextmanager
     def session(self) -> Iterator[Session]:

@@ -83,7 +83,7 @@ STUDY_KEYS = {
     "completion": "exit",
     "max_concurrent": "1",
     "on_failure": "keep",
-    "artifacts": "[out.csv]",
+    "artifacts": "{table: out.csv}",
     "blackdynamite": "installed",
     "partition": "debug",
     "account": "me",

@@ -12,7 +12,8 @@ def test_workflow_schema_has_every_key_with_a_description():
 
     assert set(schema["properties"]) == set(WorkflowConfig.model_fields)
     assert all(entry["description"] for entry in schema["properties"].values())
-    assert schema["required"] == ["task_managers", "orchestrator"]
+    assert schema["required"] == ["task_managers"]
+    assert schema["anyOf"] == [{"required": ["orchestrator"]}, {"required": ["pipeline"]}]
     assert list(schema["patternProperties"]) == ["^.+_options$"]
     assert schema["additionalProperties"] is True
     json.dumps(schema)

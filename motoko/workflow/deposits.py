@@ -1,0 +1,173 @@
+"""What studies declare as artifacts: finished runs deposit it in the workflow's store.
+
+The manifest of the store is the record of what was deposited, so that whoever dies in between
+is made up for by the next orchestrator.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import anyio
+import anyio.to_thread
+
+from motoko.errors import ArtifactError, ArtifactsDamaged
+from motoko.store.tables import Tables
+from motoko.study.study import Study
+from motoko.study.waiting import patiently
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+_ATTEMPT = "attempt"
+
+
+class Finished(NamedTuple):
+    """A run that has finished, and with which of its attempts."""
+
+    study: Study
+    run_id: int
+    attempt: int
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its artifacts begin with."""
+        return f"{self.study.name}/{self.run_id}/"
+
+
+class Deposits:
+    """The artifacts of one workflow and run name."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self._workflow = workflow
+        self._store = workflow.artifacts
+        self._studies = [
+            m.base for m in workflow.task_managers.values() if m.bd_config.artifacts
+        ]
+        self._finished: dict[tuple[str, int], Finished] = {}
+        self._news = anyio.Event()
+
+    async def begin(self) -> None:
+        """Verify what was deposited before, and make up for what was not.
+
+        What is missing or changed is deposited again from the directory of its run; where that
+        is not possible any more, ArtifactsDamaged.
+        """
+        if self._studies:
+            found = await self._all()
+            await anyio.to_thread.run_sync(self._verify, found)
+            await anyio.to_thread.run_sync(self._deposit, found)
+
+    async def beside(self, work: Awaitable[int]) -> int:
+        """Deposit what runs leave when they finish, until this work ends; what it gives."""
+        error: BaseException | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._follow)
+            try:
+                code = await work
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as caught:  # alone, and in no group
+                error = caught
+            group.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        await self.finish()
+        return code
+
+    async def _follow(self) -> None:
+        stops = [study.lookout.watch(self._looker(study)) for study in self._studies]
+        try:
+            while True:
+                await self._news.wait()
+                self._news = anyio.Event()
+                found, self._finished = list(self._finished.values()), {}
+                await anyio.to_thread.run_sync(self._deposit, found)
+        finally:
+            for stop in stops:
+                stop()
+
+    async def finish(self) -> None:
+        """Deposit what is left to be."""
+        await anyio.to_thread.run_sync(self._deposit, await self._all())
+
+    def _looker(self, study: Study) -> Callable[[Tables, set[int] | None], None]:
+        def look(tables: Tables, changed: set[int] | None) -> None:
+            for run_id in tables.run_ids() if changed is None else changed:
+                found = self._if_finished(study, tables, run_id)
+                if found is not None:
+                    self._finished[study.name, run_id] = found
+            if self._finished:
+                self._news.set()
+
+        return look
+
+    def _if_finished(self, study: Study, tables: Tables, run_id: int) -> Finished | None:
+        if not tables.has_run(run_id):
+            return None
+        row: Mapping[str, Any] = tables.run(run_id)
+        if not row.get("has_finished") or row["run_name"] != self._workflow.run_name:
+            return None
+        return Finished(study, run_id, row.get("attempt") or 1)
+
+    async def _all(self) -> list[Finished]:
+        found = []
+        for study in self._studies:
+            found += await patiently(study.database, partial(self._of, study))
+        return found
+
+    # in a thread
+
+    def _of(self, study: Study) -> list[Finished]:
+        with study.database.read() as tables:
+            found = (self._if_finished(study, tables, i) for i in list(tables.run_ids()))
+            return [run for run in found if run is not None]
+
+    def _deposit(self, runs: list[Finished]) -> None:
+        stored = {artifact.name: artifact for artifact in self._store.list_artifacts()}
+        for run in runs:
+            for name, path in _left(run):
+                present = stored.get(name)
+                if present is not None and present.metadata.get(_ATTEMPT) == run.attempt:
+                    continue
+                if present is not None:
+                    self._store.remove(name)
+                put = self._store.put_dir if path.is_dir() else self._store.put_file
+                owner = f"{run.study.name}.{run.run_id}"
+                try:
+                    put(path, name, metadata={_ATTEMPT: run.attempt}, run=owner)
+                except (ArtifactError, OSError) as error:
+                    log.error("artifact %s cannot be deposited: %s", name, error)
+
+    def _verify(self, runs: list[Finished]) -> None:
+        prefixes = tuple(run.prefix for run in runs)
+        problems = [p for p in self._store.verify() if p.name.startswith(prefixes)]
+        left = {name for run in runs for name, _ in _left(run)} if problems else set()
+        lost = [(p.name, p.what) for p in problems if p.name not in left]
+        if lost:
+            raise ArtifactsDamaged(str(self._store.root), lost)
+        for problem in problems:
+            log.warning("artifact %s is %s: deposited again", problem.name, problem.what)
+            self._store.remove(problem.name)
+
+
+def _left(run: Finished) -> Iterator[tuple[str, Path]]:
+    """The artifacts that a run has left: name and place; what is declared and not there is
+    said."""
+    root = run.study.run_dir(run.run_id)
+    for name, pattern in run.study.config.artifacts.items():
+        found = sorted(root.glob(pattern))
+        if not found:
+            log.warning(
+                "%s.%d has left no %s (artifact %s)", run.study.name, run.run_id, pattern, name
+            )
+        is_one = len(found) == 1 and found[0] == root / pattern
+        for path in found:
+            inner = "" if is_one else f"/{path.relative_to(root)}"
+            yield f"{run.prefix}{name}{inner}", path
