@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from motoko.batch.books import Books, opened
 from motoko.batch.crew import Crew, Result
@@ -14,6 +15,9 @@ from motoko.batch.doing import BatchWorker, died, do, mark, set_aside, skipped
 from motoko.batch.kinds import RunStatus
 from motoko.batch.models import BatchJob, BatchManifest, BatchRunRecord, now
 from motoko.errors import BatchMistake
+
+if TYPE_CHECKING:
+    from motoko.batch.study import StudyCrew
 
 __all__ = ["BatchRunner", "BatchWorker"]
 
@@ -33,6 +37,8 @@ class BatchRunner:
         output_dir: Path | None = None,
         pattern: str = "",
         on_record: Callable[[BatchRunRecord], object] | None = None,
+        executor: Literal["processes", "motoko"] = "processes",
+        workflow_dir: str | os.PathLike[str] | None = None,
     ) -> BatchManifest:
         """Do all jobs whose output is not there, or with ``force`` all; the manifest of them.
 
@@ -44,14 +50,29 @@ class BatchRunner:
 
         The manifest is rewritten after each job. Killed at any moment, the same call goes on:
         jobs that had begun are done again, those whose output is there are skipped.
-        ``on_record`` is called with each record. Raises ValueError for less than one worker
+        ``on_record`` is called with each record.
+
+        With the executor ``motoko`` each job is a run of the study ``jobs`` in
+        ``workflow_dir`` (the manifest's name, ending in ``.motoko``), which is made if it is
+        not there; its files say on what generator, and how many at once. Killed, the runs go
+        on, and the same call takes them over. The worker must be a function of a module.
+
+        Raises ValueError for less than one worker
         and for jobs that share an id or an output, BatchUnreadable when something else lies at
         ``manifest_path``, BatchRunning when another process works on the batch.
         """
         todo = list(jobs)
+        if executor not in ("processes", "motoko"):
+            raise BatchMistake(f"executor {executor!r}: expected 'processes' or 'motoko'")
         if max_workers < 1:
             raise BatchMistake(f"max_workers is {max_workers}, expected 1 or more")
         _check_distinct(todo)
+        crew = None
+        if executor == "motoko":
+            from motoko.batch.study import StudyCrew  # workflows are slow to load
+
+            beside = Path(manifest_path).with_suffix(".motoko")
+            crew = StudyCrew(Path(workflow_dir or beside), worker, todo)
         with opened(
             Path(manifest_path),
             todo,
@@ -60,7 +81,10 @@ class BatchRunner:
             pattern=pattern,
         ) as books:
             batch = _Batch(todo, books, on_record or (lambda record: None))
-            batch.run(worker, max_workers, force)
+            if crew is None:
+                batch.run(worker, max_workers, force)
+            else:
+                batch.run_in_study(crew, force)
             return books.finish()
 
 
@@ -81,15 +105,7 @@ class _Batch:
 
     def run(self, worker: BatchWorker, max_workers: int, force: bool) -> None:
         """Skip what is there, do the rest."""
-        pending = []
-        for index, job in enumerate(self._jobs):
-            if force or not job.output.exists():
-                pending.append(index)
-                continue
-            record = skipped(job, self._books.before.get(job.id))
-            self._books.skip(index, record.model_dump_json().encode())
-            self._on_record(record)
-        self._books.save()
+        pending = self._pending(force)
         indexes = self._beginning(pending)
         with ExitStack() as stack:
             if max_workers == 1:
@@ -100,6 +116,29 @@ class _Batch:
                 results = crew.results(indexes, self._books.save)
             for index, result in results:
                 self._end(index, result)
+
+    def run_in_study(self, crew: StudyCrew, force: bool) -> None:
+        """The same as runs of a study. What is half done is no business of this process's: the
+        runs go on when it ends."""
+        pending = self._pending(force, crew.taken_over)
+        for index in pending:
+            job = self._jobs[index]
+            is_new = job.id not in crew.taken_over
+            self._marks[index] = mark(job.output) if is_new else None
+            self._begun[index] = now()
+        crew.work(pending, self._end)
+
+    def _pending(self, force: bool, taken_over: Collection[str] = ()) -> list[int]:
+        pending = []
+        for index, job in enumerate(self._jobs):
+            if force or job.id in taken_over or not job.output.exists():
+                pending.append(index)
+                continue
+            record = skipped(job, self._books.before.get(job.id))
+            self._books.skip(index, record.model_dump_json().encode())
+            self._on_record(record)
+        self._books.save()
+        return pending
 
     def _beginning(self, pending: Iterable[int]) -> Iterator[int]:
         """The jobs to do; each is written down when it is asked for."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -30,6 +30,14 @@ _MOST_SHOWN = 10
     "--worker", "worker_name", metavar="MODULE:FUNCTION", required=True, help="What to call."
 )
 @click.option("--max-workers", default=1, show_default=True, help="Processes at once.")
+@click.option(
+    "--executor",
+    type=click.Choice(["processes", "motoko"]),
+    default="processes",
+    show_default=True,
+    help="Processes of this command, or runs of a study.",
+)
+@click.option("--workflow", metavar="DIR", help="Where that study is; beside the manifest.")
 @click.option("--force", is_flag=True, help="Do jobs again whose output is there.")
 @click.option("--suffix", metavar="SUFFIX", help="Of outputs, as in .npz; that of the input.")
 @click.option("--manifest", metavar="FILE", help="OUTPUT_DIR/manifest.json if not given.")
@@ -39,6 +47,8 @@ def command(
     pattern: str,
     worker_name: str,
     max_workers: int,
+    executor: Literal["processes", "motoko"],
+    workflow: str | None,
     force: bool,
     suffix: str | None,
     manifest: str | None,
@@ -48,6 +58,10 @@ def command(
     The function gets a job (`job.motion` is the input, `job.output` the output that it leaves)
     and may return a mapping that is kept in the manifest. Modules are also looked for in the
     current directory. An output has the path of its input, below OUTPUT_DIR.
+
+    With `--executor motoko` jobs are runs of a study, which is made beside the manifest when it
+    is not there: its bd.yaml says on what generator they run, and how many at once. They go on
+    when the command is stopped, and the same command takes them over.
 
     Stopped or killed, the same command goes on: what has an output is skipped. Jobs that
     failed are done again. Code 5 if any failed.
@@ -71,6 +85,8 @@ def command(
             input_dir=Path(input_dir),
             output_dir=Path(output_dir),
             pattern=pattern,
+            executor=executor,
+            workflow_dir=workflow,
             on_record=lambda record: (next(n_recorded), show(record)),
         )
     _report(done, time.monotonic() - begun)

@@ -1,0 +1,178 @@
+"""The jobs of a batch as runs of a study, on whatever generator that has.
+
+The study is ``jobs`` in a workflow's directory beside the manifest. It is made with what is
+needed to run on this machine; what is changed in its files, a generator or a walltime, stays.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from motoko.batch.alone import RECORD
+from motoko.batch.crew import Result
+from motoko.batch.doing import BatchWorker
+from motoko.batch.models import BatchJob, now
+from motoko.durable import replace_file
+from motoko.errors import BatchMistake
+from motoko.model import states
+from motoko.paths import WORKFLOW_FILE
+from motoko.store.tables import Tables
+from motoko.study.study import Study
+from motoko.study.waiting import failed_run
+from motoko.workflow import Workflow
+from motoko.workflow.upkeep.custody import Custody
+
+_STUDY = "jobs"
+_CALL = "call.json"
+_FILES = {
+    WORKFLOW_FILE: f"task_managers:\n  {_STUDY}:\norchestrator: batch.main # motoko batch is\n",
+    f"{_STUDY}/bd.yaml": f"""\
+study: {_STUDY}
+job:
+  item: str # the id of a job of the batch
+run:
+  spec: str # the job, in JSON
+retry: 0
+""",
+}
+
+
+class StudyCrew:
+    """Has the jobs of one call of a batch done as runs of a study."""
+
+    def __init__(self, directory: Path, worker: BatchWorker, jobs: Sequence[BatchJob]) -> None:
+        self._directory = directory.absolute()
+        self._jobs = jobs
+        self._worker = _pickled(worker)
+        self._call_file = self._directory / _CALL
+        before: dict[str, Any] = {"run_name": "", "items": []}
+        if self._call_file.exists():
+            before = json.loads(self._call_file.read_bytes())
+        self._run_name: str = before["run_name"] or f"{now():batch-%Y%m%d-%H%M%S-%f}"
+        #: The ids of jobs that a call which was killed has given to the study: their runs are
+        #: taken over, whatever lies at their outputs.
+        self.taken_over = frozenset(before["items"])
+
+    def work(
+        self, indexes: Iterable[int], on_result: Callable[[int, bytes | str], object]
+    ) -> None:
+        """Do the jobs with these indexes; each result is passed on as it comes.
+
+        Killed, the runs go on; the next call takes them over.
+        """
+        pending = list(indexes)
+        if not pending:
+            self._call_file.unlink(missing_ok=True)
+            return
+        self._write_files({self._jobs[i].id for i in pending})
+        with closing(Workflow(str(self._directory))) as workflow:
+            workflow.run_name = self._run_name
+            workflow.orchestrator_function = _Work(self._jobs, pending, on_result).main
+            custody = Custody(workflow)
+            try:
+                workflow.execute()
+            except BaseException:
+                custody.leave()  # the runs go on
+                raise
+            workflow.close()
+            custody.end()
+        self._call_file.unlink()
+
+    def _write_files(self, items: set[str]) -> None:
+        (self._directory / _STUDY).mkdir(parents=True, exist_ok=True)
+        script = self._directory / _STUDY / "launch.sh"
+        words = [sys.executable, "-m", "motoko.batch.alone", str(self._call_file)]
+        files = {**_FILES, f"{_STUDY}/launch.sh": f"{shlex.join(words)}\n"}
+        for name, text in files.items():
+            if not (self._directory / name).exists() or self._directory / name == script:
+                replace_file(self._directory / name, [text.encode()])
+        call = {
+            "run_name": self._run_name,
+            "items": sorted(items | self.taken_over),
+            "path": [os.path.abspath(place) for place in sys.path],
+            "directory": str(Path.cwd()),
+            "worker": self._worker,
+        }
+        replace_file(self._call_file, [json.dumps(call).encode()])
+
+
+class _Work:
+    """What orchestrates the runs of one call."""
+
+    def __init__(
+        self,
+        jobs: Sequence[BatchJob],
+        pending: Sequence[int],
+        on_result: Callable[[int, bytes | str], object],
+    ) -> None:
+        self._jobs = jobs
+        self._pending = pending
+        self._on_result = on_result
+        self._results: list[Result] = []
+        self._open: dict[int, int] = {}
+        self._news = anyio.Event()
+
+    async def main(self, workflow: Workflow, **params: Any) -> None:
+        """Create the runs, or find them, and tell of each that is over."""
+        manager = workflow.task_manager(_STUDY)
+        study = manager.base
+        with workflow.session():
+            for index in self._pending:
+                job = self._jobs[index]
+                spec = {"spec": job.model_dump_json()}
+                [run_id] = manager.create_tasks({"item": job.id}, spec, event_name="batch")
+                self._open[run_id] = index
+                is_bad = states.is_bad(study.run_row(run_id)["state"])
+                if is_bad and not (study.run_dir(run_id) / RECORD).exists():
+                    study.run(run_id).state = states.CREATED
+        stop = study.lookout.watch(lambda tables, changed: self._look(study, tables, changed))
+        try:
+            while self._open or self._results:
+                self._news = anyio.Event()
+                results, self._results = self._results, []
+                for index, result in results:
+                    self._on_result(index, result)
+                if not results:
+                    await self._news.wait()
+        finally:
+            stop()
+        workflow.finished = True
+
+    def _look(self, study: Study, tables: Tables, changed: set[int] | None) -> None:
+        for run_id in list(self._open) if changed is None else changed & self._open.keys():
+            result: bytes | str
+            if not tables.has_run(run_id):
+                result = "its run was deleted"
+            elif states.is_over(tables.run(run_id)["state"]):
+                file = study.run_dir(run_id) / RECORD
+                result = failed_run(study, tables, run_id).cause
+                if file.exists():
+                    result = file.read_bytes()
+            else:
+                continue
+            self._results.append((self._open.pop(run_id), result))
+        if self._results:
+            self._news.set()
+
+
+def _pickled(worker: BatchWorker) -> str:
+    if getattr(worker, "__module__", None) == "__main__":
+        raise BatchMistake(
+            "the worker is defined in the program itself; runs of a study import it: put it"
+            " into a module"
+        )
+    try:
+        return base64.b64encode(pickle.dumps(worker)).decode()
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise BatchMistake(f"the worker cannot be handed to another process: {error}") from None

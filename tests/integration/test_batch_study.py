@@ -1,0 +1,128 @@
+"""Batches whose jobs are runs of a study: the same manifest, and the same promises."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motoko.batch import BatchJob, BatchManifest, BatchRunner
+from motoko.errors import BatchMistake
+from tests.support.batch_workers import copy, fail, jobs_in, tell
+from tests.support.command_line import ROOT
+from tests.support.processes import kill_processes_of, processes_of, wait_for
+
+N_JOBS = 60
+N_KILLS = 6
+PROGRAM = """\
+import sys
+from pathlib import Path
+from motoko.batch import BatchRunner
+from tests.support.batch_workers import jobs_in, tell
+
+place = Path(sys.argv[1])
+jobs = jobs_in(place, int(sys.argv[2]))
+BatchRunner.run(jobs, tell, manifest_path=place / "manifest.json", executor="motoko")
+"""
+
+
+def in_short(manifest: BatchManifest) -> list[tuple[Any, ...]]:
+    """What a manifest says, but for times and processes."""
+    return [
+        (r.job_id, r.motion, r.output, r.status, r.error_type if r.error_type else r.message)
+        for r in manifest.records
+    ]
+
+
+@pytest.mark.parametrize(
+    ("worker", "options", "words"),
+    [
+        (tell, {"executor": "slurm"}, "executor 'slurm': expected 'processes' or 'motoko'"),
+        (lambda job: None, {"executor": "motoko"}, "cannot be handed to another process"),
+    ],
+)
+def test_what_cannot_be_done_as_runs_is_refused_before_anything_begins(
+    tmp_path: Path, worker: Any, options: Any, words: str
+) -> None:
+    manifest = tmp_path / "manifest.json"
+
+    with pytest.raises(BatchMistake, match=words):
+        BatchRunner.run(jobs_in(tmp_path, 1), worker, manifest_path=manifest, **options)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_manifest_is_that_of_processes(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    names = ["good", "raises", "silent", "exit", "killed", "sys.exit"]
+    found = {}
+    for executor in ("processes", "motoko"):
+        place = tmp_path / executor
+        place.mkdir()
+        jobs = [
+            BatchJob(id=name, name=name, motion=Path(name), output=place / f"{name}.out")
+            for name in names
+        ]
+        manifest = BatchRunner.run(
+            jobs,
+            fail,
+            manifest_path=place / "manifest.json",
+            max_workers=2,
+            executor=executor,  # type: ignore[arg-type]
+        )
+        found[executor] = [
+            (job_id, motion, output.name, status, what)
+            for job_id, motion, output, status, what in in_short(manifest)
+        ]
+        left = sorted(path.name for path in place.glob("*.out*"))
+        found[executor].append(left)
+
+    assert found["motoko"] == found["processes"]
+    wait_for(lambda: not processes_of(tmp_path), 20)
+
+
+@pytest.mark.slow
+def test_batch_that_is_killed_goes_on_and_makes_every_output_once(tmp_path: Path) -> None:
+    dice = random.Random(7)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(N_JOBS)]
+    for job in jobs_in(tmp_path, N_JOBS):
+        job.motion.write_text("x")
+    told = tmp_path / "told"
+
+    def n_told() -> int:
+        return told.read_bytes().count(b"\n") if told.exists() else 0
+
+    for _ in range(N_KILLS):
+        begun = subprocess.Popen(command, cwd=ROOT)
+        wanted = n_told() + dice.randrange(1, 12)
+        wait_for(lambda p=begun, n=wanted: n_told() >= n or p.poll() is not None, 60)
+        begun.kill()
+        kill_processes_of(tmp_path, "motoko")
+        begun.wait(timeout=20)
+    subprocess.run(command, cwd=ROOT, timeout=120, check=True)
+
+    manifest = BatchManifest.load(tmp_path / "manifest.json")
+    assert manifest.success_count + manifest.skipped_count == manifest.total == N_JOBS
+    assert {job.output.read_text() for job in jobs_in(tmp_path, N_JOBS)} == {"once\n"}
+    assert sorted(told.read_text().split()) == sorted(r.job_id for r in manifest.records)
+    wait_for(lambda: not processes_of(tmp_path), 20)
+
+
+@pytest.mark.slow
+def test_study_that_is_there_is_taken_as_it_is(tmp_path: Path) -> None:
+    [job] = jobs_in(tmp_path, 1)
+    job.motion.write_text("x")
+    place = tmp_path / "manifest.motoko"
+    (place / "jobs").mkdir(parents=True)
+    mine = "study: mine\njob: {item: str}\nrun: {spec: str}\nwalltime: 1h\n"
+    (place / "jobs" / "bd.yaml").write_text(mine)
+
+    BatchRunner.run([job], copy, manifest_path=tmp_path / "manifest.json", executor="motoko")
+
+    assert job.output.read_text() == "X"
+    assert (place / "jobs" / "BD-mine-runs" / "run-1" / "record.json").exists()
