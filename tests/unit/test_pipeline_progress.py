@@ -1,0 +1,101 @@
+"""Which phases of a pipeline begin, compared with a model that tries all of them each time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from motoko.pipeline import Pipeline, Step
+from motoko.systems import SimSystem
+from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
+
+
+@st.composite
+def pipelines(draw: Any) -> Pipeline:
+    """Up to five steps, each of which requires some of those before it."""
+    steps: list[Step] = []
+    for i in range(draw(st.integers(1, 5))):
+        names = [step.name for step in steps]
+        requires = draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+        steps.append(Step(f"s{i}", requires, barrier=draw(st.booleans())))
+    return Pipeline(steps)
+
+
+def can_begin(
+    pipeline: Pipeline, n_systems: int, done: set[Any], begun: set[Any], gone: set[int]
+):
+    """What the model says: all phases that nothing keeps from beginning."""
+    alive = [row for row in range(n_systems) if row not in gone]
+    return {
+        (step.name, row)
+        for step in pipeline
+        for row in alive
+        if (step.name, row) not in begun
+        and all((name, row) in done for name in step.requires)
+        and not (
+            step.barrier
+            and any((name, other) not in done for name in step.requires for other in alive)
+        )
+    }
+
+
+@settings(max_examples=60)
+@given(pipelines(), st.integers(1, 4), st.data())
+def test_what_can_begin_is_what_the_model_says_until_nothing_is_left(
+    pipeline: Pipeline, n_systems: int, data: st.DataObject
+) -> None:
+    systems = [SimSystem(f"x{row}", f"x{row}") for row in range(n_systems)]
+    progress = Progress(pipeline, systems)
+    done: set[Any] = set()
+    begun: set[Any] = set()
+    gone: set[int] = set()
+    flying: list[Phase] = []
+    while True:
+        ready = {(p.step.name, p.row): p for s in pipeline for p in progress.ready(s.name)}
+        assert set(ready) == can_begin(pipeline, n_systems, done, begun, gone)
+        assert progress.is_at_rest == (not ready and not flying)
+        choices = [*ready, *(phase.name for phase in flying)]
+        if not choices:
+            break
+        chosen = data.draw(st.sampled_from(choices))
+        if chosen in ready:
+            phase = ready[chosen]
+            phase.begin()
+            begun.add(chosen)
+            flying.append(phase)
+            progress.note([phase])
+            continue
+        [phase] = [phase for phase in flying if phase.name == chosen]
+        flying.remove(phase)
+        is_bad = data.draw(st.booleans())
+        phase.conclude(ValueError() if is_bad else None)
+        progress.note([phase])
+        if is_bad:
+            gone.add(phase.row)
+            progress.prune(phase)
+        else:
+            done.add((phase.step.name, phase.row))
+
+    complete = {
+        system.name
+        for row, system in enumerate(systems)
+        if row not in gone and all((step.name, row) in done for step in pipeline)
+    }
+    assert {s.name for s in progress.survivors if s is not None} == complete
+
+
+def test_how_far_a_step_is_is_said_in_words() -> None:
+    order = Pipeline([Step("a"), Step("b", ["a"])])
+    progress = Progress(order, [SimSystem(name, name) for name in "xyz"])
+    first, second, third = progress.ready("a")
+    for phase in (first, second):
+        phase.begin()
+    progress.note([first, second])
+    second.conclude()
+    progress.note([second])
+
+    assert third.state is PhaseState.WAITING
+    assert progress.in_words("a") == "1 waiting, 1 begun, 1 done"
+    assert progress.in_words("b") == "3 waiting (missing: a of 2)"
