@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Tells attempts of all runs that there ever were apart.
 _ATTEMPT = "attempt"
 
 
@@ -33,7 +34,7 @@ class Finished(NamedTuple):
 
     study: Study
     run_id: int
-    attempt: int
+    attempt: str
 
     @property
     def prefix(self) -> str:
@@ -51,6 +52,8 @@ class Deposits:
             m.base for m in workflow.task_managers.values() if m.bd_config.artifacts
         ]
         self._finished: dict[tuple[str, int], Finished] = {}
+        #: Those that have deposited all that they left.
+        self._seen: set[Finished] = set()
         self._news = anyio.Event()
 
     async def begin(self) -> None:
@@ -114,7 +117,8 @@ class Deposits:
         row: Mapping[str, Any] = tables.run(run_id)
         if not row.get("has_finished") or row["run_name"] != self._workflow.run_name:
             return None
-        return Finished(study, run_id, row.get("attempt") or 1)
+        attempt = f"{row.get('attempt') or 1} {row.get('nonce') or ''}".strip()
+        return Finished(study, run_id, attempt)
 
     async def _all(self) -> list[Finished]:
         found = []
@@ -132,6 +136,9 @@ class Deposits:
     def _deposit(self, runs: list[Finished]) -> None:
         stored = {artifact.name: artifact for artifact in self._store.list_artifacts()}
         for run in runs:
+            if run in self._seen:
+                continue
+            has_failed = False
             for name, path in _left(run):
                 present = stored.get(name)
                 if present is not None and present.metadata.get(_ATTEMPT) == run.attempt:
@@ -144,6 +151,9 @@ class Deposits:
                     put(path, name, metadata={_ATTEMPT: run.attempt}, run=owner)
                 except (ArtifactError, OSError) as error:
                     log.error("artifact %s cannot be deposited: %s", name, error)
+                    has_failed = True
+            if not has_failed:
+                self._seen.add(run)
 
     def _verify(self, runs: list[Finished]) -> None:
         prefixes = tuple(run.prefix for run in runs)

@@ -60,6 +60,8 @@ def check_idle(workflow: Workflow, studies: Collection[str] = ()) -> None:
 def state_paths(workflow: Workflow, studies: Collection[str] = ()) -> list[Path]:
     """What is there of databases, run directories and logs: of some studies, or of all."""
     found = [] if studies else [workflow.state_dir]
+    if not studies and workflow.artifacts.manifest_file.exists():
+        found.append(workflow.artifacts.root)
     for name in studies or workflow.task_managers:
         study = workflow.task_manager(name).base
         found += [study.state_dir, study.runs_dir]

@@ -11,7 +11,7 @@ import pytest
 
 from motoko.errors import ArtifactsDamaged
 from motoko.study.study import Study
-from motoko.workflow import Workflow
+from motoko.workflow import Workflow, making
 from tests.support.workflows import no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
@@ -116,3 +116,10 @@ def test_further_attempt_replaces_what_the_one_before_deposited(workflow: Workfl
     run(workflow, main, outcome=other)
 
     assert deposited(workflow)["solve/1/field"] == ("solve.1", "better")
+
+
+def test_artifacts_are_set_aside_with_all_that_was_computed(workflow: Workflow) -> None:
+    run(workflow, main, outcome=leave)
+
+    assert workflow.artifacts.root in making.state_paths(workflow)
+    assert workflow.artifacts.root not in making.state_paths(workflow, ["solve"])

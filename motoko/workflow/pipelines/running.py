@@ -26,7 +26,7 @@ from motoko.pipeline import Pipeline
 from motoko.store.tables import Tables
 from motoko.study.records import Pairs
 from motoko.study.study import Study
-from motoko.study.waiting import commit_current
+from motoko.study.waiting import commit_current, patiently
 from motoko.systems import SimSystem
 from motoko.task_manager import RunList
 from motoko.workflow.actions import ALL_TASKS, Action
@@ -94,7 +94,7 @@ class PipelineRun:
     async def run(self) -> list[SimSystem | None]:
         """Until nothing can begin any more; the systems for which all is done."""
         await commit_current()
-        self._look_for_calls()
+        await patiently(self._workflow.vars.db, self._look_for_calls)
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
@@ -222,6 +222,7 @@ class PipelineRun:
             await call(handler, **offered, step=step, params=step.payload, runs=runs)
 
         def end(error: Exception | None = None) -> None:
+            self._workflow.actions.remove((ALL_TASKS, phase.name))
             phase.conclude(error)
             self._note([phase])
 
