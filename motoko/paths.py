@@ -21,6 +21,8 @@ STUDY_FILE = "bd.yaml"
 STUDY_STATE = ".bd"
 STUDY_DATABASE = "motoko.db"
 #: In the directory of the workflow: its own database, locks and logs.
+#: What orchestrates a workflow that has a pipeline and says nothing else.
+PIPELINE_ORCHESTRATOR = "motoko.pipeline"
 ARTIFACTS = "artifacts"
 WORKFLOW_STATE = ".wf"
 WORKFLOW_DATABASE = "wf.db"

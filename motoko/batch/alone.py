@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import pickle
 import sys
 from pathlib import Path
@@ -24,8 +23,7 @@ def main(call_file: str) -> int:
     """Do the job of the run that this process is; 1 if it failed."""
     call: dict[str, Any] = json.loads(Path(call_file).read_bytes())
     run, _ = motoko.get_run()
-    record_file = Path.cwd() / RECORD
-    os.chdir(call["directory"])  # where the caller's paths lead somewhere
+    record_file = Path(run.run_path) / RECORD
     sys.path[:] = call["path"]
     worker = pickle.loads(base64.b64decode(call["worker"]))
     job = BatchJob.model_validate_json(run.spec)
@@ -42,4 +40,4 @@ def main(call_file: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    raise SystemExit(main(sys.argv[1]))

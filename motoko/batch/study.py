@@ -93,7 +93,9 @@ class StudyCrew:
         (self._directory / _STUDY).mkdir(parents=True, exist_ok=True)
         script = self._directory / _STUDY / "launch.sh"
         words = [sys.executable, "-m", "motoko.batch.alone", str(self._call_file)]
-        files = {**_FILES, f"{_STUDY}/launch.sh": f"{shlex.join(words)}\n"}
+        where = shlex.quote(str(Path.cwd()))  # there the caller's paths lead somewhere
+        script_text = f"cd {where} || exit\n{shlex.join(words)}\n"
+        files = {**_FILES, f"{_STUDY}/launch.sh": script_text}
         for name, text in files.items():
             if not (self._directory / name).exists() or self._directory / name == script:
                 replace_file(self._directory / name, [text.encode()])
@@ -101,7 +103,6 @@ class StudyCrew:
             "run_name": self._run_name,
             "items": sorted(items | self.taken_over),
             "path": [os.path.abspath(place) for place in sys.path],
-            "directory": str(Path.cwd()),
             "worker": self._worker,
         }
         replace_file(self._call_file, [json.dumps(call).encode()])

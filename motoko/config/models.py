@@ -35,7 +35,7 @@ from motoko.config.fields import (
     mapping_of,
     texts,
 )
-from motoko.config.pipelines import PIPELINE_ORCHESTRATOR, PipelineConfig
+from motoko.config.pipelines import PipelineConfig
 from motoko.config.policy import FailurePolicy, OnFailure, combined
 from motoko.config.retry import DEFAULT as DEFAULT_RETRY
 from motoko.config.retry import Retry, RetryPolicy
@@ -43,6 +43,7 @@ from motoko.config.sections import Section
 from motoko.config.sentinels import Sentinels
 from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName
 from motoko.errors import Mistake
+from motoko.paths import PIPELINE_ORCHESTRATOR
 from motoko.phrases import nearest
 
 

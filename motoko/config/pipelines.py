@@ -12,8 +12,6 @@ from motoko.config.sections import Section
 from motoko.config.values import Refused
 from motoko.phrases import listed, nearest
 
-#: What orchestrates a workflow that has a pipeline and says nothing else.
-PIPELINE_ORCHESTRATOR: Final = "motoko.pipeline"
 Values = Annotated[dict[str, Any], BeforeValidator(mapping_of("names to values"))]
 Word = Literal["keep", "prune", "raise"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from motoko.config.pipelines import PIPELINE_ORCHESTRATOR
 from motoko.errors import OrchestratorNotLoadable
+from motoko.paths import PIPELINE_ORCHESTRATOR
 from motoko.phrases import nearest
 
 

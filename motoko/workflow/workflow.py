@@ -327,9 +327,7 @@ class Workflow:
     ) -> list[SimSystem | None]:
         """Do all steps for each system, as soon as what they require is done; the survivors.
 
-        Without a pipeline it is the one in ``motoko.yaml``, with all that is said there.
-
-        A step is done by the task manager of its ``task`` or name, or by what ``handlers``
+        Without a pipeline it is the one in ``motoko.yaml``. A step is done by the task manager of its ``task`` or name, or by what ``handlers``
         has for it: another task manager, or a function that gets what it takes of
         ``workflow=``, ``system=``, ``step=``, ``params=`` (the payload), ``runs=`` (of the
         phases that it requires) and the orchestrator's own parameters, and is called once.
@@ -337,19 +335,12 @@ class Workflow:
         each step is done once, and the result is ``[None]``.
 
         ``on_failure`` (of the study, if none is given) is what becomes of a system when a
-        phase has failed: ``keep``, ``prune`` or ``raise``. Started again under the same run
-        name, phases that are done are not done again. Raises PipelineError for what could
-        only fail later, and RunsFailed.
+        phase has failed: ``keep``, ``prune`` or ``raise``. Under the same run name phases that
+        are done are not done again. Raises PipelineError for what could only fail later.
         """
-        from motoko.workflow.pipelines import running, written
+        from motoko.workflow.pipelines.running import prepared
 
-        called: Mapping[str, str | Callable[..., Any]] = handlers or {}
-        if pipeline is None:
-            found = written.written_pipeline(self.config)
-            pipeline, called = found.pipeline, {**found.handlers, **called}
-            systems = found.systems if systems is None else systems
-            on_failure = found.on_failure if on_failure is None else on_failure
-        return await running.PipelineRun(self, pipeline, systems, called, on_failure).run()
+        return await prepared(self, pipeline, systems, handlers or {}, on_failure).run()
 
     def is_run_filter(self, f: Any) -> bool:
         """Whether ``f`` is a condition on a run and its job."""

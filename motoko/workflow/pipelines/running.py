@@ -34,6 +34,7 @@ from motoko.workflow.firings import call
 from motoko.workflow.pipelines import deciding, payloads
 from motoko.workflow.pipelines.plan import SYSTEM, Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
+from motoko.workflow.pipelines.written import written_pipeline
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -57,6 +58,22 @@ class Ready(int):
 
     def __repr__(self) -> str:
         return self.text
+
+
+def prepared(
+    workflow: Workflow,
+    pipeline: Pipeline | None,
+    systems: Iterable[SimSystem] | None,
+    handlers: Mapping[str, str | Handler],
+    on_failure: Any,
+) -> PipelineRun:
+    """The call of a pipeline: this one, or that in ``motoko.yaml`` with what is said there."""
+    if pipeline is None:
+        found = written_pipeline(workflow.config)
+        pipeline, handlers = found.pipeline, {**found.handlers, **handlers}
+        systems = found.systems if systems is None else systems
+        on_failure = found.on_failure if on_failure is None else on_failure
+    return PipelineRun(workflow, pipeline, systems, handlers, on_failure)
 
 
 class PipelineRun:
