@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from motoko.config.fields import Flag, Orchestrator, Text, Texts, mapping_of
+from motoko.config.policy import OnFailure
 from motoko.config.sections import Section
 from motoko.config.values import Refused
 from motoko.phrases import listed, nearest
 
 Values = Annotated[dict[str, Any], BeforeValidator(mapping_of("names to values"))]
-Word = Literal["keep", "prune", "raise"]
 
 
 _SYSTEMS: Final = "a file that lists systems, or {directory: ..., pattern: ...}"
@@ -78,7 +78,7 @@ class PipelineConfig(_Strict):
     systems: Annotated[SystemsConfig, BeforeValidator(_systems)] | None = Field(
         None, description="What the steps are done for, each; absent: each step is done once."
     )
-    on_failure: Word | None = Field(
+    on_failure: OnFailure | None = Field(
         None,
         description="What becomes of a system when a step has failed for it; absent: what the"
         " step's study says.",

@@ -346,21 +346,35 @@ class ActionFailed(WorkflowError, RuntimeError):
 
 
 class FailedRun(Facts):
-    """Why one run counts as failed, and what its policy makes of that."""
+    """Why one run counts as failed, what its policy makes of that, and the phase of a pipeline
+    that it is part of."""
 
     study: str
     run_id: int
     state: str
     cause: str
     policy: str
+    phase: str
 
     def __init__(
-        self, study: str, run_id: int, state: str, cause: str, policy: str = "keep"
+        self,
+        study: str,
+        run_id: int,
+        state: str,
+        cause: str,
+        policy: str = "keep",
+        phase: str = "",
     ) -> None:
-        super().__init__(study=study, run_id=run_id, state=state, cause=cause, policy=policy)
+        facts = {"study": study, "run_id": run_id, "state": state, "cause": cause}
+        super().__init__(**facts, policy=policy, phase=phase)
+
+    def of_phase(self, phase: str) -> FailedRun:
+        """The same, as part of a phase: a step and a system."""
+        return FailedRun(**{**self.__dict__, "phase": phase})
 
     def __str__(self) -> str:
-        return f"{self.study}.{self.run_id} {self.state}: {self.cause}"
+        where = f"{self.phase}: " if self.phase else ""
+        return f"{where}{self.study}.{self.run_id} {self.state}: {self.cause}"
 
 
 class RunsFailed(WorkflowError, RuntimeError):

@@ -327,16 +327,17 @@ class Workflow:
     ) -> list[SimSystem | None]:
         """Do all steps for each system, as soon as what they require is done; the survivors.
 
-        Without a pipeline it is the one in ``motoko.yaml``. A step is done by the task manager of its ``task`` or name, or by what ``handlers``
-        has for it: another task manager, or a function that gets what it takes of
-        ``workflow=``, ``system=``, ``step=``, ``params=`` (the payload), ``runs=`` (of the
-        phases that it requires) and the orchestrator's own parameters, and is called once.
-        The payload of a study's step is ``{"job": {...}, "run": {...}}``. Without systems
-        each step is done once, and the result is ``[None]``.
+        Without a pipeline it is the one in ``motoko.yaml``. A step is done by the task manager
+        of its ``task`` or name, or by what ``handlers`` has for it: another task manager, or a
+        function that gets what it takes of ``workflow=``, ``system=``, ``step=``, ``params=``
+        (the payload), ``runs=`` (of the phases that it requires), ``attempts=`` (what became of
+        earlier calls) and the orchestrator's own parameters, and is called once. The payload of
+        a study's step is ``{"job": {...}, "run": {...}}``. Without systems each step is done
+        once, and the result is ``[None]``.
 
-        ``on_failure`` (of the study, if none is given) is what becomes of a system when a
-        phase has failed: ``keep``, ``prune`` or ``raise``. Under the same run name phases that
-        are done are not done again. Raises PipelineError for what could only fail later.
+        ``on_failure`` (of the study, if none is given) is what becomes of a system when a phase
+        has failed, as in ``bd.yaml``. Under the same run name phases that are done are not done
+        again. Raises PipelineError for what could only fail later, and RunsFailed.
         """
         from motoko.workflow.pipelines.running import prepared
 

@@ -112,7 +112,12 @@ def expected(*, with_analysis: bool) -> Counter[str]:
     return found
 
 
-@pytest.mark.parametrize(("policy", "code"), [("prune", 0), ("keep", 5), ("raise", 5)])
+RETRY = "{retry: {application: 2, infrastructure: 9, then: prune}}"
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"), [("prune", 0), (RETRY, 0), ("keep", 5), ("raise", 5)]
+)
 def test_what_ran_is_what_the_policy_says_and_no_finished_phase_ran_twice(
     directory: Path, policy: str, code: int
 ) -> None:
@@ -126,7 +131,7 @@ def test_what_ran_is_what_the_policy_says_and_no_finished_phase_ran_twice(
     done = lines(directory / "done")
     assert Counter(done).most_common(1)[0][1] == 1
     table = Counter(line.rpartition(" ")[0] for line in done)
-    full = expected(with_analysis=policy == "prune")
+    full = expected(with_analysis=code == 0)
     if policy == "raise":
         assert table <= full
         assert table.total() < full.total()
@@ -135,6 +140,12 @@ def test_what_ran_is_what_the_policy_says_and_no_finished_phase_ran_twice(
     begun = {line.rpartition(" ")[0] for line in lines(directory / "begun")}
     assert begun - set(full) <= {f"{name} {step}" for name, step in BAD.items()}
     assert motoko("verify", cwd=directory).returncode == 0
+    for name, step in BAD.items() if policy == RETRY else ():
+        found = motoko("runs", "list", step, f"system = {name}", "--json", cwd=directory)
+        (run,) = json.loads(found.stdout)
+        shown = motoko("runs", "show", run["run"], "--json", cwd=directory)
+        earlier = json.loads(shown.stdout)["attempts"]
+        assert [a["class"] for a in earlier].count("application") == 3
 
 
 def test_example_has_all_steps_of_the_pipeline_that_is_ready() -> None:

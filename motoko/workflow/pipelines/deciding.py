@@ -1,21 +1,31 @@
-"""What becomes of a system when one of its phases has failed, and is not tried again."""
+"""What becomes of a system when one of its phases has failed."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from motoko.config.policy import FailurePolicy, read_policy
+from motoko.config.retry import Retry
+from motoko.config.values import Refused
 from motoko.errors import PipelineError
 
-KEEP: Final = "keep"  # its later phases wait; an action may put the runs to CREATED
-PRUNE: Final = "prune"  # the system leaves out its later phases
-RAISE: Final = "raise"  # the workflow ends
-_WORDS: Final = (KEEP, PRUNE, RAISE)
+#: What a function has that no study speaks for: it is not called again.
+OF_FUNCTIONS = FailurePolicy(Retry({}))
 
 
-def last_resort(of_pipeline: Any, of_study: Any) -> str:
-    """The word that says it: that of the pipeline if it has one, else that of the study."""
+def policy_of(of_pipeline: Any, of_study: FailurePolicy = OF_FUNCTIONS) -> FailurePolicy:
+    """That of the pipeline if it has one, above that of the study; PipelineError for what is
+    none.
+
+    Runs are tried again by the launcher. ``last`` is what is left for the pipeline: ``keep``
+    lets later phases of the system wait, since an action may put the runs to CREATED; ``prune``
+    leaves them out; ``raise`` ends the workflow.
+    """
     if of_pipeline is None:
-        return of_study if of_study in _WORDS else KEEP
-    if of_pipeline not in _WORDS:
-        raise PipelineError(f"on_failure={of_pipeline!r}: expected {', '.join(_WORDS)}")
-    return str(of_pipeline)
+        return of_study
+    try:
+        return read_policy(of_pipeline).over(of_study)
+    except Refused as refused:
+        raise PipelineError(
+            f"on_failure={of_pipeline!r}: expected {refused.expected}"
+        ) from None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from motoko.config.policy import FailurePolicy
 from motoko.errors import PipelineError, StepNotRunnable, StepWithoutHandler, UnknownStep
 from motoko.phrases import nearest
 from motoko.pipeline import Pipeline, Step
@@ -32,7 +33,7 @@ class Doing:
     handler: Handler | None
     payload: Payload
     #: What becomes of a system for which it failed; see `deciding`.
-    last_resort: str
+    policy: FailurePolicy
 
 
 def plan(
@@ -85,14 +86,14 @@ def _doing(
         if not callable(who):
             why = f"its handler is {who!r}; pass a function, or the name of a task manager"
             raise StepNotRunnable(step.name, why)
-        last_resort = deciding.last_resort(on_failure, None)
-        return Doing(step, None, who, Payload({}, {}), last_resort)
+        policy = deciding.policy_of(on_failure)
+        return Doing(step, None, who, Payload({}, {}), policy)
     known = [*workflow.task_managers, *workflow.aliases]
     if who not in known:
         raise StepWithoutHandler(step.name, who, nearest(who, known))
     manager = workflow.task_manager(who)
-    last_resort = deciding.last_resort(on_failure, None)
-    return Doing(step, manager, None, payloads.parsed(step), last_resort)
+    policy = deciding.policy_of(on_failure, manager.base.config.policy)
+    return Doing(step, manager, None, payloads.parsed(step), policy)
 
 
 def _check_told_apart(

@@ -7,13 +7,17 @@ of firings. So a pipeline that was killed goes on where it was.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from motoko.config.policy import RETRY
+from motoko.config.retry import APPLICATION, KEEP, PRUNE, RAISE
 from motoko.errors import (
     ActionFailed,
     MotokoError,
@@ -22,6 +26,7 @@ from motoko.errors import (
     RunsFailed,
     StudyError,
 )
+from motoko.model.policy import ENTRY, RETRY_AT, decide
 from motoko.pipeline import Pipeline
 from motoko.store.tables import Tables
 from motoko.study.records import Pairs
@@ -31,7 +36,7 @@ from motoko.systems import SimSystem
 from motoko.task_manager import RunList
 from motoko.workflow.actions import ALL_TASKS, Action
 from motoko.workflow.firings import call
-from motoko.workflow.pipelines import deciding, payloads
+from motoko.workflow.pipelines import payloads
 from motoko.workflow.pipelines.plan import SYSTEM, Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.written import written_pipeline
@@ -148,7 +153,7 @@ class PipelineRun:
                 await self._news.wait()
 
     def _is_kept(self, phase: Phase) -> bool:
-        return self._plan[phase.step.name].last_resort == deciding.KEEP
+        return self._plan[phase.step.name].policy.last == KEEP
 
     # steps that a study does
 
@@ -170,7 +175,7 @@ class PipelineRun:
                 job, run = payloads.filled(doing.payload, step, phase.system)
                 own = {} if phase.system is None else {SYSTEM: phase.system.name}
                 made[phase] = manager.create_tasks(
-                    {**own, **job}, _run_params(phase.system, run), event_name=step.name
+                    {**own, **job}, _run_params(phase.system, run, doing), event_name=step.name
                 )
             await commit_current()  # says so if they have other ids than that
             self._follow(manager.base, made)
@@ -229,14 +234,17 @@ class PipelineRun:
             self._progress.note(offered)
 
     def _offer_call(self, phase: Phase) -> None:
-        handler = self._plan[phase.step.name].handler
+        doing = self._plan[phase.step.name]
+        handler = doing.handler
         assert handler is not None
+        history: list[dict[str, Any]] = []
 
         async def do() -> None:
             workflow, step = self._workflow, phase.step
             offered = {**workflow.params, "workflow": workflow, "system": phase.system}
             runs = RunList(self._required_runs(phase))
-            await call(handler, **offered, step=step, params=step.payload, runs=runs)
+            offered |= {"step": step, "params": step.payload, "attempts": tuple(history)}
+            await call(handler, **offered, runs=runs)
 
         def end(error: Exception | None = None) -> None:
             self._workflow.actions.remove((ALL_TASKS, phase.name))
@@ -250,12 +258,23 @@ class PipelineRun:
         def excuse(error: Exception) -> bool:
             if isinstance(error, StudyError):  # no fault of the system
                 return False
+            decision = decide(doing.policy, history, APPLICATION)
+            if decision.action == RETRY:
+                log.warning("%s failed (%s); it is tried again", phase.name, error)
+                due = time.time() + decision.pause_s
+                cause = f"{type(error).__name__}: {error}"
+                facts = {"class": APPLICATION, "cause": cause, RETRY_AT: due}
+                history.append({"number": len(history) + 1, **facts})
+                later = asyncio.get_running_loop().call_later
+                later(decision.pause_s, self._workflow.tell_of_change)
+                return True
             log.error("%s failed", phase.name, exc_info=error)
             end(error)
             return True
 
         def is_to_be_called() -> bool:
-            return phase.state is PhaseState.BEGUN
+            is_due = not history or history[-1][RETRY_AT] <= time.time()
+            return phase.state is PhaseState.BEGUN and is_due
 
         action = Action(phase.name, ALL_TASKS, is_to_be_called, do, is_once=True)
         self._register(replace(action, excuse=excuse, on_end=note_end))
@@ -286,22 +305,28 @@ class PipelineRun:
             self._workflow.tell_of_change()
 
     def _decide(self, phase: Phase) -> None:
-        last_resort = self._plan[phase.step.name].last_resort
-        if last_resort == deciding.RAISE and self._error is None:
+        last = self._plan[phase.step.name].policy.last
+        if last == RAISE and self._error is None:
             self._error = _failure([phase])
-        elif last_resort == deciding.PRUNE and self._progress.prune(phase):
+        elif last == PRUNE and self._progress.prune(phase):
             log.warning("%s failed (%s): its system is left out", phase.name, phase.cause)
 
 
-def _run_params(system: SimSystem | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    if system is None:
-        return dict(given)
-    return {"system_dir": str(system.root.absolute()), **given}
+def _run_params(
+    system: SimSystem | None, given: Mapping[str, Any], doing: Doing
+) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    if system is not None:
+        own["system_dir"] = str(system.root.absolute())
+    assert doing.manager is not None
+    if doing.policy != doing.manager.base.config.policy or doing.policy.last != KEEP:
+        own[ENTRY] = doing.policy.for_runs()  # all but the last of it is the launcher's
+    return {**own, **given}
 
 
 def _failure(phases: Sequence[Phase]) -> Exception:
     """What ends the workflow: the runs that failed, or what the first function raised."""
-    failed = [run for phase in phases for run in phase.failed.values()]
+    failed = [run.of_phase(phase.name) for phase in phases for run in phase.failed.values()]
     if failed:
         return RunsFailed(failed)
     [first, *_] = [phase for phase in phases if phase.error is not None]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from motoko.config import WorkflowConfig
 from motoko.config.document import KeyPath, read_document
 from motoko.config.pipelines import PipelineConfig, step_settings
+from motoko.config.policy import FailurePolicy
 from motoko.errors import ConfigError, CyclicSteps, Mistake, PipelineError
 from motoko.phrases import listed, nearest
 from motoko.pipeline import READY, Pipeline, Step
@@ -22,7 +22,7 @@ class Written(NamedTuple):
     pipeline: Pipeline
     handlers: Mapping[str, Callable[..., Any]]
     systems: tuple[SimSystem, ...] | None
-    on_failure: str | None
+    on_failure: FailurePolicy | None
 
 
 def written_pipeline(config: WorkflowConfig) -> Written:
@@ -43,7 +43,7 @@ def written_pipeline(config: WorkflowConfig) -> Written:
         for name, step in given.steps.items()
         if step.handler is not None
     }
-    systems = _systems(config.directory, given)
+    systems = written_systems(config)
     return Written(Pipeline(_steps(given)), handlers, systems, given.on_failure)
 
 
@@ -111,10 +111,11 @@ def _steps(given: PipelineConfig) -> list[Step]:
     return list(steps.values())
 
 
-def _systems(directory: Path, given: PipelineConfig) -> tuple[SimSystem, ...] | None:
-    where = given.systems
+def written_systems(config: WorkflowConfig) -> tuple[SimSystem, ...] | None:
+    """The systems of a workflow's pipeline; None if nothing is said of any."""
+    where = None if config.pipeline is None else config.pipeline.systems
     if where is None:
         return None
     if where.directory is None:
-        return read_systems(directory / str(where.file))
-    return find_systems(directory / where.directory, where.pattern)
+        return read_systems(config.directory / str(where.file))
+    return find_systems(config.directory / where.directory, where.pattern)

@@ -12,6 +12,7 @@ from motoko.job.windows import clear_failures
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
 from motoko.workflow import control
+from motoko.workflow.pipelines.written import written_systems
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
@@ -40,13 +41,14 @@ def clear(
     """Remove sentinels of failures, counters of attempts and records of progress, and nothing
     else, from the directories of runs and of the systems that they work on.
 
-    The runs stay in their states, and the history of their attempts stays. A system is left
-    alone as long as any of its runs executes.
+    Without a choice of studies or runs, these are also the systems that a pipeline is declared
+    for. The runs stay in their states, and the history of their attempts stays. A system is
+    left alone as long as any of its runs executes.
     """
     cleared = Cleared()
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
-        places: dict[Path, None] = {}
+        places = {} if studies or constraints else _declared(workflow)
         busy: set[Path] = set()
         for name in studies or tuple(workflow.task_managers):
             study = workflow.task_manager(name).base
@@ -64,6 +66,12 @@ def clear(
             if place not in busy:
                 cleared.files += clear_failures(place)
     return cleared
+
+
+def _declared(workflow: Workflow) -> dict[Path, None]:
+    """The directories of the systems that a pipeline is declared for, also without any run."""
+    systems = written_systems(workflow.config) or ()
+    return dict.fromkeys(Path(system.root).absolute() for system in systems)
 
 
 def _clear_run(study: Study, run_id: int, cleared: Cleared) -> None:
