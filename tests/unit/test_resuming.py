@@ -25,7 +25,8 @@ def check(before: Any, now: Any, *, is_accepted: bool = False, most_shown: int =
 
 
 def test_options_studies_and_pipeline_decide_on_what_is_computed(tmp_path: Path) -> None:
-    pipeline = "pipeline: {steps: {a: , b: {requires: [a]}}, on_failure: prune}\n"
+    steps = "{solve: {run: {nproc: 1}}, again: {study: solve, requires: [solve]}}"
+    pipeline = f"pipeline: {{steps: {steps}, on_failure: prune}}\n"
     write_workflow(tmp_path, {"solve": STUDY}, more=pipeline)
     workflow = Workflow(str(tmp_path))
 
@@ -34,8 +35,9 @@ def test_options_studies_and_pipeline_decide_on_what_is_computed(tmp_path: Path)
     assert found == {
         "options.n": 3,
         "options.deep.x": (1, 2),
-        "pipeline.steps.a": None,
-        "pipeline.steps.b.requires": ["a"],
+        "pipeline.steps.solve.run.nproc": 1,
+        "pipeline.steps.again.study": "solve",
+        "pipeline.steps.again.requires": ["solve"],
         "pipeline.on_failure": "prune",
         "solve.job_space.h": [1.0, 2.0],
         "solve.run_params.nproc": 2,
