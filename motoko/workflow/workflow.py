@@ -333,11 +333,10 @@ class Workflow:
         (the payload), ``runs=`` (of the phases that it requires), ``attempts=`` (what became of
         earlier calls) and the orchestrator's own parameters, and is called once. The payload of
         a study's step is ``{"job": {...}, "run": {...}}``. Without systems each step is done
-        once, and the result is ``[None]``.
-
-        ``on_failure`` (of the study, if none is given) is what becomes of a system when a phase
-        has failed, as in ``bd.yaml``. Under the same run name phases that are done are not done
-        again. Raises PipelineError for what could only fail later, and RunsFailed.
+        once, and the result is ``[None]``. ``on_failure`` (of the study, if none is given) is
+        what becomes of a system when a phase has failed, as in ``bd.yaml``. Under the same run
+        name phases that are done are not done again. Raises PipelineError for what could only
+        fail later, and RunsFailed.
         """
         from motoko.workflow.pipelines.running import prepared
 
