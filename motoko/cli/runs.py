@@ -118,5 +118,7 @@ def _in_words(attempt: dict[str, Any]) -> str:
     failure = f" ({attempt['class']})" if attempt.get("class") else ""
     parts = [f"{attempt.get('state', '')}{failure}", str(attempt.get("cause") or "")]
     parts.append(words.moment(attempt.get("start_time")))
+    more = attempt.get("given_more") or {}
+    parts += [f"then with {name} {value}" for name, value in more.items()]
     said = ", ".join(part for part in parts if part)
     return "\n".join([said, *(attempt.get("warnings") or ())])
