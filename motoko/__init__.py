@@ -178,6 +178,20 @@ _HOMES = {
 }
 
 
+def load_ipython_extension(shell: object) -> None:
+    """``%load_ext motoko`` in a notebook."""
+    from importlib import import_module
+
+    import_module("motoko.compat.notebook").load(shell)
+
+
+def unload_ipython_extension(shell: object) -> None:
+    """``%unload_ext motoko`` in a notebook."""
+    from importlib import import_module
+
+    import_module("motoko.compat.notebook").unload(shell)
+
+
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'motoko' has no attribute {name!r}")

@@ -68,3 +68,12 @@ def local_lock_file(file: Path) -> Path:
     """The file on this machine that is locked in the place of one that cannot be."""
     mark = blake2b(os.fsencode(file.absolute()), digest_size=8).hexdigest()
     return private_directory() / f"{mark}-{file.name}"
+
+
+def is_study_alone(directory: Path) -> bool:
+    """Whether a directory is a study that no workflow around it has."""
+    if not (directory / STUDY_FILE).is_file():
+        return False
+    return not any(
+        (place / WORKFLOW_FILE).is_file() for place in (directory, *directory.parents)
+    )

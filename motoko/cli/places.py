@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from motoko.errors import StudyNotFound
-from motoko.paths import WORKFLOW_FILE
+from motoko.paths import STUDY_FILE, WORKFLOW_FILE, is_study_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,9 @@ def find_directory(given: str | None) -> Path:
     if given is not None:
         path = Path(given)
         _check_no_directory(path if path.name == WORKFLOW_FILE else path / WORKFLOW_FILE)
-        if path.is_file() and path.name == WORKFLOW_FILE:
+        if path.is_file() and (path.name == WORKFLOW_FILE or _is_study_file(path.absolute())):
             return path.parent.absolute()
-        if (path / WORKFLOW_FILE).exists():
+        if (path / WORKFLOW_FILE).exists() or is_study_alone(path.absolute()):
             return path.absolute()
         if not path.exists():
             raise StudyNotFound(given, "no such directory")
@@ -47,6 +47,9 @@ def find_directory(given: str | None) -> Path:
         if (directory / WORKFLOW_FILE).is_file():
             return directory
     _check_no_directory(here / WORKFLOW_FILE)
+    for directory in (here, *here.parents):
+        if (directory / STUDY_FILE).is_file():
+            return directory
     raise StudyNotFound(
         str(here),
         f"no {WORKFLOW_FILE} here or in a directory above; name a workflow's directory, or"
@@ -58,6 +61,11 @@ def _check_no_directory(file: Path) -> None:
     if file.is_dir():
         why = "is a directory, and has to be the file that names a workflow's studies"
         raise StudyNotFound(str(file), why)
+
+
+def _is_study_file(path: Path) -> bool:
+    """Whether it is the ``bd.yaml`` of a study that lies in no workflow."""
+    return path.name == STUDY_FILE and not (path.parent.parent / WORKFLOW_FILE).exists()
 
 
 def load_workflow(given: str | None) -> Workflow:

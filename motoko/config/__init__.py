@@ -61,8 +61,15 @@ class Examined(Generic[Config]):
 
 
 def examine_workflow(directory: Path) -> Examined[WorkflowConfig]:
-    """Look at ``motoko.yaml`` of a workflow's directory, or at that file itself."""
+    """Look at ``motoko.yaml`` of a workflow's directory, or at that file itself.
+
+    A directory that has only ``bd.yaml`` is a workflow of that one study.
+    """
     file = _file_in(directory, WORKFLOW_FILE)
+    if (alone := _study_alone(file)) is not None:
+        study = examine_study(alone)
+        config = None if study.config is None else WorkflowConfig.of_study(study.config)
+        return Examined(config, study.mistakes, frozenset(), study.warnings)
     advice = "expected a workflow's directory; `motoko new DIR` makes one"
     return _examine(WorkflowConfig, file, advice, workflow_mistakes, workflow_warnings)
 
@@ -95,6 +102,16 @@ def _file_in(directory: Path, name: str) -> Path:
     if path.is_dir() and path.suffix not in _YAML_SUFFIXES:
         return path / name
     return path if path.suffix in _YAML_SUFFIXES or path.is_file() else path / name
+
+
+def _study_alone(file: Path) -> Path | None:
+    """The ``bd.yaml`` that stands for a missing ``motoko.yaml``, or that was named itself."""
+    if file.name == STUDY_FILE:
+        return file
+    study = file.with_name(STUDY_FILE)
+    return (
+        study if file.name == WORKFLOW_FILE and not file.exists() and study.exists() else None
+    )
 
 
 def _sound(examined: Examined[Config]) -> Config:

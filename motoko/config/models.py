@@ -222,7 +222,7 @@ def is_options_key(key: str) -> bool:
 #: Keys that are read and checked, and that nothing in this version acts on.
 WITHOUT_EFFECT = frozenset(
     "max_submitted gpus partition account module modules array"
-    " pack checkpoint_signal blackdynamite".split()
+    " pack checkpoint_signal".split()
 )
 #: The same of bd.yaml only.
 WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host", "generator"}
@@ -235,6 +235,28 @@ class WorkflowConfig(FileConfig):
         "task_managers": {},
         "orchestrator": "orchestrator.main",
     }
+
+    _is_alone: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def of_study(cls, study: StudyConfig) -> Self:
+        """The workflow that a study without ``motoko.yaml`` is by itself."""
+        host = {} if study.host is None else {"host": study.host}
+        config = cls.model_validate({**cls._stand_ins, "task_managers": {study.study: host}})
+        config._file = study.file
+        config._raw = study._raw
+        config._warnings = study.warnings
+        config._is_alone = True
+        return config
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is one study in its own directory, without ``motoko.yaml``."""
+        return self._is_alone
+
+    def study_dir(self, name: str) -> Path:
+        """The directory of the study of this name."""
+        return self.directory if self._is_alone else self.directory / name
 
     task_managers: Annotated[
         dict[str, TaskManagerConfig], BeforeValidator(mapping_of("study directories"))
@@ -337,8 +359,9 @@ class StudyConfig(FileConfig):
         description="What finished runs deposit in the workflow's `artifacts`: names, each with"
         " a pattern of files or directories in the run directory.",
     )
-    blackdynamite: Any = Field(
-        None, description="`installed`: scripts import an installed BlackDynamite."
+    blackdynamite: Literal["installed"] | None = Field(
+        None,
+        description="`installed`: scripts import an installed BlackDynamite, not Motoko's.",
     )
 
     @field_validator("retry")

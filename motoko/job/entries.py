@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 class Entries:
     """Values by name, read as ``it.x`` or ``it["x"]``, in upper or lower case.
 
+    A declared entry that is not set is None.
+
     Where an entry and a method have the same name, the attribute is the method.
     """
 
@@ -33,6 +35,8 @@ class Entries:
         try:
             return self._entries[str(name).lower()]
         except KeyError:
+            if str(name).lower() in self._declared:
+                return None
             raise EntryNotFound(self._title, str(name), self._entries) from None
 
     def __contains__(self, name: object) -> bool:

@@ -285,3 +285,13 @@ def load_pandas() -> Any:
             f"reading quantities gives pandas DataFrames, and {sys.executable} has no pandas"
             f" ({error}); install it there, or read the .csv file in the run directory"
         ) from None
+
+
+def side_by_side(frames: List[Any]) -> Any:
+    """Tables of quantities as one, a row for each step; NaN for steps that one lacks."""
+    if not frames:
+        return load_pandas().DataFrame(columns=[STEP])
+    merged = frames[0]
+    for frame in frames[1:]:
+        merged = merged.merge(frame, on=STEP, how="outer", sort=True)
+    return merged

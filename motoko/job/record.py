@@ -200,7 +200,9 @@ class Run(Results):
             if entry["op"] == "set":
                 self._entries[str(entry.get("name")).lower()] = entry.get("value")
             return
-        self._has_started = self._has_started or entry["op"] == "start"
+        if entry["op"] == "start" and not self._has_started:
+            self._has_started = True
+            self._entries["start_time"] = float(entry["t"])
         if self._final is None or state not in (RUNNING, FINISHED, FAILED):
             self._entries["state"] = state
         if self._final is None and state in (FINISHED, FAILED):

@@ -81,13 +81,7 @@ class Results(Entries):
 
     def get_quantities(self, names: Iterable[str], step: Optional[int] = None) -> Any:
         """Several quantities side by side in a DataFrame; NaN for steps that one lacks."""
-        frames = [self.get_quantity(name, step) for name in names]
-        if not frames:
-            return quantities.load_pandas().DataFrame(columns=[quantities.STEP])
-        merged = frames[0]
-        for frame in frames[1:]:
-            merged = merged.merge(frame, on=quantities.STEP, how="outer", sort=True)
-        return merged
+        return quantities.side_by_side([self.get_quantity(name, step) for name in names])
 
     def list_quantities(self) -> List[str]:
         """Names of the quantities that the run has values of, sorted."""

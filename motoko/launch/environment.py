@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,13 +25,39 @@ def make_python_dir(directory: Path) -> None:
     package stays out of their sight.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    link = directory / "motoko"
-    package = Path(motoko.__file__).resolve().parent
-    if link.is_symlink() and link.readlink() == package:
+    _make_link(directory / "motoko", _package())
+
+
+def names_dir(python_dir: Path) -> Path:
+    """The directory, beside a `make_python_dir`, of the names that BlackDynamite has."""
+    return python_dir.with_name("names")
+
+
+def make_names_dir(directory: Path) -> None:
+    """Make a directory in which scripts find a module ``BlackDynamite``, and in its ``bin`` a
+    command ``canYouDigIt``: both are Motoko's own."""
+    (directory / "bin").mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_link(directory / "BlackDynamite", _package() / "compat" / "names" / "BlackDynamite")
+    script = f'#!/bin/sh\nexec {shlex.join([sys.executable, "-m", "motoko", "bd"])} "$@"\n'
+    file = directory / "bin" / "canYouDigIt"
+    if file.is_file() and file.read_text() == script:
         return
-    aside = directory / f".motoko-{os.getpid()}"
+    aside = file.with_name(f".{file.name}-{os.getpid()}")
+    aside.write_text(script)
+    aside.chmod(0o700)
+    aside.replace(file)
+
+
+def _package() -> Path:
+    return Path(motoko.__file__).resolve().parent
+
+
+def _make_link(link: Path, target: Path) -> None:
+    if link.is_symlink() and link.readlink() == target:
+        return
+    aside = link.with_name(f".{link.name}-{os.getpid()}")
     aside.unlink(missing_ok=True)
-    aside.symlink_to(package)
+    aside.symlink_to(target)
     aside.replace(link)
 
 
@@ -47,17 +75,23 @@ class Environment:
     """The variables of a study's scripts."""
 
     def __init__(self, study: Study, python_dir: Path, inherited: Mapping[str, str]) -> None:
-        """``inherited`` are those of the launcher, which are the user's."""
+        """``inherited`` are those of the launcher, which are the user's; the `names_dir` beside
+        ``python_dir`` is added unless the study uses an installed BlackDynamite."""
         self._all = {k: v for k, v in inherited.items() if k not in layout.LAST_VARIABLES}
         self._all.update(
             MOTOKO_STUDY=study.config.study,
             MOTOKO_WORKFLOW=str(study.workflow_file or ""),
             PYTHONPATH=_with(str(python_dir), inherited.get("PYTHONPATH")),
+            PATH=inherited.get("PATH", os.defpath),
             BLACKDYNAMITE_HOST=database_host(study),
             BLACKDYNAMITE_STUDY=study.config.study,
             BLACKDYNAMITE_SCHEMA=study.config.study,
             BLACKDYNAMITE_USER=_user(inherited),
         )
+        if study.config.blackdynamite is None:
+            names = names_dir(python_dir)
+            self._all["PYTHONPATH"] = _with(str(names), self._all["PYTHONPATH"])
+            self._all["PATH"] = _with(str(names / "bin"), self._all["PATH"])
         self._study = study.name
         self._has_threads = "OMP_NUM_THREADS" in inherited
 

@@ -23,7 +23,7 @@ import anyio
 
 from motoko.crashpoints import reached
 from motoko.launch.desk import Desk
-from motoko.launch.environment import make_python_dir
+from motoko.launch.environment import make_names_dir, make_python_dir, names_dir
 from motoko.launch.executor import Executor
 from motoko.launch.generator import LocalGenerator, find_generator
 from motoko.launch.knocks import heard_knocks
@@ -80,6 +80,7 @@ async def launch(
     generator = find_generator(settings.generator, settings.options)
     assert isinstance(generator, LocalGenerator)
     make_python_dir(settings.python_dir)
+    make_names_dir(names_dir(settings.python_dir))
     troubles = Troubles(tell)
     slots = Slots(available_cores(), settings.max_concurrent)
     executor = Executor(

@@ -6,10 +6,11 @@ too. See `motoko.job.quantities` for the format.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motoko.job.quantities import read_frame
+from motoko.job.quantities import list_quantities, read_frame, side_by_side
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -29,3 +30,13 @@ def read(run_dir: Path, name: str, step: int | None = None) -> DataFrame:
     if step is None:
         return table
     return table[table.iloc[:, 0] == step].reset_index(drop=True)
+
+
+def names(run_dir: Path) -> list[str]:
+    """The quantities that a run directory has; none if it is not there."""
+    return list_quantities(str(run_dir))
+
+
+def read_several(run_dir: Path, names: Iterable[str], step: int | None = None) -> DataFrame:
+    """Several quantities side by side, a row for each step that one of them has."""
+    return side_by_side([read(run_dir, name, step) for name in names])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from abc import ABC, abstractmethod
-from collections.abc import ItemsView, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -258,6 +258,19 @@ class Run(Record):
         return self.study.quantities(self.id)
 
     getQuantity = get_quantity
+    getScalarQuantity = get_quantity
+    getVectorQuantity = get_quantity
+
+    def get_quantities(self, names: Iterable[str], step: int | None = None) -> DataFrame:
+        """Several quantities side by side in a table; NaN for steps that one lacks."""
+        return quantities.read_several(self.directory, names, step)
+
+    getQuantities = get_quantities
+
+    def getLastStep(self) -> tuple[int | None, float | None]:
+        """The step that was pushed last, and when."""
+        return self.last_step, self.last_step_time
+
     listFiles = list_files
     getFile = file
 
@@ -267,7 +280,7 @@ class Run(Record):
 
     def listQuantities(self) -> list[str]:
         """Names of the quantities of this run, sorted."""
-        return sorted(self.last_quantities())
+        return sorted({*self.last_quantities(), *quantities.names(self.directory)})
 
     def __str__(self) -> str:
         return f"{self.study.name}.{self.id}"

@@ -26,7 +26,7 @@ from motoko.job.layout import run_file
 from motoko.model import policy
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
-from motoko.model.space import merge
+from motoko.model.space import expand, merge
 from motoko.paths import STUDY_DATABASE, STUDY_STATE
 from motoko.phrases import counted
 from motoko.store import layout
@@ -261,6 +261,33 @@ class Study:
         self._report_other_files([i for i in ids if i <= last], manifest)
         return ids
 
+    def create_jobs(self) -> tuple[int, int]:
+        """Make the jobs of ``job_space`` that are not there; how many are new, how many jobs
+        there are. No run is made."""
+
+        def make(tables: Tables) -> tuple[int, int]:
+            before = tables.n_jobs
+            for values in expand(self.config.job_space, tables.schema):
+                tables.create_job(values)
+            return tables.n_jobs - before, tables.n_jobs
+
+        return self.database.write(make)
+
+    def create_runs(
+        self, job_ids: Iterable[int], run_params: Mapping[str, Any], *, run_name: str
+    ) -> list[int]:
+        """Make sure that there is a run on each of these jobs, as `create_tasks` does; ids."""
+        manifest = self.manifest()
+        params = merge(self.config.run_params, self.schema.lower_names(run_params))
+        ids: list[int] = []
+        for job_id in job_ids:
+            job = self.job_row(job_id)
+            point = {name: [value] for name, value in job.items() if name != "id"}
+            for chosen in self._run_points(params):
+                operation = self._creation(point, chosen, manifest, run_name, "")
+                ids += self.session.do(self.database, operation)
+        return ids
+
     def _run_points(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The run parameters of each run on a job: given ones over those of ``run_space``,
         and these over defaults."""
@@ -327,6 +354,15 @@ class Study:
         converted = self.schema.convert_run(given)
         self.schema.check_limits(converted)
         self.session.do(self.database, UpdateRun(run_id, {**converted, **removed}))
+
+    def set_quantity(self, run_id: int, name: str, step: Any, value: Any) -> None:
+        """Say what a run has pushed last, when it was not its script that did."""
+
+        def change(tables: Tables) -> None:
+            known = tables.quantities(run_id)
+            tables.set_quantities(run_id, {**known, name: (step, value)})
+
+        self.database.write(change)
 
     def manifest(self) -> dict[str, Any]:
         """The files that a run created now is given. ConfigError for those that cannot be."""

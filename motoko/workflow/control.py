@@ -105,6 +105,12 @@ def orchestrators(workflow: Workflow) -> dict[str, Owner]:
     return found
 
 
+def place(workflow: Workflow) -> str:
+    """What names it on a command line: its directory, or the ``bd.yaml`` of a study that is
+    one by itself."""
+    return workflow.config_path if workflow.config.is_alone else str(workflow.directory)
+
+
 # the server
 
 
@@ -159,7 +165,7 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner:
         _end(office)
         owner = None
     if owner is None:
-        command = daemon.python_command("server", "serve", str(workflow.directory))
+        command = daemon.python_command("server", "serve", place(workflow))
         if takeover:
             command.append("--takeover")
         _start(command, office, server_log(workflow))
@@ -428,7 +434,7 @@ def start_launcher(
         _end(office)
         owner = None
     if owner is None:
-        command = daemon.python_command("launcher", "serve", str(workflow.directory))
+        command = daemon.python_command("launcher", "serve", place(workflow))
         if generator is not None:
             command += ["--generator", generator]
         for name in studies:

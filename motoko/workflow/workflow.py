@@ -117,7 +117,7 @@ class Workflow:
 
     def load_study(self, name: str) -> Study:
         """The study in the directory of this name."""
-        config = read_study(self.directory / name)
+        config = read_study(self.config.study_dir(name))
         host = self.config.task_managers[name].host
         return Study(config, name, host=host, workflow_file=self.config.file)
 

@@ -54,11 +54,14 @@ class Finding(NamedTuple):
 def check(directory: Path) -> Iterator[Finding]:
     """Look a workflow over: its files, orchestrator, commands, sockets and databases."""
     workflow = examine_workflow(directory)
-    yield from _configuration(workflow)
+    is_alone = workflow.config is not None and workflow.config.is_alone
+    if not is_alone:
+        yield from _configuration(workflow)
     if workflow.sound is not None:
-        yield Finding(OK, "motoko.yaml", str(workflow.sound.file))
+        yield Finding(OK, workflow.sound.file.name, str(workflow.sound.file))
     directory = workflow.config.directory if workflow.config is not None else directory
-    studies = {n: examine_study(directory / n) for n in _study_names(directory, workflow)}
+    places = {n: _study_dir(directory, workflow, n) for n in _study_names(directory, workflow)}
+    studies = {name: examine_study(place) for name, place in places.items()}
     for name, study in studies.items():
         yield from _configuration(study)
         found = [] if study.config is None else list(_study_files(study.config, study.wrong))
@@ -76,13 +79,13 @@ def check(directory: Path) -> Iterator[Finding]:
         yield Finding(MISTAKE, "configuration", str(mistake))
     for config in sound_ones:
         yield from _cores(config)
-    if workflow.config is not None and "orchestrator" not in workflow.wrong:
+    if not is_alone and workflow.config is not None and "orchestrator" not in workflow.wrong:
         yield from _orchestrator(workflow.config)
     if workflow.sound is not None and workflow.sound.pipeline is not None:
         yield from _pipeline(workflow.sound)
     yield from _generators(workflow, studies.values())
     yield from _python()
-    yield from _places(directory, [directory / name for name in studies])
+    yield from _places(directory, list(places.values()))
     if workflow.config is not None and "task_managers" not in workflow.wrong:
         doubtful = {mistake.key for mistake in workflow.mistakes}
         sound = {
@@ -107,6 +110,8 @@ def _configuration(examined: Examined[Any]) -> Iterator[Finding]:
 
 def _study_names(directory: Path, workflow: Examined[WorkflowConfig]) -> list[str]:
     """The workflow's studies; when that cannot be known, what looks like some."""
+    if workflow.config is not None and workflow.config.is_alone:
+        return list(workflow.config.task_managers)
     if workflow.config is not None:
         named = workflow.config.get("task_managers")
         if isinstance(named, Mapping):
@@ -114,6 +119,10 @@ def _study_names(directory: Path, workflow: Examined[WorkflowConfig]) -> list[st
     with suppress(OSError):
         return sorted(p.parent.name for p in directory.glob(f"*/{STUDY_FILE}"))
     return []
+
+
+def _study_dir(directory: Path, workflow: Examined[WorkflowConfig], name: str) -> Path:
+    return directory / name if workflow.config is None else workflow.config.study_dir(name)
 
 
 def _described(study: StudyConfig) -> str:

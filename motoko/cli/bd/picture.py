@@ -1,0 +1,80 @@
+"""A quantity of several runs as curves."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import click
+
+from motoko.cli.bd.options import Arguments
+from motoko.errors import EntryNotFound
+
+_STYLES = ("-", "--", "-.", ":")
+
+
+def draw(given: Arguments, pairs: list[tuple[Any, Any]]) -> int:
+    """Draw the curves, into a file or a window; how many there are."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise click.UsageError(
+            "runs plot needs matplotlib: pip install 'motoko[plot]'"
+        ) from None
+    if given.fileout is not None:
+        matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    size = _two(given.figsize)
+    figure, axes = pyplot.subplots(figsize=size)
+    styles = itertools.cycle(_STYLES)
+    n_curves = 0
+    for run, job in pairs:
+        try:
+            table = run.get_quantity(given.quantity)
+        except EntryNotFound:
+            continue
+        steps = table.iloc[:, 0]
+        low = steps.min() if given.start is None else given.start
+        high = steps.max() if given.end is None else given.end
+        table = table[(steps >= low) & (steps <= high)].iloc[:: given.frequency]
+        look: dict[str, Any] = {"marker": given.marker}
+        if given.blackwhite:
+            look.update(color="black", linestyle=next(styles))
+        for column in table.columns[1:]:
+            x, y = table.iloc[:, 0] * given.xscale, table[column] * given.yscale
+            axes.plot(x, y, label=_legend(given.legend, run, job), **look)
+            n_curves += 1
+    axes.set_xlabel(given.xlabel or "step")
+    axes.set_ylabel(given.ylabel or given.quantity)
+    axes.set_title(given.title or "")
+    if given.xrange:
+        axes.set_xlim(_two(given.xrange))
+    if given.yrange:
+        axes.set_ylim(_two(given.yrange))
+    if n_curves:
+        axes.legend()
+    if given.fileout is None:
+        pyplot.show()
+    else:
+        figure.savefig(given.fileout)
+    pyplot.close(figure)
+    return n_curves
+
+
+def _legend(pattern: str | None, run: Any, job: Any) -> str:
+    if pattern is None:
+        return f"run {run.id}"
+    records = {"r": run, "j": job}
+    return re.sub(r"%([rj])\.(\w+)", lambda m: str(records[m[1]][m[2]]), pattern)
+
+
+def _two(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        first, second = (float(part) for part in re.split(r"[\s,]+", text.strip("() ")))
+    except ValueError:
+        raise click.UsageError(f"{text!r} is not of the form 0,1") from None
+    return first, second

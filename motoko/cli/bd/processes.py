@@ -1,0 +1,152 @@
+"""What ``canYouDigIt`` says to the processes of a study: its server and its launcher."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import suppress
+
+import anyio
+import click
+
+from motoko.cli import daemons, words
+from motoko.cli.bd import study as studies
+from motoko.cli.bd.options import Arguments
+
+_LOOK_S = 0.1
+
+
+def init(given: Arguments) -> int:
+    """Make the database, and leave its server running as the habit is."""
+    from motoko.study.study import check_not_foreign
+    from motoko.workflow import control
+
+    workflow, study = studies.found(given)
+    check_not_foreign(study.state_dir)
+    control.ensure_served(workflow)
+    workflow.close()
+    click.echo(f"the database of {study.config.study} is in {study.state_dir}")
+    return 0
+
+
+def reset(given: Arguments) -> int:
+    """Set everything of the study aside in a dated backup, and make it anew."""
+    from motoko.workflow import control, making
+
+    workflow, study = studies.found(given)
+    making.stop_idle(workflow, [study.name])
+    backup = making.set_aside(workflow, keep_backup=True, studies=[study.name])
+    control.ensure_served(workflow)
+    workflow.close()
+    if backup is not None:
+        click.echo(f"what was there is in {backup}")
+    click.echo(f"the database of {study.config.study} is empty")
+    return 0
+
+
+def server_options(parser: argparse.ArgumentParser) -> None:
+    """Options of ``server``."""
+    parser.add_argument("verb", choices=["start", "stop", "status"])
+
+
+def server(given: Arguments) -> int:
+    """Start, stop or show the server."""
+    from motoko.workflow import control
+
+    workflow, _ = studies.found(given)
+    office = control.server_office(workflow)
+    if given.verb == "stop":
+        daemons.stop(office)
+        return 0
+    if given.verb == "status":
+        return daemons.show_status(office, control.server_log(workflow), as_json=False)
+    before = office.owner()
+    control.ensure_served(workflow)
+    workflow.close()
+    owner = office.owner()
+    if owner is not None:
+        daemons.say_started(office, owner, before)
+    return 0
+
+
+def _generator_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--generator", help="how runs are executed, as in bashCoat")
+    for name in ("--outpath", "--machine_name"):
+        parser.add_argument(name, help="accepted: bd.yaml says it")
+    for name in ("--stdout", "--stop_on_error", "--verbose"):
+        parser.add_argument(name, action="store_true", help="accepted")
+
+
+def daemon_options(parser: argparse.ArgumentParser) -> None:
+    """Options of ``launch_daemon``."""
+    _generator_option(parser)
+    parser.add_argument("--start", action="store_true", help="start it (the default)")
+    parser.add_argument("--stop", action="store_true", help="stop it; runs go on")
+    parser.add_argument("--status", action="store_true", help="say whether it runs")
+    parser.add_argument("--detach", "-d", action="store_true", help="accepted: always")
+    parser.add_argument("--wait", help="accepted: it is told, and does not look every so often")
+    parser.add_argument("--nruns", help=argparse.SUPPRESS)
+
+
+def daemon(given: Arguments) -> int:
+    """Start, stop or show the launcher, in the background."""
+    from motoko.workflow import control
+
+    workflow, _ = studies.found(given)
+    office = control.launcher_office(workflow)
+    if given.stop:
+        daemons.stop(office)
+        return 0
+    if given.status:
+        return daemons.show_status(office, control.launcher_log(workflow), as_json=False)
+    before = office.owner()
+    control.ensure_running(workflow, _generator(given))
+    workflow.close()
+    owner = office.owner()
+    if owner is not None:
+        daemons.say_started(office, owner, before)
+    return 0
+
+
+def launch_options(parser: argparse.ArgumentParser) -> None:
+    """Options of ``runs launch``."""
+    _generator_option(parser)
+    parser.add_argument("--nruns", type=int, default=-1, help="not taken: all are launched")
+
+
+def launch(given: Arguments) -> int:
+    """Execute all CREATED runs and wait for them; the launcher ends if it was not there."""
+    from motoko.errors import NotRunning
+    from motoko.launch.executing import find_executing
+    from motoko.study.waiting import until_over
+    from motoko.workflow import control
+
+    if given.nruns >= 0 or given.constraints is not None:
+        raise click.UsageError(
+            "runs launch executes all CREATED runs of the study: leave out --nruns and"
+            " --constraints, or set the state of the others with `runs update` first"
+        )
+    workflow, study = studies.found(given)
+    office = control.launcher_office(workflow)
+    was_running = office.owner() is not None
+    with control.server_kept_as_it_was(workflow):
+        control.ensure_served(workflow)
+        ids = study.select(study.parse("state = CREATED"))
+        if not ids:
+            click.echo("no run is CREATED")
+            return 0
+        control.start_launcher(workflow, _generator(given))
+        failed = anyio.run(until_over, study, ids)
+        while find_executing(study):  # a script may go on after it has said finish()
+            time.sleep(_LOOK_S)
+        if not was_running:
+            with suppress(NotRunning):
+                daemons.stop(office)
+    click.echo(f"{words.counted(len(ids) - len(failed), 'run')} done, {len(failed)} failed")
+    for run in failed:
+        click.echo(f"  {run}")
+    return 1 if failed else 0
+
+
+def _generator(given: Arguments) -> str | None:
+    return None if given.generator is None else str(given.generator).removesuffix("Coat")

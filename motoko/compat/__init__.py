@@ -1,0 +1,1 @@
+"""What directories and habits of BlackDynamite rest on: its names, on this engine."""
