@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "pipeline": "Show or draw a pipeline: its steps and their order.",
     "exec": "Run a command with the names of BlackDynamite, as Motoko's own.",
     "env": "Print what a shell needs for them.",
+    "import": "Bring a study of BlackDynamite here, which stays as it is.",
     "bd": "Take what canYouDigIt takes, in the directory of a study.",
     "artifacts": "List, check and pack what an artifact store holds.",
     "batch": "Work through the files of a directory, each once.",

@@ -39,6 +39,7 @@ from motoko.config.values import (
     dimension,
     plain,
     shown,
+    worked_out,
 )
 from motoko.errors import Mistake
 from motoko.phrases import closest, listed, nearest
@@ -219,6 +220,12 @@ def _space_mistakes(document: Document) -> Iterator[Mistake]:
             continue
         kind = types[str(name).lower()]
         if kind is not None:
+            try:
+                value = worked_out(kind, value)
+            except Refused as refused:
+                found = f"found {shown(value)}"
+                yield document.mistake(path, found, f"expected {refused.expected}")
+                continue
             points = dimension(kind, value)
             yield from _value_mistakes(
                 document, path, kind, value, points, JOB_CONVERTERS[kind]

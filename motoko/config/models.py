@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -41,7 +42,7 @@ from motoko.config.retry import DEFAULT as DEFAULT_RETRY
 from motoko.config.retry import Retry, RetryPolicy
 from motoko.config.sections import Section
 from motoko.config.sentinels import Sentinels
-from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName
+from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName, worked_out
 from motoko.errors import Mistake
 from motoko.paths import PIPELINE_ORCHESTRATOR
 from motoko.phrases import nearest
@@ -302,7 +303,8 @@ class StudyConfig(FileConfig):
         default_factory=dict, description="Entries that runs have besides the built-in ones."
     )
     job_space: Values = Field(
-        default_factory=dict, description="Default values of parameters; a list is a dimension."
+        default_factory=dict,
+        description="Default values of parameters; a list (or `range(3)`) is a dimension.",
     )
     run_space: Values = Field(
         default_factory=dict,
@@ -381,3 +383,13 @@ class StudyConfig(FileConfig):
     @classmethod
     def _lower_names(cls, value: dict[str, Any]) -> dict[str, Any]:
         return {name.lower(): entry for name, entry in value.items()}
+
+    @field_validator("job_space")
+    @classmethod
+    def _work_out(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        types = {name: field.type for name, field in info.data.get("job", {}).items()}
+        found = dict(value)
+        for name, given in value.items():
+            with suppress(Refused):  # which is told with the line that it stands in
+                found[name] = worked_out(types.get(name), given)
+        return found

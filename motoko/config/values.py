@@ -18,6 +18,8 @@ from operator import index
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
+from motoko.config.expression import NoExpression, evaluate
+
 TypeName = Literal["float", "int", "str", "bool", "list", "dict"]
 TYPES: Final[tuple[str, ...]] = get_args(TypeName)
 
@@ -109,6 +111,27 @@ def dimension(kind: str, value: Any) -> list[Any] | None:
     if kind == "list" and not (items and all(is_listlike(item) for item in items)):
         return None
     return items
+
+
+def worked_out(kind: str | None, value: Any) -> Any:
+    """What a text in ``job_space`` means for a parameter that is no text: the values of an
+    expression. `Refused` says why it is none."""
+    if not isinstance(value, str) or kind in (None, "str", "dict") or _is_plain(kind, value):
+        return value
+    try:
+        return evaluate(value)
+    except NoExpression as error:
+        expected = f"{EXPECTED[kind or '']}, or an expression: this one {error}"
+        raise Refused(expected, value) from None
+
+
+def _is_plain(kind: str | None, text: str) -> bool:
+    """Whether a text is what the type takes as it is, as ``1e-3`` is in YAML."""
+    try:
+        JOB_CONVERTERS[kind or ""](text)
+    except Refused:
+        return False
+    return True
 
 
 #: Entries of runs that tell tasks apart although they are not declared.

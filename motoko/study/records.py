@@ -218,8 +218,9 @@ class Run(Record):
 
     @property
     def directory(self) -> Path:
-        """Where the run executes; it exists once the run was launched."""
-        return self.study.run_dir(self.id)
+        """Where the run executes, once it was launched; of one that was imported, and not
+        executed here, where it was executed."""
+        return self.study.files_dir(self.id)
 
     def file(self, name: str) -> Path:
         """The path of a file of this run; ValueError if it would lie outside of it."""

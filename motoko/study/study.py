@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 #: Of how many runs that a call finds, rather than makes, the files are compared.
 _MOST_COMPARED = 1000
+#: The entry of a run that was imported: its directory there.
+ORIGIN = "origin"
 #: Files by which a state directory written by BlackDynamite is recognised.
 _FOREIGN = ("bd.zeo", "zeo.conf", "bd.zeo.index")
 
@@ -111,6 +113,16 @@ class Study:
     def policy_of(self, row: Mapping[str, Any]) -> FailurePolicy:
         """What becomes of a run with these entries when it has failed."""
         return policy.of_run(row, self.config.policy)
+
+    def files_dir(self, run_id: int) -> Path:
+        """Where the files of a run are read: its directory, or for a run that was brought here
+        from elsewhere and has none, where it was executed."""
+        own = self.run_dir(run_id)
+        if not own.exists():
+            origin = self.run_row(run_id).get(ORIGIN)
+            if origin is not None:
+                return Path(origin)
+        return own
 
     def run_dirs(self) -> dict[int, Path]:
         """The run directories that are there, by run."""
@@ -437,7 +449,8 @@ def check_not_foreign(state_dir: Path) -> None:
             raise ForeignDatabase(
                 str(state_dir),
                 f"was written by BlackDynamite ({name}); Motoko neither opens nor overwrites"
-                " it: move it away, then run `motoko create`",
+                " it: move it away and run `motoko create`, or bring it to another directory"
+                " with `motoko import`",
             )
 
 
