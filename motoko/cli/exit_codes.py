@@ -32,7 +32,8 @@ MEANINGS: dict[int, str] = {
     DATABASE: "a database does not answer, is lost, or is not one of this version of Motoko",
     GAVE_UP: "conflicting changes, or a system that executes runs, left nothing to try",
     SYSTEM: "the operating system refused: no permission, no space, no such place",
-    FINDINGS: "`verify` or `artifacts` found damage, or `repair` could not bring all back",
+    FINDINGS: "`verify` or `artifacts` found damage, an archive of runs is damaged, or `repair`"
+    " could not bring all back",
     BUG: "a bug in Motoko: the message says where the traceback lies",
     INTERRUPTED: "interrupted (Ctrl-C)",
     NOBODY_READS: "the reader of the output went away, as in `motoko runs list ... | head -1`",
@@ -59,6 +60,7 @@ _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.ConflictsExhausted, GAVE_UP),
     (errors.SessionConflict, GAVE_UP),
     (errors.TasksRenumbered, GAVE_UP),
+    (errors.ArchiveDamaged, FINDINGS),
     (errors.StudyError, MISTAKE),
     (errors.UnknownGenerator, MISTAKE),
     (errors.LaunchError, GAVE_UP),

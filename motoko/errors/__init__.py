@@ -8,6 +8,7 @@
         StudyNotFound  JobNotFound  RunNotFound  EntryNotFound (LookupError)
         NoRunMatches (LookupError)             what was asked for
         StudyExists (FileExistsError)
+        ArchiveDamaged (ValueError)            a packed run directory that cannot be read
         ForeignDatabase (ValueError)           not a database of ours, or of a newer format
         DatabaseLost (LookupError)             file, and how many runs' directories are left
         SchemaError (ValueError)               unknown field, wrong type
@@ -93,6 +94,7 @@ from motoko.errors.workflows import (
     ActionFailed,
     AlreadyRunning,
     AmbiguousField,
+    ArchiveDamaged,
     ConditionError,
     ConfigError,
     ConflictsExhausted,
@@ -139,6 +141,7 @@ from motoko.errors.workflows import (
 )
 
 __all__ = [
+    "ArchiveDamaged",
     "ActionFailed",
     "AlreadyRunning",
     "AmbiguousField",

@@ -55,6 +55,13 @@ class StudyExists(StudyError, FileExistsError):
         super().__init__(f"{directory}: a database is here already", directory=directory)
 
 
+class ArchiveDamaged(StudyError, ValueError):
+    """An archive of run directories that cannot be read."""
+
+    def __init__(self, file: str, why: str) -> None:
+        super().__init__(f"{file}: {why}", file=file, why=why)
+
+
 class ForeignDatabase(StudyError, ValueError):
     """A database that this version of Motoko did not write and will not touch."""
 

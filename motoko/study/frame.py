@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko.columns import HIDDEN, TIMES
+from motoko.durable import replace_file
 from motoko.store.tables import Tables
 
 if TYPE_CHECKING:
@@ -64,3 +67,22 @@ def _row(tables: Tables, run_id: int) -> dict[str, Any]:
     for name, (_, value) in tables.quantities(run_id).items():
         row[f"quantity.{name}" if name in row else name] = value
     return row
+
+
+def write_csv(table: DataFrame, file: Path) -> None:
+    """Write a table as CSV; the file is there complete, or as it was."""
+    replace_file(file, [table.to_csv().encode()])
+
+
+def write_parquet(table: DataFrame, file: Path) -> None:
+    """Write a table as Parquet. Lists, mappings and values of several types are JSON there.
+
+    ImportError without pyarrow.
+    """
+    plain = table.copy()
+    for name in plain:
+        values = plain[name]
+        kinds = {type(value) for value in values if value is not None}
+        if values.dtype == object and kinds - {str}:
+            plain[name] = [None if v is None else json.dumps(v, default=str) for v in values]
+    replace_file(file, [plain.to_parquet()])

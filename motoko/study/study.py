@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from motoko.model import policy
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import expand, merge
-from motoko.paths import STUDY_DATABASE, STUDY_STATE
+from motoko.paths import STUDY_DATABASE, STUDY_STATE, private_directory
 from motoko.phrases import counted
 from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
@@ -37,6 +38,7 @@ from motoko.store.session import Session, current_session
 from motoko.store.single_calls import SingleCalls
 from motoko.store.tables import Tables, TaskIdentity
 from motoko.study import files
+from motoko.study.archive import ARCHIVE, unpacked
 from motoko.study.lookout import Lookout
 from motoko.study.records import Job, Run
 
@@ -115,14 +117,16 @@ class Study:
         return policy.of_run(row, self.config.policy)
 
     def files_dir(self, run_id: int) -> Path:
-        """Where the files of a run are read: its directory, or for a run that was brought here
-        from elsewhere and has none, where it was executed."""
+        """Where the files of a run are read: its directory; of a packed one a copy that is made
+        when first asked for; of one that was brought here without it, where it executed."""
         own = self.run_dir(run_id)
-        if not own.exists():
-            origin = self.run_row(run_id).get(ORIGIN)
-            if origin is not None:
-                return Path(origin)
-        return own
+        if own.exists():
+            return own
+        row = self.run_row(run_id)
+        if ARCHIVE in row:
+            mark = blake2b(os.fsencode(self.directory), digest_size=8).hexdigest()
+            return unpacked(self, run_id, row[ARCHIVE], private_directory() / "unpacked" / mark)
+        return Path(row.get(ORIGIN, own))
 
     def run_dirs(self) -> dict[int, Path]:
         """The run directories that are there, by run."""

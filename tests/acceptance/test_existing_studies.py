@@ -114,6 +114,24 @@ def test_study_is_worked_with_by_habit(study: Path) -> None:
 
 
 @pytest.mark.slow
+def test_finished_study_is_packed_exported_and_measured(study: Path) -> None:
+    shell(study, "canYouDigIt init && canYouDigIt jobs create")
+    shell(study, "canYouDigIt runs create --run_name toto; canYouDigIt runs launch")
+
+    assert "packed 3 runs" in shell(study, "motoko archive bd_study")
+
+    shell(study, "motoko verify")
+    assert not list((study / "BD-bd_study-runs").glob("run-*"))
+    assert "(archives)" in shell(study, "motoko du")
+    table = shell(study, "motoko export bd_study 'param2 > 1' --csv -").splitlines()
+    assert table[0].startswith("run_id,job_id,param1,param2,param3") and len(table) == 3
+    assert shell(study, "motoko exec -- python3 post.py").split()[0] == "2"
+    assert shell(study, "canYouDigIt runs exec --run_id 2 cat config.txt") == "toto toto"
+    assert "3 run directories unpacked" in shell(study, "motoko archive bd_study --unpack")
+    assert (study / "BD-bd_study-runs/run-3/config.txt").exists()
+
+
+@pytest.mark.slow
 def test_runs_are_changed_cleaned_and_looked_at_by_habit(study: Path) -> None:
     shell(study, "canYouDigIt init && canYouDigIt jobs create")
     shell(study, "canYouDigIt runs create --run_name toto; canYouDigIt runs launch")

@@ -101,6 +101,6 @@ def test_import_refuses_what_it_should(original: Path, tmp_path: Path) -> None:
     file.write_bytes(
         file.read_bytes().replace(b"BlackDynamite.run_zeo", b"BlackDynamite.run_zeX")
     )
-    with pytest.raises(ForeignDatabase, match="names BlackDynamite.run_zeX.RunZEO"):
+    with pytest.raises(ForeignDatabase, match=r"names BlackDynamite\.run_zeX\.RunZEO"):
         import_study(original, tmp_path / "new")
     assert not (tmp_path / "new").exists()

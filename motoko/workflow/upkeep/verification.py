@@ -25,6 +25,7 @@ from motoko.store.deletion import deleted_runs
 from motoko.store.ranges import numbers
 from motoko.store.rebuild import LOST_RUNS
 from motoko.store.transaction_log import TransactionLog
+from motoko.study.archive import ARCHIVE
 from motoko.study.files import content_digest
 from motoko.study.study import Study
 from motoko.workflow import control, making
@@ -197,7 +198,11 @@ class _Verification:
             directory = directories.get(run_id)
             record = attempt_record(attempts[run_id], row)
             if directory is None:
-                if row.get("nonce") is not None and "start_time" in record:
+                if (
+                    ARCHIVE not in row
+                    and row.get("nonce") is not None
+                    and "start_time" in record
+                ):
                     kinds["missing"].append(run_id)
                 continue
             kind = self._kind(run_id, row, record, directory, generation, executing)

@@ -1,0 +1,60 @@
+"""``motoko archive``"""
+
+from __future__ import annotations
+
+import click
+
+from motoko.cli import output, words
+from motoko.cli.places import load_workflow
+
+
+@click.command()
+@click.argument("study")
+@click.argument("constraints", nargs=-1)
+@click.option("--dir", "directory", metavar="DIR", help="The workflow's directory.")
+@click.option("--unpack", is_flag=True, help="Bring directories back to where they were.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    study: str,
+    constraints: tuple[str, ...],
+    directory: str | None,
+    unpack: bool,
+    as_json: bool,
+) -> None:
+    """Pack run directories of a study into zip files; the database keeps all it knows.
+
+    FINISHED runs, or those that constraints hold for, as far as they are over. What is packed
+    is read as before: info, dataframe, quantities, getFile.
+    """
+    from motoko.launch.executing import find_executing
+    from motoko.study import archive
+    from motoko.workflow import control
+    from motoko.workflow.selectors import as_constraints
+
+    workflow = load_workflow(directory)
+    control.require_created(workflow)
+    with control.server_kept_as_it_was(workflow):
+        control.ensure_served(workflow)
+        base = workflow.task_manager(study).base
+        texts = as_constraints(constraints) if constraints or unpack else ["state = FINISHED"]
+        ids = base.select(base.parse(texts))
+        if unpack:
+            n_back = archive.unpack(base, ids)
+        else:
+            busy = {one.run_id for one in find_executing(base)}
+            packed = archive.pack(base, ids, is_busy=busy.__contains__)
+    if unpack:
+        if as_json:
+            output.as_json({"runs": n_back})
+        else:
+            click.echo(f"{words.counted(n_back, 'run directory')} unpacked")
+        return
+    if as_json:
+        output.as_json({**vars(packed), "archives": [str(file) for file in packed.archives]})
+        return
+    click.echo(
+        f"packed {words.counted(packed.n_runs, 'run')}, {packed.n_files} files of"
+        f" {words.size(packed.n_bytes)}, into {words.size(packed.n_bytes_packed)}"
+    )
+    for file in packed.archives:
+        click.echo(str(file))
