@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write the runs of a study as CSV or Parquet.",
     "du": "How many files and bytes runs have, by study and state.",
     "archive": "Pack run directories away; what is packed is read as before.",
+    "share": "Let other users of this machine read a workflow.",
     "import": "Bring a study of BlackDynamite here, which stays as it is.",
     "bd": "Take what canYouDigIt takes, in the directory of a study.",
     "artifacts": "List, check and pack what an artifact store holds.",
