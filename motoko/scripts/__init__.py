@@ -1,0 +1,1 @@
+"""Programs of existing workflows that call Motoko by its modules."""
