@@ -37,7 +37,7 @@ endef
 export FIND_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check lint ruff format mypy imports bench docs lock clean distclean \
+.PHONY: help run test test-all test-compat check lint ruff format mypy imports bench docs lock clean distclean \
 	environment find-python
 
 help: ## this text
@@ -57,11 +57,16 @@ test: $(STAMP) ## the tests, without those that take long
 test-all: $(STAMP) ## all tests
 	@$(WITH_PATH) $(PYTEST)
 
+test-compat: $(STAMP) ## the same studies through the existing packages, installed apart
+	@$(WITH_PATH) MOTOKO_PEERS="$${MOTOKO_PEERS:-$(CURDIR)/$(VENV)/peers}" \
+	  $(PY) -m pytest tests/differential
+
 # All of it is done, whatever fails before; the summary of the tests comes last.
-check: $(STAMP) ## all tests, ruff, mypy, import-linter
+check: $(STAMP) ## all tests, also against the existing packages, ruff, mypy, import-linter
 	@status=0; \
 	$(MAKE) --no-print-directory --keep-going lint || status=1; \
 	$(MAKE) --no-print-directory test-all || status=1; \
+	$(MAKE) --no-print-directory test-compat || status=1; \
 	exit $$status
 
 lint: ruff format mypy imports ## ruff, mypy, import-linter

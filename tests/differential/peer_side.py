@@ -1,5 +1,7 @@
-"""Run by the Python of the existing packages, in the directory of a study that they made: prints
-what they say of it. Speaks to them through what their documentation says."""
+"""What the existing packages say of a study that they made, printed by their Python.
+
+Speaks to them through what their documentation says.
+"""
 
 import contextlib
 import io
@@ -22,14 +24,20 @@ def main():
         base = BD.Base()
         for run, job in BD.RunSelector(base).selectRuns([], quiet=True):
             for step, value in enumerate(asked["values"]):
-                run.pushQuantity([v + run.id for v in value] if isinstance(value, list)
-                                 else value * job.x, step, asked["names"][step])
+                run.pushQuantity(
+                    [v + run.id for v in value] if isinstance(value, list) else value * job.x,
+                    step,
+                    asked["names"][step],
+                )
             if run.id % 2:
                 run.start()
                 run.finish()
         for text in asked["constraints"]:
-            pairs = BD.RunSelector(base).selectRuns([text], quiet=True)
-            found["selections"][text] = sorted(run.id for run, _ in pairs)
+            try:
+                pairs = BD.RunSelector(base).selectRuns([text], quiet=True)
+                found["selections"][text] = sorted(run.id for run, _ in pairs)
+            except Exception as error:
+                found["selections"][text] = repr(error)
         pairs = BD.RunSelector(base).selectRuns([], quiet=True)
         found["runs"] = {
             run.id: {

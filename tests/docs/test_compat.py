@@ -8,7 +8,9 @@ import re
 from tests.support.docs_pages import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "compat.md"
-_ROW = re.compile(r"\| (?P<what>.+?) \| (?P<here>.+?) \| `(?P<file>[\w/]+\.py)::(?P<test>\w+)` \|")
+_ROW = re.compile(
+    r"\| (?P<what>.+?) \| (?P<here>.+?) \| `(?P<file>[\w/]+\.py)::(?P<test>\w+)` \|"
+)
 
 
 def test_every_line_is_shown_by_a_test_that_exists() -> None:
