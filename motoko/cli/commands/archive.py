@@ -47,7 +47,7 @@ def command(
         if as_json:
             output.as_json({"runs": n_back})
         else:
-            click.echo(f"{words.counted(n_back, 'run directory')} unpacked")
+            click.echo(f"{words.counted(n_back, 'run')} unpacked")
         return
     if as_json:
         output.as_json({**vars(packed), "archives": [str(file) for file in packed.archives]})

@@ -44,6 +44,6 @@ def command(
         f" {done.study} are in {done.directory}"
     )
     if copy_runs:
-        click.echo(f"{words.counted(done.n_copied, 'run directory')} copied")
+        click.echo(f"directories of {words.counted(done.n_copied, 'run')} copied")
     for note in done.notes:
         click.echo(note)
