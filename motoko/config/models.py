@@ -222,8 +222,7 @@ def is_options_key(key: str) -> bool:
 
 #: Keys that are read and checked, and that nothing in this version acts on.
 WITHOUT_EFFECT = frozenset(
-    "max_submitted gpus partition account module modules array"
-    " pack checkpoint_signal".split()
+    "max_submitted gpus partition account module modules array pack checkpoint_signal".split()
 )
 #: The same of bd.yaml only.
 WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host", "generator"}
