@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from docs.generator.batch_systems import batch_systems_page
 from docs.generator.command_line import command_line_page
 from docs.generator.durability import durability_page
 from docs.generator.parts import artifacts_page, batch_page, pipelines_page, systems_page
@@ -29,6 +30,7 @@ PAGES = {
     "artifacts.md": artifacts_page,
     "systems.md": systems_page,
     "batch.md": batch_page,
+    "batch-systems.md": batch_systems_page,
     "pipelines.md": pipelines_page,
 }
 EXPLANATION = {"durability.md": durability_page}

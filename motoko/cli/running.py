@@ -22,8 +22,8 @@ from motoko.cli.orchestration import Orchestration, closing_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
-from motoko.launch.generator import find_generator
 from motoko.workflow import control
+from motoko.workflow.generators import check_generators
 from motoko.workflow.orchestration import taken
 from motoko.workflow.upkeep import failures as run_failures
 from motoko.workflow.upkeep import resuming, run_changes, run_names
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
     request = run_options.read(arguments, declare, "motoko run", description)
     workflow = request.workflow
     generator = request.mine[f"{PREFIX}generator"]
-    find_generator(generator or workflow.config.generator)
+    check_generators(workflow, workflow.task_managers, generator)
     if request.mine[f"{PREFIX}run_name"] is not None:
         _check_free(workflow, request.mine[f"{PREFIX}run_name"])
     with (

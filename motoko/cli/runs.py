@@ -44,6 +44,11 @@ def sections(card: Card) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     last = [(k, f"{words.value(v)} (step {s})") for k, (s, v) in card.quantities.items()]
     yield "quantities", last
     yield "run", _run(card)
+    batch = card.attempts[-1].get("batch", {}) if card.attempts else {}
+    yield (
+        "batch job",
+        [(k, batch.get(k)) for k in ("generator", "id", "state", "reason")],
+    )
     yield (
         "earlier attempts",
         [(str(a["number"]), words.Whole(_in_words(a))) for a in card.earlier_attempts],

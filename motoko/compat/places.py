@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import motoko
 from motoko.errors import StudyNotFound
-from motoko.launch.environment import database_host, make_names_dir, make_python_dir, names_dir
+from motoko.launch.environment import (
+    before,
+    database_host,
+    make_names_dir,
+    make_python_dir,
+    names_dir,
+)
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_FILE, private_directory
 from motoko.store.address import parse_host
 
@@ -74,8 +80,8 @@ def environment_of(start: Path, inherited: Mapping[str, str]) -> dict[str, str]:
     make_python_dir(python_dir)
     make_names_dir(names)
     found = {
-        "PYTHONPATH": _before([str(names), str(python_dir)], inherited.get("PYTHONPATH", "")),
-        "PATH": _before([str(names / "bin")], inherited.get("PATH", os.defpath)),
+        "PYTHONPATH": before([str(names), str(python_dir)], inherited.get("PYTHONPATH")),
+        "PATH": before([str(names / "bin")], inherited.get("PATH", os.defpath)),
     }
     directory = find_study_dir(start)
     if directory is not None and (directory / STUDY_FILE).is_file():
@@ -84,8 +90,3 @@ def environment_of(start: Path, inherited: Mapping[str, str]) -> dict[str, str]:
         found[HOST] = database_host(study)
         found["BLACKDYNAMITE_STUDY"] = found["BLACKDYNAMITE_SCHEMA"] = study.config.study
     return found
-
-
-def _before(places: list[str], rest: str) -> str:
-    others = [p for p in rest.split(os.pathsep) if p and p not in places]
-    return os.pathsep.join([*places, *others])

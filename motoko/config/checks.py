@@ -395,8 +395,9 @@ def _idle_keys(document: Document, without_effect: Collection[str]) -> Iterator[
             yield document.mistake((key,), "has no effect in this version", "leave it out")
         elif is_options_key(key) and key.removesuffix(OPTIONS_SUFFIX) not in GENERATORS:
             name = key.removesuffix(OPTIONS_SUFFIX)
-            found = f"has no effect: there is no generator {name!r} yet"
-            yield document.mistake((key,), found, f"known generators are {listed(GENERATORS)}")
+            found = f"no generator {name!r} comes with Motoko{nearest(name, GENERATORS)}"
+            allowed = f"known are {listed(GENERATORS)}, and those of other packages"
+            yield document.mistake((key,), found, allowed)
 
 
 def _is_attribute(name: str) -> bool:

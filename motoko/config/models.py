@@ -221,11 +221,9 @@ def is_options_key(key: str) -> bool:
 
 
 #: Keys that are read and checked, and that nothing in this version acts on.
-WITHOUT_EFFECT = frozenset(
-    "max_submitted gpus partition account module modules array pack checkpoint_signal".split()
-)
+WITHOUT_EFFECT = frozenset({"checkpoint_signal"})
 #: The same of bd.yaml only.
-WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host", "generator"}
+WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host"}
 
 
 class WorkflowConfig(FileConfig):
@@ -350,8 +348,10 @@ class StudyConfig(FileConfig):
     account: Text | None = Field(None, description="The account that is charged.")
     module: Texts = Field((), description="Environment modules to load.")
     modules: Texts = Field((), description="Environment modules to load.")
-    array: Any = Field(None, description="Whether batch jobs are submitted as arrays.")
-    pack: Any = Field(None, description="How many runs share one batch job.")
+    array: Flag = Field(False, description="Whether batch jobs are submitted as arrays.")
+    pack: Count | None = Field(
+        None, description="How many runs share one batch job, one after the other."
+    )
     checkpoint_signal: Any = Field(
         None, description="The signal sent before the walltime ends, and how long before."
     )

@@ -26,6 +26,7 @@
       LaunchError
         UnknownGenerator (LookupError)
         SubmissionFailed (RuntimeError)        transient or not
+        ReservedOption (ValueError)            where, option, what Motoko needs it for
         SchedulerOutputError (ValueError)
       WorkflowError
         OrchestratorNotLoadable (ImportError)
@@ -119,6 +120,7 @@ from motoko.errors.workflows import (
     NotRunning,
     OrchestratorNotLoadable,
     ParametersChanged,
+    ReservedOption,
     RunNameMissing,
     RunNameNotFound,
     RunNotFound,
@@ -185,6 +187,7 @@ __all__ = [
     "PathOutside",
     "PathTaken",
     "PipelineError",
+    "ReservedOption",
     "RunNameMissing",
     "RunNameNotFound",
     "RunNotFound",

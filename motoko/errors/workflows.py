@@ -239,6 +239,14 @@ class SubmissionFailed(LaunchError, RuntimeError):
         self.transient = transient
 
 
+class ReservedOption(LaunchError, ValueError):
+    """An option of a batch system that Motoko needs itself."""
+
+    def __init__(self, where: str, option: str, purpose: str) -> None:
+        message = f"{where}: {option!r} is Motoko's own: {purpose}; leave it out"
+        super().__init__(message, where=where, option=option, purpose=purpose)
+
+
 class SchedulerOutputError(LaunchError, ValueError):
     """A batch system answered with something that was not expected."""
 

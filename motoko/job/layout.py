@@ -60,6 +60,21 @@ def outcome_file(run_dir: StrPath, attempt: int) -> str:
     return os.path.join(run_dir, f"{PREFIX}outcome-{attempt}")
 
 
+def job_script(attempt: int) -> str:
+    """The name of the script that a batch system was given for an attempt."""
+    return f"{PREFIX}job-{attempt}.sh"
+
+
+def job_ticket(run_dir: StrPath, attempt: int) -> str:
+    """What the launcher knows of the batch job of an attempt."""
+    return os.path.join(run_dir, f"{PREFIX}job-{attempt}.json")
+
+
+def scheduler_log(attempt: int) -> str:
+    """The name of the file for what a batch system says itself of an attempt's job."""
+    return f"{PREFIX}scheduler-{attempt}.log"
+
+
 def journal_prefix(attempt: int) -> str:
     """How the names of all journals of an attempt begin."""
     return f"{PREFIX}journal-{attempt}-"

@@ -32,7 +32,7 @@ TEXT = r"""
 @POINT script.entered@
 cd -- "$1" || exit 126
 unset OLDPWD
-_motoko_dir=$1 _motoko_nonce=$2 _motoko_attempt=$3
+_motoko_dir=$1 _motoko_nonce=$2 _motoko_attempt=$3 _motoko_bell=${5-}
 _motoko_now() {
   _motoko_time=${EPOCHREALTIME-}
   if [[ $_motoko_time == [0-9]*[!0-9][0-9]* ]]; then
@@ -59,6 +59,7 @@ _motoko_end() {
   builtin printf '%s\n' "$_motoko_left" \
     2>/dev/null >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt" && {
     @POINT script.told@
+    [[ $_motoko_bell ]] && : 2>/dev/null >|"$_motoko_bell-ended"
     return 0
   }
   if [[ ${_motoko_token-} ]]; then
@@ -81,11 +82,47 @@ if [[ $4 ]]; then
 fi
 @POINT script.started@
 trap _motoko_end EXIT
+[[ $_motoko_bell ]] && : 2>/dev/null >|"$_motoko_bell-begun"
 set --
 . "$0"
 exit
 """.replace("@PREFIX@", PREFIX)
 TEXT = re.sub(r"@POINT ([a-z.]+)@", lambda found: in_shell(found.group(1)), TEXT)
+
+
+# A batch job takes the token itself, on the host that it executes on. What `ln` says of a
+# network file system is not always true, so the two names are compared.
+# A job whose attempt is not that of the directory any more comes too late: nothing of it is to
+# be executed. EX_TEMPFAIL tells that from a script's own failure.
+TAKING = r"""
+_motoko_facts() {
+  builtin read -r _motoko_host 2>/dev/null </proc/sys/kernel/hostname || _motoko_host=$HOSTNAME
+  _motoko_boot= _motoko_up=0
+  builtin read -r _motoko_boot 2>/dev/null </proc/sys/kernel/random/boot_id
+  builtin read -r _motoko_up _motoko_idle 2>/dev/null </proc/uptime
+  builtin printf -v _motoko_time '%(%s)T' -1
+  builtin printf '{"nonce":"%s","generation":"%s","host":"%s","boot":"%s",%s' \
+    "$_motoko_nonce" "$_motoko_generation" "${_motoko_host//[!A-Za-z0-9._-]/_}" \
+    "$_motoko_boot" "\"launcher\":$$,\"created\":$_motoko_time.0,\"clock\":${_motoko_up:-0.0}"
+}
+_motoko_refuse() {
+  { _motoko_facts; builtin printf ',"pid":%s,"refused":%s.0}\n' "$$" "$_motoko_time"; } \
+    2>/dev/null >"@PREFIX@refused-$_motoko_attempt-$$$RANDOM"
+  exit 75
+}
+[[ $(<@PREFIX@run.json) == *"\"nonce\": \"$_motoko_nonce\""* ]] || _motoko_refuse
+_motoko_aside=@PREFIX@token-$_motoko_attempt.$$-$RANDOM$RANDOM
+exec {_motoko_fd}>>"$_motoko_aside" || exit 75
+flock -n "$_motoko_fd" 2>/dev/null
+{ _motoko_facts; builtin printf '}\n'; } >&"$_motoko_fd"
+ln -- "$_motoko_aside" "@PREFIX@token-$_motoko_attempt" 2>/dev/null
+[[ $_motoko_aside -ef @PREFIX@token-$_motoko_attempt ]]
+_motoko_status=$?
+rm -f -- "$_motoko_aside"
+[[ $_motoko_status == 0 ]] || _motoko_refuse
+""".replace("@PREFIX@", PREFIX)
+#: How a job ends that was not to be executed.
+REFUSED = 75
 
 
 def script(

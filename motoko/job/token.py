@@ -169,6 +169,11 @@ def read_token(run_dir: StrPath, attempt: int) -> Optional[Token]:
     return Token(facts if isinstance(facts, dict) else {}, *begun)
 
 
+def is_here(taken: Token) -> bool:
+    """Whether a token was taken on this host."""
+    return taken.host in ("", host_name())
+
+
 def _read_started(words: list[str]) -> tuple[Optional[int], Optional[float], Optional[int]]:
     if len(words) not in (3, 4) or words[0] != "started":
         return None, None, None

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.config.policy import USUAL, FailurePolicy
 from motoko.config.retry import INFRASTRUCTURE
 from motoko.crashpoints import reached
-from motoko.errors import JobSideError, SchemaError
+from motoko.errors import JobSideError
 from motoko.host import boot_clock, boot_id, host_name
 from motoko.job import layout, outcome, verdict
 from motoko.job.facts import read_facts
+from motoko.launch.entries import converted
 from motoko.launch.failure import classify, is_full, is_lost, signal_name
 from motoko.launch.generator import LocalProcess
 from motoko.launch.limits import walltime_s
-from motoko.launch.reading import Entry, Reading, last_lines
+from motoko.launch.reading import Reading, last_lines
 from motoko.launch.record import Record
 from motoko.launch.sentinels import Looker, failure_in
 from motoko.model import states
 from motoko.model.schema import Schema
-from motoko.store.codec import encode
-
-log = logging.getLogger(__name__)
 
 _MOST_WARNINGS = 20
 
@@ -51,6 +47,8 @@ class Attempt:
     waits_since: float | None = None
     #: Why the launcher ended its processes, if it did.
     _ended_for: str | None = None
+    #: The class of its failure, where its batch system says so.
+    _told_failure: str | None = None
     #: Why its processes are gone, where that is known.
     _lost_for: str | None = None
     _has_timed_out = False
@@ -112,6 +110,8 @@ class Attempt:
         self.reading = Reading(
             run_dir, self.number, self.nonce, inputs=inputs, folded=known.get("folded")
         )
+        #: What is known of its batch job: generator, id, the system's own words.
+        self.batch: dict[str, Any] = dict(known.get("batch", ()))
         self.start_time: float | None = known.get("start_time")
         self.end_time: float | None = None
         self.host = host_name()
@@ -160,7 +160,7 @@ class Attempt:
         before = self.state
         step_before = self.reading.last_step
         news = self.reading.read()
-        self._take(news)
+        self._entries.update(converted(news, self._schema, self.title, self._warn))
         if news or self.reading.last_step != step_before:
             self._is_dirty = True
         said, cause = verdict.verdict(self.reading.entries, 0, "explicit")
@@ -190,7 +190,7 @@ class Attempt:
         reached("launcher.read")
         self._has_ended = self._is_dirty = True
         self._exit_code = exit_code
-        self._take(news)
+        self._entries.update(converted(news, self._schema, self.title, self._warn))
         if exit_code is not None:
             self._leave_outcome(exit_code, now)
         said, cause = verdict.verdict(self.reading.entries, exit_code, self._completion)
@@ -210,7 +210,7 @@ class Attempt:
         elif said == states.FAILED and not has_spoken:
             killed = exit_code is not None and exit_code in (-signal.SIGKILL, 137)
             has_no_space = not self._ended_for and is_full(self.run_dir)
-            self._failure = classify(
+            self._failure = self._told_failure or classify(
                 exit_code,
                 timed_out=self._has_timed_out,
                 out_of_memory=killed and out_of_memory(),
@@ -280,8 +280,22 @@ class Attempt:
 
     def withdraw(self, state: str) -> None:
         """Its processes are ended because somebody has put its run into this state."""
+        self.cancel(f"the run was set to {state}")
+
+    def cancel(self, why: str) -> None:
+        """Its processes are ended because somebody wants that."""
         self._is_withdrawn = True
-        self._ended_for = f"the run was set to {state}"
+        self._ended_for = why
+
+    def hear_of_job(self, **facts: Any) -> None:
+        """Its batch system has said something of its job."""
+        known = {k: v for k, v in {**self.batch, **facts}.items() if v is not None}
+        if known != self.batch:
+            self.batch, self._is_dirty = known, True
+
+    def judge(self, failure: str, why: str) -> None:
+        """Its batch system has ended it, and says what for."""
+        self._told_failure, self._ended_for = failure, why
 
     def hear_late(self, left: outcome.Outcome) -> None:
         """The attempt before this one has left an outcome after it was given up."""
@@ -345,23 +359,6 @@ class Attempt:
             return bool(read_facts(self.run_dir)["nonce"] == self.nonce)
         except JobSideError:
             return False
-
-    def _take(self, news: list[Entry]) -> None:
-        for entry in news:
-            name = str(entry.get("name")).lower()
-            if entry["op"] != "set" or name == "state":
-                continue
-            try:
-                if name in FIXED_FOR_SCRIPTS:
-                    raise SchemaError(self.title, name, "is Motoko's own", "it was not set")
-                converted = self._schema.convert_run({name: entry.get("value")})
-                encode(converted)
-            except SchemaError as error:
-                self._warn(str(error))
-            except RecursionError:
-                self._warn(f"{name!r} is nested too deep to be stored: it was not set")
-            else:
-                self._entries.update(converted)
 
     @property
     def _failure_facts(self) -> dict[str, Any]:
@@ -489,6 +486,7 @@ class Attempt:
             "end_time": None if self._is_put_off else self.end_time,
             "exit_code": self._exit_code,
             "signal": signal_name(self._exit_code),
+            "batch": self.batch or None,
             "class": self._failure,
             "cause": self._cause,
             "stderr": self._stderr or None,

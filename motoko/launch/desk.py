@@ -94,6 +94,8 @@ class Desk:
         self.n_running = 0
         #: Whether somebody wants no run to begin.
         self.is_held = False
+        #: Limits that somebody has set, which stand above those of the files.
+        self.limits: Mapping[str, int] = {}
         #: Whether there may be runs to claim.
         self.has_created = True
         self._executing = executing
@@ -154,6 +156,11 @@ class Desk:
     def _gathered(self) -> None:
         self._gathering = None
         self._wake.set()
+
+    def limit(self, name: str) -> int | None:
+        """A limit of the study that holds now; None without."""
+        found: int | None = self.limits.get(name, getattr(self.study.config, name))
+        return found
 
     async def wait_until_tried(self) -> None:
         """Wait until the database has answered for the first time, or has failed to."""
@@ -320,6 +327,7 @@ class Desk:
     def _take_over(self, work: Work, done: Done) -> None:
         self.generation = done.generation
         self.is_held = done.is_held
+        self.limits = done.limits
         self._manifests.update(done.manifests)
         self._stored = done.stored
         if work.n_claims and done.has_more:

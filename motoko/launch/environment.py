@@ -6,7 +6,7 @@ import os
 import pwd
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,23 +77,28 @@ class Environment:
     def __init__(self, study: Study, python_dir: Path, inherited: Mapping[str, str]) -> None:
         """``inherited`` are those of the launcher, which are the user's; the `names_dir` beside
         ``python_dir`` is added unless the study uses an installed BlackDynamite."""
-        self._all = {k: v for k, v in inherited.items() if k not in layout.LAST_VARIABLES}
-        self._all.update(
-            MOTOKO_STUDY=study.config.study,
-            MOTOKO_WORKFLOW=str(study.workflow_file or ""),
-            PYTHONPATH=_with(str(python_dir), inherited.get("PYTHONPATH")),
-            PATH=inherited.get("PATH", os.defpath),
-            BLACKDYNAMITE_HOST=database_host(study),
-            BLACKDYNAMITE_STUDY=study.config.study,
-            BLACKDYNAMITE_SCHEMA=study.config.study,
-            BLACKDYNAMITE_USER=_user(inherited),
-        )
+        #: Directories that come before those of PYTHONPATH, and of PATH.
+        self.python_path = [str(python_dir)]
+        self.path: list[str] = []
         if study.config.blackdynamite is None:
             names = names_dir(python_dir)
-            self._all["PYTHONPATH"] = _with(str(names), self._all["PYTHONPATH"])
-            self._all["PATH"] = _with(str(names / "bin"), self._all["PATH"])
+            self.python_path.insert(0, str(names))
+            self.path.append(str(names / "bin"))
+        self._own = {
+            "MOTOKO_STUDY": study.config.study,
+            "MOTOKO_WORKFLOW": str(study.workflow_file or ""),
+            "BLACKDYNAMITE_HOST": database_host(study),
+            "BLACKDYNAMITE_STUDY": study.config.study,
+            "BLACKDYNAMITE_SCHEMA": study.config.study,
+            "BLACKDYNAMITE_USER": user_name(inherited),
+        }
+        self._all = {k: v for k, v in inherited.items() if k not in layout.LAST_VARIABLES}
+        self._all |= {
+            **self._own,
+            "PYTHONPATH": before(self.python_path, inherited.get("PYTHONPATH")),
+            "PATH": before(self.path, inherited.get("PATH", os.defpath)),
+        }
         self._study = study.name
-        self._has_threads = "OMP_NUM_THREADS" in inherited
 
     def of_run(
         self,
@@ -107,7 +112,25 @@ class Environment:
 
         SubmissionFailed for one that cannot be.
         """
-        variables = self._all.copy()
+        own = self.own_of_run(run_id, run, run_dir, attempt, before)
+        variables = {**self._all, **own}
+        if "OMP_NUM_THREADS" not in variables:
+            variables["OMP_NUM_THREADS"] = str(run.get("nproc", 1))
+        return variables
+
+    def own_of_run(
+        self,
+        run_id: int,
+        run: Mapping[str, Any],
+        run_dir: str,
+        attempt: int,
+        before: Mapping[str, Any] | None = None,
+    ) -> dict[str, str]:
+        """Those among them that depend on nothing that is found where the script executes.
+
+        SubmissionFailed for one that cannot be.
+        """
+        variables = self._own.copy()
         variables["MOTOKO_RUN_DIR"] = run_dir
         variables["MOTOKO_RUN_ID"] = variables["BLACKDYNAMITE_RUN_ID"] = str(run_id)
         variables["MOTOKO_ATTEMPT"] = str(attempt)
@@ -119,8 +142,6 @@ class Environment:
             if not _may_be_variable(str(threads)):
                 why = f"omp_num_threads is {threads!r}, which no environment variable can be"
                 raise SubmissionFailed(f"{self._study}.{run_id}", why, transient=False)
-        elif not self._has_threads:
-            variables["OMP_NUM_THREADS"] = str(run.get("nproc", 1))
         return variables
 
 
@@ -138,11 +159,14 @@ def _may_be_variable(text: str) -> bool:
         return False
 
 
-def _with(first: str, rest: str | None) -> str:
-    return f"{first}{os.pathsep}{rest}" if rest else first
+def before(places: Sequence[str], rest: str | None) -> str:
+    """A search path that begins with these directories, each in it once."""
+    others = [p for p in (rest or "").split(os.pathsep) if p and p not in places]
+    return os.pathsep.join([*places, *others])
 
 
-def _user(inherited: Mapping[str, str]) -> str:
+def user_name(inherited: Mapping[str, str]) -> str:
+    """The user that this process belongs to."""
     with suppress(KeyError):
         return pwd.getpwuid(os.getuid()).pw_name
     return inherited.get("USER", str(os.getuid()))

@@ -1,57 +1,37 @@
 """Attempts become processes of this host, as many at once as there is room for.
 
-Run directories are made ahead while all slots are taken: the cores are what is scarce. Those
-that get large files are made in a thread, one of each study at a time.
+Run directories are made ahead while all slots are taken: the cores are what is scarce.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from anyio import to_thread
-from anyio.abc import TaskGroup
-
-from motoko.config.retry import INFRASTRUCTURE, SUBMISSION
+from motoko.config.retry import INFRASTRUCTURE
 from motoko.crashpoints import reached
-from motoko.errors import MotokoError
 from motoko.job import layout, token
-from motoko.job.outcome import read_outcome
-from motoko.launch import holders
 from motoko.launch.adoption import Fate, examine
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
-from motoko.launch.environment import Environment
-from motoko.launch.executing import held_attempts
-from motoko.launch.failure import is_transient
 from motoko.launch.generator import LocalGenerator, LocalProcess, Start
-from motoko.launch.rundir import Kit, RunDirs
 from motoko.launch.slots import Slots
+from motoko.launch.starter import Starter
 from motoko.launch.trouble import Troubles
 from motoko.launch.watch import Watch
-from motoko.study.study import Study
 
-log = logging.getLogger(__name__)
-
-#: How long to wait when the system refuses for now.
-PAUSE_S = 1.0
 #: Runs are claimed for this long ahead, at the present rate of starts.
 _AHEAD_S = 0.5
 _MOST_AHEAD = 256
 #: How many starts in that time are many.
 _N_MANY = 30
-_HELD_PAUSE_S = 0.05
-#: How long killed processes of an earlier attempt may take to be gone.
-_PATIENCE_S = 10.0
 
 
-class Executor:
-    """Starts the attempts of all studies; a `Watch` follows them."""
+class Executor(Starter):
+    """Starts the attempts of studies as processes; a `Watch` follows them."""
 
     def __init__(
         self,
@@ -64,39 +44,12 @@ class Executor:
         grace_s: float,
     ) -> None:
         """``knock`` is the socket that scripts are told of, ``inherited`` their environment."""
+        super().__init__(python_dir, knock, inherited, troubles)
         self.watch = Watch(generator, slots, self, troubles, grace_s)
-        self._troubles = troubles
         self._generator = generator
         self._slots = slots
-        self._python_dir = python_dir
-        self._knock = knock
-        self._inherited = inherited
-        self._desks: deque[Desk] = deque()
-        self._dirs: dict[Study, RunDirs] = {}
-        self._environments: dict[Study, Environment] = {}
+        self._max_concurrent = slots.max_concurrent
         self._starts: deque[float] = deque(maxlen=_MOST_AHEAD)
-        # Studies in which nothing is tried for now, and what ends that.
-        self._paused: dict[Desk, asyncio.TimerHandle] = {}
-        self._preparing: asyncio.Handle | None = None
-        self._is_closed = False
-        # Studies for which a run directory is being made in a thread.
-        self._copying: set[Desk] = set()
-        #: Where work in threads is waited for; set before anything starts.
-        self.group: TaskGroup | None = None
-
-    def add(self, desk: Desk) -> None:
-        """Serve this study too."""
-        study = desk.study
-        self._desks.append(desk)
-        self._dirs[study] = RunDirs(study, self._knock)
-        self._environments[study] = Environment(study, self._python_dir, self._inherited)
-
-    def close(self) -> None:
-        """Start nothing any more; what executes goes on."""
-        self._is_closed = True
-        for handle in (*self._paused.values(), self._preparing):
-            if handle is not None:
-                handle.cancel()
 
     # how much
 
@@ -116,7 +69,7 @@ class Executor:
         return sum(1 for start in self._starts if start > since)
 
     def _n_free(self, desk: Desk) -> int:
-        most = 0 if desk.is_held else desk.study.config.max_concurrent
+        most = 0 if desk.is_held else desk.limit("max_concurrent")
         return self._slots.size if most is None else most - desk.n_running
 
     # for the desks
@@ -137,6 +90,7 @@ class Executor:
 
     def schedule(self) -> None:
         """Start what there is room for; studies take turns."""
+        self._slots.limit(self._shared_limit("max_concurrent", self._max_concurrent))
         while not self._is_closed:
             desk = self._next_desk()
             if desk is None or not self._slots.fits(desk.waiting[0].nproc):
@@ -159,109 +113,6 @@ class Executor:
             if desk not in self._copying or desk.waiting[0].is_prepared:
                 return desk
         return None
-
-    @property
-    def _idle_desks(self) -> list[Desk]:
-        """Those for which a run directory can be made now, and none is being made."""
-        busy = {*self._copying, *self._paused}
-        return [desk for desk in self._desks if desk not in busy]
-
-    def _prepare_soon(self) -> None:
-        if self._preparing is not None or self._is_closed:
-            return
-        waiting = (a for desk in self._idle_desks for a in desk.waiting)
-        if any(not a.is_prepared and a.lost is None for a in waiting):
-            self._preparing = asyncio.get_running_loop().call_soon(self._prepare_next)
-
-    def _prepare_next(self) -> None:
-        """Make one run directory ahead, then see whether anything else has happened."""
-        self._preparing = None
-        for desk in self._idle_desks:
-            for attempt in desk.waiting:
-                # What was lost may still turn out to have finished, as long as it is in place.
-                if not attempt.is_prepared and attempt.lost is None:
-                    self._prepare(desk, attempt)
-                    if attempt.has_process_ended:
-                        desk.waiting.remove(attempt)
-                    self._prepare_soon()
-                    return
-
-    def _prepare(self, desk: Desk, attempt: Attempt) -> bool:
-        """Make the run directory; False when that cannot be done, now or at all."""
-        try:
-            if not self._end_earlier(desk, attempt) or self._has_finished(desk, attempt):
-                return False
-            dirs = self._dirs[desk.study]
-            kit = dirs.kit(attempt)
-            if kit.has_large:
-                self._copying.add(desk)
-                assert self.group is not None
-                self.group.start_soon(self._copy, desk, attempt, kit)
-                return False
-            dirs.make(attempt, desk.generation, kit)
-        except Exception as error:
-            self._refused(desk, attempt, error)
-        else:
-            self._prepared(attempt, kit)
-        return attempt.is_prepared
-
-    async def _copy(self, desk: Desk, attempt: Attempt, kit: Kit) -> None:
-        """Make a run directory with large files, in a thread.
-
-        It is the only one of its study that is being made, so the next one cannot overtake it,
-        and no later attempt of a run that was withdrawn meanwhile begins in it.
-        """
-        problem: Exception | None = None
-        try:
-            make = self._dirs[desk.study].make
-            await to_thread.run_sync(make, attempt, desk.generation, kit)
-        except Exception as error:
-            problem = error
-        finally:
-            self._copying.remove(desk)
-        if attempt in desk.waiting:
-            if problem is None:
-                self._prepared(attempt, kit)
-            else:
-                self._refused(desk, attempt, problem)
-            if attempt.has_process_ended:
-                desk.waiting.remove(attempt)
-        self.schedule()
-
-    def _prepared(self, attempt: Attempt, kit: Kit) -> None:
-        attempt.exec_file = kit.exec_file
-        attempt.is_prepared = True
-
-    def _end_earlier(self, desk: Desk, attempt: Attempt) -> bool:
-        """End what earlier attempts left executing here; whether that is done."""
-        earlier = held_attempts(attempt.run_dir, attempt.number)
-        for number in earlier:
-            holders.end_holders(attempt.run_dir, number)
-        earlier = [number for number in earlier if token.is_held(attempt.run_dir, number)]
-        if not earlier:
-            return True
-        now = time.monotonic()
-        attempt.waits_since = attempt.waits_since or now
-        if now - attempt.waits_since < _PATIENCE_S:
-            self._pause(desk, _HELD_PAUSE_S)
-        else:
-            why = f"processes of its attempt {earlier[0]} are still there and cannot be ended"
-            self._refuse(desk, attempt, why, INFRASTRUCTURE)
-        return False
-
-    def _has_finished(self, desk: Desk, attempt: Attempt) -> bool:
-        """Whether the attempt before this one, which was lost, has finished after all."""
-        lost = attempt.lost
-        if lost is None:
-            return False
-        left = read_outcome(attempt.run_dir, lost["number"], lost["nonce"])
-        if left is None:
-            return False
-        if desk.find_finished(attempt, left) is None:
-            attempt.hear_late(left)
-            return False
-        log.info("run %s: attempt %d has finished after all", attempt.title, lost["number"])
-        return True
 
     def _start(self, desk: Desk, attempt: Attempt) -> None:
         if not attempt.is_prepared and not self._prepare(desk, attempt):
@@ -331,41 +182,3 @@ class Executor:
             return
         why = f"{layout.token_file(attempt.run_dir, attempt.number)} is of another run"
         self._refuse(desk, attempt, why, INFRASTRUCTURE)
-
-    def _refused(self, desk: Desk, attempt: Attempt, error: Exception) -> None:
-        """A run could not be started: try again in a while, or give it up."""
-        if isinstance(error, OSError):
-            if is_transient(error):
-                self._troubles.met(desk.starting, error)
-                self._pause(desk, PAUSE_S)
-                return
-            where = f" ({error.filename})" if error.filename else ""
-            why = f"{error.strerror or error}{where}"
-        elif isinstance(error, MotokoError):
-            why = str(error)
-        else:
-            log.error("run %s cannot start", attempt.title, exc_info=error)
-            why = f"{type(error).__name__}: {error}"
-        self._refuse(desk, attempt, why)
-
-    def _refuse(
-        self, desk: Desk, attempt: Attempt, why: str, failure: str = SUBMISSION
-    ) -> None:
-        log.warning("run %s cannot start: %s", attempt.title, why)
-        attempt.refuse(why, time.time(), failure)
-        desk.note(attempt)
-
-    def queue(self, desk: Desk, attempt: Attempt) -> None:
-        """Start an attempt of an earlier launcher that nobody has begun."""
-        desk.waiting.append(attempt)
-
-    def _pause(self, desk: Desk, pause_s: float) -> None:
-        """Start nothing of this study for a while; others go on."""
-
-        def resume() -> None:
-            del self._paused[desk]
-            self.schedule()
-
-        if desk not in self._paused and not self._is_closed:
-            loop = asyncio.get_running_loop()
-            self._paused[desk] = loop.call_later(pause_s, resume)

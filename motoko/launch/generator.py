@@ -1,7 +1,8 @@
 """What a generator is: the way runs are executed on one kind of system.
 
 A generator answers small questions and keeps no runs; the loop around it is the launcher's.
-A *local* one starts a process itself and hands back how to follow it. Generators do not know
+A *local* one starts a process itself and hands back how to follow it; one of a batch system
+(`motoko.launch.batch_generator`) says what to ask that. Generators do not know
 each other and are loaded by name, so that naming one costs only that one's imports.
 """
 
@@ -11,13 +12,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import ClassVar, Protocol
 
 from motoko.errors import UnknownGenerator
 
 #: Existing workflows name their generators also with this at the end.
 _OLD_SUFFIX = "Coat"
-_GENERATORS: Mapping[str, tuple[str, str]] = {"bash": ("motoko.launch.bash", "Bash")}
+_GENERATORS: Mapping[str, tuple[str, str]] = {
+    "bash": ("motoko.launch.bash", "Bash"),
+    "pbs": ("motoko.launch.pbs", "Pbs"),
+    "sge": ("motoko.launch.sge", "GridEngine"),
+    "slurm": ("motoko.launch.slurm", "Slurm"),
+}
+#: Where other packages name theirs: ``[project.entry-points."motoko.generators"]``.
+ENTRY_POINTS = "motoko.generators"
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,25 @@ class LocalGenerator(Generator):
 
 def generator_names() -> list[str]:
     """The names that `find_generator` knows."""
-    return sorted(_GENERATORS)
+    return sorted({*_GENERATORS, *entry_points(group=ENTRY_POINTS).names})
+
+
+def plain_name(name: str) -> str:
+    """The name as options have it: without the suffix that existing workflows give it."""
+    return name if name in _GENERATORS else name.removesuffix(_OLD_SUFFIX) or name
 
 
 def find_generator(name: str, options: Sequence[str] = ()) -> Generator:
-    """The generator of this name, also spelled ``<name>Coat``; UnknownGenerator otherwise."""
-    known = name if name in _GENERATORS else name.removesuffix(_OLD_SUFFIX)
-    if known not in _GENERATORS:
-        raise UnknownGenerator(name, generator_names())
-    module, kind = _GENERATORS[known]
-    generator: Generator = getattr(import_module(module), kind)(options)
-    return generator
+    """The generator of this name, also spelled ``<name>Coat``.
+
+    UnknownGenerator; ReservedOption for an option that is Motoko's own.
+    """
+    known = plain_name(name)
+    if known in _GENERATORS:
+        module, kind = _GENERATORS[known]
+        generator: Generator = getattr(import_module(module), kind)(options)
+        return generator
+    for entry in entry_points(group=ENTRY_POINTS, name=known):
+        found: Generator = entry.load()(options)
+        return found
+    raise UnknownGenerator(name, generator_names())

@@ -22,12 +22,21 @@ from typing import Any
 import anyio
 
 from motoko.crashpoints import reached
+from motoko.launch.attempt import Attempt
+from motoko.launch.batch_executor import BatchExecutor
+from motoko.launch.batch_generator import BatchGenerator
 from motoko.launch.desk import Desk
 from motoko.launch.environment import make_names_dir, make_python_dir, names_dir
 from motoko.launch.executor import Executor
-from motoko.launch.generator import LocalGenerator, find_generator
+from motoko.launch.generator import (
+    Generator,
+    LocalGenerator,
+    find_generator,
+    plain_name,
+)
 from motoko.launch.knocks import heard_knocks
 from motoko.launch.slots import Slots, available_cores
+from motoko.launch.tracking import Pace
 from motoko.launch.trouble import Trouble, Troubles, unexpected
 from motoko.launch.watch import GRACE_S
 from motoko.store.address import Address
@@ -43,8 +52,10 @@ _QUIET_TICKS = 12
 class LauncherSettings:
     """What a launcher is told.
 
-    ``options`` are those of the generator. ``max_concurrent`` is the number of runs at once;
-    without it, the cores that this process may use are the limit. ``knock`` is the socket that
+    ``generator`` is how runs are executed, ``generators`` the same for studies by their names;
+    ``options`` are those of generators by their names. ``max_concurrent`` is the number of runs
+    at once; without it, the cores that this process may use are the limit, and on a batch
+    system ``max_submitted``. ``pace`` is how often one is asked. ``knock`` is the socket that
     job scripts knock at; ``python_dir`` a directory, to be made, through which they find the
     job side; ``epoch`` counts the launchers of the workflow, ``office`` says which count.
     """
@@ -54,8 +65,11 @@ class LauncherSettings:
     epoch: int = 0
     office: str = ""
     generator: str = "bash"
-    options: Sequence[str] = ()
+    generators: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_concurrent: int | None = None
+    max_submitted: int | None = None
+    pace: Pace = field(default_factory=Pace)
     poll_s: float = 5.0
     grace_s: float = GRACE_S
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -77,44 +91,87 @@ async def launch(
     another launcher has taken a study over. When cancelled, what is known is recorded, and
     processes are left to go on.
     """
-    generator = find_generator(settings.generator, settings.options)
-    assert isinstance(generator, LocalGenerator)
+    troubles = Troubles(tell)
     make_python_dir(settings.python_dir)
     make_names_dir(names_dir(settings.python_dir))
-    troubles = Troubles(tell)
-    slots = Slots(available_cores(), settings.max_concurrent)
-    executor = Executor(
+    executors = _executors(studies, settings, troubles)
+    epoch = f"{settings.office}:{settings.epoch}-{secrets.token_hex(6)}"
+    of = {Desk(study, epoch, executors[study], troubles): executors[study] for study in studies}
+    desks = list(of)
+    for desk, executor in of.items():
+        executor.add(desk)
+
+    def fold(desk: Desk, attempt: Attempt) -> None:
+        of[desk].watch.fold(desk, attempt)
+
+    with _told_errors(troubles), heard_knocks(settings.knock, desks, fold):
+        try:
+            async with _single_errors(), anyio.create_task_group() as group:
+                for executor in set(of.values()):
+                    executor.group = group
+                    if isinstance(executor, BatchExecutor):
+                        group.start_soon(executor.run)
+                        group.start_soon(executor.watch.run)
+                        group.start_soon(executor.watch.ring)
+                for desk in desks:
+                    group.start_soon(desk.run)
+                group.start_soon(_tick, of, settings.poll_s)
+                for desk in desks:
+                    await desk.wait_until_tried()
+                log.info("launching %d studies", len(desks))
+                reached("launcher.ready")
+                ready()
+        finally:
+            for executor in set(of.values()):
+                executor.close()
+            with anyio.CancelScope(shield=True):
+                for executor in set(of.values()):
+                    await executor.watch.insist()
+                for desk, executor in of.items():
+                    executor.watch.close(desk)
+                    await desk.close()
+
+
+def _executors(
+    studies: Sequence[Study], settings: LauncherSettings, troubles: Troubles
+) -> dict[Study, Executor | BatchExecutor]:
+    """Who executes the runs of each study; one for each generator."""
+    made: dict[str, Executor | BatchExecutor] = {}
+    found = {}
+    for study in studies:
+        name = plain_name(settings.generators.get(study.name, settings.generator))
+        if name not in made:
+            generator = find_generator(name, settings.options.get(name, ()))
+            made[name] = _executor(generator, settings, troubles)
+        found[study] = made[name]
+    return found
+
+
+def _executor(
+    generator: Generator, settings: LauncherSettings, troubles: Troubles
+) -> Executor | BatchExecutor:
+    knock = str(settings.knock.path or "")
+    if isinstance(generator, BatchGenerator):
+        return BatchExecutor(
+            generator,
+            settings.python_dir,
+            knock,
+            settings.environment,
+            troubles,
+            max_concurrent=settings.max_concurrent,
+            max_submitted=settings.max_submitted,
+            pace=settings.pace,
+        )
+    assert isinstance(generator, LocalGenerator)
+    return Executor(
         generator,
-        slots,
+        Slots(available_cores(), settings.max_concurrent),
         settings.python_dir,
-        str(settings.knock.path or ""),
+        knock,
         settings.environment,
         troubles,
         settings.grace_s,
     )
-    epoch = f"{settings.office}:{settings.epoch}-{secrets.token_hex(6)}"
-    desks = [Desk(study, epoch, executor, troubles) for study in studies]
-    for desk in desks:
-        executor.add(desk)
-    with _told_errors(troubles), heard_knocks(settings.knock, desks, executor.watch.fold):
-        try:
-            async with _single_errors(), anyio.create_task_group() as group:
-                executor.group = group
-                for desk in desks:
-                    group.start_soon(desk.run)
-                group.start_soon(_tick, desks, executor, settings.poll_s)
-                for desk in desks:
-                    await desk.wait_until_tried()
-                log.info("launching %d studies, %d runs at once", len(desks), slots.size)
-                reached("launcher.ready")
-                ready()
-        finally:
-            executor.close()
-            with anyio.CancelScope(shield=True):
-                await executor.watch.insist()
-                for desk in desks:
-                    executor.watch.close(desk)
-                    await desk.close()
 
 
 @contextmanager
@@ -148,12 +205,12 @@ async def _single_errors() -> AsyncIterator[None]:
         raise error from None
 
 
-async def _tick(desks: Sequence[Desk], executor: Executor, poll_s: float) -> None:
+async def _tick(of: Mapping[Desk, Executor | BatchExecutor], poll_s: float) -> None:
     n_ticks = 0
     while True:
         await anyio.sleep(poll_s)
         n_ticks += 1
-        for desk in desks:
+        for desk, executor in of.items():
             executor.watch.poll(desk)
             if desk.held or n_ticks % _QUIET_TICKS == 0:
                 desk.look()

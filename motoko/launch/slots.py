@@ -18,8 +18,11 @@ class Slots:
     """
 
     def __init__(self, n_cores: int, max_concurrent: int | None = None) -> None:
+        self._n_cores = n_cores
+        self.max_concurrent = max_concurrent
         self._size = max_concurrent or n_cores
         self._counts_cores = not max_concurrent
+        self._used: list[int] = []
         self._n_used = 0
         self._noted: set[int] = set()
 
@@ -32,6 +35,14 @@ class Slots:
     def n_free(self) -> int:
         """How many runs of one core fit now."""
         return max(0, self._size - self._n_used)
+
+    def limit(self, max_concurrent: int | None) -> None:
+        """Change how many runs there may be; what executes goes on."""
+        if max_concurrent != self.max_concurrent:
+            self.max_concurrent = max_concurrent
+            self._size = max_concurrent or self._n_cores
+            self._counts_cores = not max_concurrent
+            self._n_used = sum(map(self._share, self._used))
 
     def fits(self, nproc: int) -> bool:
         """Whether a run may start now."""
@@ -47,10 +58,12 @@ class Slots:
                 nproc,
                 self._size,
             )
+        self._used.append(nproc)
         self._n_used += self._share(nproc)
 
     def release(self, nproc: int) -> None:
         """Count a run that has ended."""
+        self._used.remove(nproc)
         self._n_used -= self._share(nproc)
 
     def _share(self, nproc: int) -> int:

@@ -16,7 +16,7 @@ from motoko.launch import holders
 from motoko.launch.adoption import Fate, Finding, examine
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
-from motoko.launch.failure import MemoryKills
+from motoko.launch.folding import Folding
 from motoko.launch.generator import LocalGenerator, LocalProcess
 from motoko.launch.slots import Slots
 from motoko.launch.trouble import Troubles
@@ -49,7 +49,7 @@ class Starting(Protocol):
         """Start an attempt that nobody has begun, when there is room."""
 
 
-class Watch:
+class Watch(Folding):
     """The attempts that execute, on this host as a rule."""
 
     def __init__(
@@ -60,12 +60,11 @@ class Watch:
         troubles: Troubles,
         grace_s: float = GRACE_S,
     ) -> None:
-        self._troubles = troubles
+        super().__init__(troubles)
         self._generator = generator
         self._slots = slots
         self._starting = starting
         self._grace_s = grace_s
-        self._memory = MemoryKills()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._followed: dict[str, Attempt] = {}
         # Attempts that hold a slot although they have no process to follow, and those whose
@@ -75,8 +74,6 @@ class Watch:
         # Attempts whose processes were asked to end, and what will insist on it, by nonce.
         self._asked: dict[str, _Asked] = {}
         self._has_exited = asyncio.Event()
-        # Attempts whose outcome or sentinel could not be written, by nonce.
-        self._unwritten: dict[str, tuple[Desk, Attempt]] = {}
 
     def follow(self, desk: Desk, attempt: Attempt, process: LocalProcess) -> None:
         """See to it that the end of a process is recorded, and comes in time."""
@@ -119,37 +116,10 @@ class Watch:
                 if attempt.is_ending:
                     self._end_holders(attempt.run_dir, attempt.number)
                 self.adopt(desk, attempt, attempt.state)
+        super().poll(desk)
         for attempt in list(desk.held.values()):
-            if attempt.pid is not None:
-                self.fold(desk, attempt)
             if attempt.is_too_long and not attempt.is_ending:
                 self._time_out(attempt)  # timers stand still while the machine sleeps
-        for of, attempt in list(self._unwritten.values()):
-            if of is desk:
-                attempt.write_files()
-                self._see_to_files(desk, attempt)
-
-    def fold(self, desk: Desk, attempt: Attempt) -> None:
-        """Take in what a script has written; a new state is recorded at once."""
-        has_new_state = False
-        try:
-            has_new_state = attempt.fold()
-        except OSError as error:
-            self._troubles.met(attempt.looking, error)
-        else:
-            self._troubles.over(attempt.looking)
-            self._see_to_files(desk, attempt)
-        desk.note(attempt, is_urgent=has_new_state)
-
-    def _see_to_files(self, desk: Desk, attempt: Attempt) -> None:
-        """Come back to an attempt whose directory does not take what is to be written there."""
-        if attempt.unwritten is not None:
-            self._unwritten[attempt.nonce] = (desk, attempt)
-            self._troubles.met(desk.writing, attempt.unwritten)
-            return
-        self._unwritten.pop(attempt.nonce, None)
-        if not any(of is desk for of, _ in self._unwritten.values()):
-            self._troubles.over(desk.writing)
 
     # ends
 
@@ -165,20 +135,10 @@ class Watch:
         # The next one starts before the files of this one are read.
         self._unseat(desk, attempt)
         self._starting.schedule()
-        self._end(desk, attempt, code, now)
+        self.end(desk, attempt, code, now)
 
-    def _end(self, desk: Desk, attempt: Attempt, code: int | None, now: float) -> None:
+    def _ended(self, desk: Desk, attempt: Attempt) -> None:
         self._unseat(desk, attempt)
-        try:
-            attempt.end(code, now, out_of_memory=self._memory.has_new)
-        except OSError as error:
-            self._troubles.met(attempt.looking, error)
-            loop = asyncio.get_running_loop()
-            loop.call_later(_PAUSE_S, self._end, desk, attempt, code, now)
-        else:
-            self._troubles.over(attempt.looking)
-            self._see_to_files(desk, attempt)
-        desk.note(attempt)
 
     def _time_out(self, attempt: Attempt) -> None:
         self._cancel_timer(attempt)
@@ -253,15 +213,15 @@ class Watch:
             attempt.begin(finding.pid, finding.started, finding.host, finding.age_s)
         if finding.fate is Fate.ENDED:
             assert finding.outcome is not None
-            self._end(desk, attempt, finding.outcome.exit, finding.outcome.end)
+            self.end(desk, attempt, finding.outcome.exit, finding.outcome.end)
         elif finding.fate is Fate.REBOOTED:
             attempt.lose(f"its host {finding.host} was started anew while it executed")
-            self._end(desk, attempt, None, time.time())
+            self.end(desk, attempt, None, time.time())
         elif finding.fate is Fate.UNTOLD:
             attempt.lose(finding.fate.value)
-            self._end(desk, attempt, None, time.time())
+            self.end(desk, attempt, None, time.time())
         elif finding.fate in (Fate.UNSTARTED, Fate.VANISHED):
-            self._end(desk, attempt, None, time.time())
+            self.end(desk, attempt, None, time.time())
         elif finding.fate is not Fate.RUNNING or not self._find(desk, attempt, finding):
             if not was_unclear:
                 log.info("run %s: %s", attempt.title, finding.fate.value)

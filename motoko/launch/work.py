@@ -28,6 +28,9 @@ _FEW = 16
 _NEVER_OPEN = frozenset({states.CREATED, states.FINISHED, states.FAILED})
 #: The fact that no run of a study is to begin, and since when.
 HELD = "held_since"
+#: The fact with limits that stand above those of the files, by name; those of the whole
+#: workflow begin with ``workflow.``.
+LIMITS = "limits"
 
 
 class Claim(NamedTuple):
@@ -50,6 +53,8 @@ class Done:
     generation: str = ""
     #: Whether no run is to begin.
     is_held: bool = False
+    #: What stands above the limits of the files.
+    limits: Mapping[str, int] = field(default_factory=dict)
     #: Runs that were CREATED and are SUBMITTED now.
     claimed: list[Claim] = field(default_factory=list)
     #: Whether there may be more of them.
@@ -97,7 +102,8 @@ class Work:
                 raise AlreadyRunning(f"a launcher of study {tables.study!r}", f"epoch {owner}")
             tables.set_fact(EPOCH, self.epoch)
         is_held = tables.fact(HELD) is not None
-        done = Done(generation=str(tables.fact("generation")), is_held=is_held)
+        limits = tables.fact(LIMITS) or {}
+        done = Done(generation=str(tables.fact("generation")), is_held=is_held, limits=limits)
         for run_id, stored in self.held.items():
             if not tables.has_run(run_id):
                 done.changed[run_id] = None
@@ -158,7 +164,8 @@ class Work:
         known: Mapping[str, Any] = {}
         before: Mapping[str, Any] | None = None
         number = row["attempt"]
-        if row["state"] != states.SUBMITTED or number > 1:
+        is_new = not self.is_search and row["state"] == states.SUBMITTED
+        if not is_new or number > 1:
             for attempt in tables.attempts(run_id):
                 if attempt["number"] == number:
                     known = attempt

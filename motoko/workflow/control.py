@@ -38,6 +38,7 @@ from motoko.store import layout
 from motoko.store.address import socket_address
 from motoko.store.database import Database
 from motoko.study.study import Study, check_created, shared_places
+from motoko.workflow.generators import generators_of, python_dir
 
 if TYPE_CHECKING:
     from motoko.launch.trouble import Trouble
@@ -368,9 +369,10 @@ async def run_launcher(
     office = launcher_office(workflow)
     names = options.studies or tuple(workflow.task_managers)
     studies = [workflow.task_manager(name).base for name in names]
-    generator = options.generator or workflow.config.generator
+    generators = generators_of(workflow, names, options.generator)
     facts = {
-        "generator": generator,
+        "generator": options.generator,
+        "generators": generators,
         "studies": list(names),
         "chosen": {"generator": options.generator, "studies": list(options.studies)},
         "files": _files_mark(workflow),
@@ -385,11 +387,14 @@ async def run_launcher(
 
     try:
         settings = LauncherSettings(
-            generator=generator,
-            options=workflow.config.options.get(generator.removesuffix("Coat"), ()),
+            generators={
+                workflow.task_manager(name).base.name: kind for name, kind in generators.items()
+            },
+            options=workflow.config.options,
             max_concurrent=workflow.config.max_concurrent,
+            max_submitted=workflow.config.max_submitted,
             knock=socket_address(workflow.state_dir, "knock.sock"),
-            python_dir=workflow.state_dir / "python",
+            python_dir=python_dir(workflow),
             epoch=office.epoch,
             office=office.mark,
         )

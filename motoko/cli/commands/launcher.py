@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from motoko.cli import daemons, logs
+from motoko.cli import daemons, logs, reading, words
 from motoko.cli.defaulting import DefaultGroup
 from motoko.cli.interrupts import Interrupts
 from motoko.cli.places import directory_argument, find_directory, load_workflow, study_names
 from motoko.paths import LAUNCHER_LOG, WORKFLOW_STATE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from motoko.workflow.workflow import Workflow
 
 _studies = click.option(
     "--bd_study", "studies", metavar="NAME", multiple=True, help="Only this study's runs."
 )
-_generator = click.option("--generator", metavar="NAME", help="How runs are executed: bash.")
+_generator = click.option(
+    "--generator", metavar="NAME", help="How runs are executed: bash, slurm, sge, pbs."
+)
 
 _takeover = click.option("--takeover", is_flag=True, help=daemons.TAKEOVER)
 
@@ -29,7 +33,7 @@ def command() -> None:
     """The process that turns created runs into processes or batch jobs.
 
     Without a further word it is started: `motoko launcher [DIR] [--bd_study NAME]
-    [--generator NAME] [--do_not_detach] [--takeover] [--log] [--stop] [--status]`.
+    [--generator NAME] [--do_not_detach] [--takeover] [--dry-run] [--log] [--stop] [--status]`.
     """
 
 
@@ -40,6 +44,7 @@ def command() -> None:
 @click.option("--do_not_detach", is_flag=True, help="Stay in the foreground.")
 @_takeover
 @click.option("--log", "-l", "show_log", is_flag=True, help="Show the end of its log.")
+@click.option("--dry-run", is_flag=True, help="Show the batch scripts, submit nothing.")
 @click.option("--stop", "is_stop", is_flag=True, help="Stop it; local runs go on.")
 @click.option("--status", "is_status", is_flag=True, help="Say whether it runs.")
 def start(
@@ -49,12 +54,12 @@ def start(
     do_not_detach: bool,
     takeover: bool,
     show_log: bool,
+    dry_run: bool,
     is_stop: bool,
     is_status: bool,
 ) -> int:
     """Start the launcher, unless it runs, and the database server if need be."""
-    from motoko.launch.generator import find_generator
-    from motoko.workflow import control
+    from motoko.workflow import control, generators
 
     workflow = load_workflow(directory)
     office = control.launcher_office(workflow)
@@ -67,8 +72,10 @@ def start(
     if show_log:
         logs.show(log_file, follow_until=None)
         return 0
-    find_generator(generator or workflow.config.generator)
     names = study_names(workflow, studies)
+    kinds = generators.check_generators(workflow, names or workflow.task_managers, generator)
+    if dry_run:
+        return _show_scripts(workflow, kinds)
     if do_not_detach:
         control.ensure_served(workflow, takeover=takeover)
         _be_launcher(workflow, generator, names, takeover)
@@ -79,6 +86,24 @@ def start(
     owner = office.owner()
     if owner is not None:
         daemons.say_started(office, owner, before)
+    return 0
+
+
+def _show_scripts(workflow: Workflow, kinds: Mapping[str, str]) -> int:
+    from motoko.launch.preview import previews
+    from motoko.workflow import generators
+
+    with reading.opened(str(workflow.directory)) as opened:
+        for name, kind in kinds.items():
+            generator = generators.generator_named(opened, kind)
+            study = opened.task_manager(name).base
+            found = previews(study, generator, generators.python_dir(opened))
+            for one in found:
+                said = words.counted(one.n_runs, "run")
+                click.secho(f"# {name}: {said} like {one.run}, by `{one.command}`", bold=True)
+                click.echo(one.script)
+            if not found:
+                click.echo(f"# {name}: no run waits to be submitted ({generator.name})")
     return 0
 
 
@@ -128,6 +153,25 @@ def release(studies: tuple[str, ...], directory: str | None) -> None:
     click.echo(f"runs of {', '.join(released)} may begin")
     if control.launcher_office(workflow).owner() is None:
         click.echo("no launcher runs: `motoko launcher` starts it")
+
+
+@command.command(name="set")
+@click.argument("limits", metavar="[STUDY.]NAME=NUMBER...", nargs=-1, required=True)
+@_in
+def set_(limits: tuple[str, ...], directory: str | None) -> None:
+    """Change max_concurrent or max_submitted while it runs.
+
+    For one study (solve.max_concurrent=20) or all together (max_submitted=100), also for later
+    launchers. Without a number, what the files say holds again. What executes goes on.
+    """
+    from motoko.workflow import limits as setting
+
+    workflow = load_workflow(directory)
+    given = [setting.read_limit(workflow, text) for text in limits]
+    setting.set_limits(workflow, given)
+    for one in given:
+        of = f"{one.study}: " if one.study is not None else ""
+        click.echo(f"{of}{one.name} is {one.value or 'what the files say'}")
 
 
 @command.command(hidden=True)

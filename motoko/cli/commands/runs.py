@@ -81,14 +81,18 @@ def list_runs(
 
 @command.command()
 @click.argument("run", metavar="STUDY.ID")
+@click.option("--script", "is_script", is_flag=True, help="Only its script for a batch system.")
 @_in
 @_json
-def show(run: str, directory: str | None, as_json: bool) -> None:
+def show(run: str, is_script: bool, directory: str | None, as_json: bool) -> None:
     """Show everything that is known of one run; of a failed one, why."""
     from motoko.cli import runs
-    from motoko.workflow.views import rows
+    from motoko.workflow.views import rows, scripts
 
     with reading.opened(directory) as workflow:
+        if is_script:
+            click.echo(scripts.script(workflow, run), nl=False)
+            return
         found = rows.card(workflow, run)
     if as_json:
         output.as_json(found.as_json())

@@ -20,9 +20,10 @@ from motoko.config import (
     examine_workflow,
 )
 from motoko.config.fields import is_name
-from motoko.errors import ConfigError, MotokoError, UnknownGenerator
+from motoko.errors import ConfigError, MotokoError, ReservedOption, UnknownGenerator
 from motoko.job import layout
-from motoko.launch.generator import find_generator
+from motoko.launch.batch_executor import MOST_SUBMITTED
+from motoko.launch.generator import LocalGenerator, find_generator
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
 from motoko.phrases import listed, nearest
@@ -251,23 +252,42 @@ def _generators(
     files: list[Examined[Any]] = [workflow, *studies]
     chosen = [(f.config.generator, f.wrong) for f in files if f.config is not None]
     names = dict.fromkeys(name for name, wrong in chosen if name and "generator" not in wrong)
+    for file in files:
+        for name, options in file.config.options.items() if file.config is not None else ():
+            try:
+                find_generator(name, options)
+            except UnknownGenerator:
+                pass  # which is said of the file
+            except ReservedOption as error:
+                yield Finding(MISTAKE, f"{name}_options", str(error))
     for name in names:
         about = f"generator {name}"
         try:
-            commands = find_generator(name).required_commands()
+            found = find_generator(name)
         except UnknownGenerator as error:
             yield Finding(MISTAKE, about, str(error))
             continue
+        commands = found.required_commands()
         missing = [c for c in commands if inspection.find_command(c) is None]
         for command in missing:
             yield Finding(MISTAKE, about, f"{command} is not on the PATH; runs need it")
         if not missing:
-            n_cores = available_cores()
-            most = workflow.config.max_concurrent if workflow.config else None
-            at_once = (
-                f"up to {most} runs" if most else f"as many runs as fit on {n_cores} cores"
-            )
+            at_once = _at_once(workflow.config, is_local=isinstance(found, LocalGenerator))
             yield Finding(OK, about, f"{at_once} at once; found {listed(commands)}")
+
+
+def _at_once(config: WorkflowConfig | None, *, is_local: bool) -> str:
+    limits = (
+        (config.max_concurrent, None if is_local else config.max_submitted) if config else ()
+    )
+    most = min((limit for limit in limits if limit is not None), default=None)
+    if is_local:
+        return (
+            f"up to {most} runs"
+            if most
+            else f"as many runs as fit on {available_cores()} cores"
+        )
+    return f"up to {most or MOST_SUBMITTED} jobs"
 
 
 def _python() -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.host import host_name
 from motoko.launch.executing import Executing, executing_in
-from motoko.launch.work import open_runs, retry_left_s
+from motoko.launch.work import LIMITS, open_runs, retry_left_s
 from motoko.model import states
 from motoko.phrases import counted, duration, moment
 from motoko.study.records import split_run_name
@@ -81,6 +81,7 @@ class Inquiry:
 
     def _created(self) -> tuple[str, str]:
         for ask in (
+            self._in_queue,
             self._held,
             self._without_launcher,
             self._in_trouble,
@@ -96,6 +97,15 @@ class Inquiry:
             "next",
             f"is {self.row['state']} for {since}, and nothing holds it: the launcher takes it",
         )
+
+    def _in_queue(self) -> tuple[str, str] | None:
+        batch = self.attempts[-1].get("batch", {}) if self.attempts else {}
+        present = self.attempts and self.attempts[-1]["number"] == self.row.get("attempt")
+        if not self._is_submitted or not present or not batch.get("id"):
+            return None
+        self.evidence["batch"] = batch
+        reason = f", which says {batch['reason']}" if batch.get("reason") else ""
+        return "queue", f"waits as job {batch['id']} of {batch['generator']}{reason}"
 
     @property
     def _waits_since(self) -> float:
@@ -171,7 +181,9 @@ class Inquiry:
         own = executing[self.study.name]
         cores = int(self.launcher.facts.get("cores", 0)) if self.launcher is not None else 0
         nproc = int(self.row.get("nproc") or 1)
-        most_here, most = self.study.config.max_concurrent, self.workflow.config.max_concurrent
+        limits, name = self.tables.fact(LIMITS) or {}, "max_concurrent"
+        most_here = limits.get(name, self.study.config.max_concurrent)
+        most = limits.get(f"workflow.{name}", self.workflow.config.max_concurrent)
         everywhere = [f"{name}.{r['id']}" for name, rows in executing.items() for r in rows]
         used = sum(
             min(int(r.get("nproc") or 1), cores) for rows in executing.values() for r in rows

@@ -1,0 +1,70 @@
+"""Cancelling jobs: many with one command, and again if they stay."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+from anyio import to_thread
+
+from motoko.launch.batch_generator import BatchGenerator
+from motoko.launch.commands import ask
+from motoko.launch.tracking import Pace, Tracker
+
+log = logging.getLogger(__name__)
+
+_MOST = 200
+#: How long a cancelled job may stay before it is cancelled again.
+_AGAIN_S = 60.0
+
+
+class Cancels:
+    """The jobs that are to end."""
+
+    def __init__(
+        self,
+        generator: BatchGenerator,
+        tracker: Tracker,
+        pace: Pace,
+        clock: Callable[[], float],
+    ) -> None:
+        self._generator = generator
+        self._tracker = tracker
+        self._pace = pace
+        self._clock = clock
+        self._due: dict[str, float] = {}
+
+    def add(self, job_id: str) -> None:
+        """Cancel this one too."""
+        self._due[job_id] = 0.0
+
+    def drop(self, job_id: str) -> None:
+        """It has ended."""
+        self._due.pop(job_id, None)
+
+    @property
+    def due_at(self) -> float:
+        """When the next ones are due."""
+        return min(self._due.values(), default=math.inf)
+
+    async def send(self) -> None:
+        """Cancel what is due."""
+        now = self._clock()
+        ids = [job_id for job_id, at in self._due.items() if at <= now]
+        for start in range(0, len(ids), _MOST):
+            some = ids[start : start + _MOST]
+            command = self._generator.cancel_command(some)
+            answer = await to_thread.run_sync(ask, command, self._pace.command_s)
+            if not answer.is_good:
+                log.warning("%s: %s", command[0], answer.words)
+            # Some may be gone already, which is told as an error too: asking decides.
+            wait_s = _AGAIN_S if answer.is_good else self._pace.least_s * 4
+            for job_id in some:
+                tracked = self._tracker.jobs.get(job_id)
+                if tracked is None:
+                    self.drop(job_id)
+                elif job_id in self._due:
+                    self._due[job_id] = now + wait_s
+                    tracked.is_cancelled = True
+            self._tracker.hurry()

@@ -1,0 +1,392 @@
+"""Attempts become jobs of a batch system, one submission after the other.
+
+What the system has no room for is tried again later, and is no fault of a run. A job that it
+does not take fails with its words, once: others that ask for the same wait, until somebody
+tries that run again or the files of the study are changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+from anyio import to_thread
+
+from motoko.config.fields import texts
+from motoko.crashpoints import reached
+from motoko.errors import MotokoError, SchedulerOutputError, SubmissionFailed
+from motoko.job import layout
+from motoko.launch.attempt import Attempt
+from motoko.launch.batch_generator import BatchGenerator, Refusal, Shape
+from motoko.launch.batch_watch import BatchWatch
+from motoko.launch.bells import Bells
+from motoko.launch.commands import Answer, ask
+from motoko.launch.desk import Desk
+from motoko.launch.environment import Environment, user_name
+from motoko.launch.grouping import MOST_IN_ARRAY, Grouped, group_script
+from motoko.launch.jobscript import JobScript
+from motoko.launch.resources import resources_of
+from motoko.launch.starter import Starter, least
+from motoko.launch.ticket import Ticket, job_name, write_ticket
+from motoko.launch.tracking import Pace
+from motoko.launch.trouble import Troubles
+from motoko.study.study import Study
+
+log = logging.getLogger(__name__)
+
+#: So many jobs are in the hands of a batch system, unless somebody says otherwise.
+MOST_SUBMITTED = 500
+_AHEAD = 16
+#: So many submissions in that time are many.
+_N_MANY, _BUSY_S = 8, 0.5
+_LONGEST_PAUSE_S = 60.0
+_FIRST_PAUSE_S = 1.0
+
+
+class BatchExecutor(Starter):
+    """Submits the attempts of studies; a `BatchWatch` follows the jobs."""
+
+    def __init__(
+        self,
+        generator: BatchGenerator,
+        python_dir: Path,
+        knock: str,
+        inherited: Mapping[str, str],
+        troubles: Troubles,
+        *,
+        max_concurrent: int | None = None,
+        max_submitted: int | None = None,
+        pace: Pace,
+    ) -> None:
+        super().__init__(python_dir, knock, inherited, troubles)
+        self.watch = BatchWatch(generator, user_name(inherited), self, troubles, pace)
+        self._generator = generator
+        self._limits = {"max_concurrent": max_concurrent, "max_submitted": max_submitted}
+        self._pace = pace
+        self._pause_s = _FIRST_PAUSE_S
+        self._wake = anyio.Event()
+        self._starts: deque[float] = deque(maxlen=_N_MANY)
+        self._submitting: dict[str, Desk] = {}
+        # Shapes that were refused, and the run that was.
+        self._refusals: dict[tuple[Desk, Shape], int] = {}
+
+    def add(self, desk: Desk) -> None:
+        super().add(desk)
+        generator = self._generator
+        options = desk.study.config.options.get(generator.name, ())
+        where = f"{desk.study.config.file}: {generator.name}_options"
+        generator.dialect.check(options, where)
+
+    # how much
+
+    def n_wanted(self, desk: Desk) -> int:
+        """How many further runs to claim: what there is room for, and a few ahead."""
+        n_ready = sum(1 for attempt in desk.waiting if not self._is_refused(desk, attempt))
+        grouped = self._grouped(desk)
+        ahead = _AHEAD if grouped.most == 1 else MOST_IN_ARRAY
+        return max(0, min(self._room(desk) * grouped.pack, ahead) - n_ready)
+
+    def _grouped(self, desk: Desk) -> Grouped:
+        config = desk.study.config
+        return Grouped(config.array, config.pack or 1, desk.limit("max_concurrent"))
+
+    def _room(self, desk: Desk) -> int:
+        if desk.is_held:
+            return 0
+        watch = self.watch
+        here = sum(of is desk for of in self._submitting.values()) + watch.n_submitted(desk)
+        most = least(*(desk.limit(name) for name in self._limits))
+        shared = least(*(self._shared_limit(*limit) for limit in self._limits.items()))
+        room = (shared or MOST_SUBMITTED) - watch.n_submitted() - len(self._submitting)
+        return max(0, room if most is None else min(room, most - here))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether jobs are submitted one after the other: what there is to say is gathered."""
+        starts = self._starts
+        return len(starts) == _N_MANY and starts[0] > time.monotonic() - _BUSY_S
+
+    # for the desks
+
+    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """Find out what became of an attempt that another launcher began."""
+        self.watch.adopt(desk, attempt, state)
+
+    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """End an attempt whose run somebody has put into this state."""
+        self.watch.withdraw(desk, attempt, state)
+
+    def end_left(self, run_dir: str, number: int) -> None:
+        """What is left of an attempt ends with its job."""
+
+    # submitting
+
+    def schedule(self) -> None:
+        for desk in self._desks:
+            if self.n_wanted(desk) > 0:
+                desk.claim()
+            if not desk.waiting:
+                self._troubles.over(desk.starting)
+        self._wake.set()
+        self._prepare_soon()
+
+    async def run(self) -> None:
+        """Submit what there is room for, until cancelled."""
+        while not self._is_closed:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            while (found := self._next()) is not None:
+                await self._submit(*found)
+                self.schedule()
+
+    def _next(self) -> tuple[Desk, list[Attempt]] | None:
+        for _ in range(len(self._desks)):
+            self._desks.rotate(-1)
+            desk = self._desks[-1]
+            if self._is_closed or desk in self._paused or self._room(desk) <= 0:
+                continue
+            found = self._ready(desk)
+            if found:
+                return desk, found
+        return None
+
+    def _ready(self, desk: Desk) -> list[Attempt]:
+        """The attempts of a study that are submitted next; more than one as a group."""
+        grouped = self._grouped(desk)
+        most = grouped.most if grouped.pack > 1 else min(grouped.most, self._room(desk))
+        found: list[Attempt] = []
+        first: Shape | None = None
+        for attempt in desk.waiting:
+            is_being_made = desk in self._copying and not attempt.is_prepared
+            if is_being_made or self._is_refused(desk, attempt):
+                continue
+            shape = self._shape(desk, attempt)
+            if not found:
+                first = shape
+            if shape == first:
+                found.append(attempt)
+            if len(found) == most or first is None:
+                break
+        return found
+
+    def _shape(self, desk: Desk, attempt: Attempt) -> Shape | None:
+        try:
+            return shape_of(desk.study, self._generator, attempt)
+        except (ValueError, MotokoError):
+            return None  # which is said when it is submitted
+
+    def _is_refused(self, desk: Desk, attempt: Attempt) -> bool:
+        if not self._refusals:
+            return False
+        shape = self._shape(desk, attempt)
+        if shape is None:
+            return False
+        key = (desk, shape)
+        if self._refusals.get(key) == attempt.run_id:  # somebody wants it tried again
+            del self._refusals[key]
+        return key in self._refusals
+
+    async def _submit(self, desk: Desk, attempts: list[Attempt]) -> None:
+        scripts: dict[Attempt, str] = {}
+        for attempt in attempts:
+            if attempt in desk.waiting:  # nobody has withdrawn it meanwhile
+                script = self._described(desk, attempt)
+                if script is not None:
+                    scripts[attempt] = script
+                if len(attempts) > 1:
+                    await anyio.lowlevel.checkpoint()
+        scripts = {a: s for a, s in scripts.items() if not a.has_process_ended}
+        if not scripts:
+            return
+        members = list(scripts)
+        shape = shape_of(desk.study, self._generator, members[0])
+        grouped = self._grouped(desk)
+        tickets = self._tickets(desk, members, grouped)
+        self.watch.bells.listen(desk)
+        self._submitting.update(dict.fromkeys((a.nonce for a in members), desk))
+        try:
+            answer = await to_thread.run_sync(
+                self._hand_over, desk.study, scripts, tickets, shape, grouped
+            )
+        except OSError as error:
+            for attempt in members:
+                self._refused(desk, attempt, error)
+                if not attempt.has_process_ended:
+                    desk.waiting.appendleft(attempt)
+            return
+        finally:
+            for attempt in members:
+                del self._submitting[attempt.nonce]
+        self._take_answer(desk, members, shape, tickets, answer)
+
+    def _described(self, desk: Desk, attempt: Attempt) -> str | None:
+        """Take it from those that wait, and give its script; None if it cannot begin now."""
+        desk.waiting.remove(attempt)
+        if not attempt.is_prepared and not self._prepare(desk, attempt):
+            if not attempt.has_process_ended and desk.held.get(attempt.run_id) is attempt:
+                desk.waiting.appendleft(attempt)
+            return None
+        try:
+            if attempt.is_found_finished(time.time()):
+                desk.note(attempt)
+                return None
+            shape = shape_of(desk.study, self._generator, attempt)
+            environment = self._environments[desk.study]
+            script = job_script(desk.study, environment, attempt, desk.generation)
+            return render(self._generator, script, _name(desk, attempt), shape)
+        except Exception as error:
+            self._refused(desk, attempt, error)
+            return None
+
+    def _tickets(self, desk: Desk, members: list[Attempt], grouped: Grouped) -> list[Ticket]:
+        kind = self._generator.name
+        name = _name(desk, members[0])
+        if grouped.most == 1:
+            return [Ticket(members[0].nonce, kind, name)]
+        base = self._generator.array_base
+        is_array = grouped.pack == 1
+        return [
+            Ticket(attempt.nonce, kind, name, task=base + place if is_array else None)
+            for place, attempt in enumerate(members)
+        ]
+
+    def _hand_over(
+        self,
+        study: Study,
+        scripts: Mapping[Attempt, str],
+        tickets: list[Ticket],
+        shape: Shape,
+        grouped: Grouped,
+    ) -> Answer:
+        """Submit, in a thread: nothing may come between the answer and the tickets."""
+        generator, members = self._generator, list(scripts)
+        for (attempt, text), ticket in zip(scripts.items(), tickets, strict=True):
+            Path(attempt.run_dir, layout.job_script(attempt.number)).write_text(text)
+            write_ticket(attempt.run_dir, attempt.number, ticket)
+        place, file = members[0].run_dir, layout.job_script(members[0].number)
+        if grouped.most > 1:
+            place, name = str(study.runs_dir), tickets[0].name
+            files = [f"{Path(a.run_dir).name}/{layout.job_script(a.number)}" for a in members]
+            file = f".{name}.sh"
+            text = group_script(generator, name, shape, place, files, grouped)
+            Path(place, file).write_text(text)
+        reached("batch.described")
+        answer = ask(generator.submit_command(file), self._pace.command_s, place)
+        reached("batch.submitted")
+        if not answer.is_good:
+            return answer
+        try:
+            job_id = generator.parse_submission(answer.output)
+        except SchedulerOutputError as error:
+            return Answer(None, answer.output, str(error))
+        for attempt, ticket, own in zip(
+            members, tickets, self._ids(job_id, tickets), strict=True
+        ):
+            write_ticket(attempt.run_dir, attempt.number, ticket._replace(id=own))
+        return answer._replace(output=job_id)
+
+    def _ids(self, job_id: str, tickets: list[Ticket]) -> list[str]:
+        if tickets[0].task is None:
+            return [job_id] * len(tickets)
+        return self._generator.array_ids(job_id, len(tickets))
+
+    def _take_answer(
+        self,
+        desk: Desk,
+        members: list[Attempt],
+        shape: Shape,
+        tickets: list[Ticket],
+        answer: Answer,
+    ) -> None:
+        if answer.is_good:
+            self._pause_s = _FIRST_PAUSE_S
+            self._starts.append(time.monotonic())
+            self._troubles.over(desk.starting)
+            n_packed = len(members) if tickets[0].task is None and len(members) > 1 else None
+            ids = self._ids(answer.output, tickets)
+            for attempt, ticket, own in zip(members, tickets, ids, strict=True):
+                attempt.hear_of_job(packed=n_packed)
+                self.watch.follow(desk, attempt, ticket._replace(id=own))
+            return
+        words = answer.words or answer.output or f"exit code {answer.code}"
+        if answer.code is None or answer.code < 0:  # nobody knows whether it was submitted
+            self._troubles.met(desk.starting, words)
+            for attempt, ticket in zip(members, tickets, strict=True):
+                self.watch.seek(desk, attempt, ticket)
+            self._back_off()
+            return
+        for attempt in members:
+            if attempt.is_ending:
+                desk.let_go(attempt)
+        members = [attempt for attempt in members if not attempt.is_ending]
+        refusal = self._generator.refusal(f"{answer.words}\n{answer.output}")
+        if members and refusal is Refusal.REFUSED:
+            command = self._generator.submit_command("")[0]
+            why = f"{command} refused it: {words}"
+            first = members.pop(0)
+            self._refusals[desk, shape] = first.run_id
+            self._troubles.met(
+                desk.starting, f"{why}; other runs that ask for the same wait for a correction"
+            )
+            self._refuse(desk, first, why)
+        else:
+            self._troubles.met(desk.starting, f"{refusal.value}: {words}")
+            self._back_off()
+        desk.waiting.extendleft(reversed(members))
+
+    def _back_off(self) -> None:
+        for one in self._desks:
+            self._pause(one, self._pause_s)
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+
+def _name(desk: Desk, attempt: Attempt) -> str:
+    return job_name(desk.study.name, attempt.run_id, attempt.number, attempt.nonce)
+
+
+def shape_of(study: Study, generator: BatchGenerator, attempt: Attempt) -> Shape:
+    """What the job of an attempt asks for: ValueError, ReservedOption for what cannot be."""
+    name, dialect = generator.name, generator.dialect
+    own = texts(attempt.row.get(f"{name}_options"))
+    dialect.check(own, f"{name}_options of run {attempt.title}")
+    options = dialect.merged(generator.options, study.config.options.get(name, ()), own)
+    return Shape(resources_of(study.config, attempt.row, attempt.walltime_s), options)
+
+
+def job_script(
+    study: Study, environment: Environment, attempt: Attempt, generation: str
+) -> JobScript:
+    """The script of an attempt. SubmissionFailed when its variables cannot be."""
+    run_dir, run_name = attempt.run_dir, str(attempt.row["run_name"])
+    if "\n" in run_dir:
+        why = "no batch system takes a directory with a line end in its name"
+        raise SubmissionFailed(attempt.title, why, transient=False)
+    return JobScript(
+        title=attempt.title,
+        run_dir=run_dir,
+        exec_file=attempt.exec_file or study.config.exec_file,
+        attempt=attempt.number,
+        nonce=attempt.nonce,
+        generation=generation,
+        output_file=layout.output_file(run_dir, run_name, attempt.run_id),
+        error_file=layout.error_file(run_dir, run_name, attempt.run_id),
+        bell=Bells.path(study.runs_dir, attempt.run_id, attempt.nonce),
+        variables=environment.own_of_run(
+            attempt.run_id, attempt.row, run_dir, attempt.number, attempt.before
+        ),
+        python_path=environment.python_path,
+        path=environment.path,
+        n_threads=attempt.nproc,
+    )
+
+
+def render(generator: BatchGenerator, script: JobScript, name: str, shape: Shape) -> str:
+    """The text that is submitted."""
+    directives = generator.directives(name, shape, layout.scheduler_log(script.attempt))
+    script = script._replace(modules=shape.resources.modules)
+    return script.text(generator.lines(directives), generator.name)

@@ -1,0 +1,162 @@
+"""What an adapter of a batch system answers: small questions, and nothing is executed or kept.
+
+The loop around it (submitting, asking, cancelling) is written once, for all of them.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, WALLTIME
+from motoko.launch.generator import Generator
+from motoko.launch.options import Dialect
+from motoko.launch.resources import Resources
+
+#: What batch systems write into the log of a job that they end.
+_SAID = (
+    (
+        re.compile(
+            r"oom.kill|out of memory|exceeded.*\b(?:memory|mem|vmem)\b|"
+            r"\b(?:mem|vmem)\b.*exceeded",
+            re.IGNORECASE,
+        ),
+        MEMORY,
+    ),
+    (re.compile(r"DUE TO TIME LIMIT|walltime.*exceeded", re.IGNORECASE), WALLTIME),
+    (re.compile(r"DUE TO PREEMPTION", re.IGNORECASE), PREEMPTED),
+    (re.compile(r"DUE TO NODE FAILURE", re.IGNORECASE), INFRASTRUCTURE),
+)
+
+
+_TASK = re.compile(r"(?:_|\[)(\d+)")
+
+
+class Phase(enum.Enum):
+    """Where a job is, as its batch system tells."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class JobStatus(NamedTuple):
+    """What a batch system says of one job.
+
+    ``state`` and ``reason`` are its own words. ``failure`` is the class of failure that the
+    state means, if it means one; ``is_cancelled`` that somebody has ended it.
+    """
+
+    id: str
+    phase: Phase
+    state: str
+    name: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    failure: str | None = None
+    is_cancelled: bool = False
+
+    @property
+    def key(self) -> str:
+        """What it is found by whose id is not known: name, and number in an array."""
+        task = _TASK.search(self.id)
+        return self.name if task is None else f"{self.name}#{task[1]}"
+
+
+class Refusal(enum.Enum):
+    """Why a batch system did not take a job."""
+
+    BUSY = "it takes no more for now"
+    AWAY = "it does not answer"
+    REFUSED = "it does not take such a job"
+
+
+class Shape(NamedTuple):
+    """All that a batch system is told of a job besides its name and its script.
+
+    ``options`` are the user's, without dashes; they stand above the resources.
+    """
+
+    resources: Resources
+    options: tuple[str, ...] = ()
+
+
+class Array(NamedTuple):
+    """How many jobs are one array, and how many of them may execute at once."""
+
+    size: int
+    most_at_once: int | None = None
+
+
+class BatchGenerator(Generator):
+    """Hands runs to a batch system."""
+
+    #: How its options are read, and which of them are Motoko's own.
+    dialect: ClassVar[Dialect]
+    #: What a line of directives begins with.
+    prefix: ClassVar[str]
+    #: The variable that has a job's number in its array, and the number of the first.
+    array_variable: ClassVar[str] = ""
+    array_base: ClassVar[int] = 0
+
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        """ReservedOption when they have one that is Motoko's own."""
+        super().__init__(options)
+        self.dialect.check(options, f"{self.name}_options")
+
+    @abstractmethod
+    def directives(
+        self, name: str, shape: Shape, log: str, array: Array | None = None
+    ) -> list[str]:
+        """What to ask for, without the prefix. ``log`` is a file in the job's directory."""
+
+    @abstractmethod
+    def submit_command(self, script: str) -> list[str]:
+        """The command that submits a script that lies in the current directory."""
+
+    @abstractmethod
+    def parse_submission(self, output: str) -> str:
+        """The id of the job; SchedulerOutputError if that is not there."""
+
+    @abstractmethod
+    def refusal(self, words: str) -> Refusal:
+        """What a submission that failed with these words means."""
+
+    @abstractmethod
+    def status_command(self, user: str) -> list[str]:
+        """The command that lists all jobs of a user."""
+
+    @abstractmethod
+    def parse_status(self, output: str) -> dict[str, JobStatus]:
+        """What that says, by id; SchedulerOutputError for what cannot be read."""
+
+    def accounting_commands(self, ids: Sequence[str]) -> list[list[str]]:
+        """Commands that tell of jobs that may have left the queue, in this order."""
+        return []
+
+    def parse_accounting(self, output: str) -> dict[str, JobStatus]:
+        """What one of those says, by id; SchedulerOutputError for what cannot be read."""
+        return {}
+
+    def failure_in(self, log: str) -> str | None:
+        """The class of failure that its own words in a job's log mean, if they mean one."""
+        for pattern, failure in _SAID:
+            if pattern.search(log):
+                return failure
+        return None
+
+    @abstractmethod
+    def cancel_command(self, ids: Sequence[str]) -> list[str]:
+        """The command that ends these jobs."""
+
+    def array_ids(self, job_id: str, size: int) -> list[str]:
+        """The ids of the jobs of an array, as `parse_status` has them."""
+        numbers = range(self.array_base, self.array_base + size)
+        return [f"{job_id}_{number}" for number in numbers]
+
+    def lines(self, directives: Sequence[str]) -> list[str]:
+        """Directives as lines of a script."""
+        return [f"{self.prefix} {text}" for text in directives]

@@ -1,0 +1,488 @@
+"""Following batch jobs: what scripts leave tells of their ends, the batch system of the rest.
+
+One status query at a time, for all jobs. Whatever it says, an outcome record stands above it;
+without one, a job is over when the system says so, or when it is gone for certain.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import anyio
+from anyio import to_thread
+
+from motoko.errors import SchedulerOutputError
+from motoko.job import layout, token
+from motoko.job.outcome import Outcome, read_outcome
+from motoko.job.shell import REFUSED
+from motoko.launch.attempt import Attempt
+from motoko.launch.batch_cancels import Cancels
+from motoko.launch.batch_generator import BatchGenerator, JobStatus, Phase
+from motoko.launch.bells import Bells
+from motoko.launch.commands import ask
+from motoko.launch.desk import Desk
+from motoko.launch.folding import Folding
+from motoko.launch.reading import last_lines
+from motoko.launch.ticket import Ticket, read_ticket, write_ticket
+from motoko.launch.tracking import Pace, Tracker
+from motoko.launch.trouble import Troubles
+from motoko.model import states
+
+log = logging.getLogger(__name__)
+
+_MOST_ACCOUNTED = 50
+#: A signal ended it, or a shell says so of a program of its own.
+_KILLED = 128
+#: A job that ends so shortly before its walltime was ended for that.
+_COARSE_S = 2.0
+
+
+class Starting(Protocol):
+    """What the watch needs of whoever submits."""
+
+    def schedule(self) -> None:
+        """Submit what there is room for."""
+
+    def queue(self, desk: Desk, attempt: Attempt) -> None:
+        """Submit an attempt that nobody has begun, when there is room."""
+
+
+class _Job(NamedTuple):
+    desk: Desk
+    attempt: Attempt
+
+
+class _Ended(NamedTuple):
+    """An end that is not recorded yet: the script's word of it, or the system's."""
+
+    since: float
+    outcome: Outcome | None
+    status: JobStatus | None
+
+
+class BatchWatch(Folding):
+    """The attempts that are in the hands of one batch system."""
+
+    def __init__(
+        self,
+        generator: BatchGenerator,
+        user: str,
+        starting: Starting,
+        troubles: Troubles,
+        pace: Pace,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(troubles)
+        self._generator = generator
+        self._user = user
+        self._starting = starting
+        self._pace = pace
+        self._clock = clock
+        self.tracker = Tracker(pace)
+        self.bells = Bells(self.look)
+        self._asking = f"degraded: cannot tell what becomes of jobs of {generator.name}"
+        self._wake = anyio.Event()
+        # By id, and by what they are looked for: more than one where runs are packed.
+        self._jobs: dict[str, list[_Job]] = {}
+        self._sought: dict[str, list[_Job]] = {}
+        # Attempts that have begun without this batch system, as far as anybody knows.
+        self._strange: dict[str, _Job] = {}
+        self._ends: dict[str, _Ended] = {}
+        self._cancels = Cancels(generator, self.tracker, pace, clock)
+
+    # for whoever submits
+
+    def n_submitted(self, desk: Desk | None = None) -> int:
+        """How many attempts are in the hands of the batch system, of one study or of all."""
+        held = [jobs[0] for jobs in (*self._jobs.values(), *self._sought.values())]
+        return len(held) if desk is None else sum(job.desk is desk for job in held)
+
+    def _all(self) -> list[_Job]:
+        return [job for jobs in (*self._jobs.values(), *self._sought.values()) for job in jobs]
+
+    def follow(self, desk: Desk, attempt: Attempt, ticket: Ticket) -> None:
+        """Look after the job of an attempt."""
+        assert ticket.id is not None
+        self._jobs.setdefault(ticket.id, []).append(_Job(desk, attempt))
+        self.tracker.track(ticket.id, ticket.name, self._clock())
+        attempt.hear_of_job(generator=self._generator.name, id=ticket.id)
+        self.bells.listen(desk)
+        if attempt.is_ending:
+            self._cancel_one(desk, attempt)
+        desk.note(attempt)
+        self._wake.set()
+
+    def seek(self, desk: Desk, attempt: Attempt, ticket: Ticket) -> None:
+        """Look for a job that may have been submitted."""
+        log.info("run %s: looking for its job %s", attempt.title, ticket.name)
+        self._sought.setdefault(ticket.key, []).append(_Job(desk, attempt))
+        self.tracker.seek(ticket.key, self._clock())
+        self.bells.listen(desk)
+        self._wake.set()
+
+    # what scripts leave
+
+    def poll(self, desk: Desk) -> None:
+        super().poll(desk)
+        for job in (*self._all(), *self._strange.values()):
+            is_begun = job.attempt.pid is not None
+            if job.desk is desk and (is_begun or job.attempt.nonce in self._strange):
+                self.look(desk, job.attempt)
+        self.bells.look(desk)
+
+    def look(self, desk: Desk, attempt: Attempt) -> None:
+        """Look for the token and the outcome of an attempt."""
+        if attempt.has_process_ended:
+            return
+        try:
+            left = read_outcome(attempt.run_dir, attempt.number, attempt.nonce)
+            taken = token.read_token(attempt.run_dir, attempt.number)
+        except OSError as error:
+            self._troubles.met(attempt.looking, error)
+            return
+        if taken is not None and taken.nonce == attempt.nonce and taken.pid is not None:
+            assert taken.started is not None
+            attempt.begin(taken.pid, taken.started, taken.host)
+        if left is not None:
+            attempt.begin(left.pid, left.begin, left.host)
+        self.fold(desk, attempt)
+        if left is not None:
+            self._left(desk, attempt, left)
+
+    def _left(self, desk: Desk, attempt: Attempt, left: Outcome) -> None:
+        job_id = attempt.batch.get("id")
+        tracked = self.tracker.jobs.get(str(job_id))
+        status = tracked.status if tracked is not None else None
+        is_told = status is not None and status.phase is Phase.ENDED
+        has_spoken = attempt.reading.final_word is not None
+        is_packed = len(self._jobs.get(str(job_id), ())) > 1
+        is_sure = left.exit == 0 or (is_packed and left.exit <= _KILLED)
+        if is_sure or has_spoken or is_told or tracked is None:
+            self._finish(desk, attempt, left.exit, left.end, status)
+        elif attempt.nonce not in self._ends or self._ends[attempt.nonce].outcome is None:
+            # It may have been killed, and why only the batch system knows.
+            self._ends[attempt.nonce] = _Ended(self._clock(), left, None)
+            self.tracker.hurry()
+            self._wake.set()
+
+    def _finish(
+        self,
+        desk: Desk,
+        attempt: Attempt,
+        code: int | None,
+        ended: float,
+        status: JobStatus | None,
+    ) -> None:
+        attempt.hear_of_job(state=status.state if status is not None else None, reason=None)
+        if code != 0 and not attempt.is_ending:
+            self._blame(attempt, code, status)
+        self.end(desk, attempt, code, ended)
+
+    def _blame(self, attempt: Attempt, code: int | None, status: JobStatus | None) -> None:
+        """Find out what ended a job that did not end well."""
+        system = self._generator.name
+        is_killed = code is None or code < 0 or code > _KILLED
+        left_s = attempt.left_s
+        log_text = last_lines(f"{attempt.run_dir}/{layout.scheduler_log(attempt.number)}")
+        said = self._generator.failure_in(log_text) if is_killed else None
+        if status is not None and status.failure is not None:
+            why = status.reason or f"{system} says {status.state}"
+            attempt.judge(status.failure, why)
+        elif said is not None:
+            attempt.judge(said, f"{system} says: {log_text.splitlines()[-1]}")
+        elif status is not None and status.is_cancelled:
+            attempt.cancel(f"its job {status.id} was cancelled at {system}")
+        elif is_killed and left_s is not None and left_s < _COARSE_S:
+            attempt.time_out()
+        elif status is not None and code is None:
+            attempt.lose(f"{system} says {status.state}, and it left no outcome")
+
+    def _ended(self, desk: Desk, attempt: Attempt) -> None:
+        job_id = attempt.batch.get("id")
+        rest = [job for job in self._jobs.get(job_id or "", ()) if job.attempt is not attempt]
+        if job_id is not None and rest:
+            self._jobs[job_id] = rest
+        elif job_id is not None:
+            self.tracker.drop(job_id)
+            self._jobs.pop(job_id, None)
+            self._cancels.drop(job_id)
+        self._ends.pop(attempt.nonce, None)
+        self._strange.pop(attempt.nonce, None)
+        self._starting.schedule()
+
+    # the loop
+
+    async def run(self) -> None:
+        """Ask the batch system, and cancel, until cancelled."""
+        while True:
+            next_at = min([self.tracker.due_at, *self._deadlines()])
+            with anyio.move_on_after(max(0.0, next_at - self._clock())):
+                await self._wake.wait()
+            self._wake = anyio.Event()
+            await self.step()
+
+    async def ring(self) -> None:
+        """Hear what scripts leave, until cancelled."""
+        while True:
+            await anyio.sleep(self._pace.bell_s)
+            for desk in {job.desk for job in self._all()}:
+                self.bells.look(desk)
+
+    async def step(self) -> None:
+        """Do what is due."""
+        await self._cancels.send()
+        if self.tracker.due_at <= self._clock():
+            await self._ask()
+        self._settle()
+
+    def _deadlines(self) -> Iterator[float]:
+        for ended in self._ends.values():
+            yield ended.since + self._patience_s(ended)
+        yield self._cancels.due_at
+
+    def _patience_s(self, ended: _Ended) -> float:
+        if ended.outcome is not None:
+            return self._pace.word_s
+        status = ended.status
+        is_clear = status is not None and (status.failure or status.is_cancelled)
+        return min(_COARSE_S, self._pace.record_s) if is_clear else self._pace.record_s
+
+    async def _ask(self) -> None:
+        generator = self._generator
+        command = generator.status_command(self._user)
+        answer = await to_thread.run_sync(ask, command, self._pace.command_s)
+        try:
+            if not answer.is_good:
+                raise SchedulerOutputError(command[0], answer.words or answer.output)
+            news = self.tracker.answered(generator.parse_status(answer.output), self._clock())
+        except SchedulerOutputError as error:
+            self.tracker.failed(self._clock())
+            self._troubles.met(self._asking, answer.words or str(error))
+            return
+        since = self.tracker.unknown_since
+        if since is None:
+            self._troubles.over(self._asking)
+        elif self._clock() - since >= 2 * self._pace.least_s:
+            self._troubles.met(self._asking, "it says that there are no jobs at all")
+        news += await self._account()
+        for status in news:
+            for job in list(self._jobs.get(status.id, ())):
+                self._hear(job, status)
+        self._take_found()
+
+    async def _account(self) -> list[JobStatus]:
+        untold = [
+            end.status.id
+            for end in self._ends.values()
+            if end.status is not None
+            and end.status.exit_code is None
+            and not (end.status.failure or end.status.is_cancelled)
+        ]
+        ids = self.tracker.to_account(self._clock(), _MOST_ACCOUNTED, untold)
+        news: list[JobStatus] = []
+        missing = set(ids)
+        for command in self._generator.accounting_commands(ids) if ids else ():
+            if (missing and missing.intersection(command[-1].split(","))) or len(ids) > 1:
+                answer = await to_thread.run_sync(ask, command, self._pace.command_s)
+                if answer.is_good:
+                    try:
+                        said = self._generator.parse_accounting(answer.output)
+                    except SchedulerOutputError as error:
+                        log.warning("%s", error)
+                        continue
+                    missing -= said.keys()
+                    news += self.tracker.accounted(said)
+            if not missing:
+                break
+        return news
+
+    def _hear(self, job: _Job, status: JobStatus) -> None:
+        desk, attempt = job
+        if status.phase is not Phase.ENDED:
+            attempt.hear_of_job(state=status.state, reason=status.reason or None)
+            desk.note(attempt, is_urgent=False)
+            return
+        if status.failure is not None and status.reason:
+            self._cancel(status.id)  # it will never begin, and stands in the queue
+        ended = self._ends.get(attempt.nonce)
+        if ended is None:
+            self._ends[attempt.nonce] = _Ended(self._clock(), None, status)
+        else:
+            self._ends[attempt.nonce] = ended._replace(status=status)
+
+    def _take_found(self) -> None:
+        for key, status in self.tracker.found().items():
+            del self.tracker.sought[key]
+            for desk, attempt in self._sought.pop(key):
+                log.info("run %s: its job is %s", attempt.title, status.id)
+                ticket = Ticket(attempt.nonce, self._generator.name, status.name, status.id)
+                write_ticket(attempt.run_dir, attempt.number, ticket)
+                self.follow(desk, attempt, ticket)
+
+    def _settle(self) -> None:
+        """Record the ends that are clear by now."""
+        now = self._clock()
+        for nonce, ended in list(self._ends.items()):
+            job = self._job_of(nonce)
+            if job is None:
+                del self._ends[nonce]
+                continue
+            desk, attempt = job
+            if ended.outcome is None:
+                self.look(desk, attempt)  # it may have come by now
+                if attempt.has_process_ended or self._ends.get(nonce) != ended:
+                    continue
+            is_due = now >= ended.since + self._patience_s(ended)
+            if ended.outcome is not None and (ended.status is not None or is_due):
+                left = ended.outcome
+                self._finish(desk, attempt, left.exit, left.end, ended.status)
+            elif is_due:
+                assert ended.status is not None
+                code = ended.status.exit_code
+                if attempt.pid is None and self._goes_again(desk, attempt, ended.status):
+                    continue
+                is_packed = attempt.batch.get("packed", 1) > 1  # the code is the last one's
+                is_no_code = is_packed or (code == REFUSED and bool(attempt.reading.refusals))
+                self._finish(
+                    desk, attempt, None if is_no_code else code, time.time(), ended.status
+                )
+        for job_id in self.tracker.gone(now):
+            self._lose(job_id)
+        for key in self.tracker.not_found(now):
+            del self.tracker.sought[key]
+            for desk, attempt in self._sought.pop(key):
+                self._unfound(desk, attempt)
+
+    def _goes_again(self, desk: Desk, attempt: Attempt, status: JobStatus) -> bool:
+        """Submit a packed run again whose job ended before its turn came."""
+        is_packed = attempt.batch.get("packed", 1) > 1
+        if not is_packed or status.is_cancelled or attempt.is_ending:
+            return False
+        log.info("run %s: job %s ended before its turn", attempt.title, status.id)
+        self._ended(desk, attempt)
+        attempt.hear_of_job(id=None, state=None, packed=None)
+        self._starting.queue(desk, attempt)
+        return True
+
+    def _job_of(self, nonce: str) -> _Job | None:
+        found = (job for jobs in self._jobs.values() for job in jobs)
+        return next((job for job in found if job.attempt.nonce == nonce), None)
+
+    def _lose(self, job_id: str) -> None:
+        """Nobody knows of a job any more."""
+        for desk, attempt in list(self._jobs[job_id]):
+            self._lose_one(job_id, desk, attempt)
+
+    def _lose_one(self, job_id: str, desk: Desk, attempt: Attempt) -> None:
+        offsets = dict(attempt.reading.offsets)
+        self.look(desk, attempt)
+        if attempt.has_process_ended or attempt.nonce in self._ends:
+            return
+        is_alive = token.is_held(attempt.run_dir, attempt.number)
+        if is_alive or offsets != attempt.reading.offsets:
+            self.tracker.is_alive(job_id)
+            return
+        attempt.lose(
+            f"its job {job_id} is gone from {self._generator.name}, without an outcome"
+        )
+        self.end(desk, attempt, None, time.time())
+
+    def _unfound(self, desk: Desk, attempt: Attempt) -> None:
+        """A job was never submitted, or is gone."""
+        self.look(desk, attempt)
+        if attempt.has_process_ended:
+            return
+        if attempt.is_ending or attempt.pid is not None:
+            attempt.lose(f"its job is gone from {self._generator.name}, without an outcome")
+            self.end(desk, attempt, None, time.time())
+        else:
+            log.info("run %s: it has no job, and is submitted again", attempt.title)
+            self._starting.queue(desk, attempt)
+            self._starting.schedule()
+
+    # ending
+
+    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """End the job of an attempt whose run somebody has put into this state."""
+        if attempt in desk.waiting:
+            desk.waiting.remove(attempt)
+            desk.let_go(attempt)
+        elif not attempt.has_process_ended:
+            log.info("run %s: cancelled, since it was set to %s", attempt.title, state)
+            attempt.withdraw(state)
+            self._cancel_one(desk, attempt)
+        elif not attempt.is_over:
+            desk.let_go(attempt)
+
+    def _cancel_one(self, desk: Desk, attempt: Attempt) -> None:
+        """Cancel a job; of one that other runs share, keep this run from its turn."""
+        job_id = attempt.batch.get("id")
+        if job_id is None:
+            return
+        if any(not job.attempt.is_ending for job in self._jobs.get(job_id, ())):
+            facts = token.token_facts(attempt.nonce, desk.generation)
+            fd = token.take_token(attempt.run_dir, attempt.number, facts)
+            if fd is not None:
+                os.close(fd)
+                self.end(desk, attempt, None, time.time())
+        else:
+            self._cancel(job_id)
+
+    def _cancel(self, job_id: str) -> None:
+        self._cancels.add(job_id)
+        self._wake.set()
+
+    # what another launcher submitted
+
+    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """Find out what became of an attempt that another launcher submitted, and go on."""
+        if state == states.CANCELLED and not attempt.is_ending:
+            attempt.withdraw(state)
+        try:
+            ticket = read_ticket(attempt.run_dir, attempt.number, attempt.nonce)
+            taken = token.read_token(attempt.run_dir, attempt.number)
+        except OSError as error:
+            self._troubles.met(attempt.looking, error)
+            ticket, taken = None, None
+        job_id = attempt.batch.get("id") or (ticket.id if ticket is not None else None)
+        if job_id is not None:
+            name = ticket.name if ticket is not None else ""
+            known = Ticket(attempt.nonce, self._generator.name, name, job_id)
+            self.follow(desk, attempt, known)
+            self.look(desk, attempt)
+        elif ticket is not None:
+            self.seek(desk, attempt, ticket)
+            self.look(desk, attempt)
+        elif taken is not None or state not in (states.SUBMITTED, states.CANCELLED):
+            self._strange[attempt.nonce] = _Job(desk, attempt)
+            self.look(desk, attempt)
+            self._see_strange(desk, attempt)
+        elif state == states.SUBMITTED:
+            self._starting.queue(desk, attempt)
+        else:
+            desk.let_go(attempt)
+        self._starting.schedule()
+
+    def _see_strange(self, desk: Desk, attempt: Attempt) -> None:
+        """An attempt that this batch system knows nothing of goes on, or is over."""
+        taken = token.read_token(attempt.run_dir, attempt.number)
+        is_elsewhere = taken is not None and not token.is_here(taken)
+        if attempt.has_process_ended or is_elsewhere:
+            return
+        if not token.is_held(attempt.run_dir, attempt.number):
+            self.end(desk, attempt, None, time.time())
+
+    # the end of the launcher
+
+    async def insist(self) -> None:
+        """Nothing is to be waited for: what was cancelled is cancelled again if need be."""
+
+    def close(self, desk: Desk) -> None:
+        """Follow the attempts of a study no longer; they go on."""
+        for attempt in desk.held.values():
+            if attempt.pid is not None:
+                self.fold(desk, attempt)

@@ -1,0 +1,50 @@
+"""Executing the commands of a batch system, with an end to the waiting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """What came of a command; ``code`` is None when it was not there, or took too long."""
+
+    code: int | None
+    output: str
+    words: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it did what it was to do."""
+        return self.code == 0
+
+
+def ask(command: Sequence[str], timeout_s: float, directory: str | None = None) -> Answer:
+    """Execute a command and wait for it. Called in a thread.
+
+    A session of its own: what ends the launcher's terminal does not cut a submission in two.
+    """
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Answer(None, "", f"{command[0]}: {error.strerror}")
+    try:
+        output, errors = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return Answer(None, "", f"{command[0]} did not answer within {timeout_s:g} s")
+    words = errors.decode(errors="replace").strip()
+    return Answer(process.returncode, output.decode(errors="replace"), words)

@@ -1,0 +1,205 @@
+"""Slurm: sbatch, squeue, sacct (or scontrol, where nobody keeps accounts), scancel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, WALLTIME
+from motoko.errors import SchedulerOutputError
+from motoko.launch.batch_generator import (
+    Array,
+    BatchGenerator,
+    JobStatus,
+    Phase,
+    Refusal,
+    Shape,
+)
+from motoko.launch.options import Dialect, split
+
+_PENDING = frozenset(
+    "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD".split()
+)
+_FAILURES = {
+    "TIMEOUT": WALLTIME,
+    "DEADLINE": WALLTIME,
+    "OUT_OF_MEMORY": MEMORY,
+    "PREEMPTED": PREEMPTED,
+    "NODE_FAIL": INFRASTRUCTURE,
+    "BOOT_FAIL": INFRASTRUCTURE,
+    "REVOKED": INFRASTRUCTURE,
+    "LAUNCH_FAILED": INFRASTRUCTURE,
+}
+_OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", *_FAILURES})
+_BUSY = re.compile(
+    r"submit.*limit|MaxSubmit|temporarily unable|Resource temporarily|too many jobs|MaxJobCount"
+    r"|Maximum.*job count|Requested operation is presently disabled",
+    re.IGNORECASE,
+)
+_AWAY = re.compile(
+    r"Unable to contact|Socket timed out|Connection (?:refused|reset|timed out)"
+    r"|Zero Bytes were transmitted|Transport endpoint|Communication connection failure"
+    r"|Protocol authentication error|Invalid authentication credential",
+    re.IGNORECASE,
+)
+_SUBMITTED = re.compile(r"(\d+)(?:;.*)?")
+
+
+class Slurm(BatchGenerator):
+    """Hands runs to Slurm."""
+
+    name = "slurm"
+    prefix = "#SBATCH"
+    array_variable = "SLURM_ARRAY_TASK_ID"
+    dialect = Dialect(
+        reserved={
+            "job-name": "by its name a job is found again",
+            "output": "standard output goes into the run directory",
+            "error": "standard error goes into the run directory",
+            "open-mode": "standard output goes into the run directory",
+            "input": "scripts have no standard input",
+            "chdir": "a job begins in its run directory",
+            "array": "`array: true` makes arrays",
+            "parsable": "it reads the answer of sbatch",
+            "wrap": "it writes the script",
+            "wait": "it waits for the job itself",
+            "test-only": "`motoko launcher --dry-run` submits nothing",
+            "requeue": "it tries runs again itself (`retry`)",
+            "no-requeue": "it says so already",
+        },
+        aliases={
+            "J": "job-name",
+            "o": "output",
+            "e": "error",
+            "i": "input",
+            "D": "chdir",
+            "workdir": "chdir",
+            "a": "array",
+            "W": "wait",
+            "N": "nodes",
+            "n": "ntasks",
+            "c": "cpus-per-task",
+            "t": "time",
+            "p": "partition",
+            "A": "account",
+            "G": "gpus",
+            "q": "qos",
+            "d": "dependency",
+            "C": "constraint",
+            "w": "nodelist",
+            "x": "exclude",
+        },
+    )
+
+    def required_commands(self) -> Sequence[str]:
+        return ("sbatch", "squeue", "scancel")
+
+    def directives(
+        self, name: str, shape: Shape, log: str, array: Array | None = None
+    ) -> list[str]:
+        given = shape.resources
+        neutral = ["nodes=1", f"ntasks={given.nproc}"]
+        if given.mem_mb is not None:
+            neutral.append(f"mem={given.mem_mb}M")
+        if given.walltime_s is not None:
+            neutral.append(f"time={given.clock}")
+        if given.gpus is not None:
+            neutral.append(f"gpus={given.gpus}")
+        if given.account is not None:
+            neutral.append(f"account={given.account}")
+        if given.partition is not None:
+            neutral.append(f"partition={given.partition}")
+        options = self.dialect.merged(neutral, shape.options)
+        own = [
+            f"--job-name={name}",
+            f"--output={log}",
+            "--open-mode=append",
+            "--no-requeue",
+            "--kill-on-invalid-dep=yes",
+        ]
+        if array is not None:
+            most = f"%{array.most_at_once}" if array.most_at_once else ""
+            own.append(f"--array=0-{array.size - 1}{most}")
+        return [*own, *map(_as_argument, options)]
+
+    def submit_command(self, script: str) -> list[str]:
+        return ["sbatch", "--parsable", script]
+
+    def parse_submission(self, output: str) -> str:
+        found = _SUBMITTED.fullmatch(output.strip().rpartition("\n")[2])
+        if found is None:
+            raise SchedulerOutputError("sbatch", output)
+        return found[1]
+
+    def refusal(self, words: str) -> Refusal:
+        if _AWAY.search(words):
+            return Refusal.AWAY
+        return Refusal.BUSY if _BUSY.search(words) else Refusal.REFUSED
+
+    def status_command(self, user: str) -> list[str]:
+        return ["squeue", "-h", "-r", "-t", "all", "-u", user, "-o", "%i|%T|%r|%j"]
+
+    def parse_status(self, output: str) -> dict[str, JobStatus]:
+        found = {}
+        for line in output.splitlines():
+            parts = line.split("|", 3)
+            if len(parts) != 4 or not parts[0][:1].isdigit():
+                raise SchedulerOutputError("squeue", line)
+            job_id, state, reason, name = parts
+            found[job_id] = _status(job_id, state, name, reason)
+        return found
+
+    def accounting_commands(self, ids: Sequence[str]) -> list[list[str]]:
+        show = [["scontrol", "-o", "show", "job", job_id] for job_id in ids]
+        fields = "JobID,State,ExitCode,JobName"
+        return [["sacct", "-n", "-P", "-X", "-j", ",".join(ids), "-o", fields], *show]
+
+    def parse_accounting(self, output: str) -> dict[str, JobStatus]:
+        found = {}
+        for line in output.splitlines():
+            if line.startswith("JobId="):
+                said = dict(re.findall(r"(\w+)=(\S*)", line))
+                job_id = said["JobId"]
+                if "ArrayJobId" in said:
+                    job_id = f"{said['ArrayJobId']}_{said.get('ArrayTaskId', '')}"
+                state, code, name = said["JobState"], said.get("ExitCode", ""), said["JobName"]
+            elif line.count("|") >= 3:
+                job_id, state, code, name = line.split("|", 3)
+            else:
+                raise SchedulerOutputError("sacct", line)
+            found[job_id] = _status(job_id, state, name, "", code)
+        return found
+
+    def cancel_command(self, ids: Sequence[str]) -> list[str]:
+        return ["scancel", *ids]
+
+
+def _status(job_id: str, words: str, name: str, reason: str, code: str = "") -> JobStatus:
+    state = words.partition(" ")[0].rstrip("+")  # CANCELLED by 1000
+    if state in _PENDING:
+        return JobStatus(job_id, Phase.PENDING, state, name, reason)
+    if state not in _OVER:
+        return JobStatus(job_id, Phase.RUNNING, state, name)
+    return JobStatus(
+        job_id,
+        Phase.ENDED,
+        state,
+        name,
+        exit_code=_exit_code(code),
+        failure=_FAILURES.get(state),
+        is_cancelled=state == "CANCELLED",
+    )
+
+
+def _exit_code(text: str) -> int | None:
+    code, colon, number = text.partition(":")
+    if not colon or not code.isdigit() or not number.isdigit():
+        return None
+    return -int(number) if int(number) else int(code)
+
+
+def _as_argument(option: str) -> str:
+    name, value = split(option)
+    if len(name) == 1:
+        return f"-{name}" if value is None else f"-{name} {value}"
+    return f"--{name}" if value is None else f"--{name}={value}"
