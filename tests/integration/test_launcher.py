@@ -14,7 +14,7 @@ import pytest
 from motoko.errors import AlreadyRunning, StudyNotFound
 from motoko.host import host_name
 from motoko.launch import cleaning as launch_cleaning
-from motoko.launch import desk, executor, launcher
+from motoko.launch import desk, executor, launcher, starter
 from motoko.launch.cleaning import cleaning
 from motoko.launch.failure import MemoryKills
 from motoko.launch.record import Record
@@ -450,7 +450,7 @@ printf 'step[int],q[float]\\n4,1.5\\n' > q.csv; exit 1
 def test_no_run_begins_in_a_directory_that_is_being_moved_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(executor, "PAUSE_S", 0.02)
+    monkeypatch.setattr(starter, "PAUSE_S", 0.02)
     with new_study(tmp_path / "s", "true\n") as study, launching(study):
         create(study)
         wait_for_state(study, "FINISHED")
@@ -508,7 +508,7 @@ def test_a_directory_that_nobody_knows_is_set_aside(tmp_path: Path) -> None:
 def test_what_the_system_refuses_for_now_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(executor, "PAUSE_S", 0.02)
+    monkeypatch.setattr(starter, "PAUSE_S", 0.02)
     refusals = [28, 11, 24]
     spawn = os.posix_spawn
 

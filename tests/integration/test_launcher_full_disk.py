@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from motoko.daemon import Office
-from motoko.launch import executor
+from motoko.launch import starter
 from motoko.launch.trouble import Trouble
 from tests.support.launch_session import (
     ONCE,
@@ -157,7 +157,7 @@ def test_a_program_that_fails_on_a_full_disk_is_not_blamed_for_it(
 def test_runs_made_while_the_disk_is_full_start_when_it_is_not(
     tmp_path: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "PAUSE_S", 0.02)
+    monkeypatch.setattr(starter, "PAUSE_S", 0.02)
     told: list[list[Trouble]] = []
     yaml = f"{YAML}outpath: {disk}\n"
     with (

@@ -16,7 +16,7 @@ import pytest
 from motoko.errors import DatabaseUnavailable
 from motoko.host import host_name
 from motoko.job.outcome import Outcome, write_outcome
-from motoko.launch import executor
+from motoko.launch import starter
 from motoko.launch.desk import Desk
 from motoko.launch.reconcile import reconcile
 from motoko.launch.work import Done, Work
@@ -319,7 +319,7 @@ def test_no_attempt_begins_beside_one_that_cannot_be_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A process of the test itself holds the lock, and is spared.
-    monkeypatch.setattr(executor, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(starter, "_PATIENCE_S", 0.0)
     with new_study(tmp_path / "s", f"echo >> {tmp_path}/ran\n") as study:
         create(study)
         with launching(study):

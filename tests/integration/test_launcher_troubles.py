@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from motoko.errors import ConflictsExhausted
-from motoko.launch import executor
+from motoko.launch import executor, starter
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
 from motoko.launch.record import Record
@@ -63,7 +63,7 @@ def full() -> OSError:
 def test_what_stops_one_study_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Fail
 ) -> None:
-    monkeypatch.setattr(executor, "PAUSE_S", 3600.0)
+    monkeypatch.setattr(starter, "PAUSE_S", 3600.0)
     told: list[list[str]] = []
     with (
         new_study(tmp_path / "full", "true\n", YAML.replace("study: s", "study: full")) as one,
@@ -274,14 +274,14 @@ def test_an_error_that_nobody_waits_for_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[list[str]] = []
-    end = Watch._end
+    end = Watch.end
 
     def ending(self: Watch, desk: Desk, attempt: Attempt, *given: Any) -> None:
         end(self, desk, attempt, *given)
         if attempt.run_id == 1:
             raise ValueError("no such number")
 
-    monkeypatch.setattr(Watch, "_end", ending)
+    monkeypatch.setattr(Watch, "end", ending)
     with (
         new_study(tmp_path / "s", "true\n") as study,
         launching(study, tell=lambda now: told.append([str(t) for t in now])),

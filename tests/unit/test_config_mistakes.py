@@ -110,7 +110,10 @@ WORKFLOWS = {
     ),
     "a generator that is none": (
         TOP + "generator: [slurm]\n",
-        ["3: generator: found a list ['slurm']; expected the name of a generator, like bash"],
+        [
+            "3: generator: found a list ['slurm']; expected the name of a generator, like bash,"
+            " pbs, sge, slurm"
+        ],
     ),
     "a limit of nothing": (
         TOP + "max_concurrent: 0\n",

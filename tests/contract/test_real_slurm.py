@@ -1,0 +1,122 @@
+"""Real Slurm, while what is needed for a run dies, and when Slurm itself ends a job."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.launch_session import (
+    ONCE,
+    YAML,
+    attempts,
+    create,
+    launching,
+    new_study,
+    row,
+    wait_for,
+)
+from tests.support.processes import kill_processes_of
+from tests.support.processes import wait_for as wait_for_condition
+from tests.support.systems import System
+
+pytestmark = pytest.mark.slow
+
+N_RUNS = 200
+ORCHESTRATOR = f"""
+async def main(workflow, **params):
+    runs = workflow.s.createTask(x=[float(i) for i in range({N_RUNS})])
+    await runs
+"""
+LONGEST_S = 150
+#: What dies once so many runs have begun; the controller is ended by a signal.
+DEATHS = {20: "launcher", 60: "server", 90: "TERM", 130: "KILL"}
+#: How runs become jobs, in a line of ``bd.yaml``.
+SHAPES = {"single": "", "array": "array: true\n", "packed": "pack: 20\n"}
+
+
+def n_ran(directory: Path) -> int:
+    """How many scripts have begun."""
+    file = directory / "ran"
+    return len(file.read_text().split()) if file.exists() else 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_run_executes_once_whatever_dies(
+    real_slurm: System, tmp_path: Path, shape: str
+) -> None:
+    directory = tmp_path / "w"
+    script = f"echo $MOTOKO_RUN_ID-$MOTOKO_ATTEMPT >> {directory}/ran; sleep 0.3\n"
+    (directory / "s").mkdir(parents=True)
+    (directory / "motoko.yaml").write_text(
+        "task_managers: {s: }\norchestrator: o.main\ngenerator: slurm\n"
+    )
+    (directory / "o.py").write_text(ORCHESTRATOR)
+    (directory / "s" / "bd.yaml").write_text(YAML + SHAPES[shape])
+    (directory / "s" / "launch.sh").write_text(script)
+    cli = CommandLine(directory)
+    cli.run("create", ".", "--validated")
+
+    def begun(n_begun: int) -> None:
+        wait_for_condition(lambda: n_ran(directory) >= n_begun, LONGEST_S)
+
+    def have_all_begun() -> bool:
+        real_slurm.resume()
+        return n_ran(directory) >= N_RUNS
+
+    try:
+        with cli.started("run") as process:
+            for n_begun, what in (
+                (20, "launcher"),
+                (60, "server"),
+                (90, "TERM"),
+                (130, "KILL"),
+            ):
+                begun(n_begun)
+                if what in ("launcher", "server"):
+                    pid = cli.pid(what)
+                    assert pid is not None
+                    os.kill(pid, signal.SIGKILL)
+                else:
+                    real_slurm.restart_controller(signal.Signals[f"SIG{what}"])
+            # A controller that was killed starts running jobs a second time, and drains the
+            # node that has them already.
+            wait_for_condition(have_all_begun, LONGEST_S)
+            output, errors = process.communicate(timeout=LONGEST_S)
+
+        assert process.returncode == 0, output + errors
+        assert cli.counts("s") == {"FINISHED": N_RUNS}
+    finally:
+        kill_processes_of(directory)
+    ran = (directory / "ran").read_text().split()
+    assert len(set(ran)) == len(ran) == N_RUNS
+    assert all(one.endswith("-1") for one in ran), "a run was tried again"
+    assert real_slurm.jobs() == []
+
+
+#: The least limit that Slurm knows is a minute; the other one needs more memory than it gets.
+ENDS = """
+case $MOTOKO_RUN_ID in
+  1) sleep 300 ;;
+  2) python3 -c "import time; x = bytearray(400 << 20); time.sleep(60)" ;;
+esac
+"""
+
+
+def test_what_slurm_ends_has_the_class_that_it_says(
+    real_slurm_accounts: System, tmp_path: Path
+) -> None:
+    yaml = ONCE + "mem: 100M\nwalltime: 60\n"
+    with new_study(tmp_path / "s", ENDS, yaml) as study:
+        with launching(study, **real_slurm_accounts.settings):
+            ids = create(study, 3)
+            wait_for(study, lambda: all("end_time" in row(study, r) for r in ids), LONGEST_S)
+
+        classes = {r: attempts(study, r)[0].get("class") for r in ids}
+        told = [attempts(study, r) for r in ids]
+        assert classes == {1: "walltime", 2: "out of memory", 3: None}, told
+        assert row(study, 3)["state"] == "FINISHED"
+    assert real_slurm_accounts.jobs() == []

@@ -1,0 +1,275 @@
+"""Batch systems on one machine that do as they are told: Slurm, Grid Engine and PBS.
+
+`install` puts their commands into a directory. Jobs are processes. What goes wrong is written
+into files beside them: ``busy`` (so many submissions are refused for now), ``held`` (jobs stay
+pending), ``blind`` (so many status commands fail), ``empty`` (so many know of no job).
+Standard library only: it is copied, and executed without site packages.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+COMMANDS = {
+    "slurm": ("sbatch", "squeue", "sacct", "scancel"),
+    "sge": ("qsub", "qstat", "qacct", "qdel"),
+    "pbs": ("qsub", "qstat", "qdel"),
+}
+PREFIX = {"slurm": "#SBATCH ", "sge": "#$ ", "pbs": "#PBS "}
+NAME = {"slurm": "--job-name=", "sge": "-N ", "pbs": "-N "}
+TASK = {"slurm": "SLURM_ARRAY_TASK_ID", "sge": "SGE_TASK_ID", "pbs": "PBS_ARRAY_INDEX"}
+
+
+def install(directory, dialect):
+    """Make the commands of one system in a directory, which goes on the PATH."""
+    place = Path(directory)
+    (place / "bin").mkdir(parents=True)
+    (place / "dialect").write_text(dialect)
+    for command in COMMANDS[dialect]:
+        file = place / "bin" / command
+        text = Path(__file__).read_text()
+        file.write_text(f"#!{sys.executable} -IS\n{text}")
+        file.chmod(0o755)
+    return place / "bin"
+
+
+class Fake:
+    """The state of one of them, in a directory."""
+
+    def __init__(self, place):
+        self.place = Path(place)
+        self.started_again = []
+        self.dialect = (self.place / "dialect").read_text()
+
+    def count(self, name):
+        """How often one of its commands was called."""
+        file = self.place / f"n-{name}"
+        return file.stat().st_size if file.exists() else 0
+
+    def called(self, name):
+        """Count a call."""
+        with open(self.place / f"n-{name}", "a") as file:
+            file.write("x")
+
+    def uses_up(self, name):
+        """Whether a fault is due; each is used up by that."""
+        file = self.place / name
+        if not file.exists():
+            return False
+        left = int(file.read_text() or 0)
+        if left > 1:
+            file.write_text(str(left - 1))
+        else:
+            file.unlink()
+        return left > 0
+
+    @contextmanager
+    def new_id(self):
+        """The next number."""
+        number = 1
+        while True:
+            try:
+                os.close(os.open(self.place / f"id-{number}", os.O_CREAT | os.O_EXCL))
+                break
+            except FileExistsError:
+                number += 1
+        yield number
+
+    def submit(self, script):
+        """Take a job, or refuse it."""
+        if self.uses_up("busy"):
+            busy = {
+                "slurm": "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job"
+                " submission failed: Job violates accounting/QOS policy",
+                "sge": "job rejected: only 2 jobs are allowed per user (current job count: 2)",
+                "pbs": "qsub: would exceed complex's per-user limit",
+            }
+            sys.exit(busy[self.dialect])
+        text = Path(script).read_text()
+        lines = [
+            line.removeprefix(PREFIX[self.dialect])
+            for line in text.splitlines()
+            if line.startswith(PREFIX[self.dialect])
+        ]
+        if any("nonsense" in line for line in lines):
+            sys.exit("invalid partition specified: nonsense")
+        name = next(line.removeprefix(NAME[self.dialect]) for line in lines if "motoko" in line)
+        found = re.search(r"(?:--array=|-t |-J )(\d+)-(\d+)", "\n".join(lines))
+        tasks = range(int(found[1]), int(found[2]) + 1) if found else [None]
+        with self.new_id() as number:
+            for task in tasks:
+                self.begin(self.job_id(number, task), name, text, task)
+        if (self.place / "mute").exists():  # it dies before it has said anything
+            (self.place / "mute").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        array = "[]" if found else ""
+        print(f"{number}{array}.fake" if self.dialect == "pbs" else number)
+
+    def job_id(self, number, task):
+        """An id as the system writes it."""
+        if self.dialect == "pbs":
+            return f"{number}.fake" if task is None else f"{number}[{task}].fake"
+        return str(number) if task is None else f"{number}_{task}"
+
+    def begin(self, job_id, name, text, task):
+        """Execute a job, unless it is to wait."""
+        file = self.place / f"job-{job_id}.sh"
+        file.write_text(text)
+        facts = {"name": name, "pid": None, "task": task, "cwd": str(Path.cwd())}
+        if not (self.place / "held").exists():
+            facts["pid"] = self.execute(job_id, facts).pid
+        (self.place / f"job-{job_id}.json").write_text(json.dumps(facts))
+
+    def execute(self, job_id, facts):
+        """Start the process of a job, and of whoever notes its end."""
+        wrapper = 'bash "$1" >/dev/null 2>&1; echo $? > "$2.new"; mv "$2.new" "$2"'
+        place = self.place
+        command = ["bash", "-c", wrapper, "job"]
+        command += [str(place / f"job-{job_id}.sh"), str(place / f"job-{job_id}.exit")]
+        environment = dict(os.environ)
+        if facts["task"] is not None:
+            environment[TASK[self.dialect]] = str(facts["task"])
+        return subprocess.Popen(
+            command,
+            cwd=facts["cwd"],
+            env=environment,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def again(self, job_id):
+        """Start a job a second time, as a controller does that has lost its memory."""
+        facts = json.loads((self.place / f"job-{job_id}.json").read_text())
+        self.started_again.append(self.execute(job_id, facts))
+
+    def jobs(self):
+        """All jobs: id, name, what they do, exit code."""
+        for file in sorted(self.place.glob("job-*.json")):
+            job_id = file.name.removeprefix("job-").removesuffix(".json")
+            facts = json.loads(file.read_text())
+            end = self.place / f"job-{job_id}.exit"
+            told = self.place / f"job-{job_id}.state"
+            if told.exists():  # a state that the test wants told
+                # Who is killed by SIGTERM or SIGKILL: 256 + 15 with PBS, 128 + 9 elsewhere.
+                killed = 271 if self.dialect == "pbs" else 137
+                state = told.read_text().strip()
+                code = killed if state == "CANCELLED" and facts["pid"] is not None else None
+                yield job_id, facts["name"], state, code
+            elif facts["pid"] is None:
+                yield job_id, facts["name"], "PENDING", None
+            elif end.exists():
+                code = int(end.read_text())
+                yield job_id, facts["name"], "FAILED" if code else "COMPLETED", code
+            else:
+                yield job_id, facts["name"], "RUNNING", None
+
+    def tell(self, job_id, state):
+        """Say that a job is in this state, whatever it is."""
+        (self.place / f"job-{job_id}.state").write_text(state)
+
+    def cancel(self, ids):
+        """End jobs."""
+        for job_id in ids:
+            file = self.place / f"job-{job_id}.json"
+            if not file.exists():
+                continue
+            pid = json.loads(file.read_text())["pid"]
+            self.tell(job_id, "CANCELLED")
+            if pid is not None:
+                try:
+                    os.killpg(pid, signal.SIGTERM)
+                except ProcessLookupError:
+                    pass
+
+    # what the commands print
+
+    def squeue(self):
+        for job_id, name, state, _ in self.jobs():
+            reason = "Priority" if state == "PENDING" else "None"
+            print(f"{job_id}|{state}|{reason}|{name}")
+
+    def sacct(self, ids):
+        for job_id, name, state, code in self.jobs():
+            if job_id in ids:
+                print(f"{job_id}|{state}|{code or 0}:0|{name}")
+
+    def qstat_sge(self):
+        print("<job_info><queue_info>")
+        for job_id, name, state, _ in self.jobs():
+            number, _, task = job_id.partition("_")
+            letter = {"RUNNING": "r", "PENDING": "qw", "EQW": "Eqw"}.get(state)
+            if letter:
+                print(f"<job_list><JB_job_number>{number}</JB_job_number><JB_name>{name}")
+                print(f"</JB_name><state>{letter}</state>")
+                print(f"<tasks>{task}</tasks></job_list>" if task else "</job_list>")
+        print("</queue_info></job_info>")
+
+    def qacct(self, number):
+        found = False
+        for job_id, name, state, code in self.jobs():
+            if job_id.partition("_")[0] != number or state in ("RUNNING", "PENDING"):
+                continue
+            found = True
+            is_new = state == "CANCELLED" and code is None
+            begun = "-/-" if is_new else "Sat Nov 21 11:00:00 2026"
+            failed = "37 : qmaster enforced h_rt" if state == "TIMEOUT" else "0"
+            task = job_id.partition("_")[2] or "undefined"
+            print("=" * 60)
+            print(f"jobname      {name}\njobnumber    {number}\ntaskid       {task}")
+            print(f"start_time   {begun}\nfailed       {failed}\nexit_status  {code or 0}")
+        if not found:
+            sys.exit(f"error: job id {number} not found")
+
+    def qstat_pbs(self, ids):
+        letters = {"RUNNING": "R", "PENDING": "Q"}
+        for job_id, name, state, code in self.jobs():
+            if ids and job_id not in ids:
+                continue
+            print(f"Job Id: {job_id}\n    Job_Name = {name}")
+            print(f"    job_state = {letters.get(state, 'F')}")
+            if state == "TIMEOUT":
+                code = -29
+            if code is not None:
+                print(f"    Exit_status = {code}")
+            print()
+
+
+def main():
+    """Be one of the commands."""
+    fake = Fake(Path(sys.argv[0]).resolve().parents[1])
+    command, arguments = Path(sys.argv[0]).name, sys.argv[1:]
+    fake.called(command)
+    if command in ("squeue", "qstat"):
+        if fake.uses_up("blind"):
+            sys.exit(f"{command}: error: Unable to contact the controller")
+        if fake.uses_up("empty"):
+            if fake.dialect == "sge":
+                print("<job_info/>")
+            return
+    if command in ("sbatch", "qsub"):
+        fake.submit(arguments[-1])
+    elif command == "squeue":
+        fake.squeue()
+    elif command == "sacct":
+        fake.sacct(arguments[arguments.index("-j") + 1].split(","))
+    elif command == "qacct":
+        fake.qacct(arguments[-1])
+    elif command == "qstat" and fake.dialect == "sge":
+        fake.qstat_sge()
+    elif command == "qstat":
+        fake.qstat_pbs([one for one in arguments if not one.startswith("-")])
+    elif fake.dialect == "sge":
+        fake.cancel(arguments[0].replace(".", "_").split(","))
+    else:
+        fake.cancel(arguments)
+
+
+if __name__ == "__main__":
+    main()

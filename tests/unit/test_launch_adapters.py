@@ -1,0 +1,316 @@
+"""Adapters of batch systems: small questions, and what each answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+
+from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, SUBMISSION, WALLTIME
+from motoko.errors import ReservedOption, SchedulerOutputError
+from motoko.launch import generator
+from motoko.launch.batch_generator import Array, BatchGenerator, Phase, Refusal, Shape
+from motoko.launch.generator import find_generator
+from motoko.launch.pbs import Pbs
+from motoko.launch.resources import Resources, megabytes
+from motoko.launch.sge import GridEngine
+from motoko.launch.slurm import Slurm
+
+FULL = Resources(4, 2048, 5400, "2", "proj", "long", ("gcc/12",))
+
+
+class Mine(Slurm):
+    """As another package would name it."""
+
+
+def directives(system: BatchGenerator, resources: Resources, *options: str) -> list[str]:
+    return system.directives("name", Shape(resources, options), "log")
+
+
+@pytest.mark.parametrize(
+    ("system", "wanted"),
+    [
+        (
+            Slurm(),
+            "--nodes=1 --ntasks=4 --mem=2048M --time=01:30:00 --gpus=2 --account=proj"
+            " --partition=long",
+        ),
+        (
+            GridEngine(),
+            "-pe smp 4|-l h_vmem=512M|-l h_rt=01:30:00|-l gpu=2|-A proj|-q long",
+        ),
+        (
+            Pbs(),
+            "-l select=1:ncpus=4:mpiprocs=4:mem=2048mb:ngpus=2|-l walltime=01:30:00|-A proj"
+            "|-q long",
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_neutral_names_are_translated(system: BatchGenerator, wanted: str) -> None:
+    found = directives(system, FULL)
+
+    assert found[-len(wanted.split("|" if "|" in wanted else " ")) :] == wanted.split(
+        "|" if "|" in wanted else " "
+    )
+    assert any("name" in text for text in found) and any("log" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("system", "options", "has", "lacks"),
+    [
+        (
+            Slurm(),
+            ["time=5", "-N 3", "--exclusive"],
+            ["--time=5", "-N 3", "--exclusive"],
+            "nodes",
+        ),
+        (Slurm(), ["n=2"], ["-n 2"], "ntasks"),
+        (
+            GridEngine(),
+            ["l=h_rt=60", "pe=mpi 8", "V"],
+            ["-l h_rt=60", "-pe mpi 8", "-V"],
+            "01:30:00",
+        ),
+        (Pbs(), ["l=nodes=2:ppn=4"], ["-l nodes=2:ppn=4", "-l walltime=01:30:00"], "select"),
+    ],
+    ids=["slurm", "slurm short", "sge", "pbs"],
+)
+def test_options_stand_above_neutral_names(
+    system: BatchGenerator, options: list[str], has: list[str], lacks: str
+) -> None:
+    found = directives(system, FULL, *options)
+
+    assert [text for text in has if text not in found] == []
+    assert not [text for text in found if lacks in text]
+
+
+def test_the_last_list_of_options_stands_above_the_others() -> None:
+    merged = Slurm().dialect.merged(["time=1", "nodes=1"], ["t=2"], ["time=3", "exclusive"])
+
+    assert merged == ("time=3", "nodes=1", "exclusive")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("slurm", "J=mine"), ("slurm", "--output=x"), ("sgeCoat", "N=x"), ("pbs", "-o x")],
+)
+def test_an_option_that_is_motokos_own_is_an_error_that_says_so(name: str, option: str) -> None:
+    with pytest.raises(ReservedOption, match=r"is Motoko's own: .+; leave it out"):
+        find_generator(name, [option])
+
+
+@pytest.mark.parametrize("name", ["slurm", "slurmCoat", "sge", "pbs"])
+def test_every_adapter_makes_an_array_with_a_throttle(name: str) -> None:
+    system = find_generator(name)
+    assert isinstance(system, BatchGenerator)
+
+    found = system.directives("n", Shape(Resources()), "log", Array(5, 2))
+
+    assert any("0-4%2" in text or "1-5" in text for text in found)
+    assert len(system.array_ids("7[].host" if name == "pbs" else "7", 5)) == 5
+
+
+def test_an_adapter_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("mine", f"{__name__}:Mine", generator.ENTRY_POINTS)
+
+    def entry_points(**wanted: str) -> EntryPoints:
+        return EntryPoints([entry]).select(**wanted)
+
+    monkeypatch.setattr(generator, "entry_points", entry_points)
+
+    assert isinstance(find_generator("mine", ["time=1"]), Mine)
+    assert "mine" in generator.generator_names()
+
+
+@pytest.mark.parametrize(
+    ("system", "output", "job_id"),
+    [
+        (Slurm(), "17\n", "17"),
+        (Slurm(), "sbatch: note\n17;cluster\n", "17"),
+        (GridEngine(), "3\n", "3"),
+        (GridEngine(), "a warning\n3.1-5:1\n", "3"),
+        (Pbs(), "12.server\n", "12.server"),
+        (Pbs(), "12[].server.site\n", "12[].server.site"),
+    ],
+)
+def test_submission_tells_the_id(system: BatchGenerator, output: str, job_id: str) -> None:
+    assert system.parse_submission(output) == job_id
+
+
+@pytest.mark.parametrize("system", [Slurm(), GridEngine(), Pbs()], ids=lambda s: s.name)
+def test_an_answer_that_cannot_be_read_is_an_error(system: BatchGenerator) -> None:
+    with pytest.raises(SchedulerOutputError):
+        system.parse_submission("Submitted\n")
+    if system.name != "pbs":
+        with pytest.raises(SchedulerOutputError):
+            system.parse_status("squeue: nonsense\n")
+
+
+@pytest.mark.parametrize(
+    ("system", "words", "meaning"),
+    [
+        (Slurm(), "AssocMaxSubmitJobLimit", Refusal.BUSY),
+        (Slurm(), "Slurm temporarily unable to accept job", Refusal.BUSY),
+        (Slurm(), "Unable to contact slurm controller (connect failure)", Refusal.AWAY),
+        (Slurm(), "invalid partition specified: long", Refusal.REFUSED),
+        (Slurm(), "Requested node configuration is not available", Refusal.REFUSED),
+        (
+            GridEngine(),
+            "job rejected: only 5 jobs are allowed per user (current job count: 5)",
+            Refusal.BUSY,
+        ),
+        (GridEngine(), "unable to contact qmaster using port 6444", Refusal.AWAY),
+        (GridEngine(), 'job rejected: the requested PE "smp" does not exist', Refusal.REFUSED),
+        (Pbs(), "qsub: would exceed queue generic's per-user limit", Refusal.BUSY),
+        (Pbs(), "qsub: cannot connect to server pbs (errno=15010)", Refusal.AWAY),
+        (Pbs(), "qsub: Unknown queue", Refusal.REFUSED),
+    ],
+)
+def test_what_a_failed_submission_means(
+    system: BatchGenerator, words: str, meaning: Refusal
+) -> None:
+    assert system.refusal(words) is meaning
+
+
+SQUEUE = """\
+1|PENDING|Priority|motoko-s-1-1-a
+2_3|RUNNING|None|with|bar
+3|TIMEOUT|TimeLimit|c
+4|OUT_OF_MEMORY|OutOfMemory|d
+5|NODE_FAIL|NodeDown|e
+6|PREEMPTED|None|f
+7|CANCELLED|None|g
+8|FAILED|NonZeroExitCode|h
+9|COMPLETING|None|i
+"""
+
+
+def test_slurm_tells_of_all_jobs() -> None:
+    found = Slurm().parse_status(SQUEUE)
+
+    assert found["1"].phase is Phase.PENDING and found["1"].reason == "Priority"
+    assert found["2_3"].phase is Phase.RUNNING and found["2_3"].name == "with|bar"
+    classes = {job_id: found[job_id].failure for job_id in "345678"}
+    assert classes == {
+        "3": WALLTIME,
+        "4": MEMORY,
+        "5": INFRASTRUCTURE,
+        "6": PREEMPTED,
+        "7": None,
+        "8": None,
+    }
+    assert found["7"].is_cancelled and found["9"].phase is Phase.RUNNING
+
+
+def test_slurms_accounts_tell_of_ends() -> None:
+    slurm = Slurm()
+
+    found = slurm.parse_accounting("1|CANCELLED by 0|0:15|n\n2|FAILED|3:0|n\n")
+    found |= slurm.parse_accounting(
+        "JobId=9 ArrayJobId=8 ArrayTaskId=4 JobName=n JobState=COMPLETED ExitCode=0:0\n"
+    )
+
+    assert found["1"].is_cancelled and found["1"].exit_code == -15
+    assert found["2"].exit_code == 3
+    assert found["8_4"].phase is Phase.ENDED and found["8_4"].exit_code == 0
+
+
+QSTAT = """<?xml version='1.0'?>
+<job_info><queue_info><job_list state="running"><JB_job_number>5</JB_job_number>
+<JB_name>n5</JB_name><state>r</state><slots>1</slots></job_list></queue_info>
+<job_info>
+<job_list state="pending"><JB_job_number>6</JB_job_number><JB_name>n6</JB_name>
+<state>hqw</state><tasks>2</tasks></job_list>
+<job_list state="pending"><JB_job_number>7</JB_job_number><JB_name>n7</JB_name>
+<state>Eqw</state></job_list></job_info></job_info>
+"""
+QACCT = """\
+==============================================================
+qname        all.q
+jobname      n1
+jobnumber    1
+taskid       undefined
+start_time   Sat Nov 21 11:00:00 2026
+failed       0
+exit_status  3
+==============================================================
+jobname      n2
+jobnumber    2
+taskid       4
+start_time   Sat Nov 21 11:00:00 2026
+failed       37  : qmaster enforced h_rt, h_cpu, or h_vmem limit
+exit_status  137                  (Killed)
+==============================================================
+jobname      n3
+jobnumber    3
+taskid       undefined
+start_time   -/-
+failed       0
+exit_status  0
+"""
+
+
+def test_grid_engine_tells_of_jobs_and_of_their_ends() -> None:
+    sge = GridEngine()
+
+    found = sge.parse_status(QSTAT) | sge.parse_accounting(QACCT)
+
+    assert found["5"].phase is Phase.RUNNING
+    assert found["6_2"].phase is Phase.PENDING and found["6_2"].reason == "held"
+    assert found["7"].failure == SUBMISSION and "qstat -j 7" in found["7"].reason
+    assert found["1"].exit_code == 3 and found["1"].failure is None
+    assert found["2_4"].failure == WALLTIME and found["2_4"].exit_code == -9
+    assert found["3"].is_cancelled
+    assert sge.cancel_command(["5", "6_2"]) == ["qdel", "5,6.2"]
+
+
+PBS_QSTAT = """\
+Job Id: 1.srv
+    Job_Name = motoko-a-rather-long-name-that-is-w
+\trapped-1
+    job_state = Q
+    comment = Not Running: no node
+
+Job Id: 2.srv
+    Job_Name = b
+    job_state = R
+
+Job Id: 3.srv
+    Job_Name = c
+    job_state = F
+    Exit_status = -29
+
+Job Id: 4.srv
+    Job_Name = d
+    job_state = C
+    exit_status = 271
+"""
+
+
+def test_pbs_tells_of_all_jobs() -> None:
+    found = Pbs().parse_status(PBS_QSTAT)
+
+    assert found["1.srv"].name == "motoko-a-rather-long-name-that-is-wrapped-1"
+    assert found["1.srv"].reason == "Not Running: no node"
+    assert found["2.srv"].phase is Phase.RUNNING
+    assert found["3.srv"].failure == WALLTIME and found["3.srv"].exit_code is None
+    assert found["4.srv"].exit_code == -15
+    assert Pbs().parse_status("") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("4G", 4096), ("500", 500), (1.5, 2), ("1GiB", 1024), ("100kb", 1)]
+)
+def test_memory_is_counted_in_megabytes(text: object, wanted: int) -> None:
+    assert megabytes(text) == wanted
+
+
+def test_required_commands_are_those_that_are_used() -> None:
+    for system in (Slurm(), GridEngine(), Pbs()):
+        needed: Sequence[str] = system.required_commands()
+
+        assert system.submit_command("x")[0] in needed
+        assert system.status_command("u")[0] in needed
+        assert system.cancel_command(["1"])[0] in needed
