@@ -26,11 +26,8 @@ from tests.support.launch_session import (
 from tests.support.systems import System, fake_system
 from tests.support.waiting import wait_until
 
-#: What one dialect shows holds for the others too, but for what is read and written.
 FAKE = [
-    "fake slurm",
-    pytest.param("fake sge", marks=pytest.mark.slow),
-    pytest.param("fake pbs", marks=pytest.mark.slow),
+    pytest.param(f"fake {name}", marks=pytest.mark.slow) for name in ("slurm", "sge", "pbs")
 ]
 REAL = [
     pytest.param(f"real {name}", marks=pytest.mark.slow)
@@ -63,8 +60,9 @@ def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
 
 ALL = pytest.mark.parametrize("system", ["bash", *FAKE, *REAL], indirect=True)
 BATCH = pytest.mark.parametrize("system", [*FAKE, *REAL], indirect=True)
+#: Also without the slow tests.
 EACH = pytest.mark.parametrize(
-    "system", ["bash", "fake slurm", "fake sge", "fake pbs", *REAL], indirect=True
+    "system", ["bash", "fake slurm", *FAKE[1:], *REAL], indirect=True
 )
 
 
@@ -203,7 +201,7 @@ def test_the_script_can_be_read_and_has_what_the_study_asks_for(
 
 
 @pytest.mark.parametrize("shape", ["array: true\n", "pack: 3\n"])
-@EACH
+@ALL
 def test_runs_that_share_a_submission_have_each_a_state_of_their_own(
     system: System, tmp_path: Path, shape: str
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_submission_whose_answer_was_lost_is_found_by_its_name(
         assert ran(tmp_path) == [1]
 
 
+@pytest.mark.slow
 def test_a_launcher_that_died_between_submission_and_record_loses_no_job(
     slurm: System, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_launcher_that_died_between_submission_and_record_loses_no_job(
         assert ran(tmp_path) == [1]
 
 
+@pytest.mark.slow
 def test_a_job_that_was_never_submitted_is_submitted_by_the_next_launcher(
     slurm: System, tmp_path: Path
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_job_that_was_never_submitted_is_submitted_by_the_next_launcher(
         assert ran(tmp_path) == [1]
 
 
+@pytest.mark.slow
 def test_failing_and_empty_answers_are_unknown_and_nothing_is_submitted_again(
     slurm: System, tmp_path: Path
 ) -> None:
@@ -182,6 +185,7 @@ def test_a_job_that_is_started_twice_executes_once(slurm: System, tmp_path: Path
         assert "was refused, since its token was taken" in attempt["warnings"][0]
 
 
+@pytest.mark.slow
 def test_a_job_of_an_earlier_attempt_that_comes_late_executes_nothing(
     slurm: System, tmp_path: Path
 ) -> None:
@@ -200,9 +204,9 @@ def test_a_job_of_an_earlier_attempt_that_comes_late_executes_nothing(
     ("told", "failure"),
     [
         ("TIMEOUT", "walltime"),
-        ("OUT_OF_MEMORY", "out of memory"),
-        ("NODE_FAIL", "infrastructure"),
-        ("PREEMPTED", "preempted"),
+        pytest.param("OUT_OF_MEMORY", "out of memory", marks=pytest.mark.slow),
+        pytest.param("NODE_FAIL", "infrastructure", marks=pytest.mark.slow),
+        pytest.param("PREEMPTED", "preempted", marks=pytest.mark.slow),
     ],
 )
 def test_what_the_system_says_of_an_end_decides_its_class(
@@ -238,6 +242,7 @@ def test_the_reason_why_a_job_waits_is_recorded(slurm: System, tmp_path: Path) -
         assert attempt["batch"]["reason"] == "Priority"
 
 
+@pytest.mark.slow
 def test_no_more_jobs_than_allowed_are_submitted(slurm: System, tmp_path: Path) -> None:
     fault(slurm, "held")
     yaml = YAML + "max_submitted: 2\n"
@@ -249,6 +254,7 @@ def test_no_more_jobs_than_allowed_are_submitted(slurm: System, tmp_path: Path) 
         assert len(slurm.jobs()) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_is_refused_holds_up_none_that_asks_for_something_else(
     slurm: System, tmp_path: Path
 ) -> None:
@@ -264,6 +270,7 @@ def test_a_run_that_is_refused_holds_up_none_that_asks_for_something_else(
         assert "nonsense" in attempts(study, 1)[0]["cause"]
 
 
+@pytest.mark.slow
 def test_a_limit_is_changed_while_jobs_wait(slurm: System, tmp_path: Path) -> None:
     fault(slurm, "held")
     yaml = YAML + "max_submitted: 1\n"
@@ -299,6 +306,7 @@ def test_a_packed_run_is_kept_from_its_turn_and_the_others_go_on(
         assert row(study, 2)["state"] == "CANCELLED"
 
 
+@pytest.mark.slow
 def test_packed_runs_whose_turn_did_not_come_are_submitted_again(
     slurm: System, tmp_path: Path
 ) -> None:
@@ -318,6 +326,7 @@ def test_packed_runs_whose_turn_did_not_come_are_submitted_again(
         assert len(attempts(study, 2)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["array: true\n", "pack: 3\n"])
 def test_a_group_whose_submission_was_not_answered_is_found_by_its_name(
     slurm: System, tmp_path: Path, shape: str
