@@ -35,7 +35,7 @@ LONGEST_S = 150
 #: What dies once so many runs have begun; the controller is ended by a signal.
 DEATHS = {20: "launcher", 60: "server", 90: "TERM", 130: "KILL"}
 #: How runs become jobs, in a line of ``bd.yaml``.
-SHAPES = {"single": "", "array": "array: true\n", "packed": "pack: 20\n"}
+SHAPES = {"single": ""}
 
 
 def n_ran(directory: Path) -> int:
