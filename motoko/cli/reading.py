@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 @contextmanager
 def opened(directory: str | None) -> Iterator[Workflow]:
     """A workflow with its databases open to be read."""
-    from motoko.workflow import control
+    from motoko.workflow import opening
 
     workflow = load_workflow(directory)
     try:
-        control.open_for_reading(workflow)
+        opening.open_all(workflow)
         yield workflow
     finally:
         workflow.close()

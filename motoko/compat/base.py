@@ -32,7 +32,7 @@ class Base:
     ) -> None:
         """``host`` is ``zeo:///directory`` of a study. A ``study`` that is named must be the
         one that is found. What else `BDParser` gives is accepted and not looked at."""
-        from motoko.workflow import control
+        from motoko.workflow import control, opening
 
         place = parse_host(host) if host else None
         if host and not isinstance(place, Path):
@@ -44,7 +44,7 @@ class Base:
         wanted = study or schema
         if wanted and wanted not in (self._study.config.study, self._study.name):
             raise StudyNotFound(wanted, f"{directory} has the study {self._study.config.study}")
-        control.open_study(self._study, control.server_office(self._workflow))
+        opening.open_study(self._study, control.server_office(self._workflow))
 
     @property
     def study(self) -> Any:

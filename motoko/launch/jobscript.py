@@ -37,7 +37,7 @@ class JobScript(NamedTuple):
     error_file: str
     #: What the script's shell touches, with ``-begun`` and ``-ended`` behind it.
     bell: str
-    #: Variables that Motoko sets, and directories that come before those of PYTHONPATH and PATH.
+    #: Variables that Motoko sets, and what comes before all else in PYTHONPATH and PATH.
     variables: Mapping[str, str]
     python_path: Sequence[str]
     path: Sequence[str]

@@ -7,7 +7,6 @@ orchestrator for each run name. Each holds an office in ``.wf``, so that there i
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,8 +35,7 @@ from motoko.errors import (
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
 from motoko.store import layout
 from motoko.store.address import socket_address
-from motoko.store.database import Database
-from motoko.study.study import Study, check_created, shared_places
+from motoko.study.study import shared_places
 from motoko.workflow.generators import generators_of, python_dir
 
 if TYPE_CHECKING:
@@ -306,45 +304,6 @@ def _connect(workflow: Workflow, *, takeover: bool) -> None:
                 raise
             if server_office(workflow).has_died:
                 start_server(workflow, takeover=takeover)
-
-
-def open_for_reading(workflow: Workflow) -> None:
-    """Open all databases to read them, whether their server runs or not.
-
-    Raises StudyNotFound for one that was not made yet.
-    """
-    office = server_office(workflow)
-    for manager in workflow.task_managers.values():
-        open_study(manager.base, office)
-    open_ledger(workflow)
-
-
-def open_ledger(workflow: Workflow) -> None:
-    """Open the workflow's own database to read it, whether its server runs or not."""
-    if not is_there(workflow):
-        raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
-    file = workflow.state_dir / WORKFLOW_DATABASE
-    _open(workflow.vars.db, file, server_office(workflow))
-
-
-def open_study(study: Study, server: Office) -> None:
-    """Open the database of one study to read it, whether its server runs or not."""
-    if not study.is_served_here:
-        study.database.connect()
-        return
-    check_created(study)
-    _open(study.database, study.database_file, server)
-
-
-def _open(database: Database[Any], file: Path, server: Office) -> None:
-    if file.stat().st_uid != os.getuid():  # shared to be read: its socket is its user's
-        database.open_file(file)
-        return
-    owner = server.owner()
-    if owner is not None and owner.is_here and str(file) in owner.facts.get("files", ()):
-        database.connect()
-    else:
-        database.open_file(file)
 
 
 # the launcher

@@ -17,7 +17,7 @@ from motoko.daemon import Office
 from motoko.errors import ForeignOwner, MotokoError
 from motoko.paths import WORKFLOW_STATE
 from motoko.study.study import Study
-from motoko.workflow import control
+from motoko.workflow import control, opening
 
 _IMPORT_S = 60.0
 _COMMAND_S = 10.0
@@ -143,7 +143,7 @@ def _database(study: Study, about: str, server: Office) -> tuple[str, str, str]:
     try:
         if study.is_served_here and not study.is_created:
             return "ok", about, "not made yet; `motoko create` or `motoko run` does that"
-        control.open_study(study, server)
+        opening.open_study(study, server)
         tables = study.tables
         study.schema.changes_since(tables.schema).check(study.migrate_command)
         return "ok", about, f"{tables.n_runs} runs of {tables.n_jobs} jobs"

@@ -33,7 +33,7 @@ for found in pkgutil.walk_packages(motoko.__path__, "motoko."):
 os.setgid(65534)
 os.setuid(65534)
 os.environ.pop("XDG_RUNTIME_DIR", None)
-from motoko.workflow import Workflow, control
+from motoko.workflow import Workflow, opening
 workflow = Workflow(".")
 study = workflow.mult.base
 """
@@ -58,7 +58,7 @@ def test_another_user_reads_what_is_shared_and_changes_nothing(line: CommandLine
         os.chmod(place, 0o755)
     line.run("create", "--validated")
     line.run("server", "start")
-    read = "control.open_for_reading(workflow)\nprint(study.tables.n_runs)\n"
+    read = "opening.open_all(workflow)\nprint(study.tables.n_runs)\n"
 
     assert "Permission denied" in as_another(line, read)
     line.run("share")

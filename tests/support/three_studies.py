@@ -23,7 +23,7 @@ from motoko.daemon import Office
 from motoko.store.audit import problems
 from motoko.store.firing import numbers
 from motoko.study.study import Study
-from motoko.workflow import Workflow, control
+from motoko.workflow import Workflow, opening
 from tests.support.studies import ROOT
 
 RUN_NAME = "only"
@@ -167,7 +167,7 @@ def read(directory: Path) -> Ended:
     """Read what a workflow has left, when nothing of it runs any more."""
     workflow = Workflow(str(directory))
     with closing(workflow):
-        control.open_for_reading(workflow)
+        opening.open_all(workflow)
         lines = [line.split() for line in (directory / "executed").read_text().splitlines()]
         executed = Counter((run, int(attempt)) for run, attempt in lines)
         ended = Ended({}, {}, [], Counter(), Counter(), executed)

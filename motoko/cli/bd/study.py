@@ -31,11 +31,11 @@ def found(given: Arguments) -> tuple[Workflow, Study]:
 @contextmanager
 def to_read(given: Arguments) -> Iterator[tuple[Workflow, Study]]:
     """Open to be read; its server need not run."""
-    from motoko.workflow import control
+    from motoko.workflow import control, opening
 
     workflow, study = found(given)
     try:
-        control.open_study(study, control.server_office(workflow))
+        opening.open_study(study, control.server_office(workflow))
         yield workflow, study
     finally:
         workflow.close()

@@ -112,11 +112,11 @@ def status(
 def _last(workflow: Workflow, run_name: str | None) -> str:
     """How the last one ended, from the workflow's database."""
     from motoko.errors import MotokoError
-    from motoko.workflow import control
+    from motoko.workflow import opening
 
     known: dict[str, dict[str, Any]] = {}
     with suppress(MotokoError):
-        control.open_ledger(workflow)
+        opening.open_ledger(workflow)
         with workflow.vars.db.read() as ledger:
             known = ledger.run_names()
     workflow.close()

@@ -28,7 +28,7 @@ from motoko.store.transaction_log import TransactionLog
 from motoko.study.archive import ARCHIVE
 from motoko.study.files import content_digest
 from motoko.study.study import Study
-from motoko.workflow import control, making
+from motoko.workflow import control, making, opening
 from motoko.workflow.upkeep.findings import Report
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _check_ledger(report: Report, workflow: Workflow) -> dict[str, set[int]]:
     """Check variables and firings; the runs that firings were called for, by study."""
     known: dict[str, set[int]] = {}
     try:
-        control.open_ledger(workflow)
+        opening.open_ledger(workflow)
         with workflow.vars.db.read() as ledger:
             n_variables, firings = len(ledger.variables()), ledger.firings()
             names = ledger.run_names()
@@ -158,7 +158,7 @@ class _Verification:
         study = self._study
         directories = study.run_dirs()
         try:
-            control.open_study(study, control.server_office(self._workflow))
+            opening.open_study(study, control.server_office(self._workflow))
             with study.database.read() as tables:
                 problems = [*audit.structure(tables), *audit.problems(tables)]
                 rows = {run_id: tables.run(run_id) for run_id in tables.run_ids()}

@@ -11,7 +11,7 @@ from motoko.errors import MotokoError, RunNameNotFound, StudyNotFound
 from motoko.model import states
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
-from motoko.workflow import control, reporter
+from motoko.workflow import control, opening, reporter
 from motoko.workflow.holding import held_since
 from motoko.workflow.views.firing_log import Logged, logged
 from motoko.workflow.views.troubles import standing_troubles, troubles
@@ -191,7 +191,7 @@ def _is_complete(overview: Overview) -> bool:
 
 def _open(study: Study, server: Office) -> MotokoError | None:
     try:
-        control.open_study(study, server)
+        opening.open_study(study, server)
     except MotokoError as error:
         return error
     return None
@@ -223,7 +223,7 @@ def _add_ledger(
     if not file.exists():
         return
     try:
-        control.open_ledger(workflow)
+        opening.open_ledger(workflow)
         with workflow.vars.db.read() as ledger:
             overview.run_names = ledger.run_names()
             overview.variables = ledger.variables()

@@ -1,0 +1,57 @@
+"""Opening a workflow's databases to read them, whether their server runs or not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motoko.daemon import Office
+from motoko.errors import StudyNotFound
+from motoko.paths import WORKFLOW_DATABASE
+from motoko.store import layout
+from motoko.store.database import Database
+from motoko.study.study import Study, check_created
+from motoko.workflow import control
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+
+def open_all(workflow: Workflow) -> None:
+    """Open all databases to read them, whether their server runs or not.
+
+    Raises StudyNotFound for one that was not made yet.
+    """
+    office = control.server_office(workflow)
+    for manager in workflow.task_managers.values():
+        open_study(manager.base, office)
+    open_ledger(workflow)
+
+
+def open_ledger(workflow: Workflow) -> None:
+    """Open the workflow's own database to read it, whether its server runs or not."""
+    if not control.is_there(workflow):
+        raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
+    file = workflow.state_dir / WORKFLOW_DATABASE
+    _open(workflow.vars.db, file, control.server_office(workflow))
+
+
+def open_study(study: Study, server: Office) -> None:
+    """Open the database of one study to read it, whether its server runs or not."""
+    if not study.is_served_here:
+        study.database.connect()
+        return
+    check_created(study)
+    _open(study.database, study.database_file, server)
+
+
+def _open(database: Database[Any], file: Path, server: Office) -> None:
+    if file.stat().st_uid != os.getuid():  # shared to be read: its socket is its user's
+        database.open_file(file)
+        return
+    owner = server.owner()
+    if owner is not None and owner.is_here and str(file) in owner.facts.get("files", ()):
+        database.connect()
+    else:
+        database.open_file(file)
