@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def _serve(asked: socket.socket) -> None:
                 selector.unregister(key.fd)
                 os.close(key.fd)
                 code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                os.write(told, f" {code}".encode())
+                _tell(told, f" {code}")
                 os.close(told)
                 continue
             text, fds, _, _ = socket.recv_fds(asked, 1 << 20, 3)
@@ -142,12 +143,17 @@ def _serve(asked: socket.socket) -> None:
                 asked.close()
                 _become(json.loads(text))
                 return
-            os.write(told, str(pid).encode())
+            _tell(told, str(pid))
             os.close(output)
             os.close(messages)
             alive = os.pidfd_open(pid)
             children[alive] = pid, told
             selector.register(alive, selectors.EVENT_READ)
+
+
+def _tell(told: int, text: str) -> None:
+    with suppress(BrokenPipeError):  # who has asked did not wait
+        os.write(told, text.encode())
 
 
 def _become(request: dict[str, object]) -> None:

@@ -53,3 +53,4 @@ def test_a_fork_that_takes_too_long_is_killed(tmp_path: Path) -> None:
         warm.run(("run", "demo"), tmp_path, os.environ, 0.5)
 
     wait_until(lambda: not processes_of(tmp_path), "its end")
+    assert warm.run(("--version",), tmp_path, os.environ, 60).returncode == 0
