@@ -226,7 +226,8 @@ POINTS: Dict[str, Point] = {
     ),
 }
 
-#: The same of what changes an artifact store or works through a batch, in any process.
+#: The same of what changes an artifact store, works through a batch, or submits to a batch
+#: system.
 OTHER_POINTS: Dict[str, Point] = {
     "artifacts.copied": Point(
         "a writer of artifacts",
@@ -257,6 +258,16 @@ OTHER_POINTS: Dict[str, Point] = {
         "a writer of artifacts",
         "data that were removed are aside",
         "the next writer removes them",
+    ),
+    "job.described": Point(
+        "launcher",
+        "the script and the ticket of a job are written, nothing is submitted",
+        "no job has its name, which is asked for until that is sure; then it is submitted",
+    ),
+    "job.submitted": Point(
+        "launcher",
+        "the batch system has taken the job, whose id is nowhere",
+        "the job is found by its name",
     ),
     "batch.begun": Point(
         "a batch",

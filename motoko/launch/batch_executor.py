@@ -275,9 +275,9 @@ class BatchExecutor(Starter):
             file = f".{name}.sh"
             text = group_script(generator, name, shape, place, files, grouped)
             Path(place, file).write_text(text)
-        reached("batch.described")
+        reached("job.described")
         answer = ask(generator.submit_command(file), self._pace.command_s, place)
-        reached("batch.submitted")
+        reached("job.submitted")
         if not answer.is_good:
             return answer
         try:

@@ -247,7 +247,7 @@ def test_keys_in_use_are_known_and_those_without_effect_say_so(study):
 
     idle = {one.key for one in config.warnings if "has no effect" in one.found}
     assert {one.key for one in config.warnings} == idle
-    assert idle == {"checkpoint_signal", "blackdynamite", "host"}
+    assert idle == {"checkpoint_signal", "host"}
     assert (
         not {"run_space", "mem", "walltime", "nproc", "retry", "on_failure", "outpath"} & idle
     )
