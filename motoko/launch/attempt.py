@@ -185,8 +185,9 @@ class Attempt:
         if exit_code == -signal.SIGKILL:  # its shell may have come to its end before
             left = outcome.read_outcome(self.run_dir, self.number, self.nonce)
             exit_code = left.exit if left is not None else exit_code
-        news = self.reading.read(is_last=True)
         self._look_for_late()
+        why_failed = failure_in(self.look) if exit_code == 0 else None
+        news = self.reading.read(is_last=True)  # the last that may fail: it gives news once
         reached("launcher.read")
         self._has_ended = self._is_dirty = True
         self._exit_code = exit_code
@@ -203,8 +204,8 @@ class Attempt:
                 self._become(said, cause)
             return  # its script has handed the work on, and finish() or fail() will come
         self.end_time = self.end_time or now
-        if said == states.FINISHED and not has_spoken and (why := failure_in(self.look)):
-            said, cause = states.FAILED, why
+        if said == states.FINISHED and not has_spoken and why_failed:
+            said, cause = states.FAILED, why_failed
         if self._is_withdrawn and not has_spoken:
             said, cause = states.CANCELLED, self._ended_for
         elif said == states.FAILED and not has_spoken:
@@ -255,11 +256,9 @@ class Attempt:
     def _look_for_late(self) -> None:
         if self.lost is None or self._late is not None:
             return
-        number = self.lost["number"]
-        if layout.outcome_file("", number) in self.reading.names:
-            left = outcome.read_outcome(self.run_dir, number, self.lost["nonce"])
-            if left is not None:
-                self.hear_late(left)
+        left = outcome.read_outcome(self.run_dir, self.lost["number"], self.lost["nonce"])
+        if left is not None:
+            self.hear_late(left)
 
     def time_out(self) -> None:
         """Its processes are ended because it takes longer than it may."""

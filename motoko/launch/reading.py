@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from motoko.job import journal, layout, quantities, token
 from motoko.job.verdict import FAILED, FINISHED, spoken_state
@@ -15,6 +15,13 @@ TAIL_BYTES = 4096
 _MOST_DAMAGE = 10
 
 Entry = dict[str, Any]
+
+
+class _Value(NamedTuple):
+    size: tuple[int, int]
+    written: float
+    #: Step and value of the last row, if there is one.
+    row: tuple[int, Any] | None
 
 
 class Reading:
@@ -67,73 +74,84 @@ class Reading:
         """Take in what is new; the entries that were not recorded before, by time.
 
         Quantities are known from journals; the last time, also from the files that are there,
-        since a program may have written some by itself.
+        since a program may have written some by itself. OSError when something cannot be read
+        now: nothing of the rest has been taken in then.
         """
         try:
-            self.names = os.listdir(self._run_dir)
+            names = os.listdir(self._run_dir)
         except FileNotFoundError:
-            self.names = []
+            names = []
+        parts = {name: self._part(name) for name in names if name.startswith(self._prefix)}
+        refusals = {
+            name: token.read_refusal(f"{self._run_dir}/{name}")
+            for name in names
+            if self._is_refusal(name) and name not in self.refusals
+        }
+        found = [entry for part, _ in parts.values() for entry in part.entries]
+        known = self._quantities | {
+            str(entry.get("name")) for entry in found if entry["op"] == "quantity"
+        }
+        if is_last:
+            known |= {n[: -len(layout.QUANTITY_SUFFIX)] for n in names if self._is_table(n)}
+        values = {name: value for name in known if (value := self._new_value(name))}
+
+        # Everything has been read: what is taken in from here on is taken in as a whole.
+        self.names = names
         news: list[Entry] = []
-        found: list[Entry] = []
-        for name in self.names:
-            if name.startswith(self._prefix):
-                self._read_journal(name, found, news)
-            elif name.startswith(self._refusal_prefix):
-                self._read_refusal(name)
-            elif is_last and self._is_table(name):
-                self._quantities.add(name[: -len(layout.QUANTITY_SUFFIX)])
+        for name, (part, n_new) in parts.items():
+            self._take_in(name, part)
+            news += part.entries[len(part.entries) - n_new :]
+        for name, said in refusals.items():
+            if len(self.refusals) < _MOST_DAMAGE:
+                self.refusals[name] = said
         if found:
             self.entries = sorted([*self.entries, *found], key=_time)
-            self._quantities.update(
-                str(entry.get("name")) for entry in found if entry["op"] == "quantity"
-            )
-        for name in self._quantities:
-            self._read_quantity(name)
+        self._quantities = known
+        for name, value in values.items():
+            self._sizes[name] = value.size
+            if value.row is not None:
+                self.last_values[name] = value.row
+                if self.last_step is None or value.row[0] >= self.last_step[0]:
+                    self.last_step = (value.row[0], value.written)
         return sorted(news, key=_time) if len(news) > 1 else news
 
     def _is_table(self, name: str) -> bool:
         is_own = name.startswith(".") or name in self._inputs
         return name.endswith(layout.QUANTITY_SUFFIX) and not is_own
 
-    def _read_journal(self, name: str, found: list[Entry], news: list[Entry]) -> None:
+    def _is_refusal(self, name: str) -> bool:
+        prefix = self._refusal_prefix
+        return name.startswith(prefix) and "." not in name.removeprefix(prefix)
+
+    def _part(self, name: str) -> tuple[journal.JournalPart, int]:
+        """What is new in a journal, and how many entries of that were not recorded before."""
         path = f"{self._run_dir}/{name}"
         start = self.offsets.get(name, 0)
+        folded = self._folded.get(name, 0)
         part = journal.read_journal(path, start, self._nonce)
-        found += part.entries
+        if folded <= start:
+            return part, len(part.entries)
+        return part, len(journal.read_journal(path, folded, self._nonce).entries)
+
+    def _take_in(self, name: str, part: journal.JournalPart) -> None:
         for entry in part.entries:  # a clock that was set back does not turn them round
             entry["t"] = self._latest[name] = max(
                 self._latest.get(name, 0.0), float(entry["t"])
             )
         self.damage += part.damage[: max(0, _MOST_DAMAGE - len(self.damage))]
         self.offsets[name] = part.offset
-        folded = self._folded.get(name, 0)
-        if folded <= start:
-            news += part.entries
-        else:
-            n_new = len(journal.read_journal(path, folded, self._nonce).entries)
-            news += part.entries[len(part.entries) - n_new :]
 
-    def _read_refusal(self, name: str) -> None:
-        is_whole = "." not in name.removeprefix(self._refusal_prefix)
-        if is_whole and name not in self.refusals and len(self.refusals) < _MOST_DAMAGE:
-            self.refusals[name] = token.read_refusal(f"{self._run_dir}/{name}")
-
-    def _read_quantity(self, name: str) -> None:
+    def _new_value(self, name: str) -> _Value | None:
+        """What a quantity's file says last; None when it is as it was."""
         path = layout.quantity_file(self._run_dir, name)
         try:
             status = os.stat(path)
         except (OSError, ValueError):  # none there, or no name that a file can have
-            return
+            return None
         size = (status.st_size, status.st_mtime_ns)
         if self._sizes.get(name) == size:
-            return
-        self._sizes[name] = size
-        row = quantities.last_row(path)
-        if row is None:
-            return
-        self.last_values[name] = row
-        if self.last_step is None or row[0] >= self.last_step[0]:
-            self.last_step = (row[0], status.st_mtime)
+            return None
+        return _Value(size, status.st_mtime, quantities.last_row(path))
 
 
 def last_lines(path: str) -> str:

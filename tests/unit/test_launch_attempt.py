@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import json
 import signal
 import time
@@ -14,18 +16,26 @@ from motoko.job import facts as job_facts
 from motoko.job import layout, outcome
 from motoko.job.journal import Journal
 from motoko.job.outcome import Outcome
+from motoko.job.phases import Look
 from motoko.launch.attempt import Attempt
 from motoko.model.schema import Schema
 
 NONCE = "abc"
 
 
+LOST = {"number": 1, "nonce": "lost", "class": "infrastructure"}
+
+
 def attempt_in(
-    run_dir: Path, state: str = "SUBMITTED", known: Any = None, **more: Any
+    run_dir: Path,
+    state: str = "SUBMITTED",
+    known: Any = None,
+    attempt: int = 1,
+    **more: Any,
 ) -> Attempt:
     row = {
         "id": 1,
-        "attempt": 1,
+        "attempt": attempt,
         "nonce": NONCE,
         "state": state,
         "run_name": "r",
@@ -50,6 +60,118 @@ def test_a_record_stays_as_it_is_while_the_attempt_goes_on(tmp_path: Path) -> No
     next_one = attempt_in(tmp_path, "RUNNING", known=record.facts)
     next_one.fold()
     assert next_one.take_record().entries == {"z": 2}
+
+
+def test_a_newer_value_is_not_overwritten_by_one_that_could_not_be_recorded(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(str(tmp_path), 1, NONCE)
+    attempt = attempt_in(tmp_path)
+    for name, value in (("y", "old"), ("z", "only")):
+        journal.append("set", name=name, value=value)
+    attempt.fold()
+    refused = attempt.take_record()
+    journal.append("set", name="y", value="new")
+    attempt.fold()
+
+    attempt.put_back(refused)
+
+    assert attempt.take_record().entries == {"y": "new", "z": "only"}
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+@pytest.mark.parametrize("is_folded_before", [False, True])
+def test_nothing_that_a_script_said_is_lost_whichever_file_cannot_be_opened(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_folded_before: bool,
+    is_taken_over: bool,
+) -> None:
+    n_opened, n_refused = 0, -1
+    real = builtins.open
+
+    def opened(*args: Any, **more: Any) -> Any:
+        nonlocal n_opened
+        n_opened += 1
+        if n_opened == n_refused:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(*args, **more)
+
+    def ended(run_dir: Path) -> Any:
+        """What is recorded of an attempt that says this and that and ends."""
+        nonlocal n_opened
+        run_dir.mkdir()
+        journals = [Journal(str(run_dir), 2, NONCE, lambda at=at: at) for at in (1.0, 2.0)]
+        attempt = attempt_in(run_dir, attempt=2, before=LOST)
+        attempt.begin(1, 1.0)
+        for i, journal in enumerate(journals):
+            journal.append("set", name="before", value=i)
+        told = {}
+        if is_folded_before:
+            attempt.fold()
+            record = attempt.take_record()
+            told = record.entries
+            if is_taken_over:
+                attempt = attempt_in(run_dir, "RUNNING", record.facts, attempt=2, before=LOST)
+        for i, journal in enumerate(journals):
+            journal.append("set", name=f"said_{i}", value=i)
+            journal.append("quantity", name=f"q{i}")
+            (run_dir / f"q{i}.csv").write_text(f"step[int],q{i}[float]\n3,{i}\n")
+        journals[0].append("fail", reason="diverged")
+        (run_dir / "own.csv").write_text("step[int],own[float]\n2,7\n")
+        outcome.write_outcome(run_dir, 1, "lost", Outcome(0, 1.0, 2.0, "here", 1))
+        n_opened = 0
+        for look in (attempt.fold, lambda: attempt.end(0, 3.0)):
+            while True:
+                try:
+                    look()
+                except OSError as error:
+                    if error.errno != errno.EMFILE:
+                        raise
+                else:
+                    break
+        n_done = n_opened
+        record = attempt.take_record()
+        said = {**told, **record.entries}
+        facts = {k: v for k, v in record.facts.items() if k != "folded"}
+        return n_done, (said, record.quantities, record.late, attempt.state, facts)
+
+    monkeypatch.setattr(builtins, "open", opened)
+    n_needed, expected = ended(tmp_path / "undisturbed")
+    found = []
+    for n_refused in range(1, n_needed + 1):
+        found.append(ended(tmp_path / str(n_refused))[1])
+
+    assert expected[0].keys() >= {"before", "said_0", "said_1"}
+    assert expected[1].keys() == {"q0", "q1", "own"}
+    assert expected[2] is not None and expected[3] == "FAILED"
+    assert n_needed >= 8
+    assert found == [expected] * n_needed
+
+
+def test_an_attempt_whose_sentinels_cannot_be_read_has_not_ended(tmp_path: Path) -> None:
+    looks: list[Exception | Look] = [
+        OSError(errno.EIO, "Input/output error"),
+        Look("FAILED", {}, {("", ""): ["diverged.flag"]}),
+    ]
+    attempt = attempt_in(tmp_path)
+
+    def look() -> Look:
+        found = looks.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    attempt.look = look
+    attempt.begin(1, 1.0)
+
+    with pytest.raises(OSError):
+        attempt.end(0, 3.0)
+    was_over = attempt.is_over
+    attempt.end(0, 4.0)
+
+    assert not was_over
+    assert attempt.state == "FAILED" and "diverged.flag" in str(attempt.take_record().facts)
 
 
 @pytest.mark.parametrize("is_at_home", [True, False])
