@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
@@ -17,7 +18,7 @@ from motoko.model.constraints import Constraint
 from motoko.store.session import current_session
 from motoko.study.records import Job, Pairs, Run
 from motoko.study.study import Study, check_created
-from motoko.study.waiting import commit_current, until_over, until_true
+from motoko.study.waiting import until_over, until_true
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -140,11 +141,7 @@ class TaskSelectionEval:
             answer = self.func()
             return bool(answer)
 
-        if self._studies:
-            await until_true(self._studies, ask)
-        while not self._studies and not ask():
-            await commit_current()
-            await anyio.sleep(self._wait_s)
+        await until_true(self._studies, ask, math.inf if self._studies else self._wait_s)
         return answer
 
     def __and__(self, other: TaskSelectionEval | TaskSelection) -> TaskSelectionEval:

@@ -44,6 +44,8 @@ from motoko.study.records import Job, Run
 
 log = logging.getLogger(__name__)
 
+#: Seconds between looks of whoever waits, without any news: the net under the change feed.
+WAIT_S = 5.0
 #: Of how many runs that a call finds, rather than makes, the files are compared.
 _MOST_COMPARED = 1000
 #: The entry of a run that was imported: its directory there.
@@ -72,6 +74,8 @@ class Study:
         self.files = files.FileStore(self.state_dir / "files")
         self._single_calls = SingleCalls()
         self._lookout: Lookout | None = None
+        #: How often whoever awaits a selection of its runs looks again without any news.
+        self.wait_s = WAIT_S
         self._reported: set[tuple[str | None, str]] = set()
 
     def __repr__(self) -> str:

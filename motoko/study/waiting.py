@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -143,9 +144,17 @@ def failed_run(study: Study, tables: Tables, run_id: int) -> FailedRun:
     return FailedRun(study.name, run_id, row["state"], cause, study.policy_of(row).last)
 
 
-async def until_true(studies: Iterable[Study], question: Callable[[], bool]) -> None:
-    """Wait until a question is answered with yes; it is asked again at every change."""
+async def until_true(
+    studies: Iterable[Study], question: Callable[[], bool], wait_s: float = math.inf
+) -> None:
+    """Wait until a question is answered with yes.
+
+    It is asked again at every change of the studies, and without one after ``wait_s`` seconds,
+    or what each of the studies says of that.
+    """
     await commit_current()
+    studies = tuple(studies)
+    wait_s = min(wait_s, *(study.wait_s for study in studies), math.inf)
     has_news = anyio.Event()
 
     def look(tables: Tables, changed: set[int] | None) -> None:
@@ -155,10 +164,14 @@ async def until_true(studies: Iterable[Study], question: Callable[[], bool]) -> 
     try:
         while True:
             has_news = anyio.Event()
+            # Another task of the session may have begun to read before the news: that snapshot
+            # is given back first. What comes from here on sets the new event.
+            await commit_current()
             if question():
                 return
-            await commit_current()  # gives the snapshot back: the next question sees news
-            await has_news.wait()
+            await commit_current()  # nothing is kept open meanwhile
+            with anyio.move_on_after(wait_s):
+                await has_news.wait()
     finally:
         for stop in stops:
             stop()

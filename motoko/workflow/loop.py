@@ -89,6 +89,8 @@ class EventLoop:
         """
         managers, run_name = self._workflow.task_managers, self._workflow.run_name
         self._unlisted = {m.base: Unlisted(run_name) for m in managers.values()}
+        for study in self._unlisted:
+            study.wait_s = self._wait_s
         stops = [m.base.lookout.watch(self._looker(name)) for name, m in managers.items()]
         stops += [self._workflow.on_change(self._notice), *watched(self._workflow, self._stop)]
         try:

@@ -28,7 +28,7 @@ from motoko.store.feed import Change
 from motoko.store.operations import SayEnd
 from motoko.store.session import Session, current_session, entered
 from motoko.study.records import Run, split_run_name
-from motoko.study.study import Study
+from motoko.study.study import WAIT_S, Study
 from motoko.systems import SimSystem
 from motoko.task_manager import TaskManager, check_run_name
 from motoko.workflow import actions as forms
@@ -82,7 +82,7 @@ class Workflow:
         self.actions = ActionRegistry()
         self.params: dict[str, Any] = {}
         #: Seconds between looks at everything, whatever the databases tell.
-        self.wait_s = 5.0
+        self.wait_s = WAIT_S
         self._vars: WorkflowVars | None = None
         self._is_finished = False
         self._pending: WeakKeyDictionary[Session, bool] = WeakKeyDictionary()

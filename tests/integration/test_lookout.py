@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from motoko.errors import DatabaseUnavailable
 from motoko.store.database import Database
 from motoko.store.feed import Change
+from motoko.store.session import entered
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
 from motoko.study.study import Study
-from tests.support.studies import running_study
+from motoko.study.waiting import until_true
+from motoko.workflow.firings import in_session
+from tests.support.studies import open_study, running_study
 
 Seen = list[set[int] | None]
 DEADLINE_S = 20
@@ -63,6 +68,61 @@ def fail_once(monkeypatch: pytest.MonkeyPatch) -> None:
         raise DatabaseUnavailable("of mult", "the connection to the server is lost")
 
     monkeypatch.setattr(Snapshot, "renew", failing)
+
+
+@pytest.fixture
+def other(study: Study) -> Iterator[Study]:
+    """The same study, as another process has it."""
+    found = open_study(study.directory)
+    yield found
+    found.close()
+
+
+def test_a_change_is_seen_though_a_task_of_the_same_session_had_read_before_it(
+    study: Study, other: Study
+) -> None:
+    study.wait_s = math.inf
+    running = study.parse("state = RUNNING")
+
+    async def body() -> None:
+        n_asked = 0
+        has_looked_twice = anyio.Event()
+
+        def question() -> bool:
+            nonlocal n_asked
+            n_asked += 1
+            if n_asked == 2:  # the first look of a new watcher is over: only news wakes it now
+                has_looked_twice.set()
+            return study.count(running) > 0
+
+        async def sibling() -> None:
+            await has_looked_twice.wait()
+            assert study.run(1).state == "CREATED"
+            with entered(None):
+                await anyio.to_thread.run_sync(setattr, other.run(1), "state", "RUNNING")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(sibling)
+            await until_true([study], question)
+
+    async def main() -> None:
+        with anyio.fail_after(DEADLINE_S):
+            await in_session(body, "an action")
+
+    run(main)
+
+
+def test_what_no_change_tells_is_asked_again_in_time(study: Study) -> None:
+    study.wait_s = 0.001
+    answers = iter([False] * 5)
+
+    async def main() -> None:
+        with anyio.fail_after(DEADLINE_S):
+            await until_true([study], lambda: next(answers, True))
+
+    run(main)
+
+    assert next(answers, None) is None
 
 
 def test_a_first_look_that_fails_is_made_up_for(
