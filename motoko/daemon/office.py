@@ -74,6 +74,11 @@ class Owner:
         return self.host == host.host_name()
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether it holds its office on another host, as far as can be known here."""
+        return not self.is_here and not self.has_left
+
+    @property
     def is_alive(self) -> bool:
         """Whether the process still exists; one on another host is taken to."""
         if not self.is_here:
@@ -119,9 +124,10 @@ class Office:
         deadline = time.monotonic() + _ASKING_S
         while True:
             known = self.last_owner()
-            if known is None or (known.has_left and not known.is_here):
+            if known is None:
                 return None
-            if known.is_here and not host.is_locked(known.lock or str(self.file)):
+            is_told_here = known.is_here or known.has_left  # by the lock, if anybody has it
+            if is_told_here and not host.is_locked(known.lock or str(self.file)):
                 return None
             is_it = known.is_alive and not known.has_left
             if is_it or time.monotonic() > deadline:
@@ -166,10 +172,26 @@ class Office:
         """
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd, lock, last = self._locked()
+        try:
+            self._begin(fd, lock, last, facts or {}, takeover=takeover)
+        except BaseException:
+            self._close(fd if self._fd is None else self._fd)
+            self._fd = None
+            raise
+
+    def _begin(
+        self,
+        fd: int,
+        lock: str | None,
+        last: Owner | None,
+        facts: Mapping[str, Any],
+        *,
+        takeover: bool,
+    ) -> None:
+        """Become the holder with what `_locked` gave."""
         reached("office.locked")
-        is_foreign = last is not None and not last.is_here and not last.has_left
+        is_foreign = last is not None and last.is_foreign
         if is_foreign and not takeover:
-            self._close(fd)
             raise ForeignOwner(self.what, str(last))
         self.epoch = (last.epoch if last else 0) + 1
         self.mark = (last.mark if last else "") or secrets.token_hex(6)
@@ -184,7 +206,7 @@ class Office:
             started=host.process_start_time(pid),
             epoch=self.epoch,
             began=time.time(),
-            facts=dict(facts or {}),
+            facts=dict(facts),
             n_fallen=n_fallen,
             lock=lock,
             clock=host.boot_clock(),
@@ -210,26 +232,36 @@ class Office:
         """
         while True:
             fd = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            lock = None
             try:
-                is_ours = self._lock(fd, self.file)
-            except OSError as error:
-                if error.errno not in host.NO_LOCKS:
-                    self._close(fd)
-                    raise
-                lock = self._local_lock()
-                self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                is_ours = self._lock(self._lock_fd, lock)
-            last = _read_owner(os.pread(fd, os.fstat(fd).st_size, 0))
-            try:
-                is_it = os.stat(self.file).st_ino == os.fstat(fd).st_ino
-            except FileNotFoundError:
-                is_it = False
-            if is_it and (is_ours or (last is not None and not last.is_here)):
-                return fd, str(lock) if lock else None, last
+                is_ours, lock = self._lock_either(fd)
+                last = _read_owner(os.pread(fd, os.fstat(fd).st_size, 0))
+                is_it = self._is_in_place(fd)
+            except BaseException:
+                self._close(fd)
+                raise
+            if is_it and (is_ours or (last is not None and last.is_foreign)):
+                return fd, lock, last
             self._close(fd)
             if is_it:
-                raise AlreadyRunning(self.what, str(last or "starting"))
+                is_named = last is not None and not last.has_left
+                raise AlreadyRunning(self.what, str(last) if is_named else "starting")
+
+    def _lock_either(self, fd: int) -> tuple[bool, str | None]:
+        """Lock the file, or another one where it cannot be locked: which; whether it is ours."""
+        try:
+            return self._lock(fd, self.file), None
+        except OSError as error:
+            if error.errno not in host.NO_LOCKS:
+                raise
+        lock = self._local_lock()
+        self._lock_fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._lock(self._lock_fd, lock), str(lock)
+
+    def _is_in_place(self, fd: int) -> bool:
+        try:
+            return os.stat(self.file).st_ino == os.fstat(fd).st_ino
+        except FileNotFoundError:
+            return False
 
     def _local_lock(self) -> Path:
         """The file to lock where the office's own cannot be; one that is in use stays it."""
@@ -255,7 +287,6 @@ class Office:
         except BaseException:
             aside.unlink(missing_ok=True)
             os.close(new)
-            self._close(fd)
             raise
         self._old_fd = fd
         return new

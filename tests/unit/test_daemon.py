@@ -18,6 +18,7 @@ import pytest
 from motoko import daemon
 from motoko.cli import processes
 from motoko.daemon import Office, Owner, process
+from motoko.daemon import office as office_module
 from motoko.errors import AlreadyRunning, ForeignOwner, NotRunning, StartFailed
 from tests.support.waiting import wait_until
 
@@ -116,6 +117,53 @@ def test_who_has_left_an_office_on_another_host_does_not_hold_it(office: Office)
     office.take()
     assert office.epoch == 2
     office.leave()
+
+
+def test_what_was_left_on_another_host_is_taken_by_one_process(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.take()
+    office.leave()
+    facts = json.loads(office.file.read_text())
+    office.file.write_text(json.dumps({**facts, "host": "elsewhere"}))
+    other = Office(office.file, "it")
+
+    def second(point: str) -> None:
+        monkeypatch.setattr(office_module, "reached", lambda _: None)
+        with pytest.raises(AlreadyRunning, match="starting"):
+            other.take()
+
+    monkeypatch.setattr(office_module, "reached", second)
+    office.take()
+
+    assert office.epoch == 2
+    with pytest.raises(AlreadyRunning, match=str(os.getpid())):
+        other.take()
+    office.leave()
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+@pytest.mark.parametrize("failing", ["_write_to", "_read_owner"])
+def test_an_office_that_could_not_be_taken_is_nobodys(
+    office: Office, monkeypatch: pytest.MonkeyPatch, failing: str, is_elsewhere: bool
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    office.take()
+    office.leave()
+    if is_elsewhere:
+        move_elsewhere(office.file)
+    before = set(os.listdir("/proc/self/fd"))
+
+    with monkeypatch.context() as full:
+        full.setattr(office_module, failing, fail)
+        with pytest.raises(OSError, match="No space"):
+            office.take(takeover=is_elsewhere)
+    opened = set(os.listdir("/proc/self/fd")) - before
+
+    assert not opened
+    Office(office.file, "it").take(takeover=is_elsewhere)
 
 
 def test_a_holder_that_is_replaced_sees_it_and_writes_to_nobody(office: Office) -> None:
