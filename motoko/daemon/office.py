@@ -247,7 +247,7 @@ class Office:
                 raise AlreadyRunning(self.what, str(last) if is_named else "starting")
 
     def _lock_either(self, fd: int) -> tuple[bool, str | None]:
-        """Lock the file, or another one where it cannot be locked: which; whether it is ours."""
+        """Lock the file, or another where that cannot be: whether it is ours, which other."""
         try:
             return self._lock(fd, self.file), None
         except OSError as error:
