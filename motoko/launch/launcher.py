@@ -14,7 +14,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,11 +125,12 @@ async def launch(
             for executor in set(of.values()):
                 executor.close()
             with anyio.CancelScope(shield=True):
-                for executor in set(of.values()):
-                    await executor.watch.insist()
-                for desk, executor in of.items():
-                    executor.watch.close(desk)
-                    await desk.close()
+                async with AsyncExitStack() as closing:  # each, whatever becomes of the others
+                    for desk, executor in reversed(of.items()):
+                        closing.push_async_callback(desk.close)
+                        closing.callback(executor.watch.close, desk)
+                    for executor in set(of.values()):
+                        closing.push_async_callback(executor.watch.insist)
 
 
 def _executors(

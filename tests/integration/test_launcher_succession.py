@@ -13,6 +13,7 @@ import pytest
 from motoko.errors import AlreadyRunning, DatabaseUnavailable
 from motoko.host import boot_clock, boot_id
 from motoko.job import token
+from motoko.job.journal import Journal
 from motoko.launch import attempt as attempts_of_launchers
 from motoko.launch.desk import Desk
 from motoko.launch.watch import Watch
@@ -299,6 +300,37 @@ def test_an_older_launcher_stops_when_another_takes_over(tmp_path: Path) -> None
 
         assert isinstance(first.error, AlreadyRunning)
         assert row(study)["attempt"] == 1
+
+
+def test_what_is_known_of_a_study_is_recorded_though_another_one_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = Desk.close
+
+    async def closed(desk: Desk) -> None:
+        if desk.study.name == "a":
+            raise AlreadyRunning("the launcher", "another one")
+        await close(desk)
+
+    monkeypatch.setattr(Desk, "close", closed)
+    gate = make_gate(tmp_path)
+    script = f"echo $$ >> {tmp_path}/pids; read _ < {gate}\n"
+    with (
+        new_study(tmp_path / "a", script, ONCE.replace("study: s", "study: a")) as lost,
+        new_study(tmp_path / "b", script, ONCE.replace("study: s", "study: b")) as study,
+    ):
+        create(study)
+        launcher = Launching(open_study(lost.directory), open_study(study.directory))
+        pid = int(wait_for_file(tmp_path / "pids"))
+        wait_for_state(study, "RUNNING")
+        journal = Journal(study.run_dir(1), 1, row(study)["nonce"])
+        journal.append("set", name="norm", value=1.5)
+        launcher.stop()
+
+        assert isinstance(launcher.error, AlreadyRunning)
+        assert row(study).get("norm") == 1.5
+        open_gate(gate)
+        reap(pid)
 
 
 def test_a_run_that_ends_while_the_database_is_away_is_recorded_later(tmp_path: Path) -> None:
