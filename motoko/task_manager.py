@@ -8,8 +8,6 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-import anyio
-
 from motoko.config import StudyConfig
 from motoko.config.retry import PRUNE
 from motoko.errors import ConditionError, FailedRun, RunNameMissing, RunsFailed, WorkflowError

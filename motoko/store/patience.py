@@ -59,6 +59,7 @@ class Absence:
 def patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
     """Make a call again until the database that it needs is there, as long as that may take.
 
+    It blocks the calling thread; what may not awaits `until_answered`.
     What it raises then is passed on. `Database.hurry` ends it: the waiting task is cancelled.
     """
     deadline = time.monotonic() + _patience.get()

@@ -73,7 +73,8 @@ class Session:
         self._lock = threading.RLock()
         #: Held by whoever commits.
         self._committing = threading.RLock()
-        self._firing = firing
+        #: The one whose work this is, if it is that of one.
+        self.firing = firing
         self._takes_turns = takes_turns
         #: Why nothing of this session is to be committed any more.
         self._refused: SessionConflict | None = None
@@ -221,7 +222,7 @@ class Session:
             finally:
                 self.has_changed = self.has_changed or unit.has_changed
             parts = unit.parts
-            is_misled = unit.renumbered is not None and not (unit.is_last and self._firing)
+            is_misled = unit.renumbered is not None and not (unit.is_last and self.firing)
             self._let_go(unit, is_through=not is_misled)
             for call in unit.calls:
                 call()
@@ -279,7 +280,7 @@ class Session:
 
     def _present_unit(self) -> Unit:
         if self._unit is None:
-            self._unit = Unit(self._firing) if self._sealed is None else self._sealed.ahead()
+            self._unit = Unit(self.firing) if self._sealed is None else self._sealed.ahead()
         elif self._unit.is_ahead and self._sealed is None:
             self._unit = self._unit.caught_up()
         return self._unit

@@ -24,10 +24,10 @@ R = TypeVar("R")
 DELETED = "deleted"
 
 
-async def patiently(database: Database[Any], call: Callable[[], R]) -> R:
+async def until_answered(database: Database[Any], call: Callable[[], R]) -> R:
     """Make a call that needs a database, in a thread, and again until that is there.
 
-    As long as calls outside any session wait, but the loop goes on meanwhile.
+    As `patiently` does for whoever may block, and as long; the loop goes on meanwhile.
     """
     deadline = time.monotonic() + patience_s()
     absence = Absence("waiting")
@@ -45,7 +45,7 @@ async def until_connected(databases: Iterable[Database[Any]]) -> None:
     """Wait until servers answer for all; DatabaseUnavailable when one does not in time."""
     for database in databases:
         if not database.is_connected:
-            await patiently(database, database.connect)
+            await until_answered(database, database.connect)
 
 
 async def commit(session: Session, what: str, *, is_last: bool = False) -> None:

@@ -18,7 +18,7 @@ import anyio.to_thread
 from motoko.errors import ArtifactError, ArtifactsDamaged
 from motoko.store.tables import Tables
 from motoko.study.study import Study
-from motoko.study.waiting import patiently
+from motoko.study.waiting import until_answered
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -123,7 +123,7 @@ class Deposits:
     async def _all(self) -> list[Finished]:
         found = []
         for study in self._studies:
-            found += await patiently(study.database, partial(self._of, study))
+            found += await until_answered(study.database, partial(self._of, study))
         return found
 
     # in a thread

@@ -12,11 +12,11 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from motoko.crashpoints import reached
 from motoko.errors import ActionFailed, DatabaseUnavailable, MotokoError, RunsFailed
@@ -28,7 +28,7 @@ from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
 from motoko.study.study import Study
-from motoko.study.waiting import patiently, until_connected
+from motoko.study.waiting import until_answered, until_connected
 from motoko.task_manager import RunList
 from motoko.workflow import conditions, triggers
 from motoko.workflow.actions import Action
@@ -58,6 +58,7 @@ class EventLoop:
         self._params = dict(params)
         self._wait_s = wait_s
         self._watches: dict[tuple[str, str], Watch] = {}
+        self._ledger = workflow.vars.db
         self._history = History(workflow)
         self.reopening = Reopening(workflow)
         self._news = anyio.Event()
@@ -95,10 +96,12 @@ class EventLoop:
         stops += [self._workflow.on_change(self._notice), *watched(self._workflow, self._stop)]
         try:
             await until_connected(self._workflow.databases)
-            await patiently(self._workflow.vars.db, self._history.open)
+            await until_answered(self._ledger, self._history.open)
             if self._history.was_finished:
-                self.reopening.open()
-            self._n_failed_before = n_runs(self._workflow, states.FAILED)
+                await until_answered(self._ledger, self.reopening.open)
+            self._n_failed_before = await until_answered(
+                self._ledger, lambda: n_runs(self._workflow, states.FAILED)
+            )
             with self._scope:
                 async with anyio.create_task_group() as self._group:
                     self._group.start_soon(self._keep_time, name="timer")
@@ -203,7 +206,7 @@ class EventLoop:
         if end.error is None:
             if self._workflow.finished:
                 self._history.say_unclaimed(self._workflow.actions)
-                await anyio.to_thread.run_sync(self._history.close)
+                await until_answered(self._ledger, self._history.close)
             return self.exit_code(end)
         if not ((isinstance(end.error, RunsFailed) and self._has_handled) or end.is_lost):
             await self._handle_errors()
@@ -321,7 +324,9 @@ class EventLoop:
                 elif action.is_error_handler and not firing.is_void:
                     self._has_handled = True
                     self._stop(End(error=runs_failed(self._workflow, trigger)))
-                self._history.note_end(action, firing)
+                if action.is_once:
+                    note = partial(self._history.note_end, action, firing)
+                    await until_answered(self._ledger, note)
                 action.on_end(firing.is_void)
                 is_idle = watch.note(firing.key, outcome.has_changed, self._wait_s)
                 if is_idle and not firing.is_void:
@@ -381,8 +386,10 @@ class EventLoop:
 
     def puts_off_end(self, session: Session | None) -> bool:
         """Whether an end said in this session has to wait for what was put back, or follows."""
-        n_others = sum(w.n_firings for w in self._watches.values()) - (session is not None)
-        return self.reopening.is_pending and (n_others > 0 or self.reopening.has_left())
+        firing = session.firing if session is not None else None
+        own = firing.key if firing is not None else None
+        has_others = any(key != own for w in self._watches.values() for key in w.flights)
+        return self.reopening.is_pending and (has_others or self.reopening.has_left())
 
     async def _has_released(self) -> bool:
         """What was put back is done and what follows was called: an end is not put off now."""

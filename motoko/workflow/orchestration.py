@@ -16,7 +16,7 @@ from motoko.daemon import Office
 from motoko.errors import AlreadyRunning, StudyError
 from motoko.store.database import Write
 from motoko.store.patience import patience
-from motoko.study.waiting import patiently
+from motoko.study.waiting import until_answered
 from motoko.workflow import control
 from motoko.workflow.deposits import Deposits
 from motoko.workflow.ends import End
@@ -69,7 +69,7 @@ class Orchestration:
             take(workflow, office)
         try:
             await anyio.to_thread.run_sync(control.ensure_running, workflow)
-            said_end = await patiently(self._ledger, self._said_end)
+            said_end = await until_answered(self._ledger, self._said_end)
             deposits = Deposits(workflow)
             if said_end is None:
                 await self._record_begin()
@@ -110,8 +110,8 @@ class Orchestration:
     async def _end_again(self, said: int | str) -> int:
         """Come to the end that an earlier orchestrator came to; the exit code."""
         history = History(self._workflow)
-        await patiently(self._ledger, history.open)
-        await anyio.to_thread.run_sync(history.close)
+        await until_answered(self._ledger, history.open)
+        await until_answered(self._ledger, history.close)
         self._workflow.finished = True
         return self._loop.exit_code(End(exit_code=said))
 
@@ -126,7 +126,7 @@ class Orchestration:
         return AlreadyRunning(office.what, str(owner))
 
     async def _record_begin(self) -> None:
-        known = await patiently(self._ledger, self._known)
+        known = await until_answered(self._ledger, self._known)
         before = known.get("finished") or known.get("finished_before")
         kept = storable(self._workflow.params)
         await self._record(params=kept, finished=None, finished_before=before, ended=None)
@@ -141,6 +141,6 @@ class Orchestration:
             write = Write(self._ledger, lambda ledger: ledger.set_run_name(name, **facts))
             try:
                 with anyio.CancelScope(shield=True):
-                    await patiently(self._ledger, write)
+                    await until_answered(self._ledger, write)
             except StudyError as error:
                 log.warning("cannot record the state of run name %s: %s", name, error)

@@ -4,6 +4,8 @@ done, though what finished it is still true."""
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from motoko.launch.work import is_open, open_runs
@@ -55,7 +57,7 @@ class Reopening:
     def has_left(self) -> bool:
         """Whether some of the runs still wait or execute."""
         return any(
-            any(_is_undone(study.tables, run_id) for run_id in reversed(ids))
+            study.session.read(study.database, partial(_has_undone, ids))
             for study, ids in self._ids.items()
         )
 
@@ -97,6 +99,10 @@ class Reopening:
 
 
 _UNDONE = (states.CREATED, *states.ACTIVE)
+
+
+def _has_undone(ids: Sequence[int], tables: Tables) -> bool:
+    return any(_is_undone(tables, run_id) for run_id in reversed(ids))
 
 
 def _is_undone(tables: Tables, run_id: int) -> bool:

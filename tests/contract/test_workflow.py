@@ -16,6 +16,7 @@ import pytest
 from motoko.errors import (
     ActionFailed,
     ConditionError,
+    DatabaseUnavailable,
     EntryNotFound,
     RunNameMissing,
     RunsFailed,
@@ -26,9 +27,11 @@ from motoko.store.patience import patience
 from motoko.store.server import Server
 from motoko.store.session import current_session
 from motoko.study.lookout import Lookout
-from motoko.workflow import Workflow, control, event
+from motoko.workflow import Workflow, control, event, loop
 from motoko.workflow.actions import ActionRegistry
+from motoko.workflow.history import History
 from motoko.workflow.loop import EventLoop
+from motoko.workflow.reopening import Reopening
 from tests.support.workflows import conclude, executed, no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
@@ -963,6 +966,74 @@ def test_run_name_that_was_finished_does_not_end_before_what_was_put_back(
     workflow.actions = ActionRegistry()
     anyio.run(again, saying_so, 1)
     assert study.counts("test") == {"FINISHED": 3}
+
+
+def test_an_end_that_main_says_in_a_session_waits_for_what_an_action_does(
+    workflow: Workflow,
+) -> None:
+    said: list[bool] = []
+
+    async def finishing(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        await workflow.mult.select("state = FINISHED")
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        has_begun, has_gone_on = anyio.Event(), anyio.Event()
+
+        async def act(workflow: Workflow, **params: Any) -> None:
+            has_begun.set()
+            await has_gone_on.wait()
+            workflow.vars.done = True
+
+        workflow.mult.base.run(1).state = "FORWARDED"
+        workflow.add_action("act", "mult", "state = FORWARDED", f=act, once=True)
+        await has_begun.wait()
+        with workflow.session():
+            workflow.finished = True
+        said.append(workflow.finished)
+        has_gone_on.set()
+        await anyio.sleep_forever()
+
+    async def begin_again() -> None:
+        workflow.orchestrator_function = main
+        workflow.mult.base.run(1).state = "CREATED"
+        with anyio.fail_after(30):
+            assert await workflow.run() == 0
+
+    assert run(workflow, finishing) == 0
+    anyio.run(begin_again)
+
+    assert said == [False]
+    assert workflow.vars.done is True
+
+
+@pytest.mark.parametrize(
+    "call", [(History, "open"), (Reopening, "open"), (loop, "n_runs"), (History, "close")]
+)
+def test_a_run_name_begins_again_and_ends_though_the_database_is_away_just_then(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, call: tuple[Any, str]
+) -> None:
+    owner, name = call
+    real = getattr(owner, name)
+    n_calls = 0
+
+    def failing(*arguments: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 1:
+            raise DatabaseUnavailable("of mult", "no server answers")
+        return real(*arguments)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=1.0)
+        workflow.finished = True
+
+    assert run(workflow, main) == 0
+    monkeypatch.setattr(owner, name, failing)
+
+    assert run(workflow, main) == 0
+    assert n_calls > 1
 
 
 def test_new_work_of_a_run_name_that_was_finished_is_done(workflow: Workflow) -> None:

@@ -31,7 +31,7 @@ from motoko.pipeline import Pipeline
 from motoko.store.tables import Tables
 from motoko.study.records import Pairs
 from motoko.study.study import Study
-from motoko.study.waiting import commit_current, patiently
+from motoko.study.waiting import commit_current, until_answered
 from motoko.systems import SimSystem
 from motoko.task_manager import RunList
 from motoko.workflow.actions import ALL_TASKS, Action
@@ -116,7 +116,7 @@ class PipelineRun:
     async def run(self) -> list[SimSystem | None]:
         """Until nothing can begin any more; the systems for which all is done."""
         await commit_current()
-        await patiently(self._workflow.vars.db, self._look_for_calls)
+        await until_answered(self._workflow.vars.db, self._look_for_calls)
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
