@@ -231,7 +231,7 @@ async def still_true(
         return trigger if trigger in await ask(workflow, action) else None
     study = workflow.task_manager(trigger.task).base
     monitor = found.get(trigger.task)
-    ids: Iterable[int] = [i for i in trigger.run_ids if study.tables.has_run(i)]
+    ids: Iterable[int] = _there(study, trigger.run_ids)
     if isinstance(monitor, ConstraintMonitor):
         constraint, tables = monitor.constraint, study.tables
         with study.database.translated():
@@ -252,13 +252,21 @@ def still_there(workflow: Workflow, trigger: Trigger) -> Trigger | None:
     if trigger.task is None:
         return trigger
     study = workflow.task_manager(trigger.task).base
-    ids = tuple(i for i in trigger.run_ids if study.tables.has_run(i))
+    ids = tuple(_there(study, trigger.run_ids))
     return Trigger(trigger.task, ids) if ids else None
+
+
+def _there(study: Study, run_ids: Iterable[int]) -> list[int]:
+    """Those of the runs that the present session knows."""
+    tables = study.tables
+    with study.database.translated():
+        return [run_id for run_id in run_ids if tables.has_run(run_id)]
 
 
 def _rest_on(study: Study, run_ids: Iterable[int], constraint: Constraint) -> None:
     """Let the present session rest on what a constraint reads of these runs."""
     names = [name.removeprefix("runs.") for name in constraint.fields if name[:5] == "runs."]
-    for run_id in run_ids:
-        for name in names:
-            study.observe(run_id, name)
+    with study.database.translated():
+        for run_id in run_ids:
+            for name in names:
+                study.observe(run_id, name)

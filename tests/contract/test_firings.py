@@ -10,11 +10,14 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from ZEO.Exceptions import ClientDisconnected
 
 from motoko.errors import DatabaseFailed, DatabaseUnavailable, RunsFailed
 from motoko.store import patience as store_patience
 from motoko.store import server
 from motoko.store.patience import patiently
+from motoko.store.rows import Rows
+from motoko.store.session import current_session
 from motoko.study.study import Study
 from motoko.workflow import Workflow, control, loop, triggers
 from tests.support.studies import ServerProcess, open_study, process_serving
@@ -317,6 +320,28 @@ def test_an_action_that_meets_a_database_that_is_away_begins_again(
     assert found[0] is None
     assert found[-1] == 1
     assert workflow.vars.begun is True
+
+
+def test_an_action_begins_again_whose_runs_cannot_be_looked_up_for_a_moment(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_run = Rows.has_run
+    n_lost = 0
+
+    def losing(rows: Rows, run_id: int) -> bool:
+        nonlocal n_lost
+        if current_session() is not None and n_lost == 0:
+            n_lost += 1
+            raise ClientDisconnected("timed out waiting for connection")
+        return has_run(rows, run_id)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("end", "mult", "state = CREATED", f=finish)
+        workflow.mult.createTask(x=1.0)
+        monkeypatch.setattr(Rows, "has_run", losing)
+
+    assert run(workflow, main, outcome=None) == 0
+    assert n_lost == 1
 
 
 def test_a_database_that_cannot_be_written_ends_the_workflow(
