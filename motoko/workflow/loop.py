@@ -20,23 +20,21 @@ import anyio.lowlevel
 
 from motoko.crashpoints import reached
 from motoko.errors import ActionFailed, DatabaseUnavailable, MotokoError, RunsFailed
-from motoko.model import states
 from motoko.store.database import Database
 from motoko.store.feed import Change
 from motoko.store.firing import Firing
 from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
-from motoko.study.study import Study
 from motoko.study.waiting import until_answered, until_connected
 from motoko.task_manager import RunList
-from motoko.workflow import conditions, triggers
+from motoko.workflow import triggers
 from motoko.workflow.actions import Action
 from motoko.workflow.away import Away
-from motoko.workflow.ends import End, Stall, advised, runs_failed, watched
-from motoko.workflow.executing import Unlisted, n_runs
+from motoko.workflow.ends import End, advised, runs_failed, watched
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
+from motoko.workflow.prospects import Prospects
 from motoko.workflow.reopening import Reopening
 from motoko.workflow.triggers import Trigger
 from motoko.workflow.watch import Watch
@@ -57,23 +55,20 @@ class EventLoop:
         self._workflow = workflow
         self._params = dict(params)
         self._wait_s = wait_s
-        self._watches: dict[tuple[str, str], Watch] = {}
+        self.watches: dict[tuple[str, str], Watch] = {}
         self._ledger = workflow.vars.db
         self._history = History(workflow)
         self.reopening = Reopening(workflow)
+        #: What may still come of it.
+        self.prospects = Prospects(workflow, self._history, self.reopening, self)
         self._news = anyio.Event()
-        self._n_changes = 0
+        self.n_changes = 0
         self._end: End | None = None
         #: What was given to ``sys.exit`` in place of a code.
         self.exit_text = ""
-        self._is_main_done = False
-        self._is_stalled = False
-        self._n_failed_before = 0
-        self._stall: Stall | None = None
         self._has_handled = False
         self._wakes_at: float | None = None
         self._away = Away(workflow)
-        self._unlisted: dict[Study, Unlisted] = {}
         self._scope = anyio.CancelScope()
         self._group: Any = None
 
@@ -88,10 +83,9 @@ class EventLoop:
 
         When ``lost`` returns, the workflow is another process's: nothing is done any more.
         """
-        managers, run_name = self._workflow.task_managers, self._workflow.run_name
-        self._unlisted = {m.base: Unlisted(run_name) for m in managers.values()}
-        for study in self._unlisted:
-            study.wait_s = self._wait_s
+        managers = self._workflow.task_managers
+        for manager in managers.values():
+            manager.base.wait_s = self._wait_s
         stops = [m.base.lookout.watch(self._looker(name)) for name, m in managers.items()]
         stops += [self._workflow.on_change(self._notice), *watched(self._workflow, self._stop)]
         try:
@@ -99,9 +93,7 @@ class EventLoop:
             await until_answered(self._ledger, self._history.open)
             if self._history.was_finished:
                 await until_answered(self._ledger, self.reopening.open)
-            self._n_failed_before = await until_answered(
-                self._ledger, lambda: n_runs(self._workflow, states.FAILED)
-            )
+            await until_answered(self._ledger, self.prospects.open)
             with self._scope:
                 async with anyio.create_task_group() as self._group:
                     self._group.start_soon(self._keep_time, name="timer")
@@ -147,7 +139,7 @@ class EventLoop:
         except Exception as error:
             self._fail("main", None, error)
         finally:
-            self._is_main_done = True
+            self.prospects.is_main_done = True
             self._notice()
 
     async def _yield_when(self, lost: Callable[[], Awaitable[Exception]]) -> None:
@@ -158,16 +150,16 @@ class EventLoop:
             await anyio.sleep(self._wait_s)
             for database in self._workflow.databases:
                 database.probe()
-            for watch in self._watches.values():
+            for watch in self.watches.values():
                 watch.look_again()
-            self._is_stalled = False
+            self.prospects.can_have_changed()
             self._news.set()
 
     async def _follow(self) -> None:
         absence = Absence("looking again")
         while self._end is None:
             self._news = anyio.Event()
-            n_changes = self._n_changes
+            n_changes = self.n_changes
             if self._workflow.finished:
                 self._stop(End())
                 return
@@ -175,11 +167,11 @@ class EventLoop:
             try:
                 with patience(0.0):  # the loop has other things to do than to block
                     n_true = await self._evaluate(away)
-                    if not away and await self._has_released():
+                    if not away and await self.prospects.have_released():
                         continue
                     if not away and not n_true:
-                        await self._look_for_stall()
-                    is_over = not away and (self._is_over() or await self._is_over_again())
+                        await self.prospects.look_for_stall()
+                    is_over = not away and await self.prospects.are_over()
             except DatabaseUnavailable as error:
                 if not absence.goes_by(error):
                     self._fail("a condition", None, error)
@@ -198,7 +190,7 @@ class EventLoop:
                 return
             if away:
                 await anyio.sleep(PAUSE_S)
-            elif n_changes == self._n_changes:
+            elif n_changes == self.n_changes:
                 await self._news.wait()
 
     async def _conclude(self) -> int:
@@ -223,11 +215,11 @@ class EventLoop:
     # noticing changes
 
     def _looker(self, task: str) -> Callable[[Tables, set[int] | None], None]:
-        unlisted = self._unlisted[self._workflow.task_manager(task).base]
+        unlisted = self.prospects.unlisted(self._workflow.task_manager(task).base)
 
         def look(tables: Tables, changed: set[int] | None) -> None:
             unlisted.look(tables, changed)
-            for watch in self._watches.values():
+            for watch in self.watches.values():
                 monitor = watch.monitors.get(task)
                 if monitor is not None:
                     monitor.look(tables, changed)
@@ -236,8 +228,8 @@ class EventLoop:
         return look
 
     def _notice(self, change: Change | None = None) -> None:
-        self._n_changes += 1
-        self._is_stalled = False
+        self.n_changes += 1
+        self.prospects.can_have_changed()
         self._news.set()
 
     def _refresh(self, *watches: Watch) -> None:
@@ -249,10 +241,10 @@ class EventLoop:
     # evaluating
 
     def _watch(self, key: tuple[str, str], action: Action) -> Watch:
-        watch = self._watches.get(key)
+        watch = self.watches.get(key)
         if watch is None or watch.action is not action:
             found = triggers.monitors(self._workflow, action)
-            watch = self._watches[key] = Watch(action, {m.task: m for m in found})
+            watch = self.watches[key] = Watch(action, {m.task: m for m in found})
             self._refresh(watch)
         return watch
 
@@ -275,6 +267,16 @@ class EventLoop:
                 self._fire_when_due(watch, left)
         return n_true
 
+    async def evaluate_anew(self) -> int:
+        """Evaluate all conditions on what is newest; how many are true."""
+        self._refresh(*self.watches.values())
+        return await self._evaluate(set())
+
+    @property
+    def is_firing(self) -> bool:
+        """Whether an action is being called."""
+        return any(watch.n_firings for watch in self.watches.values())
+
     def _fire_when_due(self, watch: Watch, trigger: Trigger) -> None:
         task = trigger.task or ""
         in_flight = watch.in_flight.get(task)
@@ -287,14 +289,14 @@ class EventLoop:
             trigger = Trigger(trigger.task, ids)
         if watch.action.is_serial and watch.n_firings:
             return
-        due = watch.due(trigger, self._n_changes)
+        due = watch.due(trigger, self.n_changes)
         if time.monotonic() >= due:
             self._start(watch, trigger, self._history.begin(watch.action, trigger))
         elif due < math.inf:
             self._wake_at(due)
 
     def _start(self, watch: Watch, trigger: Trigger, firing: Firing) -> None:
-        watch.begin(firing.key, trigger, self._n_changes)
+        watch.begin(firing.key, trigger, self.n_changes)
         self._group.start_soon(self._fire, watch, trigger, firing, name=watch.action.label)
 
     def _wake_at(self, due: float) -> None:
@@ -384,100 +386,16 @@ class EventLoop:
 
     # ending
 
-    def puts_off_end(self, session: Session | None) -> bool:
-        """Whether an end said in this session has to wait for what was put back, or follows."""
-        firing = session.firing if session is not None else None
-        own = firing.key if firing is not None else None
-        has_others = any(key != own for w in self._watches.values() for key in w.flights)
-        return self.reopening.is_pending and (has_others or self.reopening.has_left())
-
-    async def _has_released(self) -> bool:
-        """What was put back is done and what follows was called: an end is not put off now."""
-        if self._is_firing() or not self.reopening.is_due():
-            return False
-        self._refresh(*self._watches.values())
-        await self._evaluate(set())
-        if not self._is_firing():
-            self.reopening.release()
-        return not self.reopening.is_pending
-
-    def _is_firing(self) -> bool:
-        return any(watch.n_firings for watch in self._watches.values())
-
-    def _is_over(self) -> bool:
-        """Nothing is left to do: main has returned and no action is registered."""
-        if not self._is_main_done or self._is_firing() or self.reopening.has_left():
-            return False
-        actions = self._workflow.actions.values()
-        return all(a.is_error_handler for a in actions) and not (actions and self._n_active())
-
-    async def _is_over_again(self) -> bool:
-        """Nothing is left to do for a run name that was finished before: it is stalled, though
-        all is read anew, and no run has failed since."""
-        if not self._history.was_finished or not self._is_stalled:
-            return False
-        if n_runs(self._workflow, states.FAILED) > self._n_failed_before:
-            return False
-        self._refresh(*self._watches.values())
-        return not await self._evaluate(set()) and self._is_stalled
-
-    def _n_active(self) -> int:
-        n_listed = n_runs(self._workflow, states.CREATED, *states.ACTIVE)
-        if n_listed == 0 and not any(self._unlisted.values()):
-            for study, unlisted in self._unlisted.items():  # the news of one may be late
-                with study.database.translated():
-                    unlisted.look(study.tables, None)
-        return n_listed + sum(map(len, self._unlisted.values()))
-
-    async def _look_for_stall(self) -> None:
-        """Say so when nothing can happen any more by itself."""
-        if not self._is_main_done or self._is_stalled or not self._is_at_rest():
-            return
-        versions = tuple(database.feed.version for database in self._workflow.databases)
-        if self._stall is None or self._stall.versions != versions:
-            if not await self._has_all_news():
-                return
-            known = self._stall
-            self._stall = stall = Stall(
-                time.time(), versions, conditions.lacks(self._workflow, self._watches.values())
-            )
-            if known is None or stall.lacks != known.lacks:
-                log.warning("stalled: nothing runs and no condition is true")
-                for lack in stall.lacks:
-                    log.warning("%s", lack)
-        self._is_stalled = True
-
-    def _is_at_rest(self) -> bool:
-        return not self._n_active() and not self._is_firing()
-
-    async def _has_all_news(self) -> bool:
-        """Whether no condition is true of what the counters of runs tell: the end of the last
-        run may not have come to its monitor yet."""
-        return await self.n_undecided() == 0 and self._is_at_rest()
-
-    async def n_undecided(self) -> int | None:
-        """How many conditions are true, whose actions have changed nothing; None if an action
-        is called, or about to be, for anything that has happened."""
-        n_changes = self._n_changes
-        self._refresh(*self._watches.values())
-        n_true = await self._evaluate(set())
-        return None if n_changes != self._n_changes or self._is_firing() else n_true
-
-    @property
-    def stall(self) -> Stall | None:
-        """Since when nothing can happen any more by itself, and why; None if something can."""
-        return self._stall if self._is_stalled else None
-
     def report(self) -> dict[str, Any]:
         """What the conditions say, as plain values; may be asked in any thread."""
-        stall = self.stall
+        stall = self.prospects.stall
         actions = self._workflow.actions.items()
         return {
             "run_name": self._workflow.run_name,
-            "is_main_done": self._is_main_done,
+            "is_main_done": self.prospects.is_main_done,
             "wait_s": self._wait_s,
             "stall": stall and {"since": stall.since, "lacks": stall.lacks},
-            "actions": [(self._watches.get(k) or Watch(a)).report() for k, a in list(actions)],
+            "actions": [(self.watches.get(k) or Watch(a)).report() for k, a in list(actions)],
         }
 
     def _stop(self, end: End) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.to_thread
@@ -25,7 +24,6 @@ from motoko.store import layout
 from motoko.store.database import Database
 from motoko.store.decision import recover
 from motoko.store.feed import Change
-from motoko.store.operations import SayEnd
 from motoko.store.session import Session, current_session, entered
 from motoko.study.records import Run, split_run_name
 from motoko.study.study import WAIT_S, Study
@@ -43,6 +41,7 @@ from motoko.workflow.actions import (
     no_action,
 )
 from motoko.workflow.ends import Stall
+from motoko.workflow.finish import Finish
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.orchestration import Orchestration
 from motoko.workflow.pipelines.written import pipeline_mistakes
@@ -84,8 +83,7 @@ class Workflow:
         #: Seconds between looks at everything, whatever the databases tell.
         self.wait_s = WAIT_S
         self._vars: WorkflowVars | None = None
-        self._is_finished = False
-        self._pending: WeakKeyDictionary[Session, bool] = WeakKeyDictionary()
+        self._finish = Finish(self)
         self._listeners: list[Callable[[Change], None]] = []
         self._loop: EventLoop | None = None
         self.task_managers: dict[str, TaskManager] = {}
@@ -194,40 +192,16 @@ class Workflow:
         """Whether the workflow is finished. Set in an action, it counts once the action's
         work is committed; in a run name that had finished before, once the runs that were put
         back are done."""
-        session = current_session()
-        if session is not None and session in self._pending:
-            return self._pending[session]
-        return self._is_finished
+        return self._finish.is_said
 
     @finished.setter
     def finished(self, value: bool) -> None:
-        value = bool(value)
-        session = current_session()
-        loop = self._loop if value else None
-        is_put_off = loop is not None and loop.puts_off_end(session)
-
-        def settle() -> None:
-            if loop is not None and is_put_off:
-                loop.reopening.put_off(session)
-            else:
-                self._is_finished = value
-            if session is not None:
-                self._pending.pop(session, None)
-            self.tell_of_change()
-
-        if session is None:
-            settle()
-        else:
-            self._pending[session] = value
-            session.after_commit(settle)
-            self.say_end(0 if value and not is_put_off else None)
+        self._finish.say(bool(value))
 
     def say_end(self, code: int | str | None) -> None:
         """Commit with the present session how the run name that is orchestrated comes to its
         end, so that an orchestrator which dies before that need not find out again."""
-        session = current_session()
-        if self.is_orchestrated and self.run_name and session is not None:
-            session.do(self.vars.db, SayEnd(self.run_name, code))
+        self._finish.say_code(code)
 
     def on_change(self, notice: Callable[[], Any]) -> Callable[[], None]:
         """Call ``notice`` in the running loop when variables change, an action is added or
@@ -313,7 +287,7 @@ class Workflow:
 
     async def has_decided(self) -> bool:
         """Whether no action is called, nor about to be, for anything that has happened."""
-        return self._loop is None or await self._loop.n_undecided() is not None
+        return self._loop is None or await self._loop.prospects.n_undecided() is not None
 
     # pipelines
 
@@ -442,8 +416,8 @@ class Workflow:
         if self.run_name:
             check_run_name(self.run_name)
         main = functools.partial(self.get_orchestrator_function(), self, **params)
-        self._is_finished = False
         self._loop = EventLoop(self, params, self.wait_s)
+        self._finish.begin(self._loop)
         return await Orchestration(self, self._loop).run(main)
 
     @property
@@ -454,7 +428,7 @@ class Workflow:
     @property
     def stall(self) -> Stall | None:
         """Since when it is stalled and what each condition lacks, None if it is not."""
-        return None if self._loop is None else self._loop.stall
+        return None if self._loop is None else self._loop.prospects.stall
 
     @property
     def exit_text(self) -> str:

@@ -165,7 +165,7 @@ def test_a_firing_that_begins_again_keeps_to_the_runs_it_began_with(workflow: Wo
         loop = EventLoop(workflow, {}, 1.0)
         loop._watch(("mult", "act"), action)
         firing = loop._history.begin(action, Trigger("mult", (1, 2)))
-        await loop._call(loop._watches["mult", "act"], Trigger("mult", (1, 2)), firing)
+        await loop._call(loop.watches["mult", "act"], Trigger("mult", (1, 2)), firing)
 
     workflow.mult.createTask(x=[1.0, 2.0])
     workflow.mult.base.run(2).state = "OTHER"

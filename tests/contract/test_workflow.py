@@ -27,10 +27,11 @@ from motoko.store.patience import patience
 from motoko.store.server import Server
 from motoko.store.session import current_session
 from motoko.study.lookout import Lookout
-from motoko.workflow import Workflow, control, event, loop
+from motoko.workflow import Workflow, control, event
 from motoko.workflow.actions import ActionRegistry
 from motoko.workflow.history import History
 from motoko.workflow.loop import EventLoop
+from motoko.workflow.prospects import Prospects
 from motoko.workflow.reopening import Reopening
 from tests.support.workflows import conclude, executed, no_daemons, run, served_workflow
 
@@ -1009,7 +1010,7 @@ def test_an_end_that_main_says_in_a_session_waits_for_what_an_action_does(
 
 
 @pytest.mark.parametrize(
-    "call", [(History, "open"), (Reopening, "open"), (loop, "n_runs"), (History, "close")]
+    "call", [(History, "open"), (Reopening, "open"), (Prospects, "open"), (History, "close")]
 )
 def test_a_run_name_begins_again_and_ends_though_the_database_is_away_just_then(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch, call: tuple[Any, str]
