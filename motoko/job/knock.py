@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict
 
-PAUSE_S = 0.5
+LEAST_PAUSE_S = 0.5
 
 
 class Knocker:
@@ -31,7 +31,7 @@ class Knocker:
         if not self._path:
             return
         now = self._clock()
-        if not at_once and now - self._last < PAUSE_S:
+        if not at_once and now - self._last < LEAST_PAUSE_S:
             return
         self._last = now
         import socket

@@ -12,7 +12,7 @@ from motoko.workflow.actions import ALL_TASKS
 if TYPE_CHECKING:
     from motoko.model.constraints import Constraint
     from motoko.store.tables import Tables
-    from motoko.workflow.watch import Watch
+    from motoko.workflow.rule import Rule
     from motoko.workflow.workflow import Workflow
 
 
@@ -99,12 +99,12 @@ def lack(workflow: Workflow, report: Mapping[str, Any], run_name: str | None) ->
     return lack_in_words(report, list(evaluations(workflow, report, run_name)))
 
 
-def lacks(workflow: Workflow, watches: Iterable[Watch]) -> list[str]:
+def lacks(workflow: Workflow, rules: Iterable[Rule]) -> list[str]:
     """Why none of these fires, in words."""
     found = []
-    for watch in watches:
-        why = lack(workflow, watch.report(), workflow.run_name)
-        found.append(f"{watch.action.label}: {why}")
+    for rule in rules:
+        why = lack(workflow, rule.report(), workflow.run_name)
+        found.append(f"{rule.action.label}: {why}")
     return found
 
 

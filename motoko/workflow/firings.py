@@ -31,7 +31,8 @@ from motoko.workflow.actions import accepted
 
 log = logging.getLogger(__name__)
 
-MOST_ATTEMPTS = 100
+#: How often a piece of work is begun again after conflicts.
+MOST_BEGINNINGS = 100
 #: An action that waits for something else while it has created tasks holds others up so long.
 _LONGEST_TURN_S = 120.0
 
@@ -85,7 +86,7 @@ async def in_session(
                 raise
             n_conflicts += 1
             log.debug("%s begins again: %s", what, conflict)
-            if n_conflicts == MOST_ATTEMPTS:
+            if n_conflicts == MOST_BEGINNINGS:
                 raise ConflictsExhausted(what, n_conflicts) from conflict
             await anyio.sleep(random.uniform(0, 0.001 * 2 ** min(n_conflicts, 8)))
         except DatabaseUnavailable as error:

@@ -36,8 +36,8 @@ from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.prospects import Prospects
 from motoko.workflow.reopening import Reopening
+from motoko.workflow.rule import Rule
 from motoko.workflow.triggers import Trigger
-from motoko.workflow.watch import Watch
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -55,7 +55,7 @@ class EventLoop:
         self._workflow = workflow
         self._params = dict(params)
         self._wait_s = wait_s
-        self.watches: dict[tuple[str, str], Watch] = {}
+        self.rules: dict[tuple[str, str], Rule] = {}
         self._ledger = workflow.vars.db
         self._history = History(workflow)
         self.reopening = Reopening(workflow)
@@ -115,14 +115,14 @@ class EventLoop:
         for key, action in list(self._workflow.actions.items()):
             if keys is not None and key not in keys:
                 continue
-            watch = self._watch(key, action)
-            self._refresh(watch)
-            for now in await watch.triggers(self._workflow):
+            rule = self._rule(key, action)
+            self._refresh(rule)
+            for now in await rule.triggers(self._workflow):
                 trigger = self._history.not_fired(action, now)
                 if trigger is None:
                     continue
                 firing = self._history.begin(action, trigger)
-                outcome = await self._call(watch, trigger, firing)
+                outcome = await self._call(rule, trigger, firing)
                 self._history.note_end(action, firing)
                 found.append(outcome.result())
                 if action.is_error_handler and not firing.is_void:
@@ -150,8 +150,8 @@ class EventLoop:
             await anyio.sleep(self._wait_s)
             for database in self._workflow.databases:
                 database.probe()
-            for watch in self.watches.values():
-                watch.look_again()
+            for rule in self.rules.values():
+                rule.look_again()
             self.prospects.can_have_changed()
             self._news.set()
 
@@ -219,8 +219,8 @@ class EventLoop:
 
         def look(tables: Tables, changed: set[int] | None) -> None:
             unlisted.look(tables, changed)
-            for watch in self.watches.values():
-                monitor = watch.monitors.get(task)
+            for rule in self.rules.values():
+                monitor = rule.monitors.get(task)
                 if monitor is not None:
                     monitor.look(tables, changed)
             self._notice()
@@ -232,31 +232,31 @@ class EventLoop:
         self.prospects.can_have_changed()
         self._news.set()
 
-    def _refresh(self, *watches: Watch) -> None:
-        for monitor in (m for watch in watches for m in watch.monitors.values()):
+    def _refresh(self, *rules: Rule) -> None:
+        for monitor in (m for rule in rules for m in rule.monitors.values()):
             study = self._workflow.task_manager(monitor.task).base
             with study.database.translated():
                 monitor.look(study.tables, None)
 
     # evaluating
 
-    def _watch(self, key: tuple[str, str], action: Action) -> Watch:
-        watch = self.watches.get(key)
-        if watch is None or watch.action is not action:
+    def _rule(self, key: tuple[str, str], action: Action) -> Rule:
+        rule = self.rules.get(key)
+        if rule is None or rule.action is not action:
             found = triggers.monitors(self._workflow, action)
-            watch = self.watches[key] = Watch(action, {m.task: m for m in found})
-            self._refresh(watch)
-        return watch
+            rule = self.rules[key] = Rule(action, {m.task: m for m in found})
+            self._refresh(rule)
+        return rule
 
     async def _evaluate(self, away: set[Database[Any]]) -> int:
         n_true = 0
         for key, action in list(self._workflow.actions.items()):
             if away and not away.isdisjoint(triggers.needed(self._workflow, action)):
                 continue
-            watch = self._watch(key, action)
+            rule = self._rule(key, action)
             for trigger, firing in self._history.interrupted(action):
-                self._start(watch, trigger, firing)
-            for found in await watch.triggers(self._workflow):
+                self._start(rule, trigger, firing)
+            for found in await rule.triggers(self._workflow):
                 left = self._history.not_fired(action, found)
                 left = left and self.reopening.left_of(action, left)
                 if left is None:
@@ -264,40 +264,40 @@ class EventLoop:
                 n_true += 1
                 if self._end is not None or self._workflow.finished:
                     return n_true
-                self._fire_when_due(watch, left)
+                self._fire_when_due(rule, left)
         return n_true
 
     async def evaluate_anew(self) -> int:
         """Evaluate all conditions on what is newest; how many are true."""
-        self._refresh(*self.watches.values())
+        self._refresh(*self.rules.values())
         return await self._evaluate(set())
 
     @property
     def is_firing(self) -> bool:
         """Whether an action is being called."""
-        return any(watch.n_firings for watch in self.watches.values())
+        return any(rule.n_firings for rule in self.rules.values())
 
-    def _fire_when_due(self, watch: Watch, trigger: Trigger) -> None:
+    def _fire_when_due(self, rule: Rule, trigger: Trigger) -> None:
         task = trigger.task or ""
-        in_flight = watch.in_flight.get(task)
+        in_flight = rule.in_flight.get(task)
         if in_flight is not None:
-            if trigger.task is None or watch.action.is_serial:
+            if trigger.task is None or rule.action.is_serial:
                 return
             ids = tuple(i for i in trigger.run_ids if i not in in_flight)
             if not ids:
                 return
             trigger = Trigger(trigger.task, ids)
-        if watch.action.is_serial and watch.n_firings:
+        if rule.action.is_serial and rule.n_firings:
             return
-        due = watch.due(trigger, self.n_changes)
+        due = rule.due(trigger, self.n_changes)
         if time.monotonic() >= due:
-            self._start(watch, trigger, self._history.begin(watch.action, trigger))
+            self._start(rule, trigger, self._history.begin(rule.action, trigger))
         elif due < math.inf:
             self._wake_at(due)
 
-    def _start(self, watch: Watch, trigger: Trigger, firing: Firing) -> None:
-        watch.begin(firing.key, trigger, self.n_changes)
-        self._group.start_soon(self._fire, watch, trigger, firing, name=watch.action.label)
+    def _start(self, rule: Rule, trigger: Trigger, firing: Firing) -> None:
+        rule.begin(firing.key, trigger, self.n_changes)
+        self._group.start_soon(self._fire, rule, trigger, firing, name=rule.action.label)
 
     def _wake_at(self, due: float) -> None:
         """Evaluate again then, or before: there is one sleeper for all that waits."""
@@ -313,14 +313,14 @@ class EventLoop:
 
     # firing
 
-    async def _fire(self, watch: Watch, trigger: Trigger, firing: Firing) -> None:
-        action = watch.action
+    async def _fire(self, rule: Rule, trigger: Trigger, firing: Firing) -> None:
+        action = rule.action
         reached("firing.begun")
         try:
             # It may be started while the conditions are asked, which do not wait for databases.
             with patience(PATIENCE_S):
                 with anyio.CancelScope(shield=action.is_error_handler):
-                    outcome = await self._call(watch, trigger, firing)
+                    outcome = await self._call(rule, trigger, firing)
                 if outcome.exit_code is not None:
                     self._stop(End(exit_code=outcome.exit_code))
                 elif action.is_error_handler and not firing.is_void:
@@ -330,23 +330,23 @@ class EventLoop:
                     note = partial(self._history.note_end, action, firing)
                     await until_answered(self._ledger, note)
                 action.on_end(firing.is_void)
-                is_idle = watch.note(firing.key, outcome.has_changed, self._wait_s)
+                is_idle = rule.note(firing.key, outcome.has_changed, self._wait_s)
                 if is_idle and not firing.is_void:
                     log.info("%s changed nothing; it waits for a change", action.label)
         except Exception as error:
             if not action.excuse(error):
                 self._fail(action.event_name, trigger.task, error)
         finally:
-            watch.end(firing.key)
+            rule.end(firing.key)
             self._news.set()
 
     async def call(self, action: Action, trigger: Trigger) -> Outcome:
         """Call an action for a trigger, whatever its condition says by now."""
-        watch = Watch(action)
-        return await self._call(watch, trigger, self._history.begin(action, trigger))
+        rule = Rule(action)
+        return await self._call(rule, trigger, self._history.begin(action, trigger))
 
-    async def _call(self, watch: Watch, trigger: Trigger, firing: Firing) -> Outcome:
-        action = watch.action
+    async def _call(self, rule: Rule, trigger: Trigger, firing: Firing) -> Outcome:
+        action = rule.action
 
         session: Session | None = None
 
@@ -360,7 +360,7 @@ class EventLoop:
                 kept = Trigger(trigger.task, firing.run_ids)
                 now = triggers.still_there(self._workflow, kept)
             else:
-                now = await triggers.still_true(self._workflow, action, trigger, watch.monitors)
+                now = await triggers.still_true(self._workflow, action, trigger, rule.monitors)
             if now is None:
                 return None
             firing.is_void = False
@@ -395,7 +395,7 @@ class EventLoop:
             "is_main_done": self.prospects.is_main_done,
             "wait_s": self._wait_s,
             "stall": stall and {"since": stall.since, "lacks": stall.lacks},
-            "actions": [(self.watches.get(k) or Watch(a)).report() for k, a in list(actions)],
+            "actions": [(self.rules.get(k) or Rule(a)).report() for k, a in list(actions)],
         }
 
     def _stop(self, end: End) -> None:
@@ -417,9 +417,9 @@ class EventLoop:
             if not action.is_error_handler:
                 continue
             try:
-                watch = self._watch(key, action)
-                self._refresh(watch)
-                for trigger in await watch.triggers(self._workflow):
-                    await self._call(watch, trigger, self._history.begin(action, trigger))
+                rule = self._rule(key, action)
+                self._refresh(rule)
+                for trigger in await rule.triggers(self._workflow):
+                    await self._call(rule, trigger, self._history.begin(action, trigger))
             except Exception:
                 log.exception("error handler %s failed", action.label)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from motoko.study.study import Study
     from motoko.workflow.history import History
     from motoko.workflow.reopening import Reopening
-    from motoko.workflow.watch import Watch
+    from motoko.workflow.rule import Rule
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Evaluating(Protocol):
     """What is needed of whoever evaluates the conditions and fires the actions."""
 
     #: The actions, by task and event.
-    watches: dict[tuple[str, str], Watch]
+    rules: dict[tuple[str, str], Rule]
     #: How many changes were noticed.
     n_changes: int
 
@@ -78,8 +78,8 @@ class Prospects:
         """Whether an end said in this session has to wait for what was put back, or follows."""
         firing = session.firing if session is not None else None
         own = firing.key if firing is not None else None
-        watches = self._evaluating.watches.values()
-        has_others = any(key != own for watch in watches for key in watch.flights)
+        rules = self._evaluating.rules.values()
+        has_others = any(key != own for rule in rules for key in rule.flights)
         return self._reopening.is_pending and (has_others or self._reopening.has_left())
 
     async def have_released(self) -> bool:
@@ -127,8 +127,8 @@ class Prospects:
             if not await self._has_all_news():
                 return
             known = self._stall
-            watches = self._evaluating.watches.values()
-            lacks = conditions.lacks(self._workflow, watches)
+            rules = self._evaluating.rules.values()
+            lacks = conditions.lacks(self._workflow, rules)
             self._stall = stall = Stall(time.time(), versions, lacks)
             if known is None or stall.lacks != known.lacks:
                 log.warning("stalled: nothing runs and no condition is true")

@@ -19,7 +19,7 @@ from motoko.workflow import Workflow
 from motoko.workflow.actions import ActionRegistry
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.triggers import Trigger
-from tests.support.workflows import no_daemons, run, served_workflow
+from tests.support.workflows import no_daemons, run, served_workflow, until
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -44,8 +44,7 @@ def orchestrator(
     async def main(workflow: Workflow, **params: Any) -> None:
         workflow.mult.createTask(x=[1.0, 2.0])
         workflow.add_action("act", "mult", condition, f=action, **options)
-        while not is_over(workflow):
-            await anyio.sleep(0.01)
+        await until(workflow, lambda: is_over(workflow))
         raise SystemExit(3)
 
     return main
@@ -87,8 +86,7 @@ def test_a_firing_that_an_action_finished_the_workflow_in_is_not_resumed(
     async def main(workflow: Workflow, **params: Any) -> None:
         workflow.mult.createTask(x=1.0)
         workflow.add_action("act", "mult", "state = CREATED", f=waits)
-        while not records(workflow):
-            await anyio.sleep(0.01)
+        await until(workflow, lambda: records(workflow))
         workflow.finished = True
 
     assert run(workflow, main, outcome=None) == 0
@@ -109,8 +107,9 @@ def test_an_action_that_fires_once_is_not_called_again(workflow: Workflow) -> No
             workflow.add_action("act", "mult", "state = FINISHED", f=act, once=True)
             workflow.add_action("look", event=lambda: True, f=look, once=True)
             await workflow.mult.createTask(x=[float(x) for x in range(n_runs)])
-            while len(called) < n_runs or workflow.vars.get("n_looks", 0) < 1:
-                await anyio.sleep(0.01)
+            await until(
+                workflow, lambda: len(called) >= n_runs and workflow.vars.get("n_looks", 0)
+            )
             raise SystemExit(3)
 
         return main
@@ -123,12 +122,17 @@ def test_an_action_that_fires_once_is_not_called_again(workflow: Workflow) -> No
 
 
 def test_a_firing_that_changed_nothing_leaves_no_record(workflow: Workflow) -> None:
-    called: list[int] = []
+    async def main(workflow: Workflow, **params: Any) -> None:
+        was_called = anyio.Event()
 
-    async def act(runs: Any, **params: Any) -> None:
-        called.append(len(runs))
+        async def act(runs: Any, **params: Any) -> None:
+            was_called.set()
 
-    main = orchestrator(act, "state = FINISHED", lambda w: bool(called))
+        workflow.mult.createTask(x=[1.0, 2.0])
+        workflow.add_action("act", "mult", "state = FINISHED", f=act)
+        await was_called.wait()
+        raise SystemExit(3)
+
     assert run(workflow, main) == 3
     assert records(workflow) == []
 
@@ -163,9 +167,9 @@ def test_a_firing_that_begins_again_keeps_to_the_runs_it_began_with(workflow: Wo
 
     async def fire() -> None:
         loop = EventLoop(workflow, {}, 1.0)
-        loop._watch(("mult", "act"), action)
+        loop._rule(("mult", "act"), action)
         firing = loop._history.begin(action, Trigger("mult", (1, 2)))
-        await loop._call(loop.watches["mult", "act"], Trigger("mult", (1, 2)), firing)
+        await loop._call(loop.rules["mult", "act"], Trigger("mult", (1, 2)), firing)
 
     workflow.mult.createTask(x=[1.0, 2.0])
     workflow.mult.base.run(2).state = "OTHER"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ PITFALLS: dict[str, list[str]] = {
         "integration/test_launcher.py::test_runs_execute_side_by_side_up_to_the_limit",
         "integration/test_launcher.py::test_each_run_takes_its_cores",
     ],
+    "the return code of sbatch is ignored, no job id is kept, nobody ever asks": [
+        "contract/test_generators.py::test_a_job_that_is_refused_fails_once_with_the_systems_words",
+        "unit/test_launch_adapters.py::test_submission_tells_the_id",
+        "integration/test_launcher_batch.py"
+        "::test_a_submission_whose_answer_was_lost_is_found_by_its_name",
+        "unit/test_launch_tracking.py::test_a_job_that_is_missing_for_long_and_often_is_gone",
+    ],
     "a kill in the middle of an action leaves half of it done": [
         f"{FAILING}::test_an_action_killed_in_the_middle_leaves_nothing_half_done"
     ],
@@ -75,10 +83,53 @@ PITFALLS: dict[str, list[str]] = {
 }
 
 
+def checks_something(function: ast.AST, beside: Mapping[str, ast.AST]) -> bool:
+    """Whether it asserts, expects an error or waits with a deadline, itself or by a function of
+    its file that it calls."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "raises":
+            return True
+        if isinstance(node.func, ast.Name) and node.func.id.startswith("wait_"):
+            return True  # which ends at a deadline
+        if isinstance(node.func, ast.Name) and node.func.id in beside:
+            others = {name: f for name, f in beside.items() if name != node.func.id}
+            if checks_something(beside[node.func.id], others):
+                return True
+    return False
+
+
+def functions(text: str) -> dict[str, ast.AST]:
+    """Those at the top of a file."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name: node for node in ast.parse(text).body if isinstance(node, kinds)}
+
+
 @pytest.mark.parametrize("pitfall", PITFALLS)
-def test_each_pitfall_has_its_tests(pitfall: str) -> None:
+def test_each_pitfall_has_tests_that_check_something(pitfall: str) -> None:
+    assert PITFALLS[pitfall]
     for test in PITFALLS[pitfall]:
         file, _, name = test.partition("::")
-        tree = ast.parse((TESTS / file).read_text())
-        names = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
-        assert name in names, test
+        found = functions((TESTS / file).read_text())
+        assert name in found, test
+        assert checks_something(found[name], found), f"{test} checks nothing"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_one"),
+    [
+        ("pass", False),
+        ("helping()", True),
+        ("nothing()", False),
+        ("assert True", True),
+        ("with pytest.raises(ValueError): int('x')", True),
+    ],
+)
+def test_a_test_with_an_empty_body_shows_nothing(body: str, is_one: bool) -> None:
+    helpers = "def helping(): assert False\ndef nothing(): helped()\n"
+    found = functions(f"{helpers}def test(): {body}\n".replace(": with", ":\n  with"))
+
+    assert checks_something(found["test"], found) is is_one

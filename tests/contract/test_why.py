@@ -20,6 +20,7 @@ from motoko.launch.work import HELD
 from motoko.store import address
 from motoko.store.deletion import delete_runs
 from motoko.workflow import Workflow, control, reporter
+from motoko.workflow.rule import Rule
 from motoko.workflow.views import event_reasons, run_reasons
 from motoko.workflow.views.reason import Reason
 from tests.support.workflows import no_daemons, run, served_workflow
@@ -126,23 +127,33 @@ def test_firings_in_flight_are_told_and_what_they_hold_up(workflow: Workflow) ->
     assert " for mult.1; 2 further runs that match wait for its end" in slow.sentence
 
 
-def test_firing_that_changed_nothing_and_firing_once_are_told(workflow: Workflow) -> None:
+def test_firing_that_changed_nothing_and_firing_once_are_told(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said: list[Reason] = []
-    calls: list[str] = []
+    ended: set[str] = set()
+    have_ended: anyio.Event = None  # type: ignore[assignment]
+    end = Rule.end
+
+    def ending(rule: Rule, key: str) -> None:
+        end(rule, key)
+        ended.add(rule.action.event_name)
+        if len(ended) == 2:
+            have_ended.set()
 
     async def call(runs: Any, **params: Any) -> None:
-        calls.append("call")
+        """Changes nothing."""
 
     async def main(workflow: Workflow, **params: Any) -> None:
+        nonlocal have_ended
+        have_ended = anyio.Event()
+        monkeypatch.setattr(Rule, "end", ending)
         workflow.wait_s = 1e6
         workflow.add_action("idle", "mult", "state = FINISHED", f=call)
         workflow.add_action("only", "mult", "state = FINISHED", f=call, once=True)
         await workflow.mult.createTask(x=[1.0])
         with anyio.fail_after(20):
-            while len(calls) < 2 or (await ask(workflow, "only")).state == "in flight":
-                await anyio.sleep(0.01)
-            while (await ask(workflow, "idle")).state == "in flight":
-                await anyio.sleep(0.01)
+            await have_ended.wait()
         said.extend([await ask(workflow, "idle"), await ask(workflow, "only")])
         workflow.finished = True
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from motoko.workflow.actions import Action
+from motoko.workflow.rule import Rule
 from motoko.workflow.views import run_reasons
 from motoko.workflow.views.event_reasons import Inquiry
-from motoko.workflow.watch import Watch
 from tests.support.workflows import served_workflow
 
 
@@ -25,11 +25,11 @@ def test_full_disk_is_named_for_runs_that_are_not_over_and_for_events(
         runs[3].state = "FINISHED"
         full = SimpleNamespace(f_bfree=0, f_bavail=0, f_frsize=4096, f_files=9, f_favail=9)
         monkeypatch.setattr(os, "statvfs", lambda place: full)
-        watch = Watch(Action("done", "mult", "state = FINISHED", None, None))
+        rule = Rule(Action("done", "mult", "state = FINISHED", None, None))
         report = {"stall": None, "wait_s": 5.0}
 
         said = [run_reasons.why(workflow, f"mult.{i}").sentence for i in (1, 2, 3)]
-        event = Inquiry(workflow, "test", watch.report(), report).reason([]).sentence
+        event = Inquiry(workflow, "test", rule.report(), report).reason([]).sentence
 
     assert [text.count("no space is left on the disk of") for text in (*said, event)] == [
         1,

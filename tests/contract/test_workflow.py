@@ -33,7 +33,7 @@ from motoko.workflow.history import History
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.prospects import Prospects
 from motoko.workflow.reopening import Reopening
-from tests.support.workflows import conclude, executed, no_daemons, run, served_workflow
+from tests.support.workflows import conclude, executed, no_daemons, run, served_workflow, until
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -844,8 +844,18 @@ def test_run_name_that_was_finished_is_finished_again_when_nothing_is_left_to_do
 
 
 def test_run_name_that_was_finished_stalls_over_runs_that_have_failed_since(
-    workflow: Workflow,
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    look_for_stall = Prospects.look_for_stall
+
+    def looking_until(has_stalled: anyio.Event) -> Any:
+        async def look(prospects: Prospects) -> None:
+            await look_for_stall(prospects)
+            if prospects.stall is not None and workflow.mult.base.counts("test"):
+                has_stalled.set()
+
+        return look
+
     async def finishing(workflow: Workflow, **params: Any) -> None:
         workflow.finished = True
 
@@ -857,11 +867,12 @@ def test_run_name_that_was_finished_stalls_over_runs_that_have_failed_since(
 
     async def until_stalled() -> None:
         workflow.orchestrator_function = stalling
+        has_stalled = anyio.Event()
+        monkeypatch.setattr(Prospects, "look_for_stall", looking_until(has_stalled))
         async with executed(workflow, fail_negative), anyio.create_task_group() as group:
             group.start_soon(workflow.run)
             with anyio.fail_after(30):
-                while not (workflow.is_stalled and workflow.mult.base.counts("test")):
-                    await anyio.sleep(0.01)
+                await has_stalled.wait()
             group.cancel_scope.cancel()
 
     anyio.run(until_stalled)
@@ -884,14 +895,11 @@ def test_stall_is_not_said_before_the_end_of_the_last_run_was_heard_of(
         study = workflow.mult.base
         async with anyio.create_task_group() as group:
             group.start_soon(workflow.run)
-            with anyio.fail_after(30):
-                while study.counts("test") != {"CREATED": 1}:
-                    await anyio.sleep(0.01)
-                monkeypatch.setattr(Lookout, "_hear", lambda self, change: None)
-                study.database.write(lambda tables: conclude(tables, 1, "FINISHED"))
-                workflow.vars.note = "something else has changed"
-                while not workflow.finished:
-                    await anyio.sleep(0.01)
+            await until(workflow, lambda: study.counts("test") == {"CREATED": 1})
+            monkeypatch.setattr(Lookout, "_hear", lambda self, change: None)
+            study.database.write(lambda tables: conclude(tables, 1, "FINISHED"))
+            workflow.vars.note = "something else has changed"
+            await until(workflow, lambda: workflow.finished)
 
     anyio.run(play)
 
@@ -899,8 +907,9 @@ def test_stall_is_not_said_before_the_end_of_the_last_run_was_heard_of(
 
 
 def test_run_name_that_was_finished_does_not_end_before_what_was_put_back(
-    workflow: Workflow, caplog: pytest.LogCaptureFixture
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    put_off = Reopening.put_off
     seen: list[tuple[str, dict[str, int]]] = []
     study = workflow.mult.base
 
@@ -933,13 +942,22 @@ def test_run_name_that_was_finished_does_not_end_before_what_was_put_back(
     async def again(main: Any, n_said: int) -> None:
         """Runs that were put back are done only after the end was said so often."""
         seen.clear()
-        caplog.clear()
         put_back()
         workflow.orchestrator_function = main
+        n_put_off = 0
+        is_enough = anyio.Event()
+
+        def putting_off(reopening: Reopening, session: Any) -> None:
+            nonlocal n_put_off
+            put_off(reopening, session)
+            n_put_off += 1
+            if n_put_off == n_said:
+                is_enough.set()
+
+        monkeypatch.setattr(Reopening, "put_off", putting_off)
 
         async def conclude_late() -> None:
-            while caplog.text.count("that was said now waits") < n_said:
-                await anyio.sleep(0.01)
+            await is_enough.wait()
             for run_id in (1, 2):
                 study.database.write(lambda t, i=run_id: conclude(t, i, "FINISHED"))
 
@@ -958,7 +976,6 @@ def test_run_name_that_was_finished_does_not_end_before_what_was_put_back(
 
     assert run(workflow, main) == 0
 
-    caplog.set_level("INFO")
     anyio.run(again, nothing, 2)
     assert study.counts("test") == {"FORWARDED": 2, "FINISHED": 1}
     assert [n for n, counts in seen if "CREATED" in counts] == ["good", "some"]

@@ -16,6 +16,7 @@ from motoko.study.study import Study
 from motoko.workflow import Workflow, control
 from tests.support.studies import write_study
 
+DEADLINE_S = 30
 ORCHESTRATOR = "async def main(workflow, **params):\n    workflow.finished = True\n"
 
 
@@ -81,6 +82,27 @@ async def executed(
         watch(manager.base)
     try:
         yield
+    finally:
+        for stop in stops:
+            stop()
+
+
+async def until(workflow: Workflow, question: Callable[[], object]) -> None:
+    """Wait until it is true; it is asked at every change of a database."""
+    has_news = anyio.Event()
+
+    def notice(*_: object) -> None:
+        has_news.set()
+
+    studies = [manager.base for manager in workflow.task_managers.values()]
+    stops = [workflow.on_change(notice), *(study.lookout.watch(notice) for study in studies)]
+    try:
+        with anyio.fail_after(DEADLINE_S):
+            while True:
+                has_news = anyio.Event()
+                if question():
+                    return
+                await has_news.wait()
     finally:
         for stop in stops:
             stop()

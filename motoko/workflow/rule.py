@@ -1,4 +1,4 @@
-"""One registered action as the event loop has it: its condition and its firings."""
+"""A rule: one registered action as the event loop has it, its condition and its firings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Idle:
 
 
 @dataclass
-class Watch:
+class Rule:
     """One registered action, its monitors and its firings."""
 
     action: Action
