@@ -386,5 +386,4 @@ class TaskManager:
         from motoko.study.frame import frame
 
         selection = self.select(constraints)
-        with self._study.database.translated():
-            return frame(self._study.tables, self._study.select(selection.selector))
+        return self._study.ask(lambda tables: frame(tables, tables.select(selection.selector)))

@@ -177,8 +177,12 @@ class Database(Generic[V]):
         db, self._db = self._db, None
         self._haste = Haste()
         self._translated = _Translated(self)
-        if db is not None:
+        if db is None:
+            return
+        try:
             db.close()
+        except NoTransaction:  # of a connection that somebody has not given back
+            db.storage.close()
 
     # transactions
 

@@ -76,8 +76,14 @@ class Feed:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: list[Callable[[Change], None]] = []
-        #: Counts the changes; a snapshot made at the same number is still current.
+        #: Counts the changes; a snapshot that is opened when this is read is as new as it says,
+        #: and current as long as it stays. Raised before anybody else can commit.
         self.version = 0
+
+    def count(self) -> None:
+        """Say that something has changed, before anybody is told what."""
+        with self._lock:
+            self.version += 1
 
     def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """Call ``listener`` at each change, in any thread; the result ends that."""
@@ -138,9 +144,14 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
         self._server.n_bytes += len(data)
         return super().store(oid, serial, data, *arguments)
 
-    def tpc_finish(self, transaction: Any, *arguments: Any, **options: Any) -> Any:
+    def tpc_finish(self, transaction: Any, given: Any = lambda tid: None) -> Any:
         """Make the storage's part of a commit final."""
-        found = super().tpc_finish(transaction, *arguments, **options)
+
+        def counted(tid: bytes) -> None:
+            given(tid)
+            self._feed.count()  # while the next commit of this process still waits
+
+        found = super().tpc_finish(transaction, counted)
         note = transaction.description
         if note == _CREATION:
             reached("database.begun")

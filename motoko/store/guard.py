@@ -1,4 +1,4 @@
-"""The last part of a commit: what the work rests on is as it was when it was read."""
+"""The last step of a commit: what the work rests on is as it was when it was read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Guard:
     after all others.
     """
 
-    def __init__(self, parts: Sequence[Share]) -> None:
-        self._parts = parts
+    def __init__(self, shares: Sequence[Share]) -> None:
+        self._shares = shares
 
     def sortKey(self) -> str:
         """Behind those of storages, which begin with a digit."""
@@ -25,8 +25,8 @@ class Guard:
 
     def tpc_vote(self, transaction: Any) -> None:
         """Refuse the commit if anything has changed."""
-        for part in self._parts:
-            part.check_ready()
+        for share in self._shares:
+            share.check_ready()
 
     def tpc_begin(self, transaction: Any) -> None:
         """Nothing to do, as in all that follow."""

@@ -1,4 +1,4 @@
-"""A session's part in one database: what it saw, what it did, and whether that still holds."""
+"""A session's share in one database: what it saw, did, and whether that still holds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _UNDER_WAY = frozenset({states.CREATED, *states.ACTIVE})
 
 
 class Share:
-    """A session's part in one database."""
+    """A session's share in one database."""
 
-    def __init__(self, database: Database[Any], manager: Any) -> None:
+    def __init__(self, database: Database[Any], connection: Any, version: int) -> None:
+        """``version`` is of the database's feed, from before the connection was opened."""
         self.database = database
-        self.version = database.feed.version
-        self.connection = database.open(manager)
+        self.version = version
+        self.connection = connection
         self.since = database.last_transaction()
         self.view = database.view(self.connection)
         self.done: list[tuple[Operation, Any]] = []
@@ -50,9 +51,9 @@ class Share:
         if name not in self.variables:
             self.variables[name] = self.view.raw_variable(name)
 
-    def renew(self) -> None:
-        """Look at the manager's new transaction."""
-        self.version = self.database.feed.version
+    def renew(self, version: int) -> None:
+        """Look at the manager's new transaction; ``version`` is from before it was begun."""
+        self.version = version
         self.view = self.database.view(self.connection)
 
     @property

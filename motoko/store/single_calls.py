@@ -7,18 +7,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
-from ZODB.POSException import ConflictError
-
 from motoko.crashpoints import reached
 from motoko.errors import DatabaseUnavailable, SessionConflict
 from motoko.store.database import Database, V, Write
 from motoko.store.ledger import Ledger
+from motoko.store.looking import Looking
 from motoko.store.operations import Operation
 from motoko.store.patience import patiently
 from motoko.store.session import Session
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
-from motoko.store.unit import too_old
 
 R = TypeVar("R")
 
@@ -66,15 +64,14 @@ class SingleCalls(Session):
             pass
         except SessionConflict:
             with self._lock:
-                self._snapshots.pop((threading.current_thread(), id(database))).snapshot.close()
+                seen = self._snapshots.pop((threading.current_thread(), id(database)), None)
+            if seen is not None:
+                seen.snapshot.close()
         return cast("R", patiently(database, partial(self._ask, database, question)))
 
     def _ask(self, database: Database[V], question: Callable[[V], R]) -> R:
-        with database.translated():
-            try:
-                return question(self.view(database))
-            except ConflictError as error:
-                raise too_old(database) from error
+        with Looking(database):
+            return question(self.view(database))
 
     def _close_those_of_ended_threads(self) -> None:
         for key in [key for key in self._snapshots if not key[0].is_alive()]:

@@ -1,4 +1,4 @@
-"""What one commit of a session makes visible: its parts in databases, and how it is done.
+"""What one commit of a session makes visible: its shares in databases, and how it is done.
 
 While it is committed, in a thread of its own, nobody reads its views: a commit that is repeated
 builds them anew, and a connection bears one thread at a time. Who goes on meanwhile does so in
@@ -14,29 +14,30 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import transaction
-from ZODB.POSException import ConflictError, POSKeyError
+from ZODB.POSException import ConflictError
 
 from motoko.crashpoints import reached
-from motoko.errors import ConflictsExhausted, DatabaseUnavailable, SessionConflict
+from motoko.errors import ConflictsExhausted, DatabaseUnavailable
 from motoko.store.database import MOST_ATTEMPTS, Database, back_off, undo
 from motoko.store.decision import Decision, Part, complete
 from motoko.store.firing import Effects, Firing
 from motoko.store.guard import Guard
 from motoko.store.ledger import Ledger
+from motoko.store.looking import Looking
 from motoko.store.operations import CreateTasks, Operation, RemoveVariable, SetVariable
 from motoko.store.share import Share
 from motoko.store.turn import Turn
 
 
-class _Sealed(NamedTuple):
-    """What a part does, and on what: all transactions before that id."""
+class _Basis(NamedTuple):
+    """What who goes on from a share sees: all transactions before that id, and its own."""
 
     snapshot: bytes
     operations: Sequence[Operation]
 
 
 class Unit:
-    """The parts of a session in its databases, from one commit to the next."""
+    """The shares of a session in its databases, from one commit to the next."""
 
     def __init__(self, firing: Firing | None, after: Unit | None = None) -> None:
         """``after`` is the one that is committed meanwhile; see `ahead`."""
@@ -56,8 +57,10 @@ class Unit:
         self._mark = secrets.token_hex(8)
         self._manager: Any = None
         self._shares: dict[int, Share] = {}
+        #: All that it has opened, also those of which nothing could be read.
+        self._connections: list[Any] = []
         #: By database, what stays of it as it was when it was sealed.
-        self._sealed: dict[int, _Sealed] = {}
+        self._bases: dict[int, _Basis] = {}
         self._must_repeat = False
         self._effects = Effects()
         #: When the firing came to its end, in its record.
@@ -71,22 +74,24 @@ class Unit:
         return any(share.done for share in self._shares.values())
 
     @property
-    def parts(self) -> list[Share]:
-        """Its parts in the databases that it has entered."""
+    def shares(self) -> list[Share]:
+        """Its shares in the databases that it has entered."""
         return list(self._shares.values())
 
     def share(self, database: Database[Any]) -> Share:
-        """The part in a database, which it enters now if it was not in there."""
+        """The share in a database, which it enters now if it was not in there."""
         share = self._shares.get(id(database))
         if share is None:
             if self._manager is None:
                 self._manager = transaction.TransactionManager(explicit=True)
                 self._manager.begin()
-            sealed = self._after and self._after._sealed.get(id(database))
-            if sealed:
-                share = _Ahead(database, sealed, self._manager)
-            else:
-                share = Share(database, self._manager)
+            basis = self._after and self._after._bases.get(id(database))
+            version = database.feed.version
+            connection = database.open(self._manager, before=basis.snapshot if basis else None)
+            self._connections.append(connection)
+            share = Share(database, connection, version)
+            if basis:
+                _go_on(share.view, basis.operations)
             self._shares[id(database)] = share
         return share
 
@@ -95,7 +100,9 @@ class Unit:
         self.is_last = is_last
         for key, share in self._shares.items():
             operations = [operation for operation, _ in share.done]
-            self._sealed[key] = _Sealed(share.connection._storage._start, operations)
+            # No public name tells of which moment a connection's snapshot is: the newest
+            # transaction that the database knows may be newer by now.
+            self._bases[key] = _Basis(share.connection._storage._start, operations)
 
     def ahead(self) -> Unit:
         """One for whoever goes on while this one, which is sealed, is committed."""
@@ -117,11 +124,8 @@ class Unit:
                     new.done = list(old.done)
                     new.observed, new.made = old.observed, old.made
                     new.variables = old.variables
-                    with old.database.translated():
-                        try:
-                            new.repeat()
-                        except (ConflictError, POSKeyError) as error:
-                            raise too_old(old.database) from error
+                    with Looking(old.database):
+                        new.repeat()
         except BaseException:
             unit.release()
             raise
@@ -132,8 +136,9 @@ class Unit:
         """Let go of the snapshots, and of what was not committed."""
         if self._manager is not None:
             undo(self._manager)
-        for share in self._shares.values():
-            share.connection.close()
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
         self._shares.clear()
         self._manager = self._decider = None
 
@@ -144,7 +149,7 @@ class Unit:
         return self.is_changed or self._has_record_to_keep()
 
     def commit(self) -> None:
-        """As `Session.commit` says; its part in each database stays until `release`."""
+        """As `Session.commit` says; its share in each database stays until `release`."""
         for attempt in range(MOST_ATTEMPTS):
             try:
                 self._try_commit()
@@ -206,7 +211,9 @@ class Unit:
         """Let nothing that mattered change between the last look at it and the commit."""
         guarded = [share for share in self._shares.values() if share.rests_on_something]
         for share in guarded:
-            share.connection._register()  # takes part: its storage is locked meanwhile
+            # Takes part, so that its storage is locked meanwhile. ZODB itself lets a connection
+            # join that way, when an object is changed; `readCurrent` alone does not.
+            share.connection._register()
         if guarded:
             self._manager.get().join(Guard(guarded))
 
@@ -236,9 +243,10 @@ class Unit:
     def _repeat(self) -> None:
         """Look at what is newest and apply the operations to that."""
         undo(self._manager)
+        versions = [share.database.feed.version for share in self._shares.values()]
         self._manager.begin()
-        for share in self._shares.values():
-            share.renew()
+        for share, version in zip(self._shares.values(), versions, strict=True):
+            share.renew(version)
         for share in self._shares.values():
             share.repeat()
         self._must_repeat = self.is_in_doubt = False
@@ -277,18 +285,11 @@ class Unit:
             self._firing.add(self._effects)
 
 
-class _Ahead(Share):
-    """A part as it will be once it is committed: its snapshot, with its operations applied."""
-
-    def __init__(self, database: Database[Any], sealed: _Sealed, manager: Any) -> None:
-        super().__init__(database, manager)
-        self.connection.close()
-        self.connection = database.open(manager, before=sealed.snapshot)
-        self.view = database.view(self.connection)
-        with database.translated():
-            for operation in sealed.operations:
-                operation.apply(self.view)
-        self.view.forget_changes()
+def _go_on(view: Any, operations: Sequence[Operation]) -> None:
+    """Make a view what it is once these operations are committed."""
+    for operation in operations:
+        operation.apply(view)
+    view.forget_changes()
 
 
 def _new_ids(share: Share) -> dict[int, int]:
@@ -296,8 +297,3 @@ def _new_ids(share: Share) -> dict[int, int]:
     made = [(op, given) for op, given in share.done if isinstance(op, CreateTasks)]
     with share.database.read() as newest:
         return {a: b for op, ids in made for a, b in zip(ids, op.apply(newest), strict=True)}
-
-
-def too_old(database: Database[Any]) -> SessionConflict:
-    """What is said when a pack has dropped what a snapshot shows."""
-    return SessionConflict(f"the age of the snapshot of {database.where}")

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from motoko.columns import FIXED
 from motoko.config import StudyConfig
@@ -43,6 +44,8 @@ from motoko.study.lookout import Lookout
 from motoko.study.records import Job, Run
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 #: Seconds between looks of whoever waits, without any news: the net under the change feed.
 WAIT_S = 5.0
@@ -184,16 +187,20 @@ class Study:
 
     @property
     def tables(self) -> Tables:
-        """What the present session sees."""
+        """What the present session sees; `ask` says how to read of it."""
         return self.session.view(self.database)
+
+    def ask(self, question: Callable[[Tables], R]) -> R:
+        """What the present session finds; see `Session.read`."""
+        return self.session.read(self.database, question)
 
     def run_row(self, run_id: int) -> Mapping[str, Any]:
         """The stored entries of a run. Not to be changed."""
-        return self.session.read(self.database, lambda tables: tables.run(run_id))
+        return self.ask(lambda tables: tables.run(run_id))
 
     def job_row(self, job_id: int) -> Mapping[str, Any]:
         """The values of a job. Not to be changed."""
-        return self.session.read(self.database, lambda tables: tables.job(job_id))
+        return self.ask(lambda tables: tables.job(job_id))
 
     def observe(self, run_id: int, name: str) -> None:
         """Say that the present session rests on this entry."""
@@ -201,27 +208,27 @@ class Study:
 
     def attempts(self, run_id: int) -> list[dict[str, Any]]:
         """What is recorded of the attempts of a run."""
-        return self.session.read(self.database, lambda tables: tables.attempts(run_id))
+        return self.ask(lambda tables: tables.attempts(run_id))
 
     def quantities(self, run_id: int) -> dict[str, tuple[Any, Any]]:
         """Step and last value of each quantity of a run."""
-        return self.session.read(self.database, lambda tables: tables.quantities(run_id))
+        return self.ask(lambda tables: tables.quantities(run_id))
 
     def parse(self, constraints: str | Sequence[str] | None) -> Constraint:
         """A constraint in the terms of this study."""
-        return self.session.read(self.database, lambda tables: tables.parse(constraints))
+        return self.ask(lambda tables: tables.parse(constraints))
 
     def select(self, constraint: Constraint) -> list[int]:
         """Ids of the runs that a constraint holds for, ascending."""
-        return self.session.read(self.database, lambda tables: tables.select(constraint))
+        return self.ask(lambda tables: tables.select(constraint))
 
     def count(self, constraint: Constraint) -> int:
         """Number of runs that a constraint holds for."""
-        return self.session.read(self.database, lambda tables: tables.count(constraint))
+        return self.ask(lambda tables: tables.count(constraint))
 
     def counts(self, run_name: str | None = None) -> dict[str, int]:
         """Number of runs by state, of one run name or of all."""
-        return self.session.read(self.database, lambda tables: tables.counts(run_name))
+        return self.ask(lambda tables: tables.counts(run_name))
 
     def run(self, run_id: int) -> Run:
         """The handle on a run; RunNotFound if there is none."""
@@ -273,7 +280,7 @@ class Study:
         space = merge(self.config.job_space, self.schema.lower_names(given))
         params = merge(self.config.run_params, self.schema.lower_names(run_params or {}))
         manifest = self.manifest()
-        last = self.tables.last_run_id
+        last = self.ask(lambda tables: tables.last_run_id)
         ids: list[int] = []
         for chosen in self._run_points(params):
             operation = self._creation(space, chosen, manifest, run_name, event_name)
@@ -356,8 +363,7 @@ class Study:
             if key == manifest["key"] or (key, manifest["key"]) in self._reported:
                 continue
             self._reported.add((key, manifest["key"]))
-            with self.database.translated():
-                before = self.tables.manifest(key)
+            before = self.ask(partial(Tables.manifest, key=key))
             names = ", ".join(files.differing(before, manifest)) or "its files"
             log.warning(
                 "%s.%d was made with another content of %s; it is taken as it is"
@@ -404,9 +410,10 @@ class _Records(Mapping[int, Any]):
         return self._study.run(record_id) if self._kind is Run else self._study.job(record_id)
 
     def __contains__(self, record_id: object) -> bool:
-        tables = self._study.tables
-        has = tables.has_run if self._kind is Run else tables.has_job
-        return isinstance(record_id, int) and has(record_id)
+        if not isinstance(record_id, int):
+            return False
+        is_run = self._kind is Run
+        return self._study.ask(lambda t: (t.has_run if is_run else t.has_job)(record_id))
 
     def get(self, record_id: int, default: Any = None) -> Any:
         """The handle of this id, or ``default``."""
@@ -415,12 +422,12 @@ class _Records(Mapping[int, Any]):
         return self[record_id]
 
     def __iter__(self) -> Iterator[int]:
-        tables = self._study.tables
-        return iter(list(tables.run_ids() if self._kind is Run else tables.job_ids()))
+        is_run = self._kind is Run
+        return iter(self._study.ask(lambda t: list(t.run_ids() if is_run else t.job_ids())))
 
     def __len__(self) -> int:
-        tables = self._study.tables
-        return tables.n_runs if self._kind is Run else tables.n_jobs
+        is_run = self._kind is Run
+        return self._study.ask(lambda t: t.n_runs if is_run else t.n_jobs)
 
 
 def runs_dir(config: StudyConfig) -> Path:

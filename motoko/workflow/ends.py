@@ -45,8 +45,8 @@ def runs_failed(workflow: Workflow, trigger: Trigger) -> RunsFailed:
     if trigger.task is None:
         return RunsFailed([])
     study = workflow.task_manager(trigger.task).base
-    with study.database.translated():
-        return RunsFailed([failed_run(study, study.tables, i) for i in trigger.run_ids])
+    ids = trigger.run_ids
+    return RunsFailed(study.ask(lambda tables: [failed_run(study, tables, i) for i in ids]))
 
 
 class Failing:

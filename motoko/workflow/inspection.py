@@ -144,8 +144,8 @@ def _database(study: Study, about: str, server: Office) -> tuple[str, str, str]:
         if study.is_served_here and not study.is_created:
             return "ok", about, "not made yet; `motoko create` or `motoko run` does that"
         opening.open_study(study, server)
-        tables = study.tables
-        study.schema.changes_since(tables.schema).check(study.migrate_command)
-        return "ok", about, f"{tables.n_runs} runs of {tables.n_jobs} jobs"
+        schema, n_runs, n_jobs = study.ask(lambda t: (t.schema, t.n_runs, t.n_jobs))
+        study.schema.changes_since(schema).check(study.migrate_command)
+        return "ok", about, f"{n_runs} runs of {n_jobs} jobs"
     except MotokoError as error:
         return "mistake", about, str(error)

@@ -231,11 +231,10 @@ async def still_true(
         return trigger if trigger in await ask(workflow, action) else None
     study = workflow.task_manager(trigger.task).base
     monitor = found.get(trigger.task)
-    ids: Iterable[int] = _there(study, trigger.run_ids)
+    ids = _still_there(study, trigger)
     if isinstance(monitor, ConstraintMonitor):
-        constraint, tables = monitor.constraint, study.tables
-        with study.database.translated():
-            ids = [i for i in ids if tables.matches(constraint, i)]
+        there, constraint = ids, monitor.constraint
+        ids = study.ask(lambda tables: [i for i in there if tables.matches(constraint, i)])
         _rest_on(study, ids, constraint)
     elif isinstance(monitor, FilterMonitor):
         ids = [i for i in ids if action.condition(*study.pair(i))]
@@ -252,15 +251,12 @@ def still_there(workflow: Workflow, trigger: Trigger) -> Trigger | None:
     if trigger.task is None:
         return trigger
     study = workflow.task_manager(trigger.task).base
-    ids = tuple(_there(study, trigger.run_ids))
-    return Trigger(trigger.task, ids) if ids else None
+    ids = _still_there(study, trigger)
+    return Trigger(trigger.task, tuple(ids)) if ids else None
 
 
-def _there(study: Study, run_ids: Iterable[int]) -> list[int]:
-    """Those of the runs that the present session knows."""
-    tables = study.tables
-    with study.database.translated():
-        return [run_id for run_id in run_ids if tables.has_run(run_id)]
+def _still_there(study: Study, trigger: Trigger) -> list[int]:
+    return study.ask(lambda tables: [i for i in trigger.run_ids if tables.has_run(i)])
 
 
 def _rest_on(study: Study, run_ids: Iterable[int], constraint: Constraint) -> None:

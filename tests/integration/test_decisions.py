@@ -257,6 +257,8 @@ def test_a_recovery_that_is_overtaken_while_it_applies_begins_again(
     run = workflow.mult.base.run(1)
     run.note = "known"
     run.note = None
+    # Marks that stay: who empties a leaf conflicts with whoever writes to it.
+    workflow.mult.base.database.write(lambda tables: tables.set_applied("elsewhere-1"))
     run_until_decided(workflow, 'run.note = "seen"')
     apply = decision._apply
 

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from motoko.errors import SessionConflict
+from motoko.store import unit
+from motoko.store.feed import FeedingStorage
+from motoko.store.guard import Guard
 from motoko.store.session import Session, entered
+from motoko.store.share import Share
 from motoko.workflow import Workflow
 from tests.support.workflows import served_workflow
 
@@ -120,3 +124,136 @@ def test_a_variable_that_is_only_read_counts_too(workflow: Workflow, other: Work
         run.note, workflow.vars.limit = "none", 0
         at_once(workflow, by_variable, by_note)
         assert (run.note, workflow.vars.limit) in (("limit 0", 2), ("limit 1", 1))
+
+
+READS: dict[str, Callable[[Workflow], object]] = {
+    "a run of the study that is changed": lambda w: w.mult.base.run(2).note,
+    "a run of another study": lambda w: w.norm.base.run(1).note,
+    "a variable": lambda w: w.vars.note,
+}
+CHANGES: list[Callable[[Workflow], None]] = [
+    lambda w: setattr(w.mult.base.run(2), "note", "changed"),
+    lambda w: setattr(w.norm.base.run(1), "note", "changed"),
+    lambda w: setattr(w.vars, "note", "changed"),
+]
+
+
+@pytest.fixture
+def finished(workflow: Workflow) -> Workflow:
+    """With two runs of one study, one of another, and a variable, which all have a note."""
+    workflow.mult.createTask(x=[1.0, 2.0])
+    workflow.norm.createTask(x=1.0)
+    workflow.vars.note = "known"
+    runs = workflow.mult.base
+    for run in (runs.run(1), runs.run(2), workflow.norm.base.run(1)):
+        run.note, run.state = "known", "FINISHED"
+    return workflow
+
+
+def before_the_guard(monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]) -> None:
+    """Call this between a session's last look at the news and its commit, one time."""
+
+    def guarding(shares: list[Share]) -> Guard:
+        monkeypatch.setattr(unit, "Guard", Guard)
+        with entered(None):
+            call()
+        return Guard(shares)
+
+    monkeypatch.setattr(unit, "Guard", guarding)
+
+
+@pytest.mark.parametrize("is_own_process", [False, True])
+@pytest.mark.parametrize(
+    ("read", "change"), list(zip(READS.values(), CHANGES, strict=True)), ids=list(READS)
+)
+def test_what_was_read_and_is_changed_just_before_the_commit_is_a_conflict(
+    finished: Workflow,
+    other: Workflow,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[Workflow], object],
+    change: Callable[[Workflow], None],
+    is_own_process: bool,
+) -> None:
+    session = Session()
+    with entered(session):
+        finished.mult.base.run(1).note = f"because of {read(finished)}"
+
+    before_the_guard(monkeypatch, lambda: change(finished if is_own_process else other))
+    with pytest.raises(SessionConflict):
+        session.commit()
+
+    session.abort()
+    assert finished.mult.base.run(1).note == "known"
+
+
+def test_what_another_session_of_the_process_has_just_committed_is_a_conflict(
+    finished: Workflow,
+) -> None:
+    first, second = Session(), Session()
+    for session, mine, read in ((first, 1, 2), (second, 2, 1)):
+        with entered(session):
+            if finished.mult.base.run(read).note == "known":
+                finished.mult.base.run(mine).note = "changed"
+    told: list[SessionConflict] = []
+
+    def overlap() -> None:
+        with pytest.raises(SessionConflict) as caught:
+            second.commit()
+        told.append(caught.value)
+
+    first.after_commit(overlap)
+    first.commit()
+
+    assert len(told) == 1
+    assert [finished.mult.base.run(i).note for i in (1, 2)] == ["changed", "known"]
+
+
+def test_what_is_changed_while_a_commit_is_repeated_is_a_conflict(
+    finished: Workflow, other: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session()
+    with entered(session):
+        finished.mult.base.run(1).note = f"because of {finished.mult.base.run(2).note}"
+    renew = Share.renew
+
+    def late(self: Share, *arguments: int) -> None:
+        if self.database is finished.mult.base.database:
+            monkeypatch.undo()
+            with entered(None):
+                other.mult.base.run(2).note = "changed"
+            self.database.await_news()
+        renew(self, *arguments)
+
+    monkeypatch.setattr(Share, "renew", late)
+    with entered(None):
+        other.mult.base.run(1).norm = 1.0  # the same row, of which the session uses the note
+    with pytest.raises(SessionConflict):
+        session.commit()
+
+    session.abort()
+    assert finished.mult.base.run(1).note == "known"
+
+
+def test_nobody_commits_to_what_was_read_between_the_guard_and_the_end(
+    finished: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session()
+    with entered(session):
+        finished.mult.base.run(1).note = f"because of {finished.norm.base.run(1).note}"
+    begun: list[FeedingStorage] = []
+    at_vote: list[FeedingStorage] = []
+    begin, vote = FeedingStorage.tpc_begin, Guard.tpc_vote
+
+    def recorded(self: FeedingStorage, *arguments: object, **options: object) -> None:
+        begin(self, *arguments, **options)
+        begun.append(self)
+
+    def looking(self: Guard, transaction: object) -> None:
+        at_vote.extend(begun)
+        vote(self, transaction)
+
+    monkeypatch.setattr(FeedingStorage, "tpc_begin", recorded)
+    monkeypatch.setattr(Guard, "tpc_vote", looking)
+    session.commit()
+
+    assert finished.norm.base.database._db.storage in at_vote

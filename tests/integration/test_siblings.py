@@ -169,3 +169,38 @@ def test_nothing_is_committed_that_went_on_from_what_was_not(
         session.commit()
     session.abort()
     assert "more" not in workflow.vars
+
+
+def test_the_turn_of_who_goes_on_to_create_is_kept_when_the_commit_is_through(
+    workflow: Workflow,
+) -> None:
+    session, rival = Session(takes_turns=True), object()
+    turn = workflow.mult.base.database.turn
+    with entered(session):
+        workflow.mult.createTask(x=2.0)
+        session.seal()
+        workflow.mult.createTask(x=3.0)
+
+    session.settle()
+    assert not turn.take(rival)
+    session.commit()
+    assert turn.take(rival)
+
+    session.abort()
+    assert points(workflow) == [1.0, 2.0, 3.0]
+
+
+def test_who_goes_on_from_a_commit_sees_what_it_began_from_and_no_news(
+    workflow: Workflow, other: Workflow
+) -> None:
+    session = Session()
+    with entered(session):
+        workflow.mult.createTask(x=2.0)
+        with entered(None):
+            other.mult.createTask(x=8.0)
+            other.mult.createTask(x=9.0)
+        workflow.mult.base.database.await_news()
+        session.seal()
+
+        assert points(workflow) == [1.0, 2.0]
+    session.abort()

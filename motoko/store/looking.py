@@ -1,0 +1,30 @@
+"""Looking at a snapshot: what its errors mean to whoever knows nothing of ZODB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ZODB.POSException import ConflictError, POSKeyError
+
+from motoko.errors import SessionConflict
+from motoko.store.database import Database
+
+
+class Looking:
+    """While entered, a database that is away is DatabaseUnavailable, and a snapshot of which a
+    pack has dropped what it shows is SessionConflict."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database[Any]) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ConflictError | POSKeyError):
+            raise SessionConflict(
+                f"the age of the snapshot of {self._database.where}"
+            ) from error
+        self._database.translated().__exit__(kind, error, trace)
