@@ -185,7 +185,8 @@ class TaskSelection(Sequence[Pair]):
 
         Each argument is a constraint or a list of them. A selection without runs does not
         satisfy anything: awaiting it waits for the first run. In a study whose policy is to
-        prune, FAILED runs need not satisfy anything, as long as others do.
+        prune, FAILED runs need not satisfy anything, as long as others do. Raises
+        ConstraintError for what cannot be understood.
         """
         texts = [text for arg in args for text in ([arg] if isinstance(arg, str) else arg)]
         wanted = self.selector & self.base.parse(texts)
@@ -326,10 +327,14 @@ class TaskManager:
         ``kwargs`` are job values over the defaults of ``job_space``; a list is a dimension.
         A task that exists already (same job, run name, declared run entries and ``nproc``) is
         given back, not made again. The runs' ``event_name`` is the name of the calling
-        function. ``commit=True`` commits the present session at once.
+        function. ``commit=True`` commits the present session before this returns: the event
+        loop stands still meanwhile, for two minutes at most and one more try of the commit when
+        the server does not answer. To ``await`` runs commits as well, and does not hold it up.
 
         Raises RunNameMissing without ``workflow.run_name``, and SchemaError for unknown names
-        and values of the wrong type.
+        and values of the wrong type. With ``commit=True`` also SessionConflict and
+        TasksRenumbered, as `Workflow.session` does, and DatabaseUnavailable: an action that
+        lets them pass is called again.
         """
         caller = sys._getframe(1).f_code.co_name
         return self._create_task(run_params, commit, kwargs, event_name=caller)

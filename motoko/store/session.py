@@ -306,6 +306,22 @@ def current_session() -> Session | None:
 
 
 @contextmanager
+def unit_of_work() -> Iterator[Session]:
+    """The current session, or else one of the block alone, committed at its end."""
+    outer = current_session()
+    if outer is not None:
+        yield outer
+        return
+    session = Session()
+    try:
+        with entered(session):
+            yield session
+        session.commit_patiently()
+    finally:
+        session.abort()
+
+
+@contextmanager
 def entered(session: Session | None) -> Iterator[Session | None]:
     """Make a session (or none) the current one of everything called inside."""
     token = _current.set(session)

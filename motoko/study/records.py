@@ -251,7 +251,10 @@ class Run(Record):
         return self.study.attempts(self.id)
 
     def get_quantity(self, name: str, step: int | None = None) -> DataFrame:
-        """All rows of a quantity (or those of one step) from the run directory."""
+        """All rows of a quantity (or those of one step) from the run directory.
+
+        Needs pandas, and raises JobSideError without it; EntryNotFound for an unknown name.
+        """
         return quantities.read(self.directory, name, step)
 
     def last_quantities(self) -> dict[str, tuple[Any, Any]]:

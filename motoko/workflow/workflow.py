@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from motoko.store import layout
 from motoko.store.database import Database
 from motoko.store.decision import recover
 from motoko.store.feed import Change
-from motoko.store.session import Session, current_session, entered
+from motoko.store.session import Session, unit_of_work
 from motoko.study.records import Run, split_run_name
 from motoko.study.study import WAIT_S, Study
 from motoko.systems import SimSystem
@@ -167,25 +167,14 @@ class Workflow:
         """Where finished runs deposit what their studies declare as artifacts."""
         return ArtifactStore(self.directory / ARTIFACTS)
 
-    @contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self) -> AbstractContextManager[Session]:
         """Make everything inside one unit of work: committed at the end, or not at all.
 
         Inside an action it is part of the action's session. SessionConflict says that somebody
         else changed what the block had read; nothing is changed then. TasksRenumbered says that
         all of it is committed, and its tasks have other ids than the block was given.
         """
-        outer = current_session()
-        if outer is not None:
-            yield outer
-            return
-        session = Session()
-        try:
-            with entered(session):
-                yield session
-            session.commit_patiently()
-        finally:
-            session.abort()
+        return unit_of_work()
 
     @property
     def finished(self) -> bool:
@@ -339,7 +328,8 @@ class Workflow:
     ) -> Any:
         """Call an action now, in a session of its own; what it gives.
 
-        ``trigger`` is true, or the runs that the action is called with.
+        ``trigger`` is true, or the runs that the action is called with; ConditionError for
+        anything else. Raises what ``f`` raises.
         """
         action = Action(event_name, task_manager_name, lambda: True, f, get_params)
         loop = EventLoop(self, params, self.wait_s)
@@ -349,7 +339,8 @@ class Workflow:
         return results[0] if len(results) == 1 else results
 
     async def check_events(self, **params: Any) -> None:
-        """Evaluate all conditions once, fire what is true, and wait for that."""
+        """Evaluate all conditions once, fire what is true, and wait for that. Raises what an
+        action raises, ActionFailed when a condition does, RunsFailed after an error handler."""
         await EventLoop(self, params, self.wait_s).check_once()
 
     async def check_event(
@@ -366,7 +357,8 @@ class Workflow:
         return await EventLoop(self, params, self.wait_s).check_once([key])
 
     async def loop_check_events(self, **params: Any) -> None:
-        """Fire actions until the workflow is finished, without calling ``main``."""
+        """Fire actions until the workflow is finished, without calling ``main``; raises what
+        `execute` does."""
         await EventLoop(self, params, self.wait_s).run(None)
 
     # running
@@ -375,14 +367,16 @@ class Workflow:
         """Make the databases of the workflow and its studies, and start their server.
 
         With ``validated`` what is there already is moved into a dated backup first; without,
-        only what is missing is added.
+        only what is missing is added. Raises AlreadyRunning and RunsExecuting when that would
+        move what is in use, ForeignDatabase, and what `run` does when the server cannot start.
         """
         making.create(self, reset=bool(validated))
 
     def start_launcher_daemons(self, args: argparse.Namespace | None = None) -> None:
         """Start the launcher in the background, unless it runs already.
 
-        ``args`` may have ``generator``.
+        ``args`` may have ``generator``. Raises ForeignOwner when it runs on another host, and
+        StartFailed.
         """
         control.start_launcher(self, generator=getattr(args, "generator", None))
 
@@ -410,7 +404,10 @@ class Workflow:
     async def run(self, **params: Any) -> int:
         """Like `execute`, inside a running event loop; the exit code.
 
-        Starts the server and the launcher in the background if they do not run.
+        Starts the server and the launcher in the background if they do not run. Raises also
+        AlreadyRunning when another process orchestrates the run name, and ConfigError,
+        OrchestratorNotLoadable, DatabaseLost, SchemaChanged, ForeignOwner, StartFailed or
+        DatabaseUnavailable before anything is called.
         """
         self.params = params
         if self.run_name:
@@ -463,12 +460,14 @@ class Workflow:
             self._vars.close()
 
     def initialise(self) -> None:
-        """Make the trees of all databases that have none yet; extend what ``bd.yaml`` adds."""
+        """Make the trees of all databases that have none yet; extend what ``bd.yaml`` adds.
+        Raises SchemaChanged, ForeignDatabase, DatabaseUnavailable."""
         self.vars.db.initialise(layout.WORKFLOW, {"path": str(self.directory)})
         for manager in self.task_managers.values():
             manager.base.initialise()
 
     def recover(self) -> None:
-        """Give each study what was committed for it before a crash kept it from there."""
+        """Give each study what was committed for it before a crash kept it from there; may be
+        called at any time. Raises DatabaseUnavailable, and ConflictsExhausted."""
         studies = {name: m.base.database for name, m in self.task_managers.items()}
         recover(self.vars.db, studies)
