@@ -76,8 +76,8 @@ class Feed:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: list[Callable[[Change], None]] = []
-        #: Counts the changes; a snapshot that is opened when this is read is as new as it says,
-        #: and current as long as it stays. Raised before anybody else can commit.
+        #: Counts the changes: a snapshot opened after this was read shows all of them, and is
+        #: current as long as it stays. What this process commits may be counted twice.
         self.version = 0
 
     def count(self) -> None:
@@ -149,7 +149,7 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
 
         def counted(tid: bytes) -> None:
             given(tid)
-            self._feed.count()  # while the next commit of this process still waits
+            self._feed.count()  # while the next commit of this process still has to wait
 
         found = super().tpc_finish(transaction, counted)
         note = transaction.description
