@@ -47,7 +47,8 @@ def summary(given: Arguments) -> int:
     if given.infos:
         return info(given)
     with studies.to_read(given) as (_, study):
-        named = {name: study.counts(name) for name in study.tables.run_names()}
+        names = study.ask(lambda tables: list(tables.run_names()))
+        named = {name: study.counts(name) for name in names}
     click.echo("---- run states ----")
     for name, counts in named.items():
         total = sum(counts.values())
@@ -113,9 +114,9 @@ def create(given: Arguments) -> int:
     with studies.to_write(given) as (workflow, study):
         job_ids = [job.id for job in JobSelector(study).selectJobs(given.constraints)]
         with workflow.session():
-            before = study.tables.n_runs
+            before = study.ask(lambda tables: tables.n_runs)
             ids = study.create_runs(job_ids, params, run_name=given.run_name)
-            n_new = study.tables.n_runs - before
+            n_new = study.ask(lambda tables: tables.n_runs) - before
     click.echo(f"{words.counted(n_new, 'new run')}, {len(ids) - n_new} were there")
     return 0
 
