@@ -61,6 +61,8 @@ class Program(click.Group):
         try:
             code = super().main(arguments, prog_name or "motoko", **extra)
         except BaseException as error:
+            if isinstance(error, click.NoSuchOption | click.BadOptionUsage):
+                error = as_spelled(error, arguments)
             code = failures.report(error, with_traceback="--traceback" in arguments)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -100,12 +102,38 @@ def spelled(arguments: Sequence[str]) -> list[str]:
     return ["--bd_study" if a == "-bd" and i < end else a for i, a in enumerate(found)]
 
 
+def _one_spelling(name: str) -> str:
+    """--run-name and --run_name are one option."""
+    return name.replace("-", "_")
+
+
+def as_spelled(
+    error: click.NoSuchOption | click.BadOptionUsage, arguments: Sequence[str]
+) -> click.UsageError:
+    """The same, with options as they are documented, and one that is not there as it was
+    typed: click knows them by their one spelling only."""
+    command = error.ctx.command if error.ctx else None
+    known = {
+        _one_spelling(name.lstrip("-")): name
+        for parameter in (command.params if command else ())
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    name = _one_spelling(error.option_name.lstrip("-"))
+    words = (word.split("=")[0] for word in arguments)
+    typed = (word for word in words if _one_spelling(word.lstrip("-")) == name)
+    shown = known.get(name) or next(typed, error.option_name)
+    if isinstance(error, click.BadOptionUsage):
+        text = error.message.replace(error.option_name, shown)
+        return click.BadOptionUsage(shown, text, error.ctx)
+    meant = [known.get(_one_spelling(p.lstrip("-")), p) for p in error.possibilities or ()]
+    return click.NoSuchOption(shown, possibilities=meant, ctx=error.ctx)
+
+
 @click.group(
     cls=Program,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        # --run-name and --run_name are one option.
-        "token_normalize_func": lambda name: name.replace("-", "_"),
+        "token_normalize_func": _one_spelling,
         "max_content_width": 96,
     },
 )

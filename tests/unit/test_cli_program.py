@@ -43,6 +43,26 @@ def test_help_works_outside_a_workflow_and_names_every_command(
     assert all(f"  {name} " in output for name in COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("retry", "a.1", "--dry-run"), "No such option '--dry-run'"),
+        (("retry", "a.1", "--dry_run=3"), "No such option '--dry_run'"),
+        (("retry", "a.1", "--curent_files"), "Did you mean '--current-files'?"),
+        (("retry", "a.1", "--current-files=3"), "'--current-files' does not take a value"),
+        (("list", "a", "--run-name"), "'--run-name' requires an argument"),
+    ],
+)
+def test_options_are_named_as_they_are_typed_or_documented(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        program.main(["runs", *words])
+
+    assert ended.value.code == exit_codes.USAGE
+    assert said in capsys.readouterr().err
+
+
 def test_help_imports_nothing_heavy() -> None:
     script = f"""
 import sys
