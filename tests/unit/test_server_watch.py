@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,29 @@ def test_a_server_that_was_frozen_and_has_its_files_goes_on(
     now += 3600
 
     watch.check()
+
+
+def test_a_server_that_stops_does_not_complain_of_connections_that_are_closed_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_study(tmp_path / "s")
+    farewells = logging.getLogger("ZEO.asyncio.server")
+    study = open_study(tmp_path / "s")
+    one = server.Server([server.Served(study.database_file, study.address)])
+    one.start()
+    close = server._Storage.close
+
+    def closing(storage: server._Storage) -> None:
+        close(storage)
+        farewells.error("call_soon_threadsafe failed while connected")
+        farewells.error("Disconnected")
+
+    monkeypatch.setattr(server._Storage, "close", closing)
+    caplog.set_level(logging.ERROR)
+    one.close()
+    farewells.error("call_soon_threadsafe failed while connected")
+
+    assert [record.msg for record in caplog.records] == [
+        "Disconnected",
+        "call_soon_threadsafe failed while connected",
+    ]
