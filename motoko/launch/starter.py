@@ -196,7 +196,7 @@ class Starter(ABC):
                 self._pause(desk, PAUSE_S)
                 return
             where = f" ({error.filename})" if error.filename else ""
-            why = f"{error.strerror or error}{where}"
+            why = f"{error.strerror or error}{where}{_whose(desk, attempt, error)}"
         elif isinstance(error, MotokoError):
             why = str(error)
         else:
@@ -225,6 +225,15 @@ class Starter(ABC):
         if desk not in self._paused and not self._is_closed:
             loop = asyncio.get_running_loop()
             self._paused[desk] = loop.call_later(pause_s, resume)
+
+
+def _whose(desk: Desk, attempt: Attempt, error: OSError) -> str:
+    """The key that puts a run directory where none can be made, if it is one."""
+    config = desk.study.config
+    place = str(error.filename or "")
+    if config.outpath is None or not place or not Path(attempt.run_dir).is_relative_to(place):
+        return ""
+    return f"; outpath of {config.file} puts run directories there"
 
 
 def least(*limits: int | None) -> int | None:

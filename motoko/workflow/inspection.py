@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -72,6 +73,18 @@ def _import_path() -> str:
     ours = str(Path(__file__).resolve().parents[2])
     before = os.environ.get("PYTHONPATH")
     return f"{ours}{os.pathsep}{before}" if before else ours
+
+
+def writing_problem(directory: Path) -> str | None:
+    """Why no directory can be made in this one, in words; it is tried, and left no trace of.
+
+    The mode says it neither to root nor of file systems that are no place for files, as /proc.
+    """
+    try:
+        Path(tempfile.mkdtemp(prefix=".motoko-", dir=directory)).rmdir()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def find_command(name: str) -> str | None:

@@ -136,6 +136,16 @@ def test_a_run_that_cannot_be_started_at_all_says_why(tmp_path: Path) -> None:
         assert attempt["cause"] == f"run s.1: {why}"
 
 
+def test_a_run_without_a_place_names_the_key_that_puts_it_there(tmp_path: Path) -> None:
+    yaml = f"{YAML}outpath: /proc/nix\n"
+    with new_study(tmp_path / "s", "true\n", yaml) as study, launching(study):
+        create(study)
+        (attempt,) = wait_for_attempts(study, 1)
+
+        why = f"outpath of {study.directory}/bd.yaml puts run directories there"
+        assert attempt["cause"].endswith(f" (/proc/nix); {why}")
+
+
 @pytest.mark.parametrize("where", ["directory", "process"])
 def test_what_nobody_has_thought_of_fails_the_run_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Fail, where: str

@@ -147,7 +147,7 @@ def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding
             text = f"{file}: in a run directory this name is Motoko's own; rename it"
             yield Finding(MISTAKE, about, text)
     if study.outpath is not None and "outpath" not in wrong:
-        yield from _outpath(about, study.directory / study.outpath)
+        yield from _outpath(about, study, study.directory / study.outpath)
     for file in dict.fromkeys(files):
         if not _is_there(file):
             key = "exec_file" if file == script else "config_files"
@@ -167,13 +167,14 @@ def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding
             yield Finding(WARNING, about, f"{script}: bash finds it wrong: {problem}")
 
 
-def _outpath(about: str, place: Path) -> Iterator[Finding]:
+def _outpath(about: str, study: StudyConfig, place: Path) -> Iterator[Finding]:
     nearest_dir = next(p for p in (place, *place.parents) if _is_there(p))
-    key = "outpath of bd.yaml puts run directories there"
+    key = f"outpath: {study.outpath} of {study.file} puts run directories there"
     if not nearest_dir.is_dir():
         yield Finding(MISTAKE, about, f"{nearest_dir}: is no directory; {key}")
-    elif not os.access(nearest_dir, os.W_OK | os.X_OK):
-        yield Finding(MISTAKE, about, f"{nearest_dir}: cannot be written to; {key}")
+    elif (problem := inspection.writing_problem(nearest_dir)) is not None:
+        text = f"{nearest_dir}: cannot be written to ({problem}); {key}"
+        yield Finding(MISTAKE, about, text)
 
 
 def _is_there(file: Path) -> bool:
