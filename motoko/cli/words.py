@@ -14,7 +14,6 @@ __all__ = [
     "duration",
     "moment",
     "ordered_states",
-    "shortened",
     "size",
     "states",
     "value",
@@ -22,7 +21,6 @@ __all__ = [
 
 #: States in the order in which runs pass through them; users' own come after these.
 STATE_ORDER = ("CREATED", "SUBMITTED", "RUNNING", "FINISHED", "FAILED", "CANCELLED")
-_LONGEST_VALUE = 40
 
 
 def ordered_states(names: Iterable[str]) -> list[str]:
@@ -51,12 +49,6 @@ def value(given: Any, *, is_rounded: bool = True) -> str:
     if isinstance(given, float) and is_rounded:
         return f"{given:.6g}"
     return " ".join(str(given).split())
-
-
-def shortened(given: Any) -> str:
-    """A value in a line, its beginning where it is long."""
-    text = value(given)
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 
 def size(n_bytes: float) -> str:

@@ -62,12 +62,19 @@ def test_closing_line_shortens_long_variables_and_says_where_all_is(here: Comman
     assert "workflow.vars.mean = " in source
     file.write_text(
         source.replace(
-            "workflow.vars.mean = ", "workflow.vars.many = [7] * 99; workflow.vars.mean = "
+            "workflow.vars.mean = ",
+            "workflow.vars.many = [7] * 99; workflow.vars.zone = 1 / 3;"
+            " [setattr(workflow.vars, f'v{i:02}', i) for i in range(30)];"
+            " workflow.vars.mean = ",
         )
     )
 
     last = here.run("run").stdout.splitlines()[-1]
+    shown = here.run("info", "--verbose").stdout
 
+    assert f"vars.many  {[7] * 99}\n" in shown
+    assert f"vars.zone  {1 / 3!r}\n" in shown
+    assert all(f"vars.v{i:02}   {i}\n" in shown for i in range(30))
     assert f"mean = {MEAN}" in last
     assert "many = [7, 7, 7, " in last
     assert last.endswith("; `motoko info --verbose` shows all")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from motoko.workflow.views.overview import Overview, StudyOverview
 
 _MOST_EVENTS = 20
-_MOST_VARIABLES = 20
 
 
 @click.command()
@@ -180,5 +179,9 @@ def _show_more(found: Overview) -> None:
         output.table(headers, rows)
     if found.variables:
         click.echo()
-        shown = list(found.variables.items())[:_MOST_VARIABLES]
-        output.facts([(f"vars.{name}", words.shortened(v)) for name, v in shown])
+        output.facts(
+            [
+                (f"vars.{n}", words.value(v, is_rounded=False))
+                for n, v in found.variables.items()
+            ]
+        )
