@@ -49,7 +49,9 @@ def read(arguments: Sequence[str], declare: Declare, usage: str, description: st
     workflow.orchestrator_function = loader.find_function(module, workflow.config.orchestrator)
     options = OwnOptions(module, declare, usage)
     request = Request(workflow, options, vars(found.mine), found.rest)
-    request.params()  # mistakes are said before anything is started
+    # Mistakes are said before anything is started.
+    function = workflow.orchestrator_function
+    loader.check_call(function, workflow.config.orchestrator, request.params())
     return request
 
 

@@ -7,8 +7,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from argparse import ArgumentParser
-from collections.abc import Awaitable, Callable
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -71,6 +71,35 @@ def find_function(module: ModuleType, orchestrator: str) -> Callable[..., Awaita
         raise OrchestratorNotLoadable(file, line, orchestrator, why)
     found: Callable[..., Awaitable[Any]] = function
     return found
+
+
+def check_call(
+    function: Callable[..., Any], orchestrator: str, params: Mapping[str, object]
+) -> None:
+    """OrchestratorNotLoadable unless it can be called with a workflow and these parameters."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return  # of what has no signature nothing can be said
+    try:
+        signature.bind(None, **params)
+    except TypeError as error:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        file = getattr(code, "co_filename", orchestrator)
+        name = orchestrator.rpartition(".")[2]
+        given = ", ".join(["workflow", *(f"{param}=..." for param in params)])
+        why = (
+            f"its signature is {name}{signature}, and it is called as {name}({given}): {error};"
+            f" write `async def {name}(workflow, **params)`"
+        )
+        line = getattr(code, "co_firstlineno", 0)
+        raise OrchestratorNotLoadable(file, line, orchestrator, why) from None
+
+
+def option_names(parser: ArgumentParser) -> dict[str, object]:
+    """The names under which what a parser reads reaches ``main``, with their defaults."""
+    options = {action.dest: action.default for action in parser._actions}
+    return {n: v for n, v in {**parser._defaults, **options}.items() if v is not SUPPRESS}
 
 
 def load_handler(directory: Path, name: str) -> Callable[..., Any]:

@@ -19,8 +19,9 @@ def answer(directory: str, orchestrator: str, fd: str) -> None:
     problem, n_options = "", 0
     try:
         module = loader.load_module(Path(directory), orchestrator)
-        loader.find_function(module, orchestrator)
+        function = loader.find_function(module, orchestrator)
         parser = loader.add_options(module, argparse.ArgumentParser(add_help=False))
+        loader.check_call(function, orchestrator, loader.option_names(parser))
         n_options = len(parser._actions)
     except OrchestratorNotLoadable as error:
         problem = str(error)

@@ -215,9 +215,59 @@ def test_script_with_a_syntax_error_is_a_warning(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        "async def main(workflow): ...",
+        "async def main(*given, **params): ...",
+        "def populate_arg_parser(p): p.add_argument('--n'); p.set_defaults(m=3)\n"
+        "async def main(workflow, n, m, k=1): ...",
+        "import functools\nasync def f(a, workflow, **params): ...\n"
+        "main = functools.partial(f, 1)",
+        "class Work:\n    async def main(self, workflow): ...\nmain = Work().main",
+    ],
+)
+def test_orchestrator_needs_to_take_no_more_than_it_is_given(
+    directory: Path, body: str
+) -> None:
+    (directory / "orchestrator.py").write_text(body)
+
+    assert found(directory, MISTAKE) == []
+
+
+@pytest.mark.parametrize("place", ["/proc/nix", "../closed/runs"])
+def test_place_where_no_run_directory_can_be_made_is_a_mistake(
+    directory: Path, place: str
+) -> None:
+    closed = directory / "closed"
+    closed.mkdir()
+    with (directory / "mult" / "bd.yaml").open("a") as file:
+        file.write(f"outpath: {place}\n")
+    assert (found(directory, MISTAKE) == []) is (place != "/proc/nix")
+    closed.chmod(0o500)
+
+    texts = [finding.text for finding in found(directory, MISTAKE)]
+
+    if os.getuid() or place == "/proc/nix":  # root may write anywhere but in /proc
+        [text] = texts
+        assert "cannot be written to" in text
+        assert f"; outpath: {place} of {directory}/mult/bd.yaml puts run dir" in text
+    assert list(closed.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("body", "problem"),
     [
         ("import sys; sys.exit(4)", "calls sys.exit(4) when loaded"),
+        ("async def main(): ...", "orchestrator.py:1: cannot load"),
+        (
+            "async def main(): ...",
+            "its signature is main(), and it is called as main(workflow)",
+        ),
+        ("async def main(workflow, size): ...", "missing a required argument: 'size'"),
+        (
+            "def populate_arg_parser(p): p.add_argument('--n')\nasync def main(workflow): ...",
+            "got an unexpected keyword argument 'n'",
+        ),
         ("import os; os._exit(0)", "ends its process (code 0)"),
         ("print('hello')\n1/0", "orchestrator.py:2:"),
         ("def populate_arg_parser(p): p.add_argumnt('x')\nasync def main(w): ...", "py:1:"),
