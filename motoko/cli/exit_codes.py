@@ -26,7 +26,8 @@ MEANINGS: dict[int, str] = {
     FAILED: "an action, a condition or `main` raised",
     USAGE: "the command line is wrong, or a question was answered with no: nothing was changed",
     MISTAKE: "a mistake in the configuration, the orchestrator or a value that was given",
-    NOT_FOUND: "no such workflow, study, job, run, run name, artifact or database, or no match",
+    NOT_FOUND: "no such workflow, study, job, run, run name, artifact or database, no match, or"
+    " every run that matched was left alone",
     RUNS_FAILED: "runs, or jobs of a batch, failed",
     PROCESSES: "a process runs already, does not run or start, or belongs to another host",
     DATABASE: "a database does not answer, is lost, or is not one of this version of Motoko",

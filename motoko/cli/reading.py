@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(directory: str | None) -> Iterator[Workflow]:
-    """A workflow with its databases open to be read."""
+def opened(directory: str | None, study: str | None = None) -> Iterator[Workflow]:
+    """A workflow with its databases open to be read.
+
+    ``study`` is the one that is meant: UnknownTaskManager before anything else if it has none
+    of that name.
+    """
     from motoko.workflow import opening
 
     workflow = load_workflow(directory)
+    if study is not None:
+        workflow.task_manager(study)
     try:
         opening.open_all(workflow)
         yield workflow

@@ -124,7 +124,8 @@ class ConstraintError(StudyError, ValueError):
     """A constraint that cannot be understood; ``position`` counts characters from 0."""
 
     def __init__(self, text: str, position: int, why: str) -> None:
-        message = f"{why}\n  {text}\n  {' ' * position}^"
+        place = f"\n  {text}\n  {' ' * position}^" if text.strip() else ""
+        message = f"{why}{place}"
         super().__init__(message, text=text, position=position, why=why)
 
 

@@ -12,6 +12,7 @@ from motoko.config.values import EXPECTED, JOB_CONVERTERS, Refused
 
 Test = Callable[[Any], bool]
 Compare = Callable[[Any, Any], Any]
+Converters = Mapping[str, Callable[[Any], Any]]
 
 COMPARE: Mapping[str, Compare] = {
     "=": operator.eq,
@@ -43,8 +44,11 @@ def are_comparable(one: str | None, other: str | None) -> bool:
     return one is None or other is None or one == other or (one in numbers and other in numbers)
 
 
-def typed(kind: str, text: str) -> Any:
-    """The value of a declared type that a text means; raises ``Refused``."""
+def typed(kind: str, text: str, converters: Converters = JOB_CONVERTERS) -> Any:
+    """The value of a declared type that a text means; raises ``Refused``.
+
+    Only by the converters of runs nan is a value: nothing can be compared with it.
+    """
     if kind == "str":
         return text
     if kind == "bool":
@@ -53,13 +57,13 @@ def typed(kind: str, text: str) -> Any:
         return _FLAGS[text.lower()]
     if kind in ("list", "dict"):
         try:
-            return JOB_CONVERTERS[kind](json.loads(text))
+            return converters[kind](json.loads(text))
         except (ValueError, RecursionError):
             raise Refused(f"{EXPECTED[kind]}, written as JSON") from None
     number = _number(text)
-    if number is None or number != number:
+    if number is None or (number != number and converters is JOB_CONVERTERS):
         raise Refused(EXPECTED[kind])
-    return JOB_CONVERTERS[kind](number)
+    return converters[kind](number)
 
 
 def _number(text: str) -> int | float | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from motoko.errors import NoRunMatches, RunNotFound, WorkflowError
+from motoko.errors import ConstraintError, NoRunMatches, RunNotFound, WorkflowError
 from motoko.study.records import split_run_name
 
 if TYPE_CHECKING:
@@ -49,7 +49,16 @@ class Selector(NamedTuple):
 
 
 def as_constraints(texts: Sequence[str]) -> list[str]:
-    """Constraints from a command line: one an argument, or one split by the shell."""
+    """Constraints from a command line: one an argument, or one split by the shell.
+
+    ConstraintError for one that is blank: it is a variable of the shell that nobody has set,
+    and not a wish for all runs.
+    """
+    for text in texts:
+        if not text.strip():
+            why = "an empty constraint selects nothing: write one, as in state = FAILED"
+            rest = "for all runs leave it out, and say --all where that is asked for"
+            raise ConstraintError(text, 0, f"{why}; {rest}")
     if all(_WHOLE_CONSTRAINT.fullmatch(text) for text in texts):
         return list(texts)
     return [" ".join(texts)]

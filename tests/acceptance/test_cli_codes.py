@@ -50,6 +50,12 @@ def test_file_that_is_no_database_is_named_by_every_command(here: CommandLine) -
 
 
 def test_what_does_not_exist_has_one_code(here: CommandLine) -> None:
+    for command in (
+        ("runs", "list", "zz"),
+        ("runs", "show", "zz.1"),
+        ("export", "zz", "--csv=-"),
+    ):
+        assert "no task manager or attribute 'zz'" in here.run(*command, code=4).stderr
     here.run("create")
 
     for command in (
@@ -83,6 +89,21 @@ def test_orchestrator_that_exits_when_loaded_is_a_mistake(here: CommandLine) -> 
         assert here.run(*command, code=3).stderr == f"{said} when loaded\n"
     [finding] = [f for f in here.json("check", code=3) if f["about"] == "orchestrator"]
     assert "it calls sys.exit(0) when loaded" in finding["text"]
+
+
+def test_orchestrator_that_cannot_be_called_is_a_mistake(here: CommandLine) -> None:
+    file = here.directory / "orchestrator.py"
+    file.write_text(file.read_text().replace("main(workflow, n_samples, **params)", "main()"))
+    line = file.read_text().splitlines().index("async def main():") + 1
+
+    for command in (("run",), ("orchestrator", "start", "-n", "a", "-d")):
+        said = here.run(*command, code=3).stderr
+
+        assert f"{file}:{line}: cannot load orchestrator 'orchestrator.main'" in said
+        assert (
+            "its signature is main(), and it is called as main(workflow, n_samples=...)" in said
+        )
+    assert not (here.directory / ".wf").exists()
 
 
 def test_empty_run_name_is_refused(here: CommandLine) -> None:

@@ -74,7 +74,7 @@ def test_failure_card_tells_everything_and_what_to_do(failed: CommandLine) -> No
 def test_failed_runs_are_tried_again(failed: CommandLine) -> None:
     one = failed.run("runs", "retry", "sample.2", "sample.3").stdout
     some = failed.json("runs", "retry", "sample", "seed > 4")
-    again = failed.run("runs", "retry", "sample.2").stdout
+    again = failed.run("runs", "retry", "sample.2", code=4).stdout
     ran = failed.run("run", "--run_name", "first", "--retry-failed").stdout
 
     assert one == "2 runs CREATED again\n"
@@ -136,10 +136,10 @@ def test_cancelled_run_is_ended_and_others_are_left(here: CommandLine) -> None:
     here.run("orchestrator", "start", "--run_name", "first", "--detach")
     wait_until(lambda: here.counts("sample").get("RUNNING") == 1, "a run")
 
-    retried = here.json("runs", "retry", "sample.1")
-    deleted = here.json("runs", "delete", "sample.1")
+    retried = here.json("runs", "retry", "sample.1", code=4)
+    deleted = here.json("runs", "delete", "sample.1", code=4)
     cancelled = here.json("runs", "cancel", "sample.1", "sample.5")
-    again = here.json("runs", "cancel", "sample.5")
+    again = here.json("runs", "cancel", "sample.5", code=4)
 
     assert retried["left"] == deleted["left"] == {"sample.1": "is RUNNING: cancel it first"}
     assert cancelled["runs"] == ["sample.1", "sample.5"]
@@ -168,11 +168,19 @@ def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:
     assert "never changes" in of_job
     assert "expected a number" in wrong
 
+    for text in ("nan", "-inf"):
+        failed.run("runs", "update", "sample.3", f"value={text}")
+        assert f"  {text}  " in failed.run("runs", "list", "sample", "id = 3").stdout
+    failed.run("runs", "retry", "sample.3", "--set", "seed=nan", code=3)
+    assert failed.run("runs", "cancel", "sample.1").stdout == "1 run CANCELLED\n"
+    assert failed.counts("sample") == {"CANCELLED": 1, "CHECKED": 1, "FAILED": 3}
+
 
 def test_entry_or_state_that_no_run_has_is_taken_for_a_slip(failed: CommandLine) -> None:
     entry = failed.run("runs", "update", "sample.1", "valeu=3", code=3).stderr
     state = failed.run("runs", "update", "sample.1", "state=FINISHD", code=3).stderr
     retried = failed.run("runs", "retry", "sample.1", "--set", "nosuch=3", code=3).stderr
+    stated = failed.run("runs", "retry", "sample.1", "--set", "state=FOO", code=3).stderr
     for name in ("state", "id", "job_id", "run_name", "retry_of", "set_by_hand"):
         fixed = failed.run("runs", "retry", "sample.1", "--new", "--set", f"{name}=3", code=3)
         assert f"'{name}': is " in fixed.stderr
@@ -181,6 +189,8 @@ def test_entry_or_state_that_no_run_has_is_taken_for_a_slip(failed: CommandLine)
     assert "found 'FINISHD', which no run is in; did you mean 'FINISHED'?" in state
     assert "known: CREATED, SUBMITTED, RUNNING, FINISHED, FAILED, CANCELLED" in state
     assert "--new makes it one" in retried
+    assert "'state': is CREATED for runs that are tried again" in stated
+    assert "--new" not in stated
     assert failed.counts("sample") == {"FAILED": 5}
 
 
@@ -232,6 +242,31 @@ def test_words_that_name_no_runs_are_refused(failed: CommandLine) -> None:
     assert "no run 9" in failed.run("runs", "cancel", "sample.9", code=4).stderr
     stray = failed.run("runs", "cancel", "state = FAILED", code=3).stderr
     assert "name the study before it" in stray
+
+
+def test_empty_constraint_is_no_wish_for_all_runs(failed: CommandLine) -> None:
+    before = set((failed.directory / "sample" / "BD-sample-runs").rglob("*"))
+
+    for empty in ("", " "):
+        for command in (
+            ("runs", "delete", "sample", empty, "--delete-files"),
+            ("runs", "delete", "sample", "state = FAILED", empty, "--all"),
+            ("runs", "update", "sample", empty, "value=3"),
+            ("runs", "retry", "sample", empty),
+            ("runs", "cancel", "sample", empty),
+            ("runs", "list", "sample", empty),
+            ("export", "sample", empty, "--csv", "-"),
+            ("archive", "sample", empty),
+            ("clean", "--constraints", empty),
+            ("clean", "--failures", "--constraints", empty),
+            ("bd", "runs", "update", "--constraints", empty, "value=3"),
+        ):
+            refused = failed.run(*command, code=3).stderr
+            assert refused.startswith("motoko: an empty constraint selects nothing: write one")
+            assert len(refused.splitlines()) == 1
+
+    assert set((failed.directory / "sample" / "BD-sample-runs").rglob("*")) == before
+    assert failed.counts("sample") == {"FAILED": 5}
 
 
 @pytest.mark.slow

@@ -53,6 +53,10 @@ def dispatch(words: list[str]) -> int:
         if name == "runs exec"
         else parser.parse_intermixed_args(rest)
     )
+    if given.constraints is not None:
+        from motoko.workflow.selectors import as_constraints
+
+        as_constraints([given.constraints])
     if name in _INSIDE and not _names_runs(given):
         run_dir = _own_run_dir()
         if run_dir is not None:

@@ -34,7 +34,7 @@ def command(
     file = csv_file or parquet_file
     if file is None or (csv_file and parquet_file):
         raise click.UsageError("say --csv FILE or --parquet FILE")
-    with reading.opened(directory) as workflow:
+    with reading.opened(directory, study) as workflow:
         base = workflow.task_manager(study).base
         with base.database.read() as tables:
             found = tables.select(tables.parse(as_constraints(constraints)))

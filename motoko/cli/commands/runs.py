@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from motoko.cli import output, reading, words
+from motoko.cli import exit_codes, output, reading, words
 from motoko.cli.places import load_workflow
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
-    from motoko.workflow.upkeep.run_changes import Changes, Values
+    from motoko.workflow.upkeep.run_changes import Changes
     from motoko.workflow.workflow import Workflow
 
 _DEFAULT_LIMIT = 100
@@ -59,7 +59,7 @@ def list_runs(
     from motoko.workflow.upkeep import run_names
     from motoko.workflow.views import rows
 
-    with reading.opened(directory) as workflow:
+    with reading.opened(directory, study) as workflow:
         if run_name is not None:
             run_names.check_known(workflow, run_name)
         found = rows.listed(
@@ -89,7 +89,7 @@ def show(run: str, is_script: bool, directory: str | None, as_json: bool) -> Non
     from motoko.cli import runs
     from motoko.workflow.views import rows, scripts
 
-    with reading.opened(directory) as workflow:
+    with reading.opened(directory, run.rpartition(".")[0] or None) as workflow:
         if is_script:
             click.echo(scripts.script(workflow, run), nl=False)
             return
@@ -132,23 +132,27 @@ def retry(
     clean_dir: bool,
     with_new: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Try runs again: they are CREATED, and launched as their next attempt.
 
     A study alone means its FAILED runs. With --set an entry of the run has a new value; another
     value of the job makes a new run, linked to the old one, which stays as it is. Runs that
-    execute are left alone.
+    execute are left alone. Ends with code 4 if nothing was done.
     """
     from motoko.workflow.upkeep import run_changes
 
     pairs = _assignments(assigned)
     with _opened(directory) as workflow:
         chosen = _chosen(workflow, runs, otherwise="state = FAILED")
-        how = run_changes.Retry(_values(chosen, pairs, with_new), current_files, clean_dir)
+        values = {
+            study.name: run_changes.read_retry_values(study, pairs, with_new=with_new)
+            for study in chosen
+        }
+        how = run_changes.Retry(values, current_files, clean_dir)
         changes = run_changes.retry(workflow, chosen, how)
     if as_json:
         output.as_json(changes.as_json())
-        return
+        return _code(changes)
     n_again = len(changes.done) - len(changes.made)
     if n_again or not changes.made:
         click.echo(f"{words.counted(n_again, 'run')} CREATED again")
@@ -157,6 +161,7 @@ def retry(
     if len(changes.made) > _MOST_SHOWN:
         click.echo(f"and {words.counted(len(changes.made) - _MOST_SHOWN, 'more new run')}")
     _say_more(changes)
+    return _code(changes)
 
 
 @command.command()
@@ -164,17 +169,22 @@ def retry(
 @_in
 @_all
 @_json
-def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: bool) -> None:
-    """Make runs that wait or execute CANCELLED; the launcher ends their processes."""
+def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: bool) -> int:
+    """Make runs CANCELLED; the launcher ends the processes of those that execute.
+
+    Runs whose state does not allow it, as FINISHED ones, are left alone. Ends with code 4 if
+    all are.
+    """
     from motoko.workflow.upkeep import run_changes
 
     with _opened(directory) as workflow:
         changes = run_changes.cancel(workflow, _chosen(workflow, runs, is_all=is_all))
     if as_json:
         output.as_json(changes.as_json())
-        return
+        return _code(changes)
     click.echo(f"{words.counted(len(changes.done), 'run')} CANCELLED")
     _say_more(changes)
+    return _code(changes)
 
 
 @command.command()
@@ -203,7 +213,10 @@ def update(
     pairs = _assignments(given)
     with _opened(directory) as workflow:
         chosen = _chosen(workflow, selected, is_all=is_all)
-        values = _values(chosen, pairs, with_new)
+        values = {
+            study.name: run_changes.read_values(study, pairs, with_new=with_new)
+            for study in chosen
+        }
         for study in chosen:
             for name in values[study.name].job:
                 why = "is a value of the job, which never changes"
@@ -231,11 +244,12 @@ def delete(
     dry_run: bool,
     delete_files: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Remove runs from the database; no other run ever gets their ids.
 
     Their directories, and what the database knew of them, go into a dated backup. Runs that
-    execute, and those that an action is being called with, are left alone.
+    execute, and those that an action is being called with, are left alone. Ends with code 4
+    if all are.
     """
     from motoko.workflow.upkeep import run_changes
 
@@ -247,7 +261,7 @@ def delete(
             changes = run_changes.delete(workflow, chosen, keeps_files=not delete_files)
     if as_json:
         output.as_json(changes.as_json())
-        return
+        return _code(changes)
     n_runs = words.counted(len(changes.done), "run")
     click.echo(f"would delete {n_runs}" if dry_run else f"deleted {n_runs}")
     if dry_run:
@@ -256,6 +270,7 @@ def delete(
         if len(changes.done) > _MOST_SHOWN:
             click.echo(f"  and {len(changes.done) - _MOST_SHOWN} more")
     _say_more(changes)
+    return _code(changes)
 
 
 @contextmanager
@@ -296,14 +311,8 @@ def _assignments(given: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _values(
-    chosen: Mapping[Study, object], pairs: Mapping[str, str], with_new: bool
-) -> dict[str, Values]:
-    from motoko.workflow.upkeep import run_changes
-
-    return {
-        study.name: run_changes.read_values(study, pairs, with_new=with_new) for study in chosen
-    }
+def _code(changes: Changes) -> int:
+    return exit_codes.DONE if changes.done else exit_codes.NOT_FOUND
 
 
 def _say_more(changes: Changes) -> None:

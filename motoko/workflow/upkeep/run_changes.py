@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.columns import FIXED, RUN_ENTRIES
 from motoko.config.fields import RUN_LIMITS
-from motoko.config.values import Refused
+from motoko.config.values import JOB_CONVERTERS, RUN_CONVERTERS, Refused
 from motoko.errors import SchemaError
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
 from motoko.model import states
-from motoko.model.operands import typed
+from motoko.model.operands import Converters, typed
 from motoko.phrases import listed, nearest
 from motoko.store.deletion import delete_runs
 from motoko.store.identity import SET_BY_HAND, identity_of, remember_before
@@ -89,14 +89,15 @@ def read_values(study: Study, pairs: Mapping[str, str], *, with_new: bool = Fals
         of, _, name = written.lower().rpartition(".")
         is_job = name in study.schema.job and (of == "jobs" or name not in study.schema.run)
         if is_job and of != "runs":
-            values.job[name] = _value(study, name, study.schema.job[name].type, text)
+            values.job[name] = _value(
+                study, name, study.schema.job[name].type, text, JOB_CONVERTERS
+            )
             continue
         if name in FIXED | _LINKS or of not in ("", "runs"):
             raise SchemaError(study.name, written, "is not yours to set", "name an entry")
         declared = study.schema.run.get(name)
-        values.run[name] = _value(
-            study, name, declared.type if declared else RUN_ENTRIES.get(name), text
-        )
+        kind = declared.type if declared else RUN_ENTRIES.get(name)
+        values.run[name] = _value(study, name, kind, text, RUN_CONVERTERS)
     if "state" in values.run:
         values.run["state"] = _state(study, values.run["state"])
     converted = study.schema.convert_run(values.run)
@@ -133,20 +134,31 @@ def _state(study: Study, text: Any) -> str:
         raise SchemaError(study.name, "state", found, "a state is not empty") from None
 
 
-def _value(study: Study, name: str, kind: str | None, text: str) -> Any:
+def _value(study: Study, name: str, kind: str | None, text: str, converters: Converters) -> Any:
     if kind is None:
         try:
             return json.loads(text)
         except ValueError:
             return text
     try:
-        return typed(kind, text)
+        return typed(kind, text, converters)
     except Refused as refused:
         found, allowed = f"found {text!r}", f"expected {refused.expected}"
         raise SchemaError(study.name, name, found, allowed) from None
 
 
 # trying again
+
+
+def read_retry_values(
+    study: Study, pairs: Mapping[str, str], *, with_new: bool = False
+) -> Values:
+    """New values of runs that are tried again, whose state is none of them."""
+    for written in pairs:
+        if written.lower().rpartition(".")[2] == "state" and "state" not in study.schema.job:
+            why = "is CREATED for runs that are tried again"
+            raise SchemaError(study.name, "state", why, "`motoko runs update` sets another")
+    return read_values(study, pairs, with_new=with_new)
 
 
 @dataclass(frozen=True)
@@ -166,12 +178,7 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
 
     With another value of a job it is another task: the run stays, and a new one is made (or
     found, if there is such a task) and linked to it. Runs that are being executed are left.
-    SchemaError for a state among the new values.
     """
-    for task, values in how.values.items():
-        if "state" in values.run:
-            why = "is CREATED for runs that are tried again"
-            raise SchemaError(task, "state", why, "`motoko runs update` sets another")
     changes = Changes()
     backup = making.new_backup(workflow)
     for study, ids in chosen.items():
@@ -264,13 +271,13 @@ class _Retrying:
 
 
 def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes:
-    """Make runs that wait or execute CANCELLED; the launcher ends those that execute."""
+    """Make runs CANCELLED where their state allows it; the launcher ends what executes."""
     changes = Changes()
     for study, ids in chosen.items():
 
         def one(tables: Tables, run_id: int, changes: Changes, study: Study = study) -> None:
             state = tables.run(run_id)["state"]
-            if state == states.CREATED or state in states.ACTIVE:
+            if state != states.CANCELLED and states.is_allowed(state, states.CANCELLED):
                 tables.update_run(run_id, {"state": states.CANCELLED})
                 changes.done.append(f"{study.name}.{run_id}")
             else:
