@@ -16,13 +16,13 @@ from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
 from motoko.errors import ActionFailed, DatabaseLost, MotokoError
 from motoko.workflow import control
-from motoko.workflow.upkeep.keeper import Keeper
 from motoko.workflow.views.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from motoko.cli.views import View
+    from motoko.workflow.upkeep.keeper import Keeper
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -35,14 +35,14 @@ class Orchestration:
     """One orchestrator's time in this process."""
 
     def __init__(
-        self, workflow: Workflow, params: dict[str, Any], view: View, *, keep_alive: bool
+        self, workflow: Workflow, params: dict[str, Any], view: View, keeper: Keeper
     ) -> None:
-        """With ``keep_alive`` a server or a launcher that dies is started again."""
+        """The keeper watches already over server and launcher."""
         assert workflow.run_name is not None
         self._workflow = workflow
         self._params = params
         self._view = view
-        self._keep_alive = keep_alive
+        self._keeper = keeper
         self._lost: MotokoError | None = None
         self._error: Exception | None = None
         self._code: int | None = None
@@ -56,8 +56,8 @@ class Orchestration:
         """
         try:
             anyio.run(self._run)
-        except KeyboardInterrupt:  # the second signal, which does not wait for the loop
-            if self._interrupts is None or self._interrupts.number is None:
+        except BaseException:  # the second signal does not wait for the loop, whoever meets it
+            if self._interrupts is None or not self._interrupts.is_forced:
                 raise
         finally:
             self.progress.read_again()
@@ -92,9 +92,7 @@ class Orchestration:
                 loop.call_soon_threadsafe(self.progress.take_troubles, troubles)
 
             stack.enter_context(self.progress.watching())
-            keeper = Keeper(workflow, lose, tell, restarts=self._keep_alive)
-            keeper.start()
-            stack.callback(keeper.stop)
+            stack.enter_context(self._keeper.telling(lose, tell))
             # The child of `start --detach` is ready once its name stands in the ledger.
             stack.callback(workflow.vars.db.feed.listen(lambda change: daemon.say_ready()))
             async with anyio.create_task_group() as group:

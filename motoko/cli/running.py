@@ -7,27 +7,36 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from motoko import daemon
-from motoko.cli import failures, interrupts, output, run_options, views, words
+from motoko.cli import exit_codes, failures, interrupts, output, run_options, views, words
 from motoko.cli.failures import Stopped
 from motoko.cli.logs import Latest, is_shown_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
 from motoko.crashpoints import reached
-from motoko.errors import AlreadyRunning, MotokoError, RunNameMissing
+from motoko.errors import (
+    AlreadyRunning,
+    DatabaseLost,
+    ForeignDatabase,
+    ForeignOwner,
+    MotokoError,
+    RunNameMissing,
+)
+from motoko.store.patience import patiently
 from motoko.workflow import control
 from motoko.workflow.generators import check_generators
 from motoko.workflow.orchestration import taken
 from motoko.workflow.upkeep import failures as run_failures
 from motoko.workflow.upkeep import resuming, run_changes, run_names
 from motoko.workflow.upkeep.custody import Custody
+from motoko.workflow.upkeep.keeper import Keeper
 
 if TYPE_CHECKING:
     from motoko.cli.run_options import Request
@@ -37,9 +46,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _N_EVENTS = 5
 #: Of parameters that changed, so many are shown at least, and what else is said takes so much.
 _LEAST_SHOWN, _OTHER_LINES = 5, 6
+_GOES_ON = (exit_codes.PROCESSES, exit_codes.DATABASE)
+_SOMEBODY_ELSE = (AlreadyRunning, ForeignOwner, DatabaseLost, ForeignDatabase)
+_GO_ON = "nothing is lost: once that is mended, the same command goes on"
 
 
 @contextmanager
@@ -71,14 +85,16 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
         ExitStack() as stack,
     ):
         _ensure_running(request, generator)
-        chosen = run_names.choose(workflow, request.mine[f"{PREFIX}run_name"], request.rest)
+        keeper = stack.enter_context(_kept(workflow, restarts=True))
+        given = request.mine[f"{PREFIX}run_name"]
+        chosen = _patiently(workflow, lambda: run_names.choose(workflow, given, request.rest))
         custody.adopt((chosen.facts or {}).get("daemons", ()))
         workflow.run_name = chosen.run_name
         stack.enter_context(taken(workflow))
-        orchestration = _prepared(request, chosen, keep_alive=True)
+        orchestration = _prepared(request, chosen, keeper)
         ending.progress = orchestration.progress
         # Known from the start: who is killed leaves them to the next one of this run name.
-        run_names.record(workflow, chosen.run_name, daemons=custody.pids())
+        _record(workflow, chosen.run_name, daemons=custody.pids())
         _announce(workflow, chosen)
         try:
             code = orchestration.run()
@@ -120,6 +136,27 @@ def _ensure_running(request: Request, generator: str | None = None) -> None:
     request.workflow.takes_over = takeover
 
 
+@contextmanager
+def _kept(workflow: Workflow, *, restarts: bool) -> Iterator[Keeper]:
+    """Somebody watches over server and launcher."""
+    keeper = Keeper(workflow, restarts=restarts)
+    keeper.start()
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
+
+
+def _patiently(workflow: Workflow, call: Callable[[], T]) -> T:
+    """Make a call of the databases, waiting for a server that has died meanwhile."""
+    result: T = patiently(workflow.vars.db, call)
+    return result
+
+
+def _record(workflow: Workflow, run_name: str, **facts: Any) -> None:
+    _patiently(workflow, lambda: run_names.record(workflow, run_name, **facts))
+
+
 def _leave(custody: Custody, workflow: Workflow) -> None:
     pids = custody.leave()
     with suppress(MotokoError):
@@ -143,9 +180,12 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
     is_child = daemon.READY_FD in os.environ
     with _stopped_in_words(workflow) as ending, closing(workflow), ExitStack() as stack:
         _ensure_running(request)
+        keeper = stack.enter_context(_kept(workflow, restarts=False))
         stack.enter_context(taken(workflow))
-        chosen = run_names.choose(workflow, run_name, request.rest)
-        orchestration = _prepared(request, chosen, keep_alive=False, is_silent=is_child)
+        chosen = _patiently(
+            workflow, lambda: run_names.choose(workflow, run_name, request.rest)
+        )
+        orchestration = _prepared(request, chosen, keeper, is_silent=is_child)
         ending.progress = orchestration.progress
         if not is_child:
             _announce(workflow, chosen)
@@ -169,24 +209,33 @@ class _Ending:
 
 @contextmanager
 def _stopped_in_words(workflow: Workflow) -> Iterator[_Ending]:
-    """When a signal ends the block: say, and keep in the log, what still runs."""
+    """When a signal ends the block: say, and keep in the log, what still runs. When something
+    does that may be mended: say how it goes on."""
     ending = _Ending()
-    try:
-        with interrupts.raising():
-            yield ending
-    except (Stopped, KeyboardInterrupt) as stopped:
-        by = str(stopped) or "SIGINT"
-        progress = ending.progress
-        what = f"the orchestrator of {workflow.run_name}" if progress else "during start-up"
-        rest = still_running(workflow, progress.n_active() if progress else 0)
-        if workflow.state_dir.is_dir():
-            daemon.log_to(control.log_file(workflow))
-            log.warning("stopped %s (%s)\n%s", what, by, rest)
+    with interrupts.raising():
         try:
-            click.echo(f"stopped {what}\n{rest}", err=True)
-        except OSError:
-            failures.be_silent()
-        raise Stopped(signal.Signals[by]) from None
+            yield ending
+        except (Stopped, KeyboardInterrupt) as stopped:
+            interrupts.be_deaf()
+            by = str(stopped) or "SIGINT"
+            _say_what_runs(workflow, ending.progress, by)
+            raise Stopped(signal.Signals[by]) from None
+        except MotokoError as error:
+            if exit_codes.of(error) in _GOES_ON and not isinstance(error, _SOMEBODY_ELSE):
+                error.add_note(_GO_ON)
+            raise
+
+
+def _say_what_runs(workflow: Workflow, progress: Progress | None, by: str) -> None:
+    what = f"the orchestrator of {workflow.run_name}" if progress else "during start-up"
+    rest = still_running(workflow, progress.n_active() if progress else 0)
+    if workflow.state_dir.is_dir():
+        daemon.log_to(control.log_file(workflow))
+        log.warning("stopped %s (%s)\n%s", what, by, rest)
+    try:
+        click.echo(f"stopped {what}\n{rest}", err=True)
+    except OSError:
+        failures.be_silent()
 
 
 def _detach(request: Request, office: daemon.Office) -> None:
@@ -211,16 +260,18 @@ def _detach(request: Request, office: daemon.Office) -> None:
 
 
 def _prepared(
-    request: Request, chosen: Chosen, *, keep_alive: bool, is_silent: bool = False
+    request: Request, chosen: Chosen, keeper: Keeper, *, is_silent: bool = False
 ) -> Orchestration:
     workflow = request.workflow
     params = request.params(chosen.options)
     now = _check_parameters(request, chosen, params)
     if request.mine[f"{PREFIX}retry_failed"]:
-        n_runs = run_changes.retry_failed(workflow, chosen.run_name)
+        n_runs = _patiently(
+            workflow, lambda: run_changes.retry_failed(workflow, chosen.run_name)
+        )
         click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
     begun = {"arguments": list(chosen.options), resuming.PARAMETERS: now}
-    run_names.record(workflow, chosen.run_name, **begun)
+    _record(workflow, chosen.run_name, **begun)
     reached("run.named")
     workflow.wait_s = request.mine[f"{PREFIX}wait"] or workflow.wait_s
     daemon.log_to(control.log_file(workflow))
@@ -229,7 +280,7 @@ def _prepared(
         latest = Latest(_N_EVENTS)
         logging.getLogger().addHandler(latest)
         view = views.Live(latest)
-    return Orchestration(workflow, params, view, keep_alive=keep_alive)
+    return Orchestration(workflow, params, view, keeper)
 
 
 def _check_parameters(

@@ -64,7 +64,10 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
             _end(process)  # what it said is why, not how it was ended
         if not log_file.exists():
             code = None  # whatever it stumbled over, that is why
-        why = _last_line(said) or _last_words(log_file, before)
+        if code is not None and code < 0:
+            why = f"it was ended by {signal.Signals(-code).name}"
+        else:
+            why = _last_line(said) or _last_words(log_file, before)
         raise StartFailed(what, why, str(log_file), code)
     except BaseException:
         if process is not None and process.returncode is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,11 +24,10 @@ from motoko.daemon import Office, Owner
 from motoko.errors import (
     ConfigError,
     DatabaseLost,
-    DatabaseUnavailable,
     ForeignOwner,
     MotokoError,
-    NoSpaceLeft,
     NotRunning,
+    StartFailed,
     StudyNotFound,
 )
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
@@ -37,6 +35,7 @@ from motoko.store import layout
 from motoko.store.address import socket_address
 from motoko.study.study import shared_places
 from motoko.workflow.generators import generators_of, python_dir
+from motoko.workflow.restarts import until_it_stands
 
 if TYPE_CHECKING:
     from motoko.launch.trouble import Trouble
@@ -272,38 +271,47 @@ def ensure_running(
 ) -> None:
     """Start what does not run of server and launcher, and connect to all databases.
 
-    ForeignOwner for what another host has, unless it is taken over.
+    What dies meanwhile is started again. ForeignOwner for what another host has, unless it is
+    taken over.
     """
-    ensure_served(workflow, takeover=takeover)
-    start_launcher(workflow, generator, studies, takeover=takeover)
+
+    def bring_up() -> None:
+        server = _serve(workflow, takeover)
+        try:
+            start_launcher(workflow, generator, studies, takeover=takeover)
+        except StartFailed as error:
+            office = server_office(workflow)
+            if office.owner() != server:  # of which the launcher has died
+                raise NotRunning(office.what) from error
+            raise
+
+    offices = [server_office(workflow), launcher_office(workflow)]
+    until_it_stands(bring_up, offices, lambda: _is_hurried(workflow))
 
 
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
-    """Start the server if it does not run, connect to all databases, make those missing."""
+    """Start the server if it does not run, connect to all databases, make those missing.
+
+    One that dies meanwhile is started again.
+    """
+    offices = [server_office(workflow)]
+    until_it_stands(lambda: _serve(workflow, takeover), offices, lambda: _is_hurried(workflow))
+
+
+def _serve(workflow: Workflow, takeover: bool) -> Owner:
     studies = (manager.base for manager in workflow.task_managers.values())
     if mistakes := list(shared_places(study.config for study in studies)):
         raise ConfigError(mistakes)
-    start_server(workflow, takeover=takeover)
-    _connect(workflow, takeover=takeover)
+    owner = start_server(workflow, takeover=takeover)
+    for database in workflow.databases:
+        database.connect()
     workflow.initialise()
     workflow.recover()
+    return owner
 
 
-def _connect(workflow: Workflow, *, takeover: bool) -> None:
-    deadline = time.monotonic() + _START_S
-    while True:
-        try:
-            for database in workflow.databases:
-                database.connect()
-            return
-        except NoSpaceLeft:
-            raise
-        except DatabaseUnavailable:
-            is_hurried = any(database.is_hurried for database in workflow.databases)
-            if is_hurried or time.monotonic() > deadline:
-                raise
-            if server_office(workflow).has_died:
-                start_server(workflow, takeover=takeover)
+def _is_hurried(workflow: Workflow) -> bool:
+    return any(database.is_hurried for database in workflow.databases)
 
 
 # the launcher

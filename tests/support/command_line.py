@@ -41,12 +41,13 @@ class CommandLine:
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """A command that goes on beside the test; killed at the end."""
+    def started(self, *arguments: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on beside the test, in an environment with these variables;
+        killed at the end."""
         with subprocess.Popen(
             [sys.executable, "-m", "motoko", *arguments],
             cwd=self.directory,
-            env=self._environment,
+            env=self._environment | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

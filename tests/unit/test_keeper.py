@@ -26,14 +26,15 @@ class Kept:
         self.told: queue.Queue[list[str]] = queue.Queue()
         self.lost: queue.Queue[MotokoError] = queue.Queue()
         self.workflow = Workflow(str(write_workflow(directory, {"mult": None})))
-        self.keeper = Keeper(self.workflow, self.lost.put, self.told.put, restarts=False)
+        self.keeper = Keeper(self.workflow, restarts=False)
 
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
     monkeypatch.setattr(keeping, "_LOOK_S", 0.01)
     found = Kept(tmp_path)
-    yield found
+    with found.keeper.telling(found.lost.put, found.told.put):
+        yield found
     found.keeper.stop()
 
 

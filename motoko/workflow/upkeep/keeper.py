@@ -6,15 +6,15 @@ import logging
 import os
 import select
 import threading
-import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from motoko.daemon import Office
 from motoko.errors import DatabaseLost, MotokoError, StudyNotFound
 from motoko.workflow import control
+from motoko.workflow.restarts import Restarts
 from motoko.workflow.views.troubles import troubles
 
 if TYPE_CHECKING:
@@ -22,22 +22,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+OnLost = Callable[[MotokoError], object]
+OnTrouble = Callable[[list[str]], object]
+
 _LOOK_S = 1.0
-_LONGEST_PAUSE_S = 60.0
-#: A process that lived this long starts again at once when it dies.
-_STEADY_S = 60.0
 
 
 @dataclass
 class _Post:
     office: Office
     start: Callable[[], object]
-    pause_s: float = 0.0
-    next_try: float = 0.0
-    since: float = 0.0
+    restarts: Restarts = field(default_factory=Restarts)
     is_left_alone: bool = False
     #: Why it did not start, when it was tried last.
     problem: str = ""
+
+
+def _nobody(found: object) -> None:
+    """Is told."""
 
 
 class Keeper:
@@ -46,34 +48,20 @@ class Keeper:
     A process that somebody has asked to stop stays stopped.
     """
 
-    def __init__(
-        self,
-        workflow: Workflow,
-        on_lost: Callable[[MotokoError], object],
-        on_trouble: Callable[[list[str]], object],
-        *,
-        restarts: bool,
-    ) -> None:
-        """``on_lost`` is called when there is nothing left to serve, ``on_trouble`` with all
-        that keeps the workflow from going on, when that changes; both in the thread. Only
-        with ``restarts`` what has died is started again."""
+    def __init__(self, workflow: Workflow, *, restarts: bool) -> None:
+        """Only with ``restarts`` what has died is started again."""
         self._workflow = workflow
-        self._on_lost = on_lost
-        self._on_trouble = on_trouble
         self._restarts = restarts
+        self._listening = threading.Lock()
+        self._lost: MotokoError | None = None
+        self._on_lost: OnLost = _nobody
+        self._on_trouble: OnTrouble = _nobody
         self._was_served = False
         self._troubles: list[str] = []
-        now = time.monotonic()
         self._posts = [
+            _Post(control.server_office(workflow), lambda: control.start_server(workflow)),
             _Post(
-                control.server_office(workflow),
-                lambda: control.start_server(workflow),
-                since=now,
-            ),
-            _Post(
-                control.launcher_office(workflow),
-                lambda: control.restart_launcher(workflow),
-                since=now,
+                control.launcher_office(workflow), lambda: control.restart_launcher(workflow)
             ),
         ]
         self._is_ending = False
@@ -83,6 +71,23 @@ class Keeper:
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()
+
+    @contextmanager
+    def telling(self, on_lost: OnLost, on_trouble: OnTrouble) -> Iterator[None]:
+        """Inside the block ``on_lost`` is called when there is nothing left to serve, and
+        ``on_trouble`` with all that keeps the workflow from going on, when that changes; both
+        in the thread, or here with what was found before."""
+        with self._listening:
+            self._on_lost, self._on_trouble = on_lost, on_trouble
+            if self._lost is not None:
+                on_lost(self._lost)
+            if self._troubles:
+                on_trouble(self._troubles)
+        try:
+            yield
+        finally:
+            with self._listening:
+                self._on_lost = self._on_trouble = _nobody
 
     def stop(self) -> None:
         """End; a restart that is under way is waited for."""
@@ -97,7 +102,9 @@ class Keeper:
             try:
                 self._look()
             except (StudyNotFound, DatabaseLost) as error:
-                self._on_lost(error)
+                with self._listening:
+                    self._lost = error
+                    self._on_lost(error)
                 return
             except Exception as error:  # without it nobody would start again what dies
                 self._met(error)
@@ -135,10 +142,8 @@ class Keeper:
             self._tell([*(t for t in self._troubles if t != trouble), trouble])
 
     def _look_after(self, post: _Post) -> None:
-        now = time.monotonic()
         if self._is_ending or post.office.owner() is not None:
-            if now - post.since > _STEADY_S:
-                post.pause_s = 0.0
+            post.restarts.stands()
             post.is_left_alone = False
             post.problem = ""
             return
@@ -147,7 +152,7 @@ class Keeper:
                 log.warning("%s was stopped; it is not started again", post.office.what)
             post.is_left_alone = True
             return
-        if now < post.next_try:
+        if post.restarts.wait_s:
             return
         self._check_not_removed()
         try:
@@ -157,9 +162,7 @@ class Keeper:
         except Exception as error:  # whatever the system refuses now may go well later
             post.problem = f"{post.office.what} has died and does not start: {error}"
             log.error("%s", post.problem)
-        post.since = time.monotonic()
-        post.pause_s = min(_LONGEST_PAUSE_S, 2 * post.pause_s or _LOOK_S)
-        post.next_try = post.since + post.pause_s
+        post.restarts.tried()
 
     def _look_for_trouble(self) -> None:
         found = [post.problem for post in self._posts if post.problem]
@@ -170,9 +173,10 @@ class Keeper:
         self._tell(found)
 
     def _tell(self, found: list[str]) -> None:
-        if found != self._troubles and not self._is_ending:
-            self._troubles = found
-            self._on_trouble(found)
+        with self._listening:
+            if found != self._troubles and not self._is_ending:
+                self._troubles = found
+                self._on_trouble(found)
 
     def _look_for_databases(self) -> None:
         """A server ends when they are removed; before the first one there may be none yet."""
