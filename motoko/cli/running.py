@@ -112,6 +112,10 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
         if orchestration.n_active():
             _leave(custody, workflow)
             click.echo(still_running(workflow, orchestration.n_active()), err=True)
+        elif kept := custody.left_by_others():
+            where = shlex.quote(str(workflow.directory))
+            ran = f"{' and '.join(kept)} ran before and go{'es' if len(kept) == 1 else ''} on"
+            click.echo(f"{ran}: `motoko kill {where}` ends what runs", err=True)
     return code
 
 

@@ -43,6 +43,7 @@ def test_those_that_were_there_before_go_on(here: CommandLine) -> None:
         process.wait()
     (here.directory / "go").touch()
 
-    here.run("run", "--n_samples", "2")
+    finished = here.run("run", "--n_samples", "2")
 
     assert (here.pid("server"), here.pid("launcher")) == before
+    assert f"server (process {before[0]}) ran before and go on: `motoko kill" in finished.stderr

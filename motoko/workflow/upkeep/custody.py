@@ -46,6 +46,15 @@ class Custody:
         self.is_left = True
         return self.pids()
 
+    def left_by_others(self) -> list[str]:
+        """Those that ran before and go on, in words."""
+        found = []
+        for office in self._offices:
+            owner = office.owner()
+            if self._there[office.file] is not None and owner is not None and owner.is_here:
+                found.append(f"{office.what} (process {owner.pid})")
+        return found
+
     def needed_by(self) -> list[str]:
         """The run names whose orchestrators they go on for."""
         return list(control.orchestrators(self._workflow)) if self.pids() else []
