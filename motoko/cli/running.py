@@ -28,6 +28,7 @@ from motoko.errors import (
     ForeignOwner,
     MotokoError,
     RunNameMissing,
+    StartFailed,
 )
 from motoko.store.patience import patiently
 from motoko.workflow import control
@@ -52,7 +53,7 @@ _N_EVENTS = 5
 #: Of parameters that changed, so many are shown at least, and what else is said takes so much.
 _LEAST_SHOWN, _OTHER_LINES = 5, 6
 _GOES_ON = (exit_codes.PROCESSES, exit_codes.DATABASE)
-_SOMEBODY_ELSE = (AlreadyRunning, ForeignOwner, DatabaseLost, ForeignDatabase)
+_NEEDS_MORE = (AlreadyRunning, ForeignOwner, DatabaseLost, ForeignDatabase)
 _GO_ON = "nothing is lost: once that is mended, the same command goes on"
 
 
@@ -225,9 +226,17 @@ def _stopped_in_words(workflow: Workflow) -> Iterator[_Ending]:
             _say_what_runs(workflow, ending.progress, by)
             raise Stopped(signal.Signals[by]) from None
         except MotokoError as error:
-            if exit_codes.of(error) in _GOES_ON and not isinstance(error, _SOMEBODY_ELSE):
+            if _goes_on(workflow, error):
                 error.add_note(_GO_ON)
             raise
+
+
+def _goes_on(workflow: Workflow, error: MotokoError) -> bool:
+    """Whether nothing is amiss but a process or a server that could not do its work."""
+    code = exit_codes.of(error)
+    if isinstance(error, StartFailed) and code == exit_codes.DATABASE:
+        return error.what != control.server_office(workflow).what  # else a file is damaged
+    return code in _GOES_ON and not isinstance(error, _NEEDS_MORE)
 
 
 def _say_what_runs(workflow: Workflow, progress: Progress | None, by: str) -> None:

@@ -428,6 +428,7 @@ class NotRunning(DaemonError, RuntimeError):
 class StartFailed(DaemonError, RuntimeError):
     """A background process ended, or said nothing, before it was ready."""
 
+    what: str
     exit_code: Optional[int] = None
 
     def __init__(
