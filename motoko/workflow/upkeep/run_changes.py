@@ -271,13 +271,15 @@ class _Retrying:
 
 
 def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes:
-    """Make runs CANCELLED where their state allows it; the launcher ends what executes."""
+    """Make runs CANCELLED that wait, execute or are in a state of the user's own; the launcher
+    ends what executes. A run that has ended badly stays as it is."""
     changes = Changes()
     for study, ids in chosen.items():
 
         def one(tables: Tables, run_id: int, changes: Changes, study: Study = study) -> None:
             state = tables.run(run_id)["state"]
-            if state != states.CANCELLED and states.is_allowed(state, states.CANCELLED):
+            is_over = state in (states.CANCELLED, states.FAILED)
+            if not is_over and states.is_allowed(state, states.CANCELLED):
                 tables.update_run(run_id, {"state": states.CANCELLED})
                 changes.done.append(f"{study.name}.{run_id}")
             else:
