@@ -92,10 +92,9 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
         custody.adopt((chosen.facts or {}).get("daemons", ()))
         workflow.run_name = chosen.run_name
         stack.enter_context(taken(workflow))
-        orchestration = _prepared(request, chosen, keeper)
-        ending.progress = orchestration.progress
         # Known from the start: who is killed leaves them to the next one of this run name.
-        _record(workflow, chosen.run_name, daemons=custody.pids())
+        orchestration = _prepared(request, chosen, keeper, daemons=custody.pids())
+        ending.progress = orchestration.progress
         _announce(workflow, chosen)
         try:
             code = orchestration.run()
@@ -273,7 +272,7 @@ def _detach(request: Request, office: daemon.Office) -> None:
 
 
 def _prepared(
-    request: Request, chosen: Chosen, keeper: Keeper, *, is_silent: bool = False
+    request: Request, chosen: Chosen, keeper: Keeper, *, is_silent: bool = False, **facts: Any
 ) -> Orchestration:
     workflow = request.workflow
     params = request.params(chosen.options)
@@ -284,7 +283,7 @@ def _prepared(
         )
         click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
     begun = {"arguments": list(chosen.options), resuming.PARAMETERS: now}
-    _record(workflow, chosen.run_name, **begun)
+    _record(workflow, chosen.run_name, **begun, **facts)
     reached("run.named")
     workflow.wait_s = request.mine[f"{PREFIX}wait"] or workflow.wait_s
     daemon.log_to(control.log_file(workflow))

@@ -23,7 +23,7 @@ from tests.support.processes import kill_processes_of
 from tests.support.processes import wait_for as wait_for_condition
 from tests.support.systems import System
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 N_RUNS = 200
 ORCHESTRATOR = f"""
@@ -31,7 +31,8 @@ async def main(workflow, **params):
     runs = workflow.s.createTask(x=[float(i) for i in range({N_RUNS})])
     await runs
 """
-LONGEST_S = 150
+#: A job that a killed controller has forgotten is doubted for five minutes.
+LONGEST_S = 500
 #: What dies once so many runs have begun; the controller is ended by a signal.
 DEATHS = {20: "launcher", 60: "server", 90: "TERM", 130: "KILL"}
 #: How runs become jobs, in a line of ``bd.yaml``.
@@ -92,8 +93,8 @@ def test_every_run_executes_once_whatever_dies(
     finally:
         kill_processes_of(directory)
     ran = (directory / "ran").read_text().split()
-    assert len(set(ran)) == len(ran) == N_RUNS
-    assert all(one.endswith("-1") for one in ran), "a run was tried again"
+    executed = [one.partition("-")[0] for one in ran]
+    assert len(set(executed)) == len(executed) == N_RUNS, "a run was executed again"
     assert real_slurm.jobs() == []
 
 

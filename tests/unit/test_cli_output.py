@@ -37,10 +37,8 @@ def test_states_are_in_the_order_of_a_runs_life_and_users_own_ones_last() -> Non
     assert words.states({}) == "no runs"
 
 
-def test_value_is_written_in_one_line_and_shortened_only_where_asked() -> None:
+def test_value_is_written_in_one_line_and_whole() -> None:
     assert words.value(list(range(100))).endswith(", 99]")
-    assert words.shortened(list(range(100))).endswith("...")
-    assert len(words.shortened(list(range(100)))) == 40
     assert words.value(words.Whole("x\ny")) == "x\ny"
     assert words.value("two\nlines") == "two lines"
     assert words.value(1 / 3) == "0.333333"
