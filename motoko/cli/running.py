@@ -27,6 +27,7 @@ from motoko.errors import (
     ForeignDatabase,
     ForeignOwner,
     MotokoError,
+    NoSpaceLeft,
     RunNameMissing,
     StartFailed,
 )
@@ -152,8 +153,20 @@ def _kept(workflow: Workflow, *, restarts: bool) -> Iterator[Keeper]:
 
 
 def _patiently(workflow: Workflow, call: Callable[[], T]) -> T:
-    """Make a call of the databases, waiting for a server that has died meanwhile."""
-    result: T = patiently(workflow.vars.db, call)
+    """Make a call of the databases, waiting for a server that has died meanwhile; a full disk
+    is said at once, while nothing has begun."""
+    full: list[NoSpaceLeft] = []
+
+    def tried() -> T | None:
+        try:
+            return call()
+        except NoSpaceLeft as error:
+            full.append(error)
+            return None
+
+    result: T = patiently(workflow.vars.db, tried)
+    if full:
+        raise full[-1]
     return result
 
 

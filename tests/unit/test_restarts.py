@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from motoko.cli import running
 from motoko.cli.program import program
 from motoko.daemon import Office
-from motoko.errors import DatabaseFailed, MotokoError, NotRunning, StartFailed
+from motoko.errors import DatabaseFailed, MotokoError, NoSpaceLeft, NotRunning, StartFailed
 from motoko.workflow import restarts
 from motoko.workflow.restarts import until_it_stands
 from tests.support.workflows import write_workflow
@@ -92,3 +93,17 @@ def test_a_run_that_gives_up_says_that_the_same_command_goes_on(
     assert given_up.exit_code == 6
     assert "did not start: it was ended by SIGKILL (log: log)" in given_up.stderr
     assert "nothing is lost: once that is mended, the same command goes on" in given_up.stderr
+
+
+def test_a_full_disk_is_said_at_once_before_anything_has_begun() -> None:
+    calls: list[int] = []
+
+    def call() -> None:
+        calls.append(1)
+        raise NoSpaceLeft("of variables")
+
+    database = SimpleNamespace(is_hurried=False)
+    with pytest.raises(NoSpaceLeft):
+        running._patiently(SimpleNamespace(vars=SimpleNamespace(db=database)), call)  # type: ignore[arg-type]
+
+    assert len(calls) == 1
