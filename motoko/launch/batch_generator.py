@@ -100,6 +100,9 @@ class BatchGenerator(Generator):
     prefix: ClassVar[str]
     #: The variable that has a job's number in its array, and the number of the first.
     array_variable: ClassVar[str] = ""
+    #: Words with which it refuses a job because it has no room now, and because it is away.
+    busy: ClassVar[re.Pattern[str] | None] = None
+    away: ClassVar[re.Pattern[str] | None] = None
     array_base: ClassVar[int] = 0
 
     def __init__(self, options: Sequence[str] = ()) -> None:
@@ -121,9 +124,12 @@ class BatchGenerator(Generator):
     def parse_submission(self, output: str) -> str:
         """The id of the job; SchedulerOutputError if that is not there."""
 
-    @abstractmethod
     def refusal(self, words: str) -> Refusal:
-        """What a submission that failed with these words means."""
+        """What a submission that failed with these words means, by `away` and `busy`."""
+        if self.away is not None and self.away.search(words):
+            return Refusal.AWAY
+        is_busy = self.busy is not None and self.busy.search(words)
+        return Refusal.BUSY if is_busy else Refusal.REFUSED
 
     @abstractmethod
     def status_command(self, user: str) -> list[str]:

@@ -12,7 +12,6 @@ from motoko.launch.batch_generator import (
     BatchGenerator,
     JobStatus,
     Phase,
-    Refusal,
     Shape,
 )
 from motoko.launch.options import Dialect, split
@@ -40,6 +39,7 @@ class Pbs(BatchGenerator):
     name = "pbs"
     prefix = "#PBS"
     array_variable = "PBS_ARRAY_INDEX"
+    busy, away = _BUSY, _AWAY
     dialect = Dialect(
         reserved={
             "N": "by its name a job is found again",
@@ -95,11 +95,6 @@ class Pbs(BatchGenerator):
             if _SUBMITTED.fullmatch(line.strip()):
                 return line.strip()
         raise SchedulerOutputError("qsub", output)
-
-    def refusal(self, words: str) -> Refusal:
-        if _AWAY.search(words):
-            return Refusal.AWAY
-        return Refusal.BUSY if _BUSY.search(words) else Refusal.REFUSED
 
     def status_command(self, user: str) -> list[str]:
         return ["qstat", "-f", "-t"]

@@ -13,7 +13,6 @@ from motoko.launch.batch_generator import (
     BatchGenerator,
     JobStatus,
     Phase,
-    Refusal,
     Shape,
 )
 from motoko.launch.options import Dialect, split
@@ -36,6 +35,7 @@ class GridEngine(BatchGenerator):
     name = "sge"
     prefix = "#$"
     array_variable = "SGE_TASK_ID"
+    busy, away = _BUSY, _AWAY
     array_base = 1
     dialect = Dialect(
         reserved={
@@ -95,11 +95,6 @@ class GridEngine(BatchGenerator):
             if found is not None:
                 return found[1]
         raise SchedulerOutputError("qsub", output)
-
-    def refusal(self, words: str) -> Refusal:
-        if _AWAY.search(words):
-            return Refusal.AWAY
-        return Refusal.BUSY if _BUSY.search(words) else Refusal.REFUSED
 
     def status_command(self, user: str) -> list[str]:
         return ["qstat", "-u", user, "-g", "d", "-xml"]

@@ -12,7 +12,6 @@ from motoko.launch.batch_generator import (
     BatchGenerator,
     JobStatus,
     Phase,
-    Refusal,
     Shape,
 )
 from motoko.launch.options import Dialect, split
@@ -51,6 +50,7 @@ class Slurm(BatchGenerator):
     name = "slurm"
     prefix = "#SBATCH"
     array_variable = "SLURM_ARRAY_TASK_ID"
+    busy, away = _BUSY, _AWAY
     dialect = Dialect(
         reserved={
             "job-name": "by its name a job is found again",
@@ -130,11 +130,6 @@ class Slurm(BatchGenerator):
         if found is None:
             raise SchedulerOutputError("sbatch", output)
         return found[1]
-
-    def refusal(self, words: str) -> Refusal:
-        if _AWAY.search(words):
-            return Refusal.AWAY
-        return Refusal.BUSY if _BUSY.search(words) else Refusal.REFUSED
 
     def status_command(self, user: str) -> list[str]:
         return ["squeue", "-h", "-r", "-t", "all", "-u", user, "-o", "%i|%T|%r|%j"]
