@@ -37,7 +37,7 @@ endef
 export FIND_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-compat check lint ruff format mypy imports bench docs lock clean distclean \
+.PHONY: help run test test-all explore test-compat check lint ruff format mypy imports bench docs lock clean distclean \
 	environment find-python
 
 help: ## this text
@@ -56,6 +56,9 @@ test: $(STAMP) ## the tests, without those that take long
 
 test-all: $(STAMP) ## all tests
 	@$(WITH_PATH) $(PYTEST)
+
+explore: $(STAMP) ## the property tests, with other examples than usual and 20 times as many
+	@$(WITH_PATH) MOTOKO_EXPLORE="$${MOTOKO_EXPLORE:-20}" $(PYTEST) -m hypothesis --timeout=3600
 
 test-compat: $(STAMP) ## the same studies through the existing packages, installed apart
 	@$(WITH_PATH) MOTOKO_PEERS="$${MOTOKO_PEERS:-$(CURDIR)/$(VENV)/peers}" \

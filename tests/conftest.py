@@ -15,7 +15,13 @@ from hypothesis import settings
 from tests.support import effort, leftovers, threads, warm
 
 #: How long an example takes is the business of the machine.
-settings.register_profile("motoko", deadline=None)
+settings.register_profile(
+    "motoko",
+    deadline=None,
+    derandomize=not effort.exploring,
+    print_blob=True,
+    max_examples=effort.examples(100),
+)
 settings.load_profile("motoko")
 
 _STACK = pytest.StashKey[ExitStack]()

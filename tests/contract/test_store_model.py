@@ -24,6 +24,7 @@ from motoko.store.feed import Change, FeedingStorage
 from motoko.store.firing import Firing, numbers, restored
 from motoko.store.session import Session, entered
 from motoko.workflow import Workflow
+from tests.support.effort import examples
 from tests.support.workflows import served_workflow
 
 pytestmark = pytest.mark.slow
@@ -457,8 +458,7 @@ def _workflow(ledger: Any) -> tuple[dict[str, Any], dict[str, Any], int]:
 
 TestStore = Store.TestCase
 TestStore.settings = settings(
-    max_examples=30,
+    max_examples=examples(30),
     stateful_step_count=25,
     suppress_health_check=list(HealthCheck),
-    print_blob=True,
 )

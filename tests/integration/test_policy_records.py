@@ -16,6 +16,7 @@ from motoko.launch.record import Record
 from motoko.launch.work import Work
 from motoko.store.tables import Tables
 from motoko.study.study import Study
+from tests.support.effort import examples
 from tests.support.launch_session import new_study, row
 
 POINTS = itertools.count()
@@ -55,7 +56,7 @@ def end_of(claimed: Any, policy: Any, failure: str | None) -> Record:
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     budgets=st.dictionaries(st.sampled_from(CLASSES), st.integers(0, 2)),

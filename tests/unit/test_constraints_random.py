@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from motoko.model.constraints import parse
 from motoko.model.schema import Field, Schema
 from tests.support.bounds import admits
+from tests.support.effort import examples
 
 SCHEMA = Schema(
     "s",
@@ -160,7 +161,7 @@ def constraints_with_trees(draw):
     return tree, draw(written(tree))
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(constraints_with_trees(), st.lists(st.tuples(run_rows, job_rows), min_size=5))
 def test_constraint_selects_what_the_filter_selects(drawn, rows):
     tree, text = drawn
@@ -180,7 +181,7 @@ def test_constraint_selects_what_the_filter_selects(drawn, rows):
             assert constraint.matches(run, {}) is expected
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(constraints_with_trees(), max_size=3), run_rows, job_rows)
 def test_list_means_all_of_its_texts(drawn, run, job):
     texts = [text for _, text in drawn]

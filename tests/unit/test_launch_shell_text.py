@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from motoko.errors import MarkerUnset
 from motoko.launch.markers import Template, marker_values
+from tests.support.effort import examples
 
 M = "__BLACKDYNAMITE__v__"
 
@@ -40,7 +41,7 @@ def run(script: bytes) -> str:
         (f"printf '%s|' $(( 1 << 2 )) \"{M}\"", "4|{}|"),
     ],
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @example("$(echo hit)")
 @example("`echo hit`; echo hit\necho hit")
 @example("'\"\\'\\\"$x!*?[a] ~ {1,2} # ")
@@ -54,7 +55,7 @@ def test_any_value_stands_for_itself(script: str, shown: str, value: str) -> Non
     assert run(filled) == shown.format(value)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.text(st.characters(blacklist_characters="\0\r\n", codec="utf-8"), max_size=20))
 def test_here_documents_keep_the_value(value: str) -> None:
     read = "while IFS= read -r line; do printf '%s|' \"$line\"; done"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from motoko.pipeline import Pipeline, Step
 from motoko.systems import SimSystem
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
+from tests.support.effort import examples
 
 
 @st.composite
@@ -41,7 +42,7 @@ def can_begin(
     }
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(pipelines(), st.integers(1, 4), st.data())
 def test_what_can_begin_is_what_the_model_says_until_nothing_is_left(
     pipeline: Pipeline, n_systems: int, data: st.DataObject
