@@ -56,12 +56,12 @@ COLUMNS = (
         "attempt", "int", MOTOKO, "number of the present attempt, from 1", is_telemetry=True
     ),
     Column("nonce", "str", MOTOKO, "the present attempt", is_shown=False, is_telemetry=True),
+    Column("files", "str", MOTOKO, "digest of its manifest", is_shown=False),
     Column("has_finished", "int", MOTOKO, "1 once it was FINISHED", is_shown=False),
     Column("last_step", "int", MOTOKO, "the step pushed last", is_telemetry=True),
     Column(
         "last_step_time", "float", MOTOKO, "when a quantity was pushed last", is_telemetry=True
     ),
-    Column("files", "str", MOTOKO, "digest of its manifest", is_shown=False),
     Column("run_path", "str", MOTOKO, "its [run directory](run-directory.md)", is_derived=True),
     Column("workflow", "str", MOTOKO, "path of `motoko.yaml`", is_derived=True),
     Column("exec", "str", MOTOKO, "name of the script", is_derived=True),

@@ -36,6 +36,14 @@ OF_ATTEMPT = (
 )
 _RUN_SET = frozenset(STORED)
 _ATTEMPT_SET = frozenset(OF_ATTEMPT)
+#: Times that are stored as what has passed since another one: they are written several times,
+#: and fewer digits do.
+_SINCE_CREATED = tuple(
+    STORED.index(name) for name in ("start_time", "end_time", "last_step_time")
+)
+_CREATED = STORED.index("create_time")
+_SINCE_STARTED = (OF_ATTEMPT.index("end_time"),)
+_STARTED = OF_ATTEMPT.index("start_time")
 
 _dumps = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, check_circular=False
@@ -56,18 +64,23 @@ def decode(raw: bytes) -> Any:
 
 def encode_run(row: Mapping[str, Any]) -> bytes:
     """A run's entries as bytes; entries that are None take no room."""
-    return _dumps(_placed(row, STORED, _RUN_SET)).encode("utf-8", "surrogatepass")
+    placed = _placed(row, STORED, _RUN_SET)
+    _shorten(placed, _CREATED, _SINCE_CREATED)
+    return _dumps(placed).encode("utf-8", "surrogatepass")
 
 
 def decode_run(raw: bytes) -> dict[str, Any]:
     """The entries of a run; those that are unset are absent."""
     values = _loads(raw.decode("utf-8", "surrogatepass"))
+    _lengthen(values, _CREATED, _SINCE_CREATED)
     return _named(values, STORED, is_tagged=TAG_BYTES in raw)
 
 
 def encode_attempts(records: Sequence[Mapping[str, Any]]) -> bytes:
     """What is recorded of a run's attempts as bytes; what is None takes no room."""
     placed = [_placed(record, OF_ATTEMPT, _ATTEMPT_SET) for record in records]
+    for values in placed:
+        _shorten(values, _STARTED, _SINCE_STARTED)
     return _dumps(placed).encode("utf-8", "surrogatepass")
 
 
@@ -75,6 +88,8 @@ def decode_attempts(raw: bytes) -> list[dict[str, Any]]:
     """What is recorded of a run's attempts; what is unset is absent."""
     records = _loads(raw.decode("utf-8", "surrogatepass"))
     is_tagged = TAG_BYTES in raw
+    for values in records:
+        _lengthen(values, _STARTED, _SINCE_STARTED)
     return [_named(values, OF_ATTEMPT, is_tagged=is_tagged) for values in records]
 
 
@@ -88,6 +103,27 @@ def _placed(row: Mapping[str, Any], names: Sequence[str], known: frozenset[str])
         while placed[-1] is None:
             placed.pop()
     return placed
+
+
+def _shorten(placed: list[Any], origin: int, later: Sequence[int]) -> None:
+    """Write times as seconds since that at `origin`, all of them to the microsecond."""
+    began = placed[origin] if len(placed) > origin else None
+    if type(began) is not float:
+        return
+    placed[origin] = began = round(began, 6)
+    for i in later:
+        if i < len(placed) and type(placed[i]) is float:
+            placed[i] = round(round(placed[i], 6) - began, 6) + 0.0  # not a negative zero
+
+
+def _lengthen(placed: list[Any], origin: int, later: Sequence[int]) -> None:
+    """Take back what `_shorten` did."""
+    if len(placed) <= origin or type(placed[origin]) is not float:
+        return
+    began = placed[origin]
+    for i in later:
+        if i < len(placed) and type(placed[i]) is float:
+            placed[i] = round(began + placed[i], 6)
 
 
 def _named(values: list[Any], names: Sequence[str], *, is_tagged: bool) -> dict[str, Any]:

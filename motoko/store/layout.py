@@ -24,7 +24,7 @@ from ZODB.fsIndex import fsIndex
 from motoko.errors import DatabaseLost, ForeignDatabase, StudyNotFound
 from motoko.store.codec import encode
 
-FORMAT = 3
+FORMAT = 4
 #: Of the file of a database that nothing was ever committed to.
 _N_BYTES_EMPTY = 4
 ROOT = "motoko"

@@ -130,7 +130,7 @@ def manifest(store: FileStore, files: Sequence[Path], exec_file: Path) -> dict[s
             mistakes.append(Mistake(str(file), 0, "", why, "every run needs this file"))
     if mistakes:
         raise ConfigError(mistakes)
-    mark = hashlib.blake2b(digest_size=10)
+    mark = hashlib.blake2b(digest_size=8)
     for entry in entries:
         mark.update(f"{entry['name']}\0{entry['hash']}\0{entry['mode']}\0".encode())
     return {"key": mark.hexdigest(), "exec": exec_file.name, "files": entries}

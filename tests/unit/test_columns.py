@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import motoko
 from motoko import columns
 from motoko.errors import SchemaError, WorkflowError
 from motoko.job.facts import FORMAT, replace_file
 from motoko.job.layout import run_file
-from motoko.store.codec import decode_run, encode_run
+from motoko.store.codec import decode_attempts, decode_run, encode_attempts, encode_run
 from motoko.study.records import split_run_name
 
 
 def test_the_order_of_stored_rows_is_for_ever():
-    raw = b'[1,"FINISHED","a","main",2,"here",1.0,2.0,3.0,1,"n",1,7,2.5,"f",{"mine":3}]'
+    raw = b'[1,"FINISHED","a","main",2,"here",1.0,1.0,2.0,1,"n","f",1,7,1.5,{"mine":3}]'
 
     row = decode_run(raw)
 
@@ -33,12 +35,31 @@ def test_the_order_of_stored_rows_is_for_ever():
         "end_time": 3.0,
         "attempt": 1,
         "nonce": "n",
+        "files": "f",
         "has_finished": 1,
         "last_step": 7,
         "last_step_time": 2.5,
-        "files": "f",
         "mine": 3,
     }
+
+
+TIMES = st.floats(0, 4e9)
+
+
+@given(origin=TIMES, later=st.lists(TIMES | st.none(), min_size=3, max_size=3))
+def test_times_are_stored_to_the_microsecond(origin: float, later: list[float | None]):
+    names = ("start_time", "end_time", "last_step_time")
+    row = {"job_id": 1, "create_time": origin, **dict(zip(names, later, strict=True))}
+    attempt = {"number": 1, "start_time": origin, "end_time": later[1]}
+
+    decoded = decode_run(encode_run(row))
+    (decoded_attempt,) = decode_attempts(encode_attempts([attempt]))
+
+    for stored, given_ in ((decoded, row), (decoded_attempt, attempt)):
+        known = {k: v for k, v in given_.items() if v is not None}
+        assert stored == {k: round(v, 6) for k, v in known.items()}
+    assert encode_run(decoded) == encode_run(row)
+    assert encode_attempts([decoded_attempt]) == encode_attempts([attempt])
 
 
 def test_each_name_has_one_row():
