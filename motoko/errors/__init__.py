@@ -22,6 +22,7 @@
         ConflictsExhausted (RuntimeError)      after n attempts
         SessionConflict (RuntimeError)         transient: what a session read has changed
         TasksRenumbered (RuntimeError)         a session is committed, with other ids
+        MarkerUnsafe (ValueError)              file, marker, value
         MarkerUnset (ValueError)               file, marker
       LaunchError
         UnknownGenerator (LookupError)
@@ -113,6 +114,7 @@ from motoko.errors.workflows import (
     JobNotFound,
     JobSideError,
     LaunchError,
+    MarkerUnsafe,
     MarkerUnset,
     Mistake,
     NoRunMatches,
@@ -176,6 +178,7 @@ __all__ = [
     "JobSideError",
     "LaunchError",
     "ManifestUnreadable",
+    "MarkerUnsafe",
     "MarkerUnset",
     "Mistake",
     "MotokoError",

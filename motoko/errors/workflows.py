@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 from motoko.errors.root import Facts, MotokoError
 from motoko.phrases import BRINGS_IT_BACK, listed, nearest
 
@@ -217,6 +219,19 @@ class MarkerUnset(StudyError, ValueError):
             f"{nearest(marker, known)} (with a value: {listed(known)})"
         )
         super().__init__(message, file=file, line=line, marker=marker, known=known)
+
+
+class MarkerUnsafe(StudyError, ValueError):
+    """A script has a marker where its value could be more than text."""
+
+    def __init__(self, file: str, line: int, marker: str, value: str, why: str) -> None:
+        written = f"__BLACKDYNAMITE__{marker}__"
+        message = (
+            f"{file}:{line}: the value of {marker!r}, {reprlib.repr(value)}, cannot stand where"
+            f" {written} stands as nothing but text ({why}); give it to a variable in a line"
+            f' near the top, {marker}={written}, and write "${marker}" here'
+        )
+        super().__init__(message, file=file, line=line, marker=marker, value=value)
 
 
 class LaunchError(MotokoError):

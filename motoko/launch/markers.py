@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from motoko.errors import MarkerUnset
+from motoko.errors import MarkerUnsafe, MarkerUnset
 from motoko.launch import shell_text
 from motoko.study.files import MARKER
 
@@ -16,14 +16,15 @@ class _Piece(NamedTuple):
     before: bytes
     name: str
     line: int
-    place: str | None
+    place: shell_text.Place | None
 
 
 class Template:
     """A file with markers, read once for all runs that get it.
 
     In a bash script a value is quoted for the place where its marker stands, so that it can
-    only ever be text. Elsewhere it is put in as it is.
+    only ever be text; where that is not certain, only a plain word is put in. Elsewhere it is
+    put in as it is.
     """
 
     def __init__(self, content: bytes, file: str, *, is_script: bool) -> None:
@@ -38,13 +39,18 @@ class Template:
             place = None
             if reader is not None:
                 reader.read(before)
-                place = reader.place(content[position : position + 1])
+                following = content[position:].partition(b"\n")[0]
+                place = reader.place(following, is_last=MARKER.search(following) is None)
                 reader.pass_over()
             self._pieces.append(_Piece(before, found.group(1).decode(), line, place))
         self._rest = content[position:]
 
     def fill(self, values: Mapping[str, Any]) -> bytes:
-        """The content for one run; MarkerUnset for the first marker without a value."""
+        """The content for one run.
+
+        Raises MarkerUnset for the first marker without a value, and MarkerUnsafe for the first
+        one whose value could be more than text where it stands.
+        """
         parts = []
         for piece in self._pieces:
             value = values.get(piece.name)
@@ -53,7 +59,11 @@ class Template:
                 raise MarkerUnset(self._file, piece.line, piece.name, known)
             text = str(value).encode("utf-8", "surrogateescape")
             parts.append(piece.before)
-            parts.append(text if piece.place is None else shell_text.quoted(text, piece.place))
+            if piece.place is not None:
+                if why := piece.place.refusal(text):
+                    raise MarkerUnsafe(self._file, piece.line, piece.name, str(value), why)
+                text = shell_text.quoted(text, piece.place.kind)
+            parts.append(text)
         parts.append(self._rest)
         return b"".join(parts)
 

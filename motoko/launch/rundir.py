@@ -77,8 +77,8 @@ class Kit:
         return bool(self._large)
 
     def place(self, run_dir: str, values: Mapping[str, Any]) -> None:
-        """Put all files into a directory that has none of them; MarkerUnset before the first
-        one is written, when a marker has no value."""
+        """Put all files into a directory that has none of them; MarkerUnset or MarkerUnsafe
+        before the first one is written, when a marker has no value or none that fits."""
         filled = [
             (name, mode, template.fill(values)) for name, mode, template in self._templates
         ]
@@ -118,7 +118,7 @@ class RunDirs:
         """Make the directory of an attempt that is about to start, with the files of its kit.
 
         Doing it again after it was interrupted is harmless. Safe to call in a thread. Raises
-        MarkerUnset or OSError.
+        MarkerUnset, MarkerUnsafe or OSError.
         """
         run_dir = attempt.run_dir
         try:

@@ -1,13 +1,14 @@
 """Where a place in a bash script stands (in quotes, a comment, ...), and quoting for it.
 
-The reader follows quotes, comments, here-documents and command substitutions, which is what
-decides how a text must be written to be nothing but text. It is not a parser of bash.
+The reader follows quotes, comments, here-documents, substitutions and arithmetic, which is what
+decides how a text must be written to be nothing but text. It is not a parser of bash: where it
+cannot be sure it says so, and only a text that means the same everywhere may stand there.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 PLAIN: Final = "plain"
 #: A word of its own in plain text; several words may stand there.
@@ -21,52 +22,116 @@ RAW_DOCUMENT: Final = "quoted here-document"
 
 _HARMLESS = re.compile(rb"[A-Za-z0-9_@%+=:,./-]*")
 _HARMLESS_WORDS = re.compile(rb"[A-Za-z0-9_@%+=:,./ -]*")
-_HERE = re.compile(rb"<<(-?)[ \t]*(?:(['\"])(.+?)\2|(\\?)([A-Za-z_][A-Za-z0-9_.-]*))")
+_HERE = re.compile(
+    rb"<<(-?)[ \t]*(?:(['\"])([^'\"\n\\$`]+)\2|(\\?)([A-Za-z_][A-Za-z0-9_.-]*))(?=[\s;&|)<>])"
+)
+_CASE = re.compile(rb"case\s")
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 
+# What is open: quotes, a substitution, and what has rules of its own.
+_SUBSTITUTION = b"("
+_BACKTICKS = b"`"
+_BRACES = b"${"
+_ARITHMETIC = b"(("
+_IN_ARITHMETIC = b"(a"
+_QUOTES = {b"'": SINGLE, b'"': DOUBLE, b"$'": ANSI}
+_WHERE_DOUBTFUL = {
+    _BACKTICKS: "in backticks",
+    _BRACES: "in ${ }",
+    _ARITHMETIC: "in arithmetic",
+    _IN_ARITHMETIC: "in arithmetic",
+}
+#: What opens in text of any kind, the longest first.
+_OPENS = ((b"$((", _ARITHMETIC), (b"$(", _SUBSTITUTION), (b"${", _BRACES))
 
-def quoted(text: bytes, place: str) -> bytes:
-    """The text, written so that at such a place it stands for itself."""
+
+class Place(NamedTuple):
+    """Where in a script a text is to stand."""
+
+    kind: str
+    #: Why it is not certain how to write a text there; empty when it is.
+    doubt: str = ""
+    #: What ends the here-document, what of the line stands before the text, and what behind it;
+    #: None when other texts stand in that line.
+    delimiter: bytes = b""
+    line: tuple[bytes, bytes] | None = None
+
+    def refusal(self, text: bytes) -> str:
+        """Why the text cannot stand there as nothing but text; empty when it can."""
+        if self.doubt and not _HARMLESS.fullmatch(text):
+            return self.doubt
+        if not self.delimiter or not text:
+            return ""
+        text = _LINE_ENDS.sub(b" ", text)
+        whole = text.join(self.line) if self.line else text
+        ends = whole == self.delimiter if self.line else whole.strip(b"\t") in self.delimiter
+        return "it would end the here-document" if ends else ""
+
+
+def quoted(text: bytes, kind: str) -> bytes:
+    """The text, written so that at a place of this kind it stands for itself."""
     text = text.replace(b"\0", b"")
-    if place == WORDS and _HARMLESS_WORDS.fullmatch(text):
+    if kind == WORDS and _HARMLESS_WORDS.fullmatch(text):
         return text
-    if place in (PLAIN, WORDS):
+    if kind in (PLAIN, WORDS):
         if _HARMLESS.fullmatch(text):
             return text
         return b"'" + text.replace(b"'", b"'\\''") + b"'"
-    if place == SINGLE:
+    if kind == SINGLE:
         return text.replace(b"'", b"'\\''")
-    if place == ANSI:
+    if kind == ANSI:
         return re.sub(rb"([\\'])", rb"\\\1", text)
-    if place == DOUBLE:
+    if kind == DOUBLE:
         return re.sub(rb'([\\"$`])', rb"\\\1", text)
     text = _LINE_ENDS.sub(b" ", text)
-    return re.sub(rb"([\\$`])", rb"\\\1", text) if place == DOCUMENT else text
+    return re.sub(rb"([\\$`])", rb"\\\1", text) if kind == DOCUMENT else text
+
+
+class _Document(NamedTuple):
+    """A here-document: what ends it, and how many constructs were open where it was named."""
+
+    delimiter: bytes
+    has_tabs: bool
+    is_raw: bool
+    depth: int
 
 
 class Reader:
     """Follows a script piece by piece and says where its end stands."""
 
     def __init__(self) -> None:
-        # Each element is what an unfinished construct began with; () is a substitution.
         self._open: list[bytes] = []
         self._is_comment = False
-        self._documents: list[tuple[bytes, bool, bool]] = []  # delimiter, tabs, raw
+        self._documents: list[_Document] = []
         self._in_document = False
         self._line = b""
+        self._has_text = False  # in this line, put there
         self._last = b"\n"
+        self._is_escaped = False  # what follows the piece
+        self._lost = ""
 
-    def place(self, following: bytes) -> str:
-        """Where a text between what was read and what follows would stand."""
-        if self._in_document:
-            return RAW_DOCUMENT if self._documents[0][2] else DOCUMENT
-        if self._is_comment:
-            return COMMENT
-        kind = self._open[-1] if self._open else b""
-        if kind in (b"'", b'"', b"$'"):
-            return {b"'": SINGLE, b'"': DOUBLE, b"$'": ANSI}[kind]
-        is_own_word = self._last in (b" ", b"\t") and following[:1] in b" \t\r\n;&|)"
-        return WORDS if is_own_word and self._line.strip() else PLAIN
+    def place(self, following: bytes, *, is_last: bool = True) -> Place:
+        """Where a text would stand between what was read and what follows in its line, in which
+        no other text is to stand if it `is_last`."""
+        kind = self._kind(following)
+        if kind in (COMMENT, SINGLE):
+            return Place(kind, self._lost)
+        doubt = self._lost or next(
+            (_WHERE_DOUBTFUL[kind] for kind in reversed(self._open) if kind in _WHERE_DOUBTFUL),
+            "",
+        )
+        if kind != RAW_DOCUMENT and not doubt:
+            if self._is_escaped:
+                doubt = "behind a backslash"
+            elif self._last == b"$" and kind != ANSI:
+                doubt = "behind a dollar sign"
+        if not self._in_document:
+            return Place(kind, doubt)
+        line = (self._line, following) if is_last and not self._has_text else None
+        document = self._documents[0]
+        if line and document.has_tabs:
+            line = (line[0].lstrip(b"\t"), line[1])
+        return Place(kind, doubt, document.delimiter, line)
 
     def read(self, piece: bytes) -> None:
         """Go on to the end of a piece."""
@@ -78,6 +143,24 @@ class Reader:
         """Go on behind a text that was put there."""
         self._line += b"x"
         self._last = b"x"
+        self._is_escaped = False
+        self._has_text = True
+
+    def _kind(self, following: bytes) -> str:
+        if self._is_text_of_document():
+            return RAW_DOCUMENT if self._documents[0].is_raw else DOCUMENT
+        if self._is_comment:
+            return COMMENT
+        if self._open and self._open[-1] in _QUOTES:
+            return _QUOTES[self._open[-1]]
+        is_own_word = self._last in (b" ", b"\t") and following[:1] in b" \t\r\n;&|)"
+        return WORDS if is_own_word and self._line.strip() else PLAIN
+
+    def _is_text_of_document(self) -> bool:
+        return self._in_document and len(self._open) == self._documents[0].depth
+
+    def _lose(self, why: str) -> None:
+        self._lost = self._lost or f"behind {why}"
 
     def _step(self, piece: bytes, i: int) -> int:
         char = piece[i : i + 1]
@@ -86,69 +169,130 @@ class Reader:
             return 1
         before, self._last = self._last, char
         self._line += char
-        if self._in_document or self._is_comment:
+        if self._is_comment:
             return 1
-        kind = self._open[-1] if self._open else b""
-        if kind == b"'":
-            if char == b"'":
+        in_text = self._is_text_of_document()
+        kind = self._open[-1] if self._open and not in_text else b""
+        if kind == b"'" or (in_text and self._documents[0].is_raw):
+            if char == kind:
                 self._open.pop()
             return 1
         if char == b"\\":
-            if piece[i + 1 : i + 2] == b"\n":
-                return 1
-            self._line += piece[i + 1 : i + 2]
+            self._line += piece[i + 1 : i + 2].strip(b"\n")
+            self._is_escaped = i + 1 == len(piece)
             return 2
         if kind == b"$'":
             if char == b"'":
                 self._open.pop()
             return 1
+        if opened := self._begin(piece, i, kind):
+            return opened
+        if in_text:
+            return 1
         if kind == b'"':
-            return self._step_in_double(piece, i, char)
-        return self._step_in_plain(piece, i, char, before)
+            if char == b'"':
+                self._open.pop()
+            return 1
+        if kind == _BRACES:
+            return self._step_in_braces(char)
+        if kind in (_ARITHMETIC, _IN_ARITHMETIC):
+            return self._step_in_arithmetic(piece, i, kind)
+        return self._step_in_plain(piece, i, kind, before)
 
-    def _step_in_double(self, piece: bytes, i: int, char: bytes) -> int:
-        if char == b'"':
-            self._open.pop()
-        elif piece.startswith(b"$(", i):
-            self._open.append(b"(")
+    def _begin(self, piece: bytes, i: int, kind: bytes) -> int:
+        """Open what may begin in any text that is not quoted singly; the length of its mark."""
+        if piece.startswith(b"$$", i):
+            self._last = b"x"
             return 2
-        elif char == b"`":
-            self._open.append(b"`")
+        for mark, opened in _OPENS:
+            if piece.startswith(mark, i):
+                self._open.append(opened)
+                self._last = mark[-1:]
+                return len(mark)
+        if piece.startswith(b"`", i):
+            if kind == _BACKTICKS:
+                self._open.pop()
+            elif _BACKTICKS in self._open:
+                self._lose("backticks in backticks")
+            else:
+                self._open.append(_BACKTICKS)
+            return 1
+        return 0
+
+    def _step_in_braces(self, char: bytes) -> int:
+        if char == b"}":
+            self._open.pop()
+        elif char == b'"':
+            self._open.append(char)
+        elif char == b"'":
+            if self._in_document or b'"' in self._open:
+                self._lose("a single quote in ${ }")
+            else:
+                self._open.append(char)
         return 1
 
-    def _step_in_plain(self, piece: bytes, i: int, char: bytes, before: bytes) -> int:
-        kind = self._open[-1] if self._open else b""
-        if char == b"#" and before in b" \t\n;&|(":
+    def _step_in_arithmetic(self, piece: bytes, i: int, kind: bytes) -> int:
+        char = piece[i : i + 1]
+        if char == b"(":
+            self._open.append(_IN_ARITHMETIC)
+        elif char == b"'":
+            self._lose("a single quote in arithmetic")
+        elif char == b'"':
+            self._open.append(char)
+        elif char == b")":
+            self._open.pop()
+            if kind == _ARITHMETIC:
+                if piece[i + 1 : i + 2] == b")":
+                    return 2
+                self._lose("`((` that is no arithmetic")
+        return 1
+
+    def _step_in_plain(self, piece: bytes, i: int, kind: bytes, before: bytes) -> int:
+        char = piece[i : i + 1]
+        if char == b"#" and before in b" \t\n;&|()<>`":
             self._is_comment = True
-        elif piece.startswith(b"$'", i):
-            self._open.append(b"$'")
-            return 2
+            if _BACKTICKS in self._open:
+                self._lose("a comment in backticks")
+        elif piece.startswith((b"$'", b"$[", b"((", b"<<"), i):
+            return self._step_by_two(piece, i)
         elif char in (b"'", b'"'):
             self._open.append(char)
-        elif char == b"`":
-            if kind == b"`":
-                self._open.pop()
-            else:
-                self._open.append(b"`")
-        elif char == b"(" and (kind == b"(" or before == b"$"):
-            self._open.append(b"(")
-        elif char == b")" and kind == b"(":
+        elif char == b"(" and _SUBSTITUTION in self._open:
+            self._open.append(_SUBSTITUTION)
+        elif char == b")" and kind == _SUBSTITUTION:
             self._open.pop()
+        elif kind == _SUBSTITUTION and before in b" \t\n;&|({" and _CASE.match(piece, i):
+            self._lose("`case` in a substitution")  # its patterns end with a parenthesis
+        return 1
+
+    def _step_by_two(self, piece: bytes, i: int) -> int:
+        mark = piece[i : i + 2]
+        if mark == b"$'":
+            self._open.append(mark)
+        elif mark == b"$[":
+            self._lose("`$[`")
+        elif mark == b"((":
+            self._open.append(_ARITHMETIC)
         elif piece.startswith(b"<<<", i):
             return 3
-        elif char == b"<" and (here := _HERE.match(piece, i)):
-            name = here[3] or here[5]
-            self._documents.append((name, bool(here[1]), bool(here[2] or here[4])))
+        elif (here := _HERE.match(piece, i)) and not self._in_document:
+            name, is_raw = here[3] or here[5], bool(here[2] or here[4])
+            self._documents.append(_Document(name, bool(here[1]), is_raw, len(self._open)))
+            self._line += here[0][1:]
             return len(here[0])
-        return 1
+        else:
+            self._lose("`<<` and what it was not expected to be followed by")
+        return 2
 
     def _end_line(self) -> None:
         if self._in_document:
-            name, has_tabs, _ = self._documents[0]
-            line = self._line.lstrip(b"\t") if has_tabs else self._line
-            if line == name:
-                del self._documents[0]
-        is_quoted = bool(self._open) and self._open[-1] in (b"'", b'"', b"$'")
-        self._in_document = bool(self._documents) and not is_quoted
+            document = self._documents[0]
+            line = self._line.lstrip(b"\t") if document.has_tabs else self._line
+            if line == document.delimiter:
+                del self._open[document.depth :], self._documents[0]
+        is_first = bool(self._documents) and not self._in_document
+        if is_first and len(self._open) != self._documents[0].depth:
+            self._lose("a here-document in the midst of something else")
+        self._in_document = bool(self._documents)
         self._is_comment = False
-        self._line, self._last = b"", b"\n"
+        self._line, self._last, self._has_text = b"", b"\n", False

@@ -11,6 +11,7 @@ import copy
 import re
 from abc import ABC, abstractmethod
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -38,6 +39,11 @@ def split_run_name(text: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
+#: Types of values that nobody can change, so that all may have the same one.
+_COMMON = frozenset({str, int, float, bool})
+_UNCHANGING = _COMMON | {type(None), bytes, complex, date, datetime, time}
+
+
 class Record(ABC):
     """What runs and jobs share: a mapping from entry names to values, also as attributes."""
 
@@ -62,7 +68,7 @@ class Record(ABC):
         name = name.lower()
         if name in row:
             value = row[name]
-            return copy.deepcopy(value) if type(value) in (list, dict) else value
+            return value if type(value) in _UNCHANGING else copy.deepcopy(value)
         if name in self._declared():
             return None
         raise EntryNotFound(str(self), name, sorted({*row, *self._declared()}))
@@ -180,11 +186,14 @@ class Run(Record):
         name = name.lower()
         self._observe(name)
         value = self.study.run_row(self.id).get(name)  # the common case, without the places
-        if value is None or type(value) in (list, dict):
-            return super()._get(name)
-        return value
+        return value if type(value) in _COMMON else super()._get(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if hasattr(type(self), name) and name not in FIXED:
+            found = f"{name!r} is something that every run can do"
+            raise SchemaError(
+                self.study.name, name, found, f"an entry so named is run[{name!r}]"
+            )
         self.update_entries({name: value})
 
     def __setitem__(self, name: str, value: Any) -> None:

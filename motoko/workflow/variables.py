@@ -15,7 +15,7 @@ from motoko.store.operations import RemoveVariable, SetVariable
 from motoko.store.session import Session, current_session
 from motoko.store.single_calls import SingleCalls
 
-_OWN = frozenset({"db_fname", "db", "conn", "root", "_single_calls"})
+_OWN = frozenset({"db_fname", "db", "_single_calls"})
 
 
 class WorkflowVars:
@@ -64,9 +64,12 @@ class WorkflowVars:
         return decode(raw)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _OWN:
+        if name in _OWN and name not in vars(self):
             object.__setattr__(self, name, value)
             return
+        if name in _OWN or hasattr(type(self), name):
+            found = f"{name!r} is something that the variables themselves have"
+            raise SchemaError("workflow.vars", name, found, "choose another name")
         try:
             encode(value)
         except TypeError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from motoko.errors import MarkerUnset
+from motoko.errors import MarkerUnsafe, MarkerUnset
 from motoko.launch.markers import Template, marker_values
 from tests.support.effort import examples
 
@@ -65,6 +66,109 @@ def test_here_documents_keep_the_value(value: str) -> None:
     assert run(fill(f"{read} <<-END\n\ta{M}b\n\tEND\nprintf %s '{M}'", value)) == (
         f"a{value}b|{value}"
     )
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"x=`printf %s {M}`",
+        f"x=\"`printf '%s' '{M}'`\"",
+        f"x=`: # it is\n: {M}`",
+        f"x=`: # it is` y={M}",
+        f'x="${{y:-{M}}}"',
+        f"x=\"${{y:-'{M}'}}\"",
+        f'x="${{y:-"{M}"}}"',
+        f'x="${{y:-"$HOME/{M}"}}"',
+        f'x=${{y#\'"\'}}; : "{M}"',
+        f"x=\"${{y#'\"'}}\"; : '{M}'",
+        f"x=$(({M}))",
+        f"(( x = {M} ))",
+        f"n=2; k=$((1<<n))\n: {M}",
+        f"n=2; k=1; ((k<<=n)); ((k=k<<n))\n: {M}",
+        f"x=$[1<<n]\n: {M}",
+        f"n=2; (( k = (1<<n) )) # {M}\n: {M}",
+        f'x="$(case a in a) printf %s {M} ;; esac)"',
+        f"x=\"$(\ncase a in a) printf %s a ;; esac)\"; : {M} '{M}'",
+        f"x=$((case a in a) :;; esac); :)\n: {M}",
+        f"((: ; : ) ; : <<'{M}')\n: {M}\n{M}\n",
+        f"x=\\{M}",
+        f'x="\\{M}"',
+        f"x=$'\\{M}'",
+        f": ${M}",
+        f': "${M}"',
+        f": <<{M}\na\n{M}\n",
+        f": <<!\n{M}\n!\n: {M}",
+        f": <<E'O'F\n{M}'\nEOF\n: {M}",
+        f": <<EOF\n$(printf %s {M})\nEOF\n",
+        f": <<EOF\n`printf %s {M}`\nEOF\n",
+        f": <<EOF\n${{x:-{M}}}\nEOF\n",
+        f": <<EOF\n$(printf %s '{M})\nEOF\n: '{M}'",
+        f": <<EOF\na\\{M}\n${M}\nEOF\n",
+        f": <<EOF \\\n {M}\nEOF\n: {M}",
+        f": <<EOF\na \\\nEOF\n{M}\nEOF\n: {M}",
+        f": <<'EOF'\na \\\nEOF\n: {M}",
+        f": <<EOF 'a\n{M}\nEOF\n' {M}\nEOF\n",
+        f"x=$(: <<EOF\n)\n{M}\nEOF\n: {M} )\n: {M}",
+        f"$$'a(:{M}\"$([[ a =~ (b) ]])'",
+        f"(:)#'\n: {M} #'",
+    ],
+)
+@pytest.mark.parametrize("end", ["", "'", '"', "`", "\n", "\nEOF\n", "))", ")", "}", "'\n"])
+def test_no_value_is_ever_executed(tmp_path: Path, script: str, end: str) -> None:
+    hit = ": > HIT"
+    values = [
+        f"{end};{hit};",
+        f"{end}$({hit})",
+        f"{end}`{hit}`",
+        f"\\{end};{hit};#",
+        f"({hit})",
+    ]
+    for value in values:
+        try:
+            filled = fill(script, value)
+        except MarkerUnsafe:
+            continue
+        subprocess.run(["/bin/bash", "--norc", "-c", filled], cwd=tmp_path, capture_output=True)
+
+        assert not (tmp_path / "HIT").exists(), filled.decode()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"n=2; k=$(( (1<<n) + ${{n}} )); ((k<<=n)); for ((i=0; i<2; i++)); do :; done; : {M}",
+        f"x=\"${{y:-\"$(printf %s '}}')\"}}\"; printf '%s|' {M}",
+        f'f() {{ printf \'%s|\' "${{1#*[}}" "${{#1}}"; }}; f a; : {M}',
+        f'x=`printf a`\ny="`printf \\"b\\"`"\n: \'{M}\'',
+        f"cat <<EOF\n${{HOME}} $(date) $((1<<2)) `date`\ntitle = {M}, {M}\nEOF\n",
+        f"cat <<EOF | sed s/a/b/ > c; : {M}\na \\\n b\nEOF\n: {M}",
+        f"case $1 in a) : {M} ;; (b) : ;; esac; (cd /; ls) | wc; : {M}",
+        f"srun \\\n  -n 2 \\\n  ./a {M} # {M}\n",
+    ],
+)
+def test_where_it_is_certain_any_value_may_stand(script: str) -> None:
+    fill(script, "two; words")
+
+
+@pytest.mark.parametrize("mark", ["<<END", "<<'END'", "<<-END"])
+def test_no_value_ends_a_here_document(mark: str) -> None:
+    for line, value in ((M, "END"), (f"EN{M}", "D"), (f"{M}D", "EN"), (f"{M}{M}", "E")):
+        with pytest.raises(MarkerUnsafe, match=r"launch\.sh:2: .*end the here-document"):
+            fill(f": {mark}\n{line}\nEND\n", value)
+
+    assert b"the END\n" in fill(f": {mark}\nthe {M}\nEND\n", "END")
+
+
+def test_a_value_that_cannot_stand_there_is_refused_with_what_to_write() -> None:
+    with pytest.raises(MarkerUnsafe) as caught:
+        fill(f"n=1\nx=`printf %s {M}`\n", "a b")
+
+    assert str(caught.value) == (
+        "launch.sh:2: the value of 'v', 'a b', cannot stand where __BLACKDYNAMITE__v__ stands"
+        " as nothing but text (in backticks); give it to a variable in a line near the top,"
+        ' v=__BLACKDYNAMITE__v__, and write "$v" here'
+    )
+    assert fill(f"x=`printf %s {M}`", 1.5e-3) == b"x=`printf %s 0.0015`"
 
 
 def test_a_here_document_cannot_be_ended_by_a_value() -> None:

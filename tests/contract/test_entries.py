@@ -1,0 +1,70 @@
+"""Entries of runs and variables: what is read is one's own, and names that are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from motoko.errors import SchemaError
+from motoko.workflow import Workflow
+from tests.support.workflows import no_daemons, served_workflow
+
+__all__ = ["no_daemons"]
+pytestmark = pytest.mark.usefixtures("no_daemons")
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workflow]:
+    with served_workflow(tmp_path_factory.mktemp("w"), "mult") as found:
+        yield found
+
+
+def test_what_is_read_of_a_run_is_ones_own(workflow: Workflow) -> None:
+    ((run, _),) = workflow.mult.createTask(x=1.0)
+    values: dict[str, Any] = {
+        "u": np.array([1.0, 2.0]),
+        "tags": {"a"},
+        "pair": ([1], 2),
+        "names": [1],
+    }
+    for name, value in values.items():
+        run[name] = value
+
+    run.u[:] = 0
+    run.tags.add("b")
+    run.pair[0].append(2)
+    run.names.append(2)
+    run["u"][:] = 0
+
+    assert run.u.tolist() == [1.0, 2.0]
+    assert {name: run[name] for name in ("tags", "pair", "names")} == {
+        "tags": {"a"},
+        "pair": ([1], 2),
+        "names": [1],
+    }
+
+
+@pytest.mark.parametrize("name", ["update_entries", "items", "job", "file", "study", "_row"])
+def test_an_attribute_that_would_be_read_as_something_else_is_refused(
+    workflow: Workflow, name: str
+) -> None:
+    ((run, _),) = workflow.mult.createTask(x=2.0)
+
+    with pytest.raises(SchemaError, match=rf"an entry so named is run\['{name}'\]"):
+        setattr(run, name, 1)
+
+    run[name] = 1
+    assert run[name] == 1
+
+
+@pytest.mark.parametrize("name", ["get", "close", "db", "conn", "root", "_raw"])
+def test_a_variable_that_would_be_read_as_something_else_is_refused(
+    workflow: Workflow, name: str
+) -> None:
+    with pytest.raises(SchemaError, match="choose another name"):
+        setattr(workflow.vars, name, 1)
+
+    assert name not in workflow.vars
