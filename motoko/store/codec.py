@@ -229,7 +229,7 @@ def ordered(value: Any) -> bytes:
         return b"\x0a" + text.replace(b"\0", b"\0\xff") + b"\0\x01"
     if value is None:
         return b"\x00"
-    text = _dumps(_tagged(value)).encode("utf-8", "surrogatepass")
+    text = _dumps(_alike(_tagged(value))).encode("utf-8", "surrogatepass")
     return b"\x0c" + text.replace(b"\0", b"\0\xff") + b"\0\x01"
 
 
@@ -252,7 +252,17 @@ def _ordered_large(value: int) -> bytes:
     return b"\x04" + struct.pack(">I", (1 << 32) - 1 - size) + lowered
 
 
+def _alike(tagged: Any) -> Any:
+    """What is equal is written alike: 1.0 as 1, however deep it stands."""
+    kind = type(tagged)
+    if kind is float and tagged.is_integer():
+        return int(tagged)
+    if kind is list:
+        return [_alike(v) for v in tagged]
+    return {k: _alike(v) for k, v in tagged.items()} if kind is dict else tagged
+
+
 def digest(value: Any) -> bytes:
     """Twelve bytes that stand for a plain value: equal values have equal digests."""
-    text: str = json.dumps(_tagged(value), sort_keys=True, separators=(",", ":"))
+    text: str = json.dumps(_alike(_tagged(value)), sort_keys=True, separators=(",", ":"))
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()

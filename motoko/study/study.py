@@ -344,7 +344,8 @@ class Study:
                 )
         self.schema.check_limits(params)
         identifying = sorted({*self.schema.run, "replica"})
-        declared = {name: params.pop(name) for name in identifying if name in params}
+        found = {name: params.pop(name, None) for name in identifying}
+        declared = {name: value for name, value in found.items() if value is not None}
         identity = TaskIdentity(
             run_name=run_name,
             nproc=int(params.pop("nproc", None) or self.config.nproc or 1),

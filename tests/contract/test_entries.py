@@ -68,3 +68,28 @@ def test_a_variable_that_would_be_read_as_something_else_is_refused(
         setattr(workflow.vars, name, 1)
 
     assert name not in workflow.vars
+
+
+POINTS = """\
+study: points
+job: {l: list, d: dict, x: float}
+run: {m: list, f: float}
+job_space: {x: 1.0}
+"""
+
+
+def test_what_is_equal_is_the_same_task(tmp_path: Path) -> None:
+    with served_workflow(tmp_path, points=POINTS) as workflow:
+
+        def ids(run_params: dict[str, Any] | None = None, **params: Any) -> list[int]:
+            return [run.id for run, _ in workflow.points.createTask(run_params, **params)]
+
+        usual = ids()
+
+        assert ids(l=[1, 2]) == ids(l=[1.0, 2.0]) == ids(l=np.array([1.0, 2.0])) != usual
+        assert ids(d={"a": 1, "b": 0.0}) == ids(d={"b": -0.0, "a": 1.0}) != usual
+        assert ids(x=0.0) == ids(x=-0.0) != usual
+        assert ids({"m": [1]}) == ids({"m": [1.0]}) != usual
+        assert ids({"replica": 2}) == ids({"replica": 2.0}) != usual
+        assert ids({"f": None}) == ids({"nproc": 1}) == ids({"nproc": None}) == usual
+        assert ids(l=[1, 2.5]) != ids(l=[1, 2])
