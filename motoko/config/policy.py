@@ -7,7 +7,16 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from motoko.config.retry import DEFAULT, KEEP, LAST, ONCE, RETRY_SCHEMA, Retry, read_retry
+from motoko.config.retry import (
+    DEFAULT,
+    KEEP,
+    LAST,
+    ONCE,
+    PRUNE,
+    RETRY_SCHEMA,
+    Retry,
+    read_retry,
+)
 from motoko.config.values import Refused
 from motoko.phrases import listed, nearest
 
@@ -35,9 +44,10 @@ class FailurePolicy(NamedTuple):
         return self if self.retry is not None else FailurePolicy(other.retry, self.last)
 
     def for_runs(self) -> dict[str, Any]:
-        """The entry ``on_failure`` of runs that are tried again like this, and then are FAILED
-        without further consequences: whoever made them decides on these."""
-        return {RETRY: self.again._replace(then=KEEP).as_data()}
+        """The entry ``on_failure`` of runs that are tried again like this, and then are left
+        out, or FAILED without further consequences: whoever made them decides on these."""
+        last = PRUNE if self.last == PRUNE else KEEP
+        return {RETRY: self.again._replace(then=last).as_data()}
 
 
 #: What nobody has said otherwise.

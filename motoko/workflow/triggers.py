@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from motoko.config.retry import PRUNE
 from motoko.errors import ConditionError, UnknownField
+from motoko.model import states
 from motoko.model.constraints import Constraint
 from motoko.phrases import counted
 from motoko.store.database import Database
@@ -56,21 +58,59 @@ def needed(workflow: Workflow, action: Action) -> set[Database[Any]]:
     return set(workflow.databases)
 
 
+Skips = Callable[[Tables, int], bool] | None
+
+
+def skips(action: Action, study: Study) -> Skips:
+    """Which runs an action is not called for, whatever its condition says: an error handler for
+    those that failed, and that are left out as ``on_failure`` says."""
+
+    def is_left_out(tables: Tables, run_id: int) -> bool:
+        if not tables.has_run(run_id):
+            return False
+        row = tables.run(run_id)
+        return bool(row["state"] == states.FAILED and study.policy_of(row).last == PRUNE)
+
+    return is_left_out if action.is_error_handler else None
+
+
+def _left(study: Study, run_ids: Iterable[int], skipped: Skips) -> Iterable[int]:
+    if skipped is None:
+        return run_ids
+    return study.ask(lambda tables: [i for i in run_ids if not skipped(tables, i)])
+
+
+def _without_skipped(
+    workflow: Workflow, action: Action, found: Iterable[Trigger]
+) -> Iterator[Trigger]:
+    for trigger in found:
+        if trigger.task is None:
+            yield trigger
+            continue
+        study = workflow.task_manager(trigger.task).base
+        if ids := tuple(_left(study, trigger.run_ids, skips(action, study))):
+            yield Trigger(trigger.task, ids)
+
+
 class ConstraintMonitor:
     """The runs of one study that a constraint holds for."""
 
-    def __init__(self, constraint: Constraint, task: str) -> None:
+    def __init__(self, constraint: Constraint, task: str, skips: Skips) -> None:
         self.constraint = constraint
         self.task = task
+        self._skips = skips
         self.matching: set[int] = set()
 
     def look(self, tables: Tables, changed: set[int] | None) -> None:
         """Take over what changed."""
+        skipped = self._skips
         if changed is None:
-            self.matching = set(tables.select(self.constraint))
+            found = tables.select(self.constraint)
+            self.matching = {i for i in found if skipped is None or not skipped(tables, i)}
             return
         for run_id in changed:
-            if tables.matches(self.constraint, run_id):
+            is_one = tables.matches(self.constraint, run_id)
+            if is_one and not (skipped is not None and skipped(tables, run_id)):
                 self.matching.add(run_id)
             else:
                 self.matching.discard(run_id)
@@ -89,6 +129,7 @@ class FilterMonitor:
     def __init__(self, action: Action, manager: TaskManager) -> None:
         self._action = action
         self._manager = manager
+        self._skips = skips(action, manager.base)
         self.task = manager.study
         self._unseen: set[int] | None = None
         self.matching: set[int] = set()
@@ -114,7 +155,7 @@ class FilterMonitor:
         else:
             unseen = self._unseen.intersection(selected)
             self.matching -= self._unseen
-        for run_id in unseen:
+        for run_id in _left(study, unseen, self._skips):
             if self._action.condition(*study.pair(run_id)):
                 self.matching.add(run_id)
         self._unseen = set()
@@ -153,7 +194,8 @@ def _constraint_monitors(
         except ValueError as error:
             raise ConditionError(action.label, str(error)) from error
         else:
-            found.append(ConstraintMonitor(selection.selector, manager.study))
+            skipped = skips(action, manager.base)
+            found.append(ConstraintMonitor(selection.selector, manager.study, skipped))
     if not found and unknown is not None:
         raise ConditionError(action.label, str(unknown)) from unknown
     return found
@@ -175,7 +217,7 @@ async def ask(
         answers[""] = await _answer(condition())
     triggers: list[Trigger] = []
     for study, answer in answers.items():
-        found = read_answer(action, answer)
+        found = list(_without_skipped(workflow, action, read_answer(action, answer)))
         triggers += found
         if said is not None:
             said[study] = _in_words(answer, found)

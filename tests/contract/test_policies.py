@@ -82,6 +82,23 @@ def only_mult_fails(study: Study, row: Mapping[str, Any]) -> str | None:
     return fail_negative(study, row) if study.name == "mult" else None
 
 
+def test_error_handler_is_called_for_failed_runs_but_those_that_are_left_out(
+    workflow: Workflow,
+) -> None:
+    handled: list[int] = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler(f=lambda runs: handled.extend(run.id for run, _ in runs))
+        left = await workflow.mult.createTask({"on_failure": "prune"}, x=[-1.0, 1.0, -2.0])
+        assert [job.x for _, job in left] == [1.0]
+        await workflow.mult.createTask(x=-3.0)
+
+    with pytest.raises(RunsFailed, match=r"mult\.4"):
+        run(workflow, main, outcome=fail_negative)
+
+    assert handled == [4]
+
+
 def test_keep_ends_nothing(workflow: Workflow) -> None:
     async def main(workflow: Workflow, **params: Any) -> None:
         workflow.add_action("mend", task="mult", event="state = FAILED", f=mend)
