@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from motoko.config.fields import Flag, Orchestrator, Text, Texts, mapping_of
 from motoko.config.policy import OnFailure
 from motoko.config.sections import Section
+from motoko.config.sentinels import Sentinels
 from motoko.config.values import Refused
 from motoko.phrases import listed, nearest
 
@@ -40,6 +41,11 @@ class StepConfig(_Strict):
         description="Job values; a list is a dimension, `{system.name}` a fact of the system.",
     )
     run: Values = Field(default_factory=dict, description="Run parameters, in the same way.")
+    sentinels: Sentinels | None = Field(
+        None,
+        description="Files that say that its work for a system is finished, or has failed: as"
+        " in bd.yaml, relative to the directory of the system.",
+    )
     barrier: Flag = Field(
         False, description="Whether it waits until what it requires is done for all systems."
     )

@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from motoko.config.fields import Text, texts
 from motoko.config.values import Refused
@@ -133,3 +140,16 @@ def read_sentinels(value: Any) -> Any:
 
 
 Sentinels = Annotated[SentinelsConfig, BeforeValidator(read_sentinels)]
+
+
+def sentinels_of(value: Any) -> SentinelsConfig:
+    """What Python gives in the place of ``sentinels``; Refused where that cannot be meant."""
+    try:
+        return SentinelsConfig.model_validate(read_sentinels(value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        why = first.get("ctx", {}).get("error")
+        if isinstance(why, Refused):
+            at = (*first["loc"], *why.at)
+            raise Refused(why.expected, why.value, at) from None
+        raise Refused(first["msg"], first["input"], first["loc"]) from None

@@ -11,6 +11,7 @@ import glob
 import os
 import re
 from collections import namedtuple
+from contextlib import suppress
 
 from motoko.job.layout import FAILED, FINISHED
 from motoko.job.windows import UNKNOWN
@@ -76,6 +77,14 @@ class PhaseFiles:
         said = set(states.values())
         state = FAILED if FAILED in said else FINISHED if said == {FINISHED} else UNKNOWN
         return Look(state, states, signs)
+
+    def forget_failures(self, root: StrPath) -> None:
+        """Remove the sentinels of failures, before the work is begun again."""
+        for signs in self.look(root).signs.values():
+            for sign in signs:
+                if os.path.basename(sign) == FAILED:
+                    with suppress(FileNotFoundError):
+                        os.unlink(os.path.join(root, sign))
 
 
 def _first(root: StrPath, groups: Groups, unit: Unit) -> Optional[List[str]]:

@@ -21,7 +21,7 @@ from motoko.launch.generator import LocalProcess
 from motoko.launch.limits import walltime_s
 from motoko.launch.reading import Reading, last_lines
 from motoko.launch.record import Record
-from motoko.launch.sentinels import Looker, failure_in
+from motoko.launch.sentinels import Sentinels, failure_in
 from motoko.model import states
 from motoko.model.schema import Schema
 
@@ -41,8 +41,8 @@ class Attempt:
     pid: int | None = None
     is_prepared = False
     exec_file = ""
-    #: What its files say of its work, if its study declares such files.
-    look: Looker | None = None
+    #: What speaks of its work, if such files are declared.
+    files: Sentinels | None = None
     #: When it first had to wait for what the attempt before it left executing.
     waits_since: float | None = None
     #: Why the launcher ended its processes, if it did.
@@ -186,7 +186,7 @@ class Attempt:
             left = outcome.read_outcome(self.run_dir, self.number, self.nonce)
             exit_code = left.exit if left is not None else exit_code
         self._look_for_late()
-        why_failed = failure_in(self.look) if exit_code == 0 else None
+        why_failed = failure_in(self.files) if exit_code == 0 else None
         news = self.reading.read(is_last=True)  # the last that may fail: it gives news once
         reached("launcher.read")
         self._has_ended = self._is_dirty = True
@@ -236,8 +236,9 @@ class Attempt:
         return self.is_over and not states.is_bad(self.state)
 
     def is_found_finished(self, now: float) -> bool:
-        """Whether its files say that nothing is left to be done; it has ended so then."""
-        if self.look is None or self.look().state != states.FINISHED:
+        """Whether its files say that nothing is left to be done; it has ended so then. Else
+        sentinels of failures before it are removed."""
+        if self.files is None or not self.files.is_finished_else_fresh():
             return False
         self.begin(None, now)
         self._has_ended, self.end_time = True, now

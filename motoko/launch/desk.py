@@ -30,7 +30,7 @@ from motoko.host import boot_clock
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.holders import find_held
-from motoko.launch.sentinels import looker
+from motoko.launch.sentinels import sentinels
 from motoko.launch.trouble import Troubles, unexpected
 from motoko.launch.work import Claim, Done, Work
 from motoko.model import policy, states
@@ -376,7 +376,7 @@ class Desk:
             resources={"walltime": config.walltime, "mem": config.mem},
             **told,
         )
-        attempt.look = looker(config.sentinels, attempt.title, run_dir, row, job)
+        attempt.files = sentinels(config.sentinels, attempt.title, run_dir, row, job)
         return attempt
 
     def find_finished(self, attempt: Attempt, left: Outcome) -> Attempt | None:

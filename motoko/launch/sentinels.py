@@ -1,67 +1,123 @@
-"""What files say of the work of a run, as its study declares them."""
+"""What files say of the work of a run, as its study or the phase it is of declares them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from motoko.config.sentinels import SentinelsConfig
+from motoko.config.sentinels import SentinelsConfig, sentinels_of
+from motoko.config.values import Refused
 from motoko.errors import SubmissionFailed
-from motoko.job.layout import FAILED
+from motoko.job.layout import FAILED, FINISHED
 from motoko.job.phases import Look, PhaseFiles
 from motoko.phrases import listed
 
-Looker = Callable[[], Look]
+#: The entry of a run that stands above what its study declares.
+ENTRY: Final = "sentinels"
+_ROOT: Final = "root"
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 
-def looker(
+def entry(config: SentinelsConfig, root: Path) -> dict[str, Any]:
+    """What runs are given of which these files speak, below another directory than theirs."""
+    return {**config.model_dump(exclude_defaults=True), _ROOT: str(root)}
+
+
+def phase_files(config: SentinelsConfig, job: Mapping[str, Any] | None = None) -> PhaseFiles:
+    """All units that are declared; of a job only its own, if its values ``component`` and
+    ``window`` name such."""
+    components, windows = config.components, config.windows
+    component, window = (str((job or {}).get(name)) for name in ("component", "window"))
+    if component in components:
+        components = (component,)
+    if not isinstance(windows, Mapping):
+        windows = (window,) if window in windows else windows
+    else:
+        windows = {
+            name: (window,) if window in windows[name] else windows[name] for name in components
+        }
+    return PhaseFiles(config.success, config.failure, components, windows)
+
+
+class Sentinels:
+    """The files that speak of one run. Looking raises SubmissionFailed when their directory has
+    a placeholder without a value, and OSError."""
+
+    def __init__(
+        self,
+        config: SentinelsConfig,
+        title: str,
+        root: str | Path,
+        row: Mapping[str, Any],
+        job: Mapping[str, Any],
+    ) -> None:
+        self._config = config
+        self._title = title
+        self._root = root
+        self._values = {**row, **job}
+        self._files = phase_files(config, job)
+
+    @property
+    def _place(self) -> Path:
+        return Path(self._root, PLACEHOLDER.sub(self._value, self._config.directory))
+
+    def _value(self, found: re.Match[str]) -> str:
+        given = self._values.get(found[1].lower())
+        if given is None:
+            why = f"{{{found[1]}}} in the directory of its sentinels has no value"
+            raise SubmissionFailed(self._title, why, transient=False)
+        return str(given)
+
+    def look(self) -> Look:
+        """What is there now."""
+        return self._files.look(self._place)
+
+    def is_finished_else_fresh(self) -> bool:
+        """Whether nothing is left to be done; else sentinels of failures are removed, before
+        the work is begun again."""
+        place = self._place
+        if self._files.look(place).state == FINISHED:
+            return True
+        self._files.forget_failures(place)
+        return False
+
+
+def sentinels(
     config: SentinelsConfig | None,
     title: str,
     run_dir: str,
     row: Mapping[str, Any],
     job: Mapping[str, Any],
-) -> Looker | None:
-    """What looks at the files of a run; None for a study that declares none.
-
-    Looking raises SubmissionFailed when the directory has a placeholder without a value, and
-    OSError.
-    """
-    if config is None:
-        return None
-    windows = config.windows
-    files = PhaseFiles(config.success, config.failure, config.components, windows)
-
-    def look() -> Look:
-        values = {**row, **job}
-
-        def value(found: re.Match[str]) -> str:
-            given = values.get(found[1].lower())
-            if given is None:
-                why = f"{{{found[1]}}} in the directory of its sentinels has no value"
-                raise SubmissionFailed(title, why, transient=False)
-            return str(given)
-
-        place = Path(run_dir, _PLACEHOLDER.sub(value, config.directory))
-        return files.look(place)
-
-    return look
+) -> Sentinels | None:
+    """The files that speak of a run whose study declares these; None if nobody declares any."""
+    given, root = row.get(ENTRY), Path(run_dir)
+    if isinstance(given, Mapping) and _ROOT in given:
+        try:
+            config = sentinels_of({k: v for k, v in given.items() if k != _ROOT})
+            root = root / str(given[_ROOT])
+        except Refused:  # something of the user's own that is so named
+            pass
+    return None if config is None else Sentinels(config, title, root, row, job)
 
 
-def failure_in(look: Looker | None) -> str | None:
+def failure_in(found: Sentinels | None) -> str | None:
     """Why the files of a run say that it failed; None when they do not."""
-    if look is None:
+    if found is None:
         return None
     try:
-        found = look()
+        return cause_in(found.look())
     except SubmissionFailed:  # declared in another way since it began
         return None
-    if found.state != FAILED:
+
+
+def cause_in(look: Look) -> str | None:
+    """Why files say that work has failed; None when they do not."""
+    if look.state != FAILED:
         return None
-    signs = [sign for some in found.signs.values() for sign in some]
+    signs = [sign for some in look.signs.values() for sign in some]
     return f"its files say so: {listed(signs[:5])}" + (
         f" and {len(signs) - 5} more" if len(signs) > 5 else ""
     )

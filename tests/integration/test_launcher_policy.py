@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from motoko.config.sentinels import sentinels_of
+from motoko.launch.sentinels import entry
 from tests.support.launch_session import (
     PYTHON,
     YAML,
@@ -153,6 +155,36 @@ echo __BLACKDYNAMITE__x__ >> {tmp_path}/ran
     assert first["warnings"] == ["its files said that it was finished: nothing was executed"]
     assert (failed["class"], failed["cause"]) == ("application", "its files say so: w1/nan")
     assert "class" not in third
+
+
+def test_files_that_a_phase_declares_are_asked_of_the_unit_that_a_run_is(
+    tmp_path: Path,
+) -> None:
+    # The phase samples w0, w1 and w2: w0 was finished before, w1 has failed then, and w2 does
+    # so now, which is no fault of w1.
+    place = tmp_path / "system {x}"
+    for file in ("w0/md.out", "w1/FAILED"):
+        (place / "fe" / file).parent.mkdir(parents=True)
+        (place / "fe" / file).touch()
+    config = {"directory": "fe", "windows": ["w0", "w1", "w2"], "success": ["{window}/md.out"]}
+    given = entry(sentinels_of(config), place)
+    yaml = "study: s\njob: {window: str}\nretry: 0\nsentinels: true\n"
+    script = f"""
+echo __BLACKDYNAMITE__window__ >> {tmp_path}/ran
+mkdir -p "{place}/fe/__BLACKDYNAMITE__window__"
+touch "{place}/fe/__BLACKDYNAMITE__window__"/__BLACKDYNAMITE__leaves__
+"""
+    with new_study(tmp_path / "s", script, yaml) as study, launching(study):
+        for window, leaves in (("w0", "x"), ("w1", "md.out"), ("w2", "FAILED")):
+            created = {"sentinels": given, "leaves": leaves}
+            study.create_tasks({"window": window}, created, run_name="a", event_name="")
+        wait_for_state(study, "FINISHED", 1, 2)
+        wait_for_state(study, "FAILED", 3)
+        (only,) = attempts(study, 3)
+
+    assert sorted((tmp_path / "ran").read_text().split()) == ["w1", "w2"]
+    assert only["cause"] == "its files say so: w2/FAILED"
+    assert not (place / "fe/w1/FAILED").exists()
 
 
 def test_a_directory_of_sentinels_without_a_value_refuses_the_run(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import json
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -159,7 +160,7 @@ def test_an_attempt_whose_sentinels_cannot_be_read_has_not_ended(tmp_path: Path)
             raise found
         return found
 
-    attempt.look = look
+    attempt.files = cast(Any, SimpleNamespace(look=look))
     attempt.begin(1, 1.0)
 
     with pytest.raises(OSError):
