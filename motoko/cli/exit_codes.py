@@ -45,6 +45,7 @@ MEANINGS: dict[int, str] = {
 _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.RunsFailed, RUNS_FAILED),
     (errors.ActionFailed, FAILED),
+    (errors.PhaseFailed, FAILED),
     (errors.UnknownTaskManager, NOT_FOUND),
     (errors.EventNotFound, NOT_FOUND),
     (errors.RunNameNotFound, NOT_FOUND),

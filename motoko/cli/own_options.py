@@ -57,7 +57,7 @@ def declare_shared(parser: Any) -> None:
         "--retry_failed",
         dest=f"{PREFIX}retry_failed",
         action="store_true",
-        help="Try the FAILED runs of the run name again.",
+        help="Try the FAILED runs, and calls of a pipeline, of the run name again.",
     )
     parser.add_argument(
         "--clean-failures",

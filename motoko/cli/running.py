@@ -35,6 +35,7 @@ from motoko.store.patience import patiently
 from motoko.workflow import control
 from motoko.workflow.generators import check_generators
 from motoko.workflow.orchestration import taken
+from motoko.workflow.pipelines import again
 from motoko.workflow.upkeep import failures as run_failures
 from motoko.workflow.upkeep import resuming, run_changes, run_names
 from motoko.workflow.upkeep.custody import Custody
@@ -295,6 +296,9 @@ def _prepared(
             workflow, lambda: run_changes.retry_failed(workflow, chosen.run_name)
         )
         click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
+        ledger, run_name = workflow.vars.db, chosen.run_name
+        if n_calls := _patiently(workflow, lambda: again.give_new_start(ledger, run_name)):
+            click.echo(f"{words.counted(n_calls, 'function')} of a pipeline to be called again")
     begun = {"arguments": list(chosen.options), resuming.PARAMETERS: now}
     _record(workflow, chosen.run_name, **begun, **facts)
     reached("run.named")

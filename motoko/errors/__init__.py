@@ -39,6 +39,7 @@
         ConditionError (TypeError)
         ActionFailed (RuntimeError)            event, study; the user's exception as its cause
         RunsFailed (RuntimeError)              runs and their causes
+        PhaseFailed (RuntimeError)             phase of a pipeline, and why
       DaemonError
         AlreadyRunning  NotRunning  StartFailed  ForeignOwner (RuntimeError)
         RunsExecuting (RuntimeError)           runs and the hosts that they execute on
@@ -122,6 +123,7 @@ from motoko.errors.workflows import (
     NotRunning,
     OrchestratorNotLoadable,
     ParametersChanged,
+    PhaseFailed,
     ReservedOption,
     RunNameMissing,
     RunNameNotFound,
@@ -189,6 +191,7 @@ __all__ = [
     "ParametersChanged",
     "PathOutside",
     "PathTaken",
+    "PhaseFailed",
     "PipelineError",
     "ReservedOption",
     "RunNameMissing",

@@ -422,6 +422,16 @@ class RunsFailed(WorkflowError, RuntimeError):
         super().__init__(message, failed=tuple(failed))
 
 
+class PhaseFailed(WorkflowError, RuntimeError):
+    """A phase of a pipeline, a step for one system, failed apart from its runs."""
+
+    phase: str
+    cause: str
+
+    def __init__(self, phase: str, cause: str) -> None:
+        super().__init__(f"{phase} failed: {cause}", phase=phase, cause=cause)
+
+
 class DaemonError(MotokoError):
     """A background process could not be started, found or stopped."""
 

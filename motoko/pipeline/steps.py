@@ -25,8 +25,9 @@ class Step:
 
     ``task`` is the task manager whose study does it, if it has not the name of the step. With
     a ``barrier`` it waits until what it requires is done for all systems, otherwise each
-    system goes on by itself. Steps compare by all of that; the payload has no part in the
-    hash, since it may have none.
+    system goes on by itself. ``sentinels`` are the files that say of a system that nothing is
+    left to be done, or that it failed: a mapping as in ``bd.yaml``. Steps compare by all of
+    that; payload and sentinels have no part in the hash, since they may have none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Step:
     payload: Any = field(default=None, hash=False)
     task: str | None = field(default=None, kw_only=True)
     barrier: bool = field(default=False, kw_only=True)
+    sentinels: Any = field(default=None, hash=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.requires, str):

@@ -12,6 +12,9 @@ from motoko.store import layout
 from motoko.store.codec import decode, encode
 from motoko.store.ranges import numbers
 
+#: In the record of a firing: what it failed for.
+FAILURE = "failure"
+
 
 class Ledger:
     """Variables, run names and firings of one workflow, in one transaction."""
@@ -95,6 +98,10 @@ class Ledger:
         records = {key: decode(self._trees["firings"][key]) for key in self._trees["open"]}
         return {k: record for k, record in records.items() if record["run_name"] == run_name}
 
+    def firing(self, key: str) -> dict[str, Any]:
+        """The record of a firing."""
+        return dict(decode(self._trees["firings"][key]))
+
     def set_firing(self, key: str, record: Mapping[str, Any]) -> None:
         """Keep a record, new or in place of an older one of the same firing."""
         self._trees["firings"][key] = encode(dict(record))
@@ -114,6 +121,25 @@ class Ledger:
         )
         keys = self._trees["fired"].keys(f"{where} ", f"{where}!", excludemax=True)
         return {int(key.rpartition(" ")[2]) for key in keys}
+
+    def fail_firing(
+        self, key: str, record: Mapping[str, Any], failure: Mapping[str, Any]
+    ) -> None:
+        """A firing came to nothing, and this is why: whom it was called for can be in another
+        one."""
+        for run_id in numbers(record["runs"]) or [0]:
+            where = f"{_fired_where(record)} {run_id}"
+            if self._trees["fired"].get(where) == key:
+                del self._trees["fired"][where]
+        self.set_firing(key, {**record, "once": False, FAILURE: dict(failure)})
+
+    def failures(self, run_name: str) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+        """By event the firings of a run name that came to nothing: keys and why."""
+        found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        for key, record in self.firings(run_name=run_name).items():
+            if FAILURE in record:
+                found.setdefault(record["event"], []).append((key, record[FAILURE]))
+        return found
 
     # commits over several databases
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from motoko.errors import ConditionError, WorkflowError
+
+if TYPE_CHECKING:
+    from motoko.store.firing import Firing
 
 EventCallback = Callable[..., Any]
 EventCondition = Callable[..., Any] | str | list[str] | None
@@ -21,7 +24,7 @@ def no_action(*args: Any, **kwargs: Any) -> None:
     """Do nothing."""
 
 
-def _no_excuse(error: Exception) -> bool:
+async def _no_excuse(error: Exception, firing: Firing) -> bool:
     """What an action raises ends the workflow."""
     return False
 
@@ -77,8 +80,8 @@ class Action:
     is_once: bool = False
     #: An error handler: when it has run, the workflow ends with RunsFailed.
     is_error_handler: bool = False
-    #: Told what the action raised; whether the workflow goes on all the same.
-    excuse: Callable[[Exception], bool] = _no_excuse
+    #: Told what the action raised in a firing; whether the workflow goes on all the same.
+    excuse: Callable[[Exception, Firing], Awaitable[bool]] = _no_excuse
     #: Called when a firing is committed, and told whether it was void: nothing was called.
     on_end: Callable[[bool], object] = no_action
 

@@ -7,7 +7,7 @@ is made up for by the next orchestrator.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +54,7 @@ class Deposits:
         self._finished: dict[tuple[str, int], Finished] = {}
         #: Those that have deposited all that they left.
         self._seen: set[Finished] = set()
+        self._turn = anyio.Lock()
         self._news = anyio.Event()
 
     async def begin(self) -> None:
@@ -65,7 +66,7 @@ class Deposits:
         if self._studies:
             found = await self._all()
             await anyio.to_thread.run_sync(self._verify, found)
-            await anyio.to_thread.run_sync(self._deposit, found)
+            await self._make(found)
 
     async def beside(self, work: Awaitable[int]) -> int:
         """Deposit what runs leave when they finish, until this work ends; what it gives."""
@@ -91,14 +92,25 @@ class Deposits:
                 await self._news.wait()
                 self._news = anyio.Event()
                 found, self._finished = list(self._finished.values()), {}
-                await anyio.to_thread.run_sync(self._deposit, found)
+                await self._make(found)
         finally:
             for stop in stops:
                 stop()
 
     async def finish(self) -> None:
         """Deposit what is left to be."""
-        await anyio.to_thread.run_sync(self._deposit, await self._all())
+        await self._make(await self._all())
+
+    async def made(self, study: Study, run_ids: Sequence[int]) -> dict[int, str]:
+        """Have these runs deposit what they left, if they have finished; why any of them
+        cannot, by id."""
+        look = partial(self._of, study, run_ids)
+        refused = await self._make(await until_answered(study.database, look))
+        return {run.run_id: why for run, why in refused.items()}
+
+    async def _make(self, runs: list[Finished]) -> dict[Finished, str]:
+        async with self._turn:
+            return await anyio.to_thread.run_sync(self._deposit, runs)
 
     def _looker(self, study: Study) -> Callable[[Tables, set[int] | None], None]:
         def look(tables: Tables, changed: set[int] | None) -> None:
@@ -128,17 +140,19 @@ class Deposits:
 
     # in a thread
 
-    def _of(self, study: Study) -> list[Finished]:
+    def _of(self, study: Study, run_ids: Sequence[int] | None = None) -> list[Finished]:
         with study.database.read() as tables:
-            found = (self._if_finished(study, tables, i) for i in list(tables.run_ids()))
+            ids = list(tables.run_ids()) if run_ids is None else run_ids
+            found = (self._if_finished(study, tables, i) for i in ids)
             return [run for run in found if run is not None]
 
-    def _deposit(self, runs: list[Finished]) -> None:
+    def _deposit(self, runs: list[Finished]) -> dict[Finished, str]:
+        runs = [run for run in runs if run not in self._seen]
+        refused: dict[Finished, str] = {}
+        if not runs:
+            return refused
         stored = {artifact.name: artifact for artifact in self._store.list_artifacts()}
         for run in runs:
-            if run in self._seen:
-                continue
-            has_failed = False
             for name, path in _left(run):
                 present = stored.get(name)
                 if present is not None and present.metadata.get(_ATTEMPT) == run.attempt:
@@ -150,10 +164,11 @@ class Deposits:
                 try:
                     put(path, name, metadata={_ATTEMPT: run.attempt}, run=owner)
                 except (ArtifactError, OSError) as error:
-                    log.error("artifact %s cannot be deposited: %s", name, error)
-                    has_failed = True
-            if not has_failed:
+                    refused[run] = f"artifact {name} cannot be deposited: {error}"
+                    log.error("%s", refused[run])
+            if run not in refused:
                 self._seen.add(run)
+        return refused
 
     def _verify(self, runs: list[Finished]) -> None:
         prefixes = tuple(run.prefix for run in runs)

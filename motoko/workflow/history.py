@@ -90,6 +90,10 @@ class History:
         if action.is_once and not firing.is_void:
             self._fired_runs(action, firing.study).update(firing.run_ids or [0])
 
+    def note_failure(self, action: Action, firing: Firing) -> None:
+        """A firing came to nothing: the records may not count it any more."""
+        self._fired.pop((action.task, action.event_name, firing.study), None)
+
     def close(self) -> None:
         """The workflow is finished: what was cancelled by that is not resumed."""
         with self._ledger.read() as ledger:

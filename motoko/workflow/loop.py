@@ -334,11 +334,21 @@ class EventLoop:
                 if is_idle and not firing.is_void:
                     log.info("%s changed nothing; it waits for a change", action.label)
         except Exception as error:
-            if not action.excuse(error):
-                self._fail(action.event_name, trigger.task, error)
+            await self._excuse(action, trigger, firing, error)
         finally:
             rule.end(firing.key)
             self._news.set()
+
+    async def _excuse(
+        self, action: Action, trigger: Trigger, firing: Firing, error: Exception
+    ) -> None:
+        try:
+            if await action.excuse(error, firing):
+                self._history.note_failure(action, firing)
+                return
+        except Exception as another:  # the database may be what has gone
+            error = another
+        self._fail(action.event_name, trigger.task, error)
 
     async def call(self, action: Action, trigger: Trigger) -> Outcome:
         """Call an action for a trigger, whatever its condition says by now."""

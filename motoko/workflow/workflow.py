@@ -40,6 +40,7 @@ from motoko.workflow.actions import (
     EventCondition,
     no_action,
 )
+from motoko.workflow.deposits import Deposits
 from motoko.workflow.ends import Stall
 from motoko.workflow.finish import Finish
 from motoko.workflow.loop import EventLoop
@@ -67,6 +68,8 @@ class Workflow:
     office: Office | None = None
     #: Whether its run name is being orchestrated by this process.
     is_orchestrated = False
+    #: What finished runs leave in its store, while it is.
+    deposits: Deposits | None = None
 
     def __init__(self, filename: str) -> None:
         """Reads ``motoko.yaml`` (or the one in a directory) and each study's ``bd.yaml``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from motoko.errors import ArtifactsDamaged
+from motoko.artifacts import ArtifactStore
+from motoko.errors import ArtifactsDamaged, PhaseFailed
+from motoko.pipeline import Pipeline, Step
 from motoko.study.study import Study
+from motoko.systems import SimSystem
 from motoko.workflow import Workflow, making
 from tests.support.workflows import no_daemons, run, served_workflow
 
@@ -116,6 +120,59 @@ def test_further_attempt_replaces_what_the_one_before_deposited(workflow: Workfl
     run(workflow, main, outcome=other)
 
     assert deposited(workflow)["solve/1/field"] == ("solve.1", "better")
+
+
+def piped(workflow: Workflow, handler: Any, on_failure: str = "prune") -> list[str]:
+    """Solve for three systems, of which b leaves a file that cannot be stored, then call a
+    function; who is through."""
+    through: list[str] = []
+
+    def outcome(study: Study, row: Mapping[str, Any]) -> str:
+        place = study.run_dir(row["id"]) / "out"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "u.txt").write_bytes(b"x" * 1_000_000)  # takes longer than telling of it
+        return "FINISHED"
+
+    async def solve_and_look(workflow: Workflow, **params: Any) -> None:
+        order = Pipeline([Step("solve"), Step("look", ["solve"])])
+        systems = [SimSystem(name, f"/work/{name}") for name in "abc"]
+        handlers = {"look": handler}
+        found = await workflow.run_pipeline(
+            order, systems, handlers=handlers, on_failure=on_failure
+        )
+        through.extend(system.name for system in found if system is not None)
+        workflow.finished = True
+
+    run(workflow, solve_and_look, outcome=outcome)
+    return through
+
+
+def test_next_phase_begins_when_what_is_declared_is_deposited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[bool] = []
+    put = ArtifactStore.put_file
+
+    def put_or_refuse(store: ArtifactStore, src: Any, name: str, **facts: Any) -> Any:
+        if name == "solve/2/field":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return put(store, src, name, **facts)
+
+    def look(workflow: Workflow, runs: Any) -> None:
+        names = {artifact.name for artifact in workflow.artifacts.list_artifacts()}
+        stored.append({f"solve/{run.id}/field" for run, _ in runs} <= names)
+
+    yaml = "study: solve\njob: {system: str}\nartifacts: {field: out/u.txt}\n"
+    with served_workflow(tmp_path, solve=yaml) as workflow:
+        with monkeypatch.context() as patch:
+            patch.setattr(ArtifactStore, "put_file", put_or_refuse)
+            pruned = piped(workflow, look)
+            with pytest.raises(PhaseFailed, match="solve:b failed: artifact solve/2/field can"):
+                piped(workflow, look, "keep")
+        mended = piped(workflow, look)
+
+    assert (pruned, mended) == (["a", "c"], ["a", "b", "c"])
+    assert stored == [True, True, True]
 
 
 def test_artifacts_are_set_aside_with_all_that_was_computed(workflow: Workflow) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from motoko.errors import PipelineError, RunsFailed
 from motoko.pipeline import Pipeline, Step
+from motoko.store.audit import ledger_problems
+from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
+from motoko.workflow.pipelines.again import give_new_start
 from tests.contract.test_pipelines import ORDER, STUDIES, SYSTEMS, TEXTS, failing, phases, piped
-from tests.support.workflows import no_daemons, served_workflow
+from tests.support.workflows import no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -40,7 +46,7 @@ def test_runs_are_tried_again_as_the_pipeline_says_and_it_decides_on_the_rest(
     ]
     assert len(told) == 8
     assert all((one["application"], one["out of memory"]) == (2, 4) for one in told)
-    assert all(one["then"] == "keep" for one in told)
+    assert all(one["then"] == "prune" for one in told)
 
 
 @pytest.mark.parametrize("is_of_study", [True, False])
@@ -82,6 +88,78 @@ def test_function_is_called_again_as_long_as_there_is_budget_and_told_why(
         ("c", []),
         ("c", [why]),
     ]
+
+
+BUDGET = {"retry": {"application": 3, "then": "prune"}}
+
+
+async def until_failed(workflow: Workflow, n_stop: int, check: Any) -> None:
+    """End as if killed once so many calls have failed."""
+
+    def have_failed() -> bool:
+        return n_kept(workflow) == n_stop
+
+    workflow.add_action("stop", event=have_failed, f=lambda: sys.exit(3))
+    order = Pipeline([Step("check"), Step("equil", ["check"])])
+    await workflow.run_pipeline(order, SYSTEMS, handlers={"check": check}, on_failure=BUDGET)
+    workflow.finished = True
+
+
+def n_kept(workflow: Workflow) -> int:
+    with workflow.vars.db.read() as ledger:
+        return sum(map(len, ledger.failures("test").values()))
+
+
+def test_budget_of_a_function_survives_whoever_orchestrates(workflow: Workflow) -> None:
+    calls: list[tuple[str, list[int]]] = []
+
+    async def check(
+        workflow: Workflow, system: Any, attempts: Any, n_stop: int, **params: Any
+    ) -> None:
+        if system.name == "b":
+            workflow.vars.half = time.monotonic_ns()
+            await commit_current()  # as at each wait
+            if n_kept(workflow) == n_stop:
+                await anyio.sleep_forever()
+        calls.append((system.name, [one["number"] for one in attempts]))
+        if system.name == "b":
+            raise ValueError("no luck")
+
+    def called(n_stop: int) -> tuple[int, list[list[int]]]:
+        calls.clear()
+        again = Workflow(workflow.config_path)
+        again.run_name = "test"
+        code = run(again, until_failed, n_stop=n_stop, check=check)
+        again.close()
+        return code, [before for name, before in calls if name == "b"]
+
+    assert called(2) == (3, [[], [1]])
+    assert called(3) == (3, [[1, 2]])
+    assert called(9) == (0, [[1, 2, 3]])
+    survivors = {job.system for _, job in workflow.equil.select()}
+    assert called(9) == (0, [])  # it is left out, and others are done
+    assert give_new_start(workflow.vars.db, "test") == 1
+    assert called(9) == (0, [[1, 2, 3, 4], *([*range(1, n)] for n in (6, 7, 8))])
+    assert survivors == {job.system for _, job in workflow.equil.select()} == {"a", "c"}
+    with workflow.vars.db.read() as ledger:
+        assert ledger_problems(ledger) == []
+
+
+def test_error_handler_is_not_called_for_a_system_that_is_left_out(workflow: Workflow) -> None:
+    handled: list[str] = []
+
+    def note(runs: Any) -> None:
+        handled.extend(job.system for _, job in runs)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler(f=note)
+        workflow.add_error_handler(lambda run, job: run.state == "FAILED", note, event_name="f")
+        survivors = await workflow.run_pipeline(ORDER, SYSTEMS, on_failure="prune")
+        assert [system and system.name for system in survivors] == ["a", "c"]
+        workflow.finished = True
+
+    assert run(workflow, main, outcome=failing("equil:b")) == 0
+    assert handled == []
 
 
 def test_a_policy_that_nobody_knows_is_refused_before_anything_begins(

@@ -278,6 +278,38 @@ def test_function_that_raises_prunes_its_system_and_leaves_no_half_done_work(
     assert {job.system for _, job in workflow.prepare.select()} == {"a", "c"}
 
 
+def test_function_is_not_called_where_files_say_that_its_work_is_finished(
+    workflow: Workflow, tmp_path: Path
+) -> None:
+    systems = [SimSystem(name, tmp_path / name) for name in ("done", "begun", "bad", "new")]
+    for name, window in (("done", 0), ("done", 1), ("begun", 0)):
+        write(tmp_path / name / "fe" / f"w{window}" / "md.out")
+    write(tmp_path / "bad/fe/w1/nan")
+    write(tmp_path / "begun/fe/w1/FAILED")  # of an earlier attempt
+    groups = {
+        "success": [["{window}/md.out"]],
+        "failure": [["{window}/nan"], ["{window}/FAILED"]],
+    }
+    sentinels = {"directory": "{system.meta.where}", "windows": ["w0", "w1"], **groups}
+    called: list[str] = []
+
+    def look(system: SimSystem) -> None:
+        called.append(system.name)
+
+    order = Pipeline([Step("look", sentinels=sentinels), Step("prepare", ["look"])])
+    systems = [system.with_meta(where="fe") for system in systems]
+    survivors = piped(workflow, order, systems, handlers={"look": look}, on_failure="prune")
+
+    assert sorted(called) == ["bad", "begun", "new"]
+    assert survivors == ["done", "begun", "new"]
+    assert not (tmp_path / "begun/fe/w1/FAILED").exists()
+
+
+def write(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+
+
 def test_pipeline_without_systems_does_each_step_once(workflow: Workflow) -> None:
     assert piped(workflow, systems=None) == [None]
     assert [len(manager.select()) for manager in workflow.task_managers.values()] == [1, 1, 1]
@@ -304,6 +336,24 @@ def test_pipeline_without_systems_does_each_step_once(workflow: Workflow) -> Non
             {},
             StepNotRunnable,
             "a system has name, root",
+        ),
+        (
+            [Step("equil", sentinels={"widows": ["w0"]})],
+            {},
+            StepNotRunnable,
+            "step 'equil': sentinels.'widows'.: expected no more than .*did you mean 'windows'",
+        ),
+        (
+            [Step("equil", sentinels={"directory": "{system.meta.place}"})],
+            {},
+            StepNotRunnable,
+            "has {system.meta.place}, which system 'a' does not have",
+        ),
+        (
+            [Step("look", sentinels={"directory": "{window}"})],
+            {"handlers": {"look": print}},
+            StepNotRunnable,
+            "{window} in the directory of its sentinels; a function has no job values",
         ),
         ([Step("equil")], {"systems": [*SYSTEMS, *SYSTEMS]}, PipelineError, "named 'a'"),
         ([Step("equil")], {"handlers": {"equl": "equil"}}, PipelineError, "no step 'equl'"),
@@ -340,6 +390,7 @@ pipeline:
   on_failure: prune
   steps:
     prepare:
+      sentinels: {directory: "build/{system.name}", windows: [0, 1]}
     equil:
       requires: prepare
       job: {window: [0, 1], t: "{system.meta.t}"}
@@ -369,6 +420,7 @@ def test_pipeline_in_motoko_yaml_runs_without_an_orchestrator(tmp_path: Path) ->
             (job.system, job.window, job.t, run.state) for run, job in workflow.equil.select()
         }
         variables = (workflow.vars.get("a"), workflow.vars.b)
+        asked = [run.sentinels for run, _ in workflow.prepare.select("system = a")]
         workflow.close()
 
     assert code == 0
@@ -378,6 +430,8 @@ def test_pipeline_in_motoko_yaml_runs_without_an_orchestrator(tmp_path: Path) ->
         for window in (0, 1)
     }
     assert variables == (None, 1)
+    root = str(tmp_path / "a")
+    assert asked == [{"directory": "build/a", "windows": ("0", "1"), "root": root}]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def filled(payload: Payload, step: Step, system: SimSystem | None) -> Payload:
             alone = _PLACEHOLDER.fullmatch(value)
             if alone:
                 return _looked_up(alone, step, system)
-            return _PLACEHOLDER.sub(lambda m: str(_looked_up(m, step, system)), value)
+            return filled_text(value, step, system)
         if isinstance(value, Mapping):
             return {key: fill(item) for key, item in value.items()}
         return [fill(item) for item in value] if isinstance(value, list | tuple) else value
@@ -62,19 +62,24 @@ def filled(payload: Payload, step: Step, system: SimSystem | None) -> Payload:
     return Payload(fill(payload.job), fill(payload.run))
 
 
+def filled_text(text: str, step: Step, system: SimSystem | None) -> str:
+    """A text of a step with the facts of a system in it."""
+    return _PLACEHOLDER.sub(lambda m: str(_looked_up(m, step, system)), text)
+
+
 def _looked_up(found: re.Match[str], step: Step, system: SimSystem | None) -> Any:
     text, (name, *rest) = found[0], found[1].removeprefix(".").split(".")
     if system is None:
-        raise StepNotRunnable(step.name, f"its payload has {text}, and there are no systems")
+        raise StepNotRunnable(step.name, f"it has {text}, and there are no systems")
     if name in _ATTRIBUTES and not rest:
         value = getattr(system, name)
     elif name in _MAPPINGS and len(rest) == 1:
         value = getattr(system, name).get(rest[0])
     else:
         known = [*_ATTRIBUTES, *(f"{mapping}.NAME" for mapping in _MAPPINGS)]
-        why = f"its payload has {text}; a system has {listed(known)}"
+        why = f"it has {text}; a system has {listed(known)}"
         raise StepNotRunnable(step.name, why)
     if value is None:
-        why = f"its payload has {text}, which system {system.name!r} does not have"
+        why = f"it has {text}, which system {system.name!r} does not have"
         raise StepNotRunnable(step.name, why)
     return str(value) if isinstance(value, Path) else value

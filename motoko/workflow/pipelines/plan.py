@@ -14,6 +14,7 @@ from motoko.systems import SimSystem
 from motoko.task_manager import TaskManager
 from motoko.workflow.actions import ALL_TASKS
 from motoko.workflow.pipelines import deciding, payloads
+from motoko.workflow.pipelines.files import Files, check_without_runs, declared, files_of
 from motoko.workflow.pipelines.payloads import Payload
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Doing:
     payload: Payload
     #: What becomes of a system for which it failed; see `deciding`.
     policy: FailurePolicy
+    #: What its files are, given a system.
+    files: Callable[[SimSystem | None], Files | None]
 
 
 def plan(
@@ -61,8 +64,9 @@ def plan(
                 raise StepNotRunnable(step.name, why)
         if doing.manager is not None:
             _check_told_apart(step, doing.manager, systems)
-            for system in systems:
-                payloads.filled(doing.payload, step, system)
+        for system in systems:
+            payloads.filled(doing.payload, step, system)
+            doing.files(system)
     return found
 
 
@@ -82,18 +86,24 @@ def _doing(
     workflow: Workflow, step: Step, given: str | Handler | None, on_failure: Any
 ) -> Doing:
     who = given or step.task or step.name
+    sentinels = declared(step)
+
+    def files(system: SimSystem | None) -> Files | None:
+        return files_of(sentinels, step, system, workflow.directory)
+
     if not isinstance(who, str):
         if not callable(who):
             why = f"its handler is {who!r}; pass a function, or the name of a task manager"
             raise StepNotRunnable(step.name, why)
+        check_without_runs(sentinels, step)
         policy = deciding.policy_of(on_failure)
-        return Doing(step, None, who, Payload({}, {}), policy)
+        return Doing(step, None, who, Payload({}, {}), policy, files)
     known = [*workflow.task_managers, *workflow.aliases]
     if who not in known:
         raise StepWithoutHandler(step.name, who, nearest(who, known))
     manager = workflow.task_manager(who)
     policy = deciding.policy_of(on_failure, manager.base.config.policy)
-    return Doing(step, manager, None, payloads.parsed(step), policy)
+    return Doing(step, manager, None, payloads.parsed(step), policy, files)
 
 
 def _check_told_apart(

@@ -38,8 +38,12 @@ class Phase:
         self.run_ids: tuple[int, ...] = ()
         self._open: set[int] = set()
         self.failed: dict[int, FailedRun] = {}
-        #: What its function raised.
+        #: What its function raised, or what else made it fail.
         self.error: Exception | None = None
+        #: Whether more than its runs decides on its end; `conclude` is called then.
+        self.has_sequel = False
+        #: Whether its runs are through, and that is still to be decided.
+        self.is_in_sequel = False
 
     def __repr__(self) -> str:
         return f"Phase({self.name}, {self.state})"
@@ -50,6 +54,7 @@ class Phase:
         self._open = set(run_ids)
         self.failed.clear()
         self.error = None
+        self.is_in_sequel = False
         self.state = PhaseState.BEGUN
 
     def look(self, study: Study, tables: Tables, run_id: int) -> bool:
@@ -68,12 +73,15 @@ class Phase:
                 self.failed[run_id] = failed_run(study, tables, run_id)
             else:
                 has_finished = True
-        self.conclude()
+        self.is_in_sequel = self.has_sequel and not self._open and not self.failed
+        if not self.is_in_sequel:
+            self.conclude()
         return has_finished
 
     def conclude(self, error: Exception | None = None) -> None:
         """Say how far it is, given what is known of its runs, or what its function raised."""
         self.error = error
+        self.is_in_sequel = False
         if self._open:
             self.state = PhaseState.BEGUN
         else:

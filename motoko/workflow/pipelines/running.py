@@ -7,36 +7,31 @@ of firings. So a pipeline that was killed goes on where it was.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from motoko.config.policy import RETRY
-from motoko.config.retry import APPLICATION, KEEP, PRUNE, RAISE
+from motoko.config.retry import KEEP, PRUNE, RAISE
 from motoko.errors import (
     ActionFailed,
     MotokoError,
+    PhaseFailed,
     PipelineError,
     RunNameMissing,
     RunsFailed,
-    StudyError,
 )
-from motoko.model.policy import ENTRY, RETRY_AT, decide
+from motoko.launch.sentinels import ENTRY as SENTINELS
+from motoko.model.policy import ENTRY
 from motoko.pipeline import Pipeline
 from motoko.store.tables import Tables
-from motoko.study.records import Pairs
 from motoko.study.study import Study
 from motoko.study.waiting import commit_current, until_answered
 from motoko.systems import SimSystem
-from motoko.task_manager import RunList
 from motoko.workflow.actions import ALL_TASKS, Action
-from motoko.workflow.firings import call
 from motoko.workflow.pipelines import payloads
+from motoko.workflow.pipelines.calls import Calls
 from motoko.workflow.pipelines.plan import SYSTEM, Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.written import written_pipeline
@@ -48,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: Between two looks at whether an action still decides on what failed; it doubles each time.
 _FIRST_PAUSE_S = 0.05
+#: So many failures are told of beside the first one.
+_MOST_TOLD = 10
 
 
 class Ready(int):
@@ -109,14 +106,15 @@ class PipelineRun:
         #: By study: the phases that a run is part of, as long as it may change.
         self._runs: dict[Study, dict[int, list[Phase]]] = {}
         self._stops: dict[Study, Callable[[], None]] = {}
-        #: Names of phases whose functions came to their end.
-        self._called: set[str] = set()
+        #: Phases whose runs are through, and have to deposit artifacts.
+        self._depositing: list[Phase] = []
         self._keys: list[tuple[str, str]] = []
+        self._calls = Calls(workflow, self._plan, self._progress, self._register, self._note)
 
     async def run(self) -> list[SimSystem | None]:
         """Until nothing can begin any more; the systems for which all is done."""
         await commit_current()
-        await until_answered(self._workflow.vars.db, self._look_for_calls)
+        await until_answered(self._workflow.vars.db, self._calls.look_back)
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
@@ -125,7 +123,7 @@ class PipelineRun:
                             doing.step.name, ALL_TASKS, self._asker(doing), self._maker(doing)
                         )
                     )
-            self._offer_calls()
+            self._note(self._calls.offer())
             await self._until_over()
         finally:
             for stop in self._stops.values():
@@ -139,12 +137,16 @@ class PipelineRun:
         while True:
             self._news = anyio.Event()
             if self._error is not None:
+                await self._calls.give_new_start()
                 raise self._error
-            if self._progress.is_at_rest:
+            if self._depositing:
+                await self._deposit()
+            elif self._progress.is_at_rest:
                 kept = [phase for phase in self._progress.failed if self._is_kept(phase)]
                 if not kept:
                     return
                 if await self._workflow.has_decided() and not self._news.is_set():
+                    await self._calls.give_new_start()
                     raise _failure(kept)
                 with anyio.move_on_after(pause_s):
                     await self._news.wait()
@@ -185,6 +187,7 @@ class PipelineRun:
     def _follow(self, study: Study, made: Mapping[Phase, Sequence[int]]) -> None:
         runs = self._runs.setdefault(study, {})
         for phase, run_ids in made.items():
+            phase.has_sequel = bool(study.config.artifacts)
             phase.begin(run_ids)
             if not run_ids:
                 phase.conclude()
@@ -206,86 +209,12 @@ class PipelineRun:
                     touched[phase] = None
                 if has_finished:
                     del runs[run_id]
-            self._note(touched)
+            self._note(phase for phase in touched if not phase.is_in_sequel)
+            if depositing := [phase for phase in touched if phase.is_in_sequel]:
+                self._depositing += depositing
+                self._news.set()
 
         return look
-
-    # steps that a function does
-
-    def _look_for_calls(self) -> None:
-        run_name = self._workflow.run_name or ""
-        names = [p.name for p in self._progress if self._plan[p.step.name].handler is not None]
-        if not names:
-            return
-        with self._workflow.vars.db.read() as ledger:
-            interrupted = {r["event"] for r in ledger.open_firings(run_name).values()}
-            fired = {n for n in names if ledger.fired_runs(run_name, n, ALL_TASKS, None)}
-        self._called = fired - interrupted
-
-    def _offer_calls(self) -> None:
-        doings = [doing for doing in self._plan.values() if doing.handler is not None]
-        while offered := [p for d in doings for p in self._progress.ready(d.step.name)]:
-            for phase in offered:
-                phase.begin()
-                if phase.name in self._called:
-                    phase.conclude()
-                else:
-                    self._offer_call(phase)
-            self._progress.note(offered)
-
-    def _offer_call(self, phase: Phase) -> None:
-        doing = self._plan[phase.step.name]
-        handler = doing.handler
-        assert handler is not None
-        history: list[dict[str, Any]] = []
-
-        async def do() -> None:
-            workflow, step = self._workflow, phase.step
-            offered = {**workflow.params, "workflow": workflow, "system": phase.system}
-            runs = RunList(self._required_runs(phase))
-            offered |= {"step": step, "params": step.payload, "attempts": tuple(history)}
-            await call(handler, **offered, runs=runs)
-
-        def end(error: Exception | None = None) -> None:
-            self._workflow.actions.remove((ALL_TASKS, phase.name))
-            phase.conclude(error)
-            self._note([phase])
-
-        def note_end(is_void: bool) -> None:
-            if not is_void:
-                end()
-
-        def excuse(error: Exception) -> bool:
-            if isinstance(error, StudyError):  # no fault of the system
-                return False
-            decision = decide(doing.policy, history, APPLICATION)
-            if decision.action == RETRY:
-                log.warning("%s failed (%s); it is tried again", phase.name, error)
-                due = time.time() + decision.pause_s
-                cause = f"{type(error).__name__}: {error}"
-                facts = {"class": APPLICATION, "cause": cause, RETRY_AT: due}
-                history.append({"number": len(history) + 1, **facts})
-                later = asyncio.get_running_loop().call_later
-                later(decision.pause_s, self._workflow.tell_of_change)
-                return True
-            log.error("%s failed", phase.name, exc_info=error)
-            end(error)
-            return True
-
-        def is_to_be_called() -> bool:
-            is_due = not history or history[-1][RETRY_AT] <= time.time()
-            return phase.state is PhaseState.BEGUN and is_due
-
-        action = Action(phase.name, ALL_TASKS, is_to_be_called, do, is_once=True)
-        self._register(replace(action, excuse=excuse, on_end=note_end))
-
-    def _required_runs(self, phase: Phase) -> list[Any]:
-        found: list[Any] = []
-        for required in self._progress.required(phase):
-            manager = self._plan[required.step.name].manager
-            if manager is not None:
-                found += Pairs(manager.base, required.run_ids)
-        return found
 
     # what happens
 
@@ -294,15 +223,34 @@ class PipelineRun:
         self._workflow.register(action)
 
     def _note(self, phases: Iterable[Phase]) -> None:
-        phases = list(phases)
-        self._progress.note(phases)
+        news = list(phases)
+        if not news:
+            return
+        while news:
+            self._progress.note(news)
+            for phase in news:
+                if phase.state is PhaseState.FAILED:
+                    self._decide(phase)
+            news = self._calls.offer()
+        self._news.set()
+        self._workflow.tell_of_change()
+
+    async def _deposit(self) -> None:
+        """Have the runs of phases deposit what they left: nothing begins before that."""
+        phases, self._depositing = self._depositing, []
+        deposits = self._workflow.deposits
+        assert deposits is not None
+        by_study: dict[Study, list[Phase]] = {}
         for phase in phases:
-            if phase.state is PhaseState.FAILED:
-                self._decide(phase)
-        if phases:
-            self._news.set()
-            self._offer_calls()
-            self._workflow.tell_of_change()
+            manager = self._plan[phase.step.name].manager
+            assert manager is not None
+            by_study.setdefault(manager.base, []).append(phase)
+        for study, some in by_study.items():
+            refused = await deposits.made(study, [i for phase in some for i in phase.run_ids])
+            for phase in some:
+                whys = [refused[i] for i in phase.run_ids if i in refused]
+                phase.conclude(PhaseFailed(phase.name, "; ".join(whys)) if whys else None)
+            self._note(some)
 
     def _decide(self, phase: Phase) -> None:
         last = self._plan[phase.step.name].policy.last
@@ -321,18 +269,28 @@ def _run_params(
     assert doing.manager is not None
     if doing.policy != doing.manager.base.config.policy or doing.policy.last != KEEP:
         own[ENTRY] = doing.policy.for_runs()  # all but the last of it is the launcher's
+    if (files := doing.files(system)) is not None:
+        own[SENTINELS] = files.entry
     return {**own, **given}
 
 
 def _failure(phases: Sequence[Phase]) -> Exception:
     """What ends the workflow: the runs that failed, or what the first function raised."""
     failed = [run.of_phase(phase.name) for phase in phases for run in phase.failed.values()]
+    others = [phase for phase in phases if not phase.failed]
+    error: MotokoError
     if failed:
-        return RunsFailed(failed)
-    [first, *_] = [phase for phase in phases if phase.error is not None]
-    assert first.error is not None
-    if isinstance(first.error, MotokoError):
-        return first.error
-    error = ActionFailed(first.name, None, first.error)
-    error.__cause__ = first.error
+        error = RunsFailed(failed)
+    else:
+        first = others.pop(0)
+        assert first.error is not None
+        if isinstance(first.error, MotokoError):
+            error = first.error
+        else:
+            error = ActionFailed(first.name, None, first.error)
+            error.__cause__ = first.error
+    for other in others[:_MOST_TOLD]:
+        error.add_note(f"{other.name} failed too: {other.cause}")
+    if len(others) > _MOST_TOLD:
+        error.add_note(f"and {len(others) - _MOST_TOLD} more")
     return error

@@ -107,6 +107,7 @@ def _steps(given: PipelineConfig) -> list[Step]:
             step_settings(settings),
             task=settings.study,
             barrier=settings.barrier,
+            sentinels=settings.sentinels,
         )
     return list(steps.values())
 

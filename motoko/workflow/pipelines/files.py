@@ -1,0 +1,75 @@
+"""What files say of a phase of a pipeline, as its step declares them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from motoko.config.sentinels import SentinelsConfig, sentinels_of
+from motoko.config.values import Refused
+from motoko.errors import StepNotRunnable
+from motoko.job.layout import FINISHED
+from motoko.launch.sentinels import PLACEHOLDER, cause_in, entry, phase_files
+from motoko.pipeline import Step
+from motoko.systems import SimSystem
+from motoko.workflow.pipelines import payloads
+
+
+class Files(NamedTuple):
+    """The files that a step declares for one system, and the directory of that."""
+
+    config: SentinelsConfig
+    root: Path
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the runs of the phase are given, so that the launcher asks these files."""
+        return entry(self.config, self.root)
+
+    def is_finished_else_fresh(self) -> bool:
+        """Whether nothing is left to be done; else sentinels of failures are removed, before
+        the work is begun again."""
+        files, place = phase_files(self.config), self.root / self.config.directory
+        if files.look(place).state == FINISHED:
+            return True
+        files.forget_failures(place)
+        return False
+
+    @property
+    def failure(self) -> str | None:
+        """Why the work has failed; None when the files do not say so."""
+        place = self.root / self.config.directory
+        return cause_in(phase_files(self.config).look(place))
+
+
+def declared(step: Step) -> SentinelsConfig | None:
+    """The files that a step declares; StepNotRunnable for what cannot be meant."""
+    if step.sentinels is None:
+        return None
+    try:
+        return sentinels_of(step.sentinels)
+    except Refused as refused:
+        where = "".join(f"[{part!r}]" for part in refused.at)
+        why = f"sentinels{where}: expected {refused.expected}"
+        raise StepNotRunnable(step.name, why) from None
+
+
+def files_of(
+    config: SentinelsConfig | None, step: Step, system: SimSystem | None, default: Path
+) -> Files | None:
+    """Those of a system, or without one in the default directory. StepNotRunnable when it lacks
+    what their directory names."""
+    if config is None:
+        return None
+    directory = payloads.filled_text(config.directory, step, system)
+    root = default if system is None else system.root.absolute()
+    return Files(config.model_copy(update={"directory": directory}), root)
+
+
+def check_without_runs(config: SentinelsConfig | None, step: Step) -> None:
+    """StepNotRunnable when their directory names values of jobs: a function has none."""
+    left = config and PLACEHOLDER.search(re.sub(r"\{system\.[^{}]*\}", "", config.directory))
+    if left:
+        why = f"{left[0]} in the directory of its sentinels; a function has no job values"
+        raise StepNotRunnable(step.name, why)
