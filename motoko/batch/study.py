@@ -78,6 +78,7 @@ class StudyCrew:
         self._write_files({self._jobs[i].id for i in pending})
         with closing(Workflow(str(self._directory))) as workflow:
             workflow.run_name = self._run_name
+            workflow.accepts_changes = True  # what is changed in its files holds from now on
             workflow.orchestrator_function = _Work(self._jobs, pending, on_result).main
             custody = Custody(workflow)
             try:

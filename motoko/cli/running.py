@@ -32,12 +32,12 @@ from motoko.errors import (
     StartFailed,
 )
 from motoko.store.patience import patiently
-from motoko.workflow import control
+from motoko.workflow import control, resuming
 from motoko.workflow.generators import check_generators
 from motoko.workflow.orchestration import taken
 from motoko.workflow.pipelines import again
 from motoko.workflow.upkeep import failures as run_failures
-from motoko.workflow.upkeep import resuming, run_changes, run_names
+from motoko.workflow.upkeep import run_changes, run_names
 from motoko.workflow.upkeep.custody import Custody
 from motoko.workflow.upkeep.keeper import Keeper
 
@@ -318,7 +318,8 @@ def _check_parameters(
     """What decides on what is computed; ParametersChanged, unless the user accepts that."""
     now = resuming.parameters(request.workflow, params)
     changes = resuming.check(
-        chosen,
+        chosen.run_name,
+        chosen.facts,
         now,
         is_accepted=request.mine[f"{PREFIX}accept_changes"],
         most_shown=max(_LEAST_SHOWN, shutil.get_terminal_size().lines - _OTHER_LINES),

@@ -320,7 +320,10 @@ class ParametersChanged(WorkflowError, ValueError):
         lines += [f"  {p:{width}}  {old} -> {new}" for p, old, new in changes[:n_shown]]
         if n_shown < len(changes):
             lines.append(f"  and {len(changes) - n_shown} more")
-        lines.append("take another run name, or go on with the new ones: --accept-changes")
+        lines.append(
+            "take another run name, or go on with the new ones: --accept-changes, or in Python"
+            " workflow.accepts_changes = True"
+        )
         super().__init__("\n".join(lines), run_name=run_name, changes=tuple(changes))
 
 

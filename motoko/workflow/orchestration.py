@@ -17,7 +17,7 @@ from motoko.errors import AlreadyRunning, StudyError
 from motoko.store.database import Write
 from motoko.store.patience import patience
 from motoko.study.waiting import until_answered
-from motoko.workflow import control
+from motoko.workflow import control, resuming
 from motoko.workflow.deposits import Deposits
 from motoko.workflow.ends import End
 from motoko.workflow.history import History
@@ -127,9 +127,14 @@ class Orchestration:
 
     async def _record_begin(self) -> None:
         known = await until_answered(self._ledger, self._known)
+        now = resuming.parameters(self._workflow, self._workflow.params)
+        if self._run_name:
+            is_accepted = self._workflow.accepts_changes
+            resuming.check(self._run_name, known, now, is_accepted=is_accepted)
         before = known.get("finished") or known.get("finished_before")
         kept = storable(self._workflow.params)
-        await self._record(params=kept, finished=None, finished_before=before, ended=None)
+        begun = {"params": kept, resuming.PARAMETERS: now}
+        await self._record(**begun, finished=None, finished_before=before, ended=None)
 
     def _known(self) -> dict[str, Any]:
         with self._ledger.read() as ledger:

@@ -64,6 +64,8 @@ class Workflow:
     run_name: str | None = None
     #: Whether the run name is taken over from an orchestrator on another host.
     takes_over = False
+    #: Whether a run name goes on with other parameters than it was begun with.
+    accepts_changes = False
     #: The office of the run name's orchestrator, if it is held before `run` is called.
     office: Office | None = None
     #: Whether its run name is being orchestrated by this process.
@@ -397,8 +399,8 @@ class Workflow:
         """Run the orchestrator and its actions until the workflow is finished.
 
         Raises what an action, a condition or ``main`` raised (anything but a MotokoError as
-        the cause of ActionFailed), and SystemExit when one of them asked for an exit code
-        other than 0.
+        the cause of ActionFailed), SystemExit when one of them asked for an exit code other
+        than 0, and what `run` does.
         """
         code = anyio.run(functools.partial(self.run, **params))
         if code:
@@ -408,9 +410,10 @@ class Workflow:
         """Like `execute`, inside a running event loop; the exit code.
 
         Starts the server and the launcher in the background if they do not run. Raises also
-        AlreadyRunning when another process orchestrates the run name, and ConfigError,
-        OrchestratorNotLoadable, DatabaseLost, SchemaChanged, ForeignOwner, StartFailed or
-        DatabaseUnavailable before anything is called.
+        AlreadyRunning when another process orchestrates the run name, ParametersChanged when it
+        was begun with other ``params`` or files, unless ``accepts_changes`` is set, and
+        ConfigError, OrchestratorNotLoadable, DatabaseLost, SchemaChanged, ForeignOwner,
+        StartFailed or DatabaseUnavailable, before anything is called.
         """
         self.params = params
         if self.run_name:

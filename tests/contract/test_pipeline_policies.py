@@ -128,7 +128,7 @@ def test_budget_of_a_function_survives_whoever_orchestrates(workflow: Workflow) 
     def called(n_stop: int) -> tuple[int, list[list[int]]]:
         calls.clear()
         again = Workflow(workflow.config_path)
-        again.run_name = "test"
+        again.run_name, again.accepts_changes = "test", True
         code = run(again, until_failed, n_stop=n_stop, check=check)
         again.close()
         return code, [before for name, before in calls if name == "b"]

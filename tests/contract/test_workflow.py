@@ -1064,6 +1064,7 @@ def test_new_work_of_a_run_name_that_was_finished_is_done(workflow: Workflow) ->
 
     assert run(workflow, finishing) == 0
 
+    workflow.accepts_changes = True
     assert run(workflow, main, x=[1.0, 2.0]) == 0
 
     assert workflow.mult.base.counts("test") == {"FINISHED": 2}

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motoko.errors import ParametersChanged
-from motoko.workflow import Workflow
-from motoko.workflow.upkeep import resuming
-from motoko.workflow.upkeep.run_names import Chosen
+from motoko.workflow import Workflow, resuming
 from tests.support.workflows import write_workflow
 
 STUDY = "study: solve\njob: {h: float}\njob_space: {h: [1.0, 2.0]}\nrun_params: {nproc: 2}\n"
@@ -20,8 +18,7 @@ STUDY = "study: solve\njob: {h: float}\njob_space: {h: [1.0, 2.0]}\nrun_params: 
 
 def check(before: Any, now: Any, *, is_accepted: bool = False, most_shown: int = 10) -> Any:
     facts = None if before is None else {"parameters": before}
-    chosen = Chosen("first", (), facts)
-    return resuming.check(chosen, now, is_accepted=is_accepted, most_shown=most_shown)
+    return resuming.check("first", facts, now, is_accepted=is_accepted, most_shown=most_shown)
 
 
 def test_options_studies_and_pipeline_decide_on_what_is_computed(tmp_path: Path) -> None:
@@ -57,7 +54,8 @@ def test_changes_are_refused_with_what_is_old_and_new() -> None:
         "  options.gone       'x' -> nothing",
         "  options.n          5 -> 7",
         "  solve.job_space.h  ...37, 38, 39] -> ...37, 38, -1]",
-        "take another run name, or go on with the new ones: --accept-changes",
+        "take another run name, or go on with the new ones: --accept-changes, or in Python"
+        " workflow.accepts_changes = True",
     ]
     assert len(check(before, now, is_accepted=True)) == 4
     assert check(None, now) == check(now, dict(now)) == []

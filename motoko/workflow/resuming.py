@@ -9,11 +9,12 @@ from motoko.errors import ParametersChanged
 from motoko.store.codec import decode, encode
 
 if TYPE_CHECKING:
-    from motoko.workflow.upkeep.run_names import Chosen
     from motoko.workflow.workflow import Workflow
 
 #: The fact of a run name that says what it was begun with.
 PARAMETERS = "parameters"
+#: So many lines tell of changes to who does not say how many fit.
+MOST_SHOWN = 10
 _OF_STUDY = ("job_space", "run_space", "run_params")
 
 
@@ -35,13 +36,19 @@ def parameters(workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(
-    chosen: Chosen, now: Mapping[str, Any], *, is_accepted: bool, most_shown: int
+    run_name: str,
+    facts: Mapping[str, Any] | None,
+    now: Mapping[str, Any],
+    *,
+    is_accepted: bool,
+    most_shown: int = MOST_SHOWN,
 ) -> list[tuple[str, str, str]]:
-    """What has changed since a run name was begun: place, old and new value in words.
+    """What has changed since a run name, of which these ``facts`` are known, was begun: place,
+    old and new value in words.
 
     ParametersChanged unless that ``is_accepted``.
     """
-    before = (chosen.facts or {}).get(PARAMETERS)
+    before = (facts or {}).get(PARAMETERS)
     if before is None:
         return []
     changes = [
@@ -50,7 +57,7 @@ def check(
         if key not in before or key not in now or before[key] != now[key]
     ]
     if changes and not is_accepted:
-        raise ParametersChanged(chosen.run_name, changes, most_shown)
+        raise ParametersChanged(run_name, changes, most_shown)
     return changes
 
 
