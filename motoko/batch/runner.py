@@ -54,8 +54,9 @@ class BatchRunner:
 
         With the executor ``motoko`` each job is a run of the study ``jobs`` in
         ``workflow_dir`` (the manifest's name, ending in ``.motoko``), which is made if it is
-        not there; its files say on what generator, and how many at once. Killed, the runs go
-        on, and the same call takes them over. The worker must be a function of a module.
+        not there; its files say on what generator. ``max_workers`` of them execute at once, or
+        as many as ``max_concurrent`` in these files says. Killed, the runs go on, and the same
+        call takes them over. The worker must be a function of a module.
 
         Raises ValueError for less than one worker
         and for jobs that share an id or an output, BatchUnreadable when something else lies at
@@ -72,7 +73,7 @@ class BatchRunner:
             from motoko.batch.study import StudyCrew  # workflows are slow to load
 
             beside = Path(manifest_path).with_suffix(".motoko")
-            crew = StudyCrew(Path(workflow_dir or beside), worker, todo)
+            crew = StudyCrew(Path(workflow_dir or beside), worker, todo, max_workers)
         with opened(
             Path(manifest_path),
             todo,

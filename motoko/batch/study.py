@@ -30,7 +30,8 @@ from motoko.paths import WORKFLOW_FILE
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import failed_run
-from motoko.workflow import Workflow
+from motoko.workflow import Workflow, limits
+from motoko.workflow.limits import Limit
 from motoko.workflow.upkeep.custody import Custody
 
 _STUDY = "jobs"
@@ -51,7 +52,10 @@ retry: 0
 class StudyCrew:
     """Has the jobs of one call of a batch done as runs of a study."""
 
-    def __init__(self, directory: Path, worker: BatchWorker, jobs: Sequence[BatchJob]) -> None:
+    def __init__(
+        self, directory: Path, worker: BatchWorker, jobs: Sequence[BatchJob], max_workers: int
+    ) -> None:
+        self._max_workers = max_workers
         self._directory = directory.absolute()
         self._jobs = jobs
         self._worker = _pickled(worker)
@@ -79,7 +83,8 @@ class StudyCrew:
         with closing(Workflow(str(self._directory))) as workflow:
             workflow.run_name = self._run_name
             workflow.accepts_changes = True  # what is changed in its files holds from now on
-            workflow.orchestrator_function = _Work(self._jobs, pending, on_result).main
+            work = _Work(self._jobs, pending, on_result, self._max_workers)
+            workflow.orchestrator_function = work.main
             custody = Custody(workflow)
             try:
                 workflow.execute()
@@ -117,8 +122,10 @@ class _Work:
         jobs: Sequence[BatchJob],
         pending: Sequence[int],
         on_result: Callable[[int, bytes | str], object],
+        max_workers: int,
     ) -> None:
         self._jobs = jobs
+        self._max_workers = max_workers
         self._pending = pending
         self._on_result = on_result
         self._results: list[Result] = []
@@ -129,6 +136,7 @@ class _Work:
         """Create the runs, or find them, and tell of each that is over."""
         manager = workflow.task_manager(_STUDY)
         study = manager.base
+        self._limit(workflow, study)
         with workflow.session():
             for index in self._pending:
                 job = self._jobs[index]
@@ -150,6 +158,13 @@ class _Work:
         finally:
             stop()
         workflow.finished = True
+
+    def _limit(self, workflow: Workflow, study: Study) -> None:
+        """So many runs at once as there are to be workers, unless its files say how many."""
+        has_own = study.config.max_concurrent or workflow.config.max_concurrent
+        of_study = study.name if len(workflow.task_managers) > 1 else None
+        most = None if has_own else self._max_workers
+        limits.record(workflow, [Limit(of_study, "max_concurrent", most)])
 
     def _look(self, study: Study, tables: Tables, changed: set[int] | None) -> None:
         for run_id in list(self._open) if changed is None else changed & self._open.keys():

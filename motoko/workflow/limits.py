@@ -55,18 +55,23 @@ def set_limits(workflow: Workflow, given: list[Limit]) -> None:
     """Let these hold from now on, for later launchers too."""
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
-        for manager in workflow.task_managers.values():
-            study = manager.base
-            own = [one for one in given if one.study in (None, study.name)]
+        record(workflow, given)
 
-            def change(tables: Tables, own: list[Limit] = own) -> None:
-                known = dict(limits(tables))
-                for one in own:
-                    key = one.name if one.study is not None else f"workflow.{one.name}"
-                    known.pop(key, None)
-                    if one.value is not None:
-                        known[key] = one.value
-                if known != limits(tables):
-                    tables.set_fact(LIMITS, known or None)
 
-            study.database.write(change)
+def record(workflow: Workflow, given: list[Limit]) -> None:
+    """The same, where the databases are served."""
+    for manager in workflow.task_managers.values():
+        study = manager.base
+        own = [one for one in given if one.study in (None, study.name)]
+
+        def change(tables: Tables, own: list[Limit] = own) -> None:
+            known = dict(limits(tables))
+            for one in own:
+                key = one.name if one.study is not None else f"workflow.{one.name}"
+                known.pop(key, None)
+                if one.value is not None:
+                    known[key] = one.value
+            if known != limits(tables):
+                tables.set_fact(LIMITS, known or None)
+
+        study.database.write(change)

@@ -12,7 +12,7 @@ import pytest
 
 from motoko.batch import BatchJob, BatchManifest, BatchRunner
 from motoko.errors import BatchMistake
-from tests.support.batch_workers import copy, fail, jobs_in, tell
+from tests.support.batch_workers import copy, fail, jobs_in, meet, tell
 from tests.support.command_line import ROOT
 from tests.support.processes import kill_processes_of, processes_of, wait_for
 
@@ -26,7 +26,8 @@ from tests.support.batch_workers import jobs_in, tell
 
 place = Path(sys.argv[1])
 jobs = jobs_in(place, int(sys.argv[2]))
-BatchRunner.run(jobs, tell, manifest_path=place / "manifest.json", executor="motoko")
+options = {"manifest_path": place / "manifest.json", "executor": "motoko"}
+BatchRunner.run(jobs, tell, max_workers=4, **options)
 """
 
 
@@ -111,6 +112,31 @@ def test_batch_that_is_killed_goes_on_and_makes_every_output_once(tmp_path: Path
     assert {job.output.read_text() for job in jobs_in(tmp_path, N_JOBS)} == {"once\n"}
     assert sorted(told.read_text().split()) == sorted(r.job_id for r in manifest.records)
     wait_for(lambda: not processes_of(tmp_path), 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("max_workers", "own", "most"), [(1, "", 1), (3, "", 3), (4, "2", 2)])
+def test_so_many_jobs_execute_at_once_as_there_are_to_be_workers(
+    tmp_path: Path, max_workers: int, own: str, most: int
+) -> None:
+    place = tmp_path / "manifest.motoko"
+    if own:
+        (place / "jobs").mkdir(parents=True)
+        mine = f"study: jobs\njob: {{item: str}}\nrun: {{spec: str}}\nmax_concurrent: {own}\n"
+        (place / "jobs" / "bd.yaml").write_text(mine)
+    jobs = [job.model_copy(update={"name": str(most)}) for job in jobs_in(tmp_path, 6)]
+    (tmp_path / "out").mkdir()
+
+    BatchRunner.run(
+        jobs,
+        meet,
+        manifest_path=tmp_path / "manifest.json",
+        max_workers=max_workers,
+        executor="motoko",
+    )
+
+    n_at_once = [int(job.output.read_text()) for job in jobs]
+    assert max(n_at_once) == most
 
 
 @pytest.mark.slow

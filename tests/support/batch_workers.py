@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from motoko.batch import BatchJob, BatchManifest, BatchRunner
+from tests.support.waiting import wait_until
 
 
 def copy(job: BatchJob) -> dict[str, Any]:
@@ -50,6 +52,20 @@ def fail(job: BatchJob) -> None:
     if job.name == "raises":
         raise ValueError(f"no {job.id}")
     job.output.write_text("whole")
+
+
+def meet(job: BatchJob) -> None:
+    """Wait until as many jobs as its name says have begun; how many are at work then."""
+    place = job.output.parent / "begun"
+    place.mkdir(exist_ok=True)
+    (place / job.id).touch()
+    wait_until(lambda: len(list(place.iterdir())) >= int(job.name or 1), "others", 60)
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(file.read_bytes())
+    own = Path("/proc/self/cmdline").read_bytes()
+    job.output.write_text(f"{lines.count(own)}")
 
 
 def jobs_in(place: Path, n_jobs: int) -> list[BatchJob]:

@@ -29,7 +29,7 @@ _MOST_SHOWN = 10
 @click.option(
     "--worker", "worker_name", metavar="MODULE:FUNCTION", required=True, help="What to call."
 )
-@click.option("--max-workers", default=1, show_default=True, help="Processes at once.")
+@click.option("--max-workers", default=1, show_default=True, help="Jobs at once.")
 @click.option(
     "--executor",
     type=click.Choice(["processes", "motoko"]),
@@ -60,8 +60,9 @@ def command(
     current directory. An output has the path of its input, below OUTPUT_DIR.
 
     With `--executor motoko` jobs are runs of a study, which is made beside the manifest when it
-    is not there: its bd.yaml says on what generator they run, and how many at once. They go on
-    when the command is stopped, and the same command takes them over.
+    is not there: its bd.yaml says on what generator they run, and may say with `max_concurrent`
+    how many at once. They go on when the command is stopped, and the same command takes them
+    over.
 
     Stopped or killed, the same command goes on: what has an output is skipped. Jobs that
     failed are done again. Code 5 if any failed.
