@@ -25,7 +25,9 @@ def test_thousand_jobs_killed_ten_times_leave_every_output_once(
     tmp_path: Path, max_workers: int
 ) -> None:
     manifest, told = tmp_path / "manifest.json", tmp_path / "told"
-    moments = sorted(random.sample(range(1, N_JOBS - 30), N_KILLS))
+    dice = random.Random(f"{max_workers} workers")
+    moments = sorted(dice.sample(range(1, N_JOBS - 30), N_KILLS))
+    print(f"killed after {moments} jobs")
     n_seen = []
 
     def has_come_to(moment: int) -> bool:

@@ -82,6 +82,7 @@ def killed_and_resumed(directory: Path, dice: random.Random) -> int:
     for _ in range(N_KILLS):
         n_before = len(lines(directory / "begun"))
         n_more = dice.randrange(1, 25)
+        print(f"killed when {n_more} more than {n_before} runs have begun")
         begun = subprocess.Popen(
             [sys.executable, "-m", "motoko", "run", "--run_name", "only"],
             cwd=directory,
@@ -125,6 +126,7 @@ def test_what_ran_is_what_the_policy_says_and_no_finished_phase_ran_twice(
     file.write_text(file.read_text().replace("on_failure: prune", f"on_failure: {policy}"))
     assert motoko("create", "--validated", cwd=directory).returncode == 0
 
+    print(f"seed {policy!r}")
     found = killed_and_resumed(directory, random.Random(policy))
 
     assert found == code

@@ -148,6 +148,7 @@ ROWS: Sequence[Row] = (
         digits=2,
     ),
     Row("  beyond concurrent.futures", "batch, added", "ms", at_most=1, digits=2),
+    Row("  its CPU", "batch, added, cpu", "ms", digits=2),
     Row("motoko info, three studies of 100,000", "info", "s", at_most=0.5, digits=2),
     Row("  its CPU", "info, cpu", "s", digits=2),
     Row("motoko --help", "help", "s", at_most=0.15, peers=_old("help"), digits=3),
