@@ -31,7 +31,7 @@ N_RUNS = {"prepare_fe": 2, "fe": 6}
 SYSTEMS = [f"s{number:02}" for number in range(12)]
 #: Which step fails for whom.
 BAD = {"s03": "param_ligands", "s08": "equil"}
-N_KILLS = 6
+N_KILLS = 5
 
 #: Both say, apart from all databases, when a run begins and when its program is done.
 SCRIPT = """\

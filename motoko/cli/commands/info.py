@@ -136,6 +136,8 @@ def _show_events(found: Overview) -> None:
         click.echo("no firing has changed anything yet")
         return
     headers = ["began", "took", "run name", "event", "runs", "created", "changed", "variables"]
+    have_failed = any(one.failure for one in found.events)
+    headers += ["failed for"] if have_failed else []
     rows = [
         [
             words.Whole(words.moment(one.began)),
@@ -146,6 +148,7 @@ def _show_events(found: Overview) -> None:
             runs_in_words(one.created),
             runs_in_words(one.updated),
             ", ".join(one.variables),
+            *([one.failure or ""] if have_failed else []),
         ]
         for one in found.events
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from motoko.store.ledger import FAILURE
+
 if TYPE_CHECKING:
     from motoko.store.ledger import Ledger
 
@@ -29,6 +31,8 @@ class Logged(NamedTuple):
     created: Mapping[str, Ranges]
     updated: Mapping[str, Ranges]
     variables: list[str]
+    #: Why a call of a function of a pipeline came to nothing.
+    failure: str | None
 
     @property
     def runs_in_words(self) -> str:
@@ -66,8 +70,10 @@ def _logged(key: str, record: Mapping[str, Any], orchestrated: Collection[str]) 
     state = ENDED
     if record["ended"] is None:
         state = OPEN if record["run_name"] in orchestrated else INTERRUPTED
-    names = (name for name in Logged._fields if name not in ("key", "state"))
-    return Logged(key=key, state=state, **{name: record[name] for name in names})
+    names = (name for name in Logged._fields if name not in ("key", "state", "failure"))
+    failure = record.get(FAILURE, {}).get("cause")
+    facts = {name: record[name] for name in names}
+    return Logged(key=key, state=state, failure=failure, **facts)
 
 
 def runs_in_words(by_study: Mapping[str, Iterable[Iterable[int]]]) -> str:
