@@ -253,8 +253,9 @@ def test_function_that_came_to_its_end_is_not_called_again(workflow: Workflow) -
             raise ValueError("no good")
 
     order = Pipeline([Step("look"), Step("prepare", ["look"])])
-    with pytest.raises(ActionFailed, match="look:b raised ValueError: no good"):
+    with pytest.raises(ActionFailed, match="look:b raised ValueError: no good") as caught:
         piped(workflow, order, handlers={"look": look})
+    assert caught.value.__notes__ == ["go on with `motoko run --run_name test`"]
     assert set(phases(workflow)) == {"prepare:a", "prepare:c"}
     is_mended.append(True)
     survivors = piped(workflow, order, handlers={"look": look})

@@ -8,8 +8,9 @@ of firings. So a pipeline that was killed goes on where it was.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
@@ -137,8 +138,7 @@ class PipelineRun:
         while True:
             self._news = anyio.Event()
             if self._error is not None:
-                await self._calls.give_new_start()
-                raise self._error
+                await self._end(self._error)
             if self._depositing:
                 await self._deposit()
             elif self._progress.is_at_rest:
@@ -146,13 +146,19 @@ class PipelineRun:
                 if not kept:
                     return
                 if await self._workflow.has_decided() and not self._news.is_set():
-                    await self._calls.give_new_start()
-                    raise _failure(kept)
+                    await self._end(_failure(kept))
                 with anyio.move_on_after(pause_s):
                     await self._news.wait()
                 pause_s = min(2 * pause_s, self._workflow.wait_s)
             else:
                 await self._news.wait()
+
+    async def _end(self, error: Exception) -> NoReturn:
+        await self._calls.give_new_start()
+        if not isinstance(error, RunsFailed):  # of which whoever ends says how to go on
+            name = shlex.quote(self._workflow.run_name or "")
+            error.add_note(f"go on with `motoko run --run_name {name}`")
+        raise error
 
     def _is_kept(self, phase: Phase) -> bool:
         return self._plan[phase.step.name].policy.last == KEEP
