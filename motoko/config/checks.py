@@ -65,6 +65,8 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "tell_of_change",
         "has_decided",
         "takes_over",
+        "accepts_changes",
+        "artifact_deposits",
         "office",
         "state_dir",
         "task_manager",

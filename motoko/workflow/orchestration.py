@@ -70,7 +70,7 @@ class Orchestration:
         try:
             await anyio.to_thread.run_sync(control.ensure_running, workflow)
             said_end = await until_answered(self._ledger, self._said_end)
-            deposits = workflow.deposits = Deposits(workflow)
+            deposits = workflow.artifact_deposits = Deposits(workflow)
             if said_end is None:
                 await self._record_begin()
             reached("run.begun")
@@ -99,7 +99,7 @@ class Orchestration:
             return code
         finally:
             workflow.is_orchestrated = False
-            workflow.deposits = workflow.office = None
+            workflow.artifact_deposits = workflow.office = None
             office.leave()
 
     def _said_end(self) -> int | str | None:

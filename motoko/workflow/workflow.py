@@ -71,7 +71,7 @@ class Workflow:
     #: Whether its run name is being orchestrated by this process.
     is_orchestrated = False
     #: What finished runs leave in its store, while it is.
-    deposits: Deposits | None = None
+    artifact_deposits: Deposits | None = None
 
     def __init__(self, filename: str) -> None:
         """Reads ``motoko.yaml`` (or the one in a directory) and each study's ``bd.yaml``.

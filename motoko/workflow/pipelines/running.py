@@ -244,7 +244,7 @@ class PipelineRun:
     async def _deposit(self) -> None:
         """Have the runs of phases deposit what they left: nothing begins before that."""
         phases, self._depositing = self._depositing, []
-        deposits = self._workflow.deposits
+        deposits = self._workflow.artifact_deposits
         assert deposits is not None
         by_study: dict[Study, list[Phase]] = {}
         for phase in phases:
