@@ -13,6 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``motoko`` and end the process with one of the codes in `exit_codes`."""
     from motoko.cli.failures import replace_closed_streams
     from motoko.cli.program import program
+    from motoko.starter import is_awaited
 
+    is_awaited()
     replace_closed_streams()
     program.main(arguments)

@@ -17,6 +17,7 @@ import click
 
 from motoko.cli import exit_codes
 from motoko.errors import ActionFailed, MotokoError, RunsFailed
+from motoko.starter import say_why
 
 
 class Stopped(BaseException):
@@ -149,9 +150,7 @@ def is_terminal_gone(error: OSError) -> bool:
 
 def say(text: str) -> None:
     """One message on standard error, and to a process that waits for this one's work."""
-    from motoko import daemon
-
-    daemon.say_why(text)
+    say_why(text)
     try:
         click.echo(f"motoko: {text}", err=True)
     except OSError as error:

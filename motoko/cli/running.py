@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import shutil
 import signal
@@ -31,6 +30,7 @@ from motoko.errors import (
     RunNameMissing,
     StartFailed,
 )
+from motoko.starter import is_awaited
 from motoko.store.patience import patiently
 from motoko.workflow import control, resuming
 from motoko.workflow.generators import check_generators
@@ -195,7 +195,7 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
     if request.mine[f"{PREFIX}detach"]:
         _detach(request, office)
         return 0
-    is_child = daemon.READY_FD in os.environ
+    is_child = is_awaited()
     with _stopped_in_words(workflow) as ending, closing(workflow), ExitStack() as stack:
         _ensure_running(request)
         keeper = stack.enter_context(_kept(workflow, restarts=False))

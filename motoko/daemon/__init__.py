@@ -1,27 +1,16 @@
 """Processes in the background, and the offices that they hold one at a time."""
 
 from motoko.daemon.office import WATCH_S, Office, Owner
-from motoko.daemon.process import (
-    READY,
-    READY_FD,
-    log_to,
-    python_command,
-    say_ready,
-    say_why,
-    start,
-    stop,
-)
+from motoko.daemon.process import log_to, python_command, start, stop
+from motoko.starter import say_ready
 
 __all__ = [
-    "READY",
-    "READY_FD",
     "WATCH_S",
     "Office",
     "Owner",
     "log_to",
     "python_command",
     "say_ready",
-    "say_why",
     "start",
     "stop",
 ]

@@ -17,10 +17,8 @@ from pathlib import Path
 from motoko.crashpoints import reached
 from motoko.daemon.office import Office, Owner
 from motoko.errors import DaemonError, ForeignOwner, NotRunning, StartFailed
+from motoko.starter import READY, READY_FD, waiting
 
-READY = b"ready\n"
-#: Environment variable with the number of the descriptor on which a child says it is ready.
-READY_FD = "MOTOKO_READY_FD"
 _LOG_BYTES = 5 << 20
 _LOG_FILES = 3
 _ENDING_S = 10.0
@@ -30,7 +28,7 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
     """Start a process of its own session and wait until it says that it is ready; its id.
 
     What it prints before its log is set up goes to ``log_file`` too. When it ends, or says
-    nothing, in time, StartFailed carries the last line of that, or what it told by `say_why`.
+    nothing, in time, StartFailed carries the last line of that, or what it told the starter.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     process = None
@@ -45,7 +43,7 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
                 stderr=output,
                 start_new_session=True,
                 pass_fds=(writer,),
-                env={**os.environ, READY_FD: str(writer)},
+                env={**os.environ, READY_FD: waiting(writer)},
             )
         os.close(writer)
         writer = -1
@@ -86,33 +84,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def say_ready() -> None:
-    """Tell the process that started this one that work has begun.
-
-    When that one has gone meanwhile, this one is asked to end: nobody knows of it.
-    """
-    fd = os.environ.pop(READY_FD, None)
-    if fd is None:
-        return
-    try:
-        os.write(int(fd), READY)
-    except BrokenPipeError:
-        os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        os.close(int(fd))
-
-
-def say_why(text: str) -> None:
-    """Tell the process that started this one, and still waits, why no work begins.
-
-    Its log may be on a disk that is full.
-    """
-    fd = os.environ.get(READY_FD)
-    if fd is not None:
-        with suppress(OSError):  # nobody waits any more
-            os.write(int(fd), text.encode(errors="replace")[-select.PIPE_BUF :])
 
 
 def _last_words(log_file: Path, start: int) -> str:

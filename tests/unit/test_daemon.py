@@ -20,6 +20,7 @@ from motoko.cli import processes
 from motoko.daemon import Office, Owner, process
 from motoko.daemon import office as office_module
 from motoko.errors import AlreadyRunning, ForeignOwner, NotRunning, StartFailed
+from motoko.starter import READY_FD, waiting
 from tests.support.waiting import wait_until
 
 HOLDER = """\
@@ -312,7 +313,7 @@ def test_a_process_that_says_why_and_does_not_end_is_ended_and_reported(
     monkeypatch.setattr(process, "_ENDING_S", 0.1)
     script = (
         "import os, signal; print(os.getpid(), flush=True);"
-        "from motoko.daemon import process; process.say_why('no luck today'); signal.pause()"
+        "from motoko import starter; starter.say_why('no luck today'); signal.pause()"
     )
     log_file = tmp_path / "log"
 
@@ -331,7 +332,7 @@ def test_a_process_whose_starter_has_gone_is_asked_to_end(
     command = [sys.executable, "-c", HOLDER, str(office.file)]
     os.close(reader)
     with subprocess.Popen(
-        command, pass_fds=(writer,), env={**os.environ, daemon.READY_FD: str(writer)}
+        command, pass_fds=(writer,), env={**os.environ, READY_FD: waiting(writer)}
     ) as process:
         os.close(writer)
 
