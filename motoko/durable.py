@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from motoko.host import NO_LOCKS
+from motoko.host import NO_LOCKS, is_same
 from motoko.paths import local_lock_file
 
 _LOOK_S = 0.01
@@ -70,7 +70,7 @@ def locked(file: Path, wait_s: float) -> Iterator[int]:
         guard = fd
         try:
             guard = _lock(fd, file, deadline)
-            if _is_same(fd, file):
+            if is_same(fd, file):
                 yield fd
                 return
         finally:
@@ -99,11 +99,3 @@ def _lock(fd: int, file: Path, deadline: float) -> int:
     except BaseException:
         os.close(other)
         raise
-
-
-def _is_same(fd: int, file: Path) -> bool:
-    """Whether the file of that name is still the one that was opened."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(file))
-    except FileNotFoundError:
-        return False

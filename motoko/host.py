@@ -136,3 +136,11 @@ def has_locks(directory: str) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def is_same(fd: int, file: str | os.PathLike[str]) -> bool:
+    """Whether the file of that name is still the one that was opened."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(file))
+    except FileNotFoundError:
+        return False

@@ -13,7 +13,6 @@ import pickle
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,8 @@ from motoko.paths import WORKFLOW_FILE
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import failed_run
-from motoko.workflow import Workflow, limits
+from motoko.workflow import Workflow, control, limits
 from motoko.workflow.limits import Limit
-from motoko.workflow.upkeep.custody import Custody
 
 _STUDY = "jobs"
 _CALL = "call.json"
@@ -80,19 +78,17 @@ class StudyCrew:
             self._call_file.unlink(missing_ok=True)
             return
         self._write_files({self._jobs[i].id for i in pending})
-        with closing(Workflow(str(self._directory))) as workflow:
-            workflow.run_name = self._run_name
-            workflow.accepts_changes = True  # what is changed in its files holds from now on
-            work = _Work(self._jobs, pending, on_result, self._max_workers)
-            workflow.orchestrator_function = work.main
-            custody = Custody(workflow)
+        workflow = Workflow(str(self._directory))
+        workflow.run_name = self._run_name
+        workflow.accepts_changes = True  # what is changed in its files holds from now on
+        work = _Work(self._jobs, pending, on_result, self._max_workers)
+        workflow.orchestrator_function = work.main
+        with control.in_custody(workflow) as custody:
             try:
                 workflow.execute()
             except BaseException:
                 custody.leave()  # the runs go on
                 raise
-            workflow.close()
-            custody.end()
         self._call_file.unlink()
 
     def _write_files(self, items: set[str]) -> None:

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,12 +33,12 @@ from motoko.errors import (
 from motoko.starter import is_awaited
 from motoko.store.patience import patiently
 from motoko.workflow import control, resuming
+from motoko.workflow.custody import Custody
 from motoko.workflow.generators import check_generators
 from motoko.workflow.orchestration import taken
 from motoko.workflow.pipelines import again
 from motoko.workflow.upkeep import failures as run_failures
 from motoko.workflow.upkeep import run_changes, run_names
-from motoko.workflow.upkeep.custody import Custody
 from motoko.workflow.upkeep.keeper import Keeper
 
 if TYPE_CHECKING:
@@ -62,16 +62,14 @@ _GO_ON = "nothing is lost: once that is mended, the same command goes on"
 @contextmanager
 def _in_custody(workflow: Workflow) -> Iterator[Custody]:
     """What comes up in the block ends with it, unless it was left."""
-    custody = Custody(workflow)
+    custody = None
     try:
-        yield custody
+        with control.in_custody(workflow) as custody:
+            yield custody
     finally:
-        workflow.close()
-        others = custody.needed_by()
-        if others and not custody.is_left:
-            names = ", ".join(map(repr, others))
-            click.echo(f"server and launcher go on for {names}", err=True)
-        custody.end()
+        if custody is not None and custody.is_passed_on:
+            names = ", ".join(map(repr, control.orchestrators(workflow)))
+            click.echo(f"server and launcher go on for {names or 'another command'}", err=True)
 
 
 def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
@@ -196,7 +194,11 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
         _detach(request, office)
         return 0
     is_child = is_awaited()
-    with _stopped_in_words(workflow) as ending, closing(workflow), ExitStack() as stack:
+    with (
+        _stopped_in_words(workflow) as ending,
+        control.in_custody(workflow, is_passing=False),
+        ExitStack() as stack,
+    ):
         _ensure_running(request)
         keeper = stack.enter_context(_kept(workflow, restarts=False))
         stack.enter_context(taken(workflow))

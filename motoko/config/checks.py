@@ -68,6 +68,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "accepts_changes",
         "artifact_deposits",
         "office",
+        "custody",
         "state_dir",
         "task_manager",
         "task_manager_config",

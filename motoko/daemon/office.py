@@ -40,6 +40,9 @@ WATCH_S = 2.0
 #: Within this a holder on another host has seen that it was replaced, however slowly the file
 #: system tells it, and has ended.
 _YIELDING_S = 5 * WATCH_S
+#: What others note of a holder, for as long as it is the last one: that it was asked to end,
+#: that it stays whoever uses it, that it ends with the last of its users.
+STOPPED, KEPT, PASSED = "stop", "kept", "passed"
 #: The file of an office is a multiple of this.
 _BLOCK = 4096
 #: A holder that lived so long has not died of what the one before it died of.
@@ -136,16 +139,24 @@ class Office:
 
     def ask_to_stop(self, owner: Owner) -> None:
         """Let everybody know that this holder, and none after it, is asked to end."""
-        self._stop_file(owner).touch(mode=0o600)
+        self.note(owner, STOPPED)
 
-    def _stop_file(self, owner: Owner) -> Path:
-        return self.file.with_suffix(f".stop-{owner.epoch}")
+    def note(self, owner: Owner, what: str) -> None:
+        """Let everybody know something of this holder, and of none after it."""
+        self._note_file(owner, what).touch(mode=0o600)
+
+    def is_noted(self, owner: Owner, what: str) -> bool:
+        """Whether that was noted of this holder."""
+        return self._note_file(owner, what).exists()
+
+    def _note_file(self, owner: Owner, what: str) -> Path:
+        return self.file.with_suffix(f".{what}-{owner.epoch}")
 
     @property
     def was_stopped(self) -> bool:
         """Whether the last holder was asked to end, rather than having died."""
         last = self.last_owner()
-        return last is not None and self._stop_file(last).exists()
+        return last is not None and self.is_noted(last, STOPPED)
 
     @property
     def has_died(self) -> bool:
@@ -219,9 +230,10 @@ class Office:
         self._fd = self._put_in_place_of(fd) if is_foreign else fd
         self._inode = os.fstat(self._fd).st_ino
         self._write()
-        for old in self.file.parent.glob(f"{self.file.stem}.stop-*"):
-            if old != self._stop_file(self._self):
-                old.unlink(missing_ok=True)
+        for what in (STOPPED, KEPT, PASSED):
+            for old in self.file.parent.glob(f"{self.file.stem}.{what}-*"):
+                if old != self._note_file(self._self, what):
+                    old.unlink(missing_ok=True)
 
     def _locked(self) -> tuple[int, str | None, Owner | None]:
         """Open the file and lock it; also which other file is locked in its place, if one is,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -20,7 +20,7 @@ import anyio
 
 from motoko import daemon
 from motoko.crashpoints import reached
-from motoko.daemon import Office, Owner
+from motoko.daemon import Office, Owner, Use
 from motoko.errors import (
     ConfigError,
     DatabaseLost,
@@ -34,6 +34,7 @@ from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_L
 from motoko.store import layout
 from motoko.store.address import socket_address
 from motoko.study.study import shared_places
+from motoko.workflow.custody import Custody, using
 from motoko.workflow.generators import generators_of, python_dir
 from motoko.workflow.restarts import until_it_stands
 
@@ -158,17 +159,18 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner:
     check_not_lost(workflow)
     office = server_office(workflow)
     wanted = {str(one.file) for one in served(workflow)}
-    owner = _owner_here(office, takeover)
-    is_short = owner is not None and not wanted <= set(owner.facts.get("files", ()))
-    if is_short or _is_ending(office):
-        _end(office)
-        owner = None
-    if owner is None:
-        command = daemon.python_command("server", "serve", place(workflow))
-        if takeover:
-            command.append("--takeover")
-        _start(command, office, server_log(workflow))
-    return _present(office)
+    with using(workflow, office) as use:
+        owner = _owner_here(office, takeover)
+        is_short = owner is not None and not wanted <= set(owner.facts.get("files", ()))
+        if is_short or _is_ending(office):
+            _end(office)
+            owner = None
+        if owner is None:
+            command = daemon.python_command("server", "serve", place(workflow))
+            if takeover:
+                command.append("--takeover")
+            use.started(_start(command, office, server_log(workflow)))
+        return _present(office)
 
 
 def _is_ending(office: Office) -> bool:
@@ -182,12 +184,14 @@ def _end(office: Office) -> None:
         daemon.stop(office)
 
 
-def _start(command: list[str], office: Office, log_file: Path) -> None:
+def _start(command: list[str], office: Office, log_file: Path) -> int | None:
+    """Start it; its process id, or None if somebody was faster."""
     try:
-        daemon.start(command, office.what, log_file, _START_S)
+        return daemon.start(command, office.what, log_file, _START_S)
     except MotokoError:
-        if _owner_here(office, takeover=True) is None:  # else somebody was faster
+        if _owner_here(office, takeover=True) is None:
             raise
+        return None
 
 
 def _owner_here(office: Office, takeover: bool) -> Owner | None:
@@ -217,17 +221,27 @@ def _present(office: Office) -> Owner:
 
 
 @contextmanager
-def server_kept_as_it_was(workflow: Workflow) -> Iterator[None]:
-    """Afterwards the server runs only if it did before."""
-    office = server_office(workflow)
-    was_running = office.owner() is not None
+def in_custody(workflow: Workflow, *, is_passing: bool = True) -> Iterator[Custody]:
+    """What is started in the block of server and launcher ends with it, or with the last
+    command that uses it; unless it ``is_passing`` it stays. Inside another one this is that."""
+    if workflow.custody is not None:
+        yield workflow.custody
+        return
+    offices = launcher_office(workflow), server_office(workflow)
+    custody = workflow.custody = Custody(*offices, is_passing=is_passing)
     try:
-        yield
+        yield custody
     finally:
+        workflow.custody = None
         workflow.close()
-        if not was_running:
-            with suppress(NotRunning):
-                daemon.stop(office)
+        custody.end()
+
+
+@contextmanager
+def server_kept_as_it_was(workflow: Workflow) -> Iterator[None]:
+    """Afterwards the server runs only if it did before, or if somebody uses it by then."""
+    with in_custody(workflow):
+        yield
 
 
 def is_created(workflow: Workflow) -> bool:
@@ -345,14 +359,19 @@ async def run_launcher(
         "files": _files_mark(workflow),
         "cores": available_cores(),
     }
-    office.take(facts, takeover=options.takeover)
-    reached("launcher.taken")
 
     def tell(troubles: Sequence[Trouble]) -> None:
         with suppress(OSError):
             office.update({**facts, "troubles": [one._asdict() for one in troubles]})
 
-    try:
+    with ExitStack() as stack:
+        use = Use(server_office(workflow))
+        stack.callback(use.leave)
+        use.begin()
+        office.take(facts, takeover=options.takeover)
+        stack.callback(office.leave)
+        stack.callback(use.leave)  # who has waited for the office may end the server then
+        reached("launcher.taken")
         settings = LauncherSettings(
             generators={
                 workflow.task_manager(name).base.name: kind for name, kind in generators.items()
@@ -369,8 +388,6 @@ async def run_launcher(
             group.start_soon(_end_when_lost, office, group.cancel_scope)
             await launch(studies, settings=settings, ready=ready, tell=tell)
             group.cancel_scope.cancel()
-    finally:
-        office.leave()
 
 
 async def _end_when_lost(office: Office, scope: anyio.CancelScope) -> None:
@@ -400,25 +417,33 @@ def start_launcher(
     ForeignOwner for one on another host, unless it is taken over.
     """
     office = launcher_office(workflow)
-    owner = _owner_here(office, takeover)
-    is_ending = _is_ending(office)
-    if owner is not None and (is_ending or _is_outdated(workflow, owner)):
-        chosen_generator, chosen_studies = _chosen(workflow, owner.facts)
-        generator, studies = generator or chosen_generator, studies or chosen_studies
-        if not is_ending:
-            log.info("the launcher is replaced: studies or their files have changed")
-        _end(office)
-        owner = None
-    if owner is None:
-        command = daemon.python_command("launcher", "serve", place(workflow))
-        if generator is not None:
-            command += ["--generator", generator]
-        for name in studies:
-            command += ["--bd_study", name]
-        if takeover:
-            command.append("--takeover")
-        _start(command, office, launcher_log(workflow))
-    return _present(office)
+    with using(workflow, office) as use:
+        owner = _owner_here(office, takeover)
+        is_ending = _is_ending(office)
+        if owner is not None and (is_ending or _is_outdated(workflow, owner)):
+            chosen_generator, chosen_studies = _chosen(workflow, owner.facts)
+            generator, studies = generator or chosen_generator, studies or chosen_studies
+            if not is_ending:
+                log.info("the launcher is replaced: studies or their files have changed")
+            _end(office)
+            owner = None
+        if owner is None:
+            command = _launcher_command(workflow, generator, studies, takeover)
+            use.started(_start(command, office, launcher_log(workflow)))
+        return _present(office)
+
+
+def _launcher_command(
+    workflow: Workflow, generator: str | None, studies: Sequence[str], takeover: bool
+) -> list[str]:
+    command = daemon.python_command("launcher", "serve", place(workflow))
+    if generator is not None:
+        command += ["--generator", generator]
+    for name in studies:
+        command += ["--bd_study", name]
+    if takeover:
+        command.append("--takeover")
+    return command
 
 
 def _is_outdated(workflow: Workflow, owner: Owner) -> bool:

@@ -40,6 +40,7 @@ from motoko.workflow.actions import (
     EventCondition,
     no_action,
 )
+from motoko.workflow.custody import Custody
 from motoko.workflow.deposits import Deposits
 from motoko.workflow.ends import Stall
 from motoko.workflow.finish import Finish
@@ -68,6 +69,8 @@ class Workflow:
     accepts_changes = False
     #: The office of the run name's orchestrator, if it is held before `run` is called.
     office: Office | None = None
+    #: Server and launcher as this process uses them, if it ends what it has started of them.
+    custody: Custody | None = None
     #: Whether its run name is being orchestrated by this process.
     is_orchestrated = False
     #: What finished runs leave in its store, while it is.

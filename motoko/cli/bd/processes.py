@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import suppress
 
 import anyio
 import click
@@ -115,8 +114,7 @@ def launch_options(parser: argparse.ArgumentParser) -> None:
 
 
 def launch(given: Arguments) -> int:
-    """Execute all CREATED runs and wait for them; the launcher ends if it was not there."""
-    from motoko.errors import NotRunning
+    """Execute all CREATED runs and wait for them; a launcher that was started for it ends."""
     from motoko.launch.executing import find_executing
     from motoko.study.waiting import until_over
     from motoko.workflow import control
@@ -127,9 +125,7 @@ def launch(given: Arguments) -> int:
             " --constraints, or set the state of the others with `runs update` first"
         )
     workflow, study = studies.found(given)
-    office = control.launcher_office(workflow)
-    was_running = office.owner() is not None
-    with control.server_kept_as_it_was(workflow):
+    with control.in_custody(workflow):
         control.ensure_served(workflow)
         ids = study.select(study.parse("state = CREATED"))
         if not ids:
@@ -139,9 +135,6 @@ def launch(given: Arguments) -> int:
         failed = anyio.run(until_over, study, ids)
         while find_executing(study):  # a script may go on after it has said finish()
             time.sleep(_LOOK_S)
-        if not was_running:
-            with suppress(NotRunning):
-                daemons.stop(office)
     click.echo(f"{words.counted(len(ids) - len(failed), 'run')} done, {len(failed)} failed")
     for run in failed:
         click.echo(f"  {run}")
