@@ -64,6 +64,11 @@ POINTS: Dict[str, Point] = {
     "orchestrator.taken": Point(
         "orchestrator", "its lock file names it, nothing is done", "its lock is free again"
     ),
+    "orchestrator.claimed": Point(
+        "orchestrator",
+        "the databases take changes for the run name from it alone, nothing is recorded",
+        "the next one claims them",
+    ),
     "run.begun": Point(
         "orchestrator",
         "the run name is recorded as begun, main() was not called",

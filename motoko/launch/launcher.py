@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ from motoko.launch.tracking import Pace
 from motoko.launch.trouble import Trouble, Troubles, unexpected
 from motoko.launch.watch import GRACE_S
 from motoko.store.address import Address
+from motoko.store.claim import epoch_of
 from motoko.study.study import Study
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ async def launch(
     make_python_dir(settings.python_dir)
     make_names_dir(names_dir(settings.python_dir))
     executors = _executors(studies, settings, troubles)
-    epoch = f"{settings.office}:{settings.epoch}-{secrets.token_hex(6)}"
+    epoch = epoch_of(settings.office, settings.epoch)
     of = {Desk(study, epoch, executors[study], troubles): executors[study] for study in studies}
     desks = list(of)
     for desk, executor in of.items():

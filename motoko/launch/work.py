@@ -18,6 +18,7 @@ from motoko.errors import AlreadyRunning
 from motoko.host import boot_clock, boot_id
 from motoko.launch.record import Record, set_results_aside
 from motoko.model import policy, states
+from motoko.store.claim import is_later, standing_fact
 from motoko.store.tables import Tables
 
 #: The fact by which launchers of one study know who is in charge.
@@ -96,9 +97,9 @@ class Work:
 
     def apply(self, tables: Tables) -> Done:
         """Do it; AlreadyRunning when another launcher has taken the study over."""
-        owner = tables.fact(EPOCH)
+        owner = standing_fact(tables, EPOCH)
         if owner != self.epoch:
-            if owner is not None and (not self.is_first or _is_later(owner, self.epoch)):
+            if owner is not None and (not self.is_first or is_later(owner, self.epoch)):
                 raise AlreadyRunning(f"a launcher of study {tables.study!r}", f"epoch {owner}")
             tables.set_fact(EPOCH, self.epoch)
         is_held = tables.fact(HELD) is not None
@@ -172,21 +173,6 @@ class Work:
                 elif attempt["number"] == number - 1:
                     before = attempt
         return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id), before)
-
-
-def _is_later(owner: str, epoch: str) -> bool:
-    """Whether an epoch is that of a later holder of the same office.
-
-    A launcher may be stopped for long between taking its office and its first commit.
-    """
-    (office, number), (own_office, own_number) = _parsed(owner), _parsed(epoch)
-    return office == own_office != "" and number > own_number
-
-
-def _parsed(epoch: str) -> tuple[str, int]:
-    office, _, rest = epoch.rpartition(":")
-    number = rest.partition("-")[0]
-    return office, int(number) if number.isdecimal() else 0
 
 
 def _was_told_to_end(tables: Tables, run_id: int, number: int) -> bool:

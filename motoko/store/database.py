@@ -31,6 +31,7 @@ from motoko.host import NO_ROOM
 from motoko.phrases import BRINGS_IT_BACK
 from motoko.store import layout
 from motoko.store.address import Address
+from motoko.store.claim import Claim
 from motoko.store.client import CONNECTING_S, GivenUp, Haste
 from motoko.store.feed import SINGLE_WRITE, Change, Feed, FeedingStorage
 from motoko.store.ledger import Ledger
@@ -54,8 +55,13 @@ class View(Protocol):
     """What a transaction shows of a database: `Tables` or `Ledger`."""
 
     changed: set[int]
+    trees: Any
 
     def __init__(self, root: Any, where: str) -> None: ...
+
+    def fact(self, name: str) -> Any: ...
+
+    def set_fact(self, name: str, value: Any) -> None: ...
 
 
 V = TypeVar("V", bound=View)
@@ -77,6 +83,8 @@ class Database(Generic[V]):
         self.deciding = threading.Lock()
         #: Marks of commits that have reached every database and may be forgotten.
         self.settled: set[str] = set()
+        #: On behalf of what this process changes it, if that is looked after.
+        self.claim: Claim | None = None
         self._view = view
         self._opening = threading.Lock()
         self._haste = Haste()
@@ -352,6 +360,8 @@ class Write(Generic[V, T]):
                 with database.translated():
                     since = database.last_transaction()
                     view = database.view(connection)
+                    if database.claim is not None:
+                        database.claim.check(view)
                     result = self._body(view)
                     if not view.changed and not has_all_news:
                         has_all_news = True

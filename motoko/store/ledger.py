@@ -35,6 +35,12 @@ class Ledger:
         raw = self._trees["meta"].get(name)
         return None if raw is None else decode(raw)
 
+    def set_fact(self, name: str, value: Any) -> None:
+        """Store a fact about the database; None removes it."""
+        self._trees["meta"].pop(name, None)
+        if value is not None:
+            self._trees["meta"][name] = encode(value)
+
     # variables
 
     def variables(self) -> dict[str, Any]:

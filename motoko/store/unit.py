@@ -209,6 +209,10 @@ class Unit:
 
     def _guard(self) -> None:
         """Let nothing that mattered change between the last look at it and the commit."""
+        for share in self._shares.values():
+            is_written = share.is_changed or share is self._decider
+            if is_written and share.database.claim is not None:
+                share.database.claim.check(share.view)
         guarded = [share for share in self._shares.values() if share.rests_on_something]
         for share in guarded:
             # Takes part, so that its storage is locked meanwhile. ZODB itself lets a connection

@@ -343,7 +343,7 @@ class EventLoop:
         self, action: Action, trigger: Trigger, firing: Firing, error: Exception
     ) -> None:
         try:
-            if await action.excuse(error, firing):
+            if not self._is_lost and await action.excuse(error, firing):
                 self._history.note_failure(action, firing)
                 return
         except Exception as another:  # the database may be what has gone
@@ -418,8 +418,15 @@ class EventLoop:
             failed = ActionFailed(event, task, error)
             failed.__cause__ = error
             error = failed
-        log.error("%s ends the workflow", event, exc_info=error)
-        self._stop(End(error=error))
+        is_lost = self._is_lost
+        log.error("%s ends the workflow", event, exc_info=None if is_lost else error)
+        self._stop(End(error=error, is_lost=is_lost))
+
+    @property
+    def _is_lost(self) -> bool:
+        """Whether the databases take nothing from here any more."""
+        claims = [database.claim for database in self._workflow.databases]
+        return any(claim is not None and claim.is_lost for claim in claims)
 
     async def _handle_errors(self) -> None:
         """Error handlers get their chance before an exception ends the workflow."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,7 +14,8 @@ import anyio.to_thread
 from motoko.crashpoints import reached
 from motoko.daemon import Office
 from motoko.errors import AlreadyRunning, StudyError
-from motoko.store.database import Write
+from motoko.store.claim import Claim, epoch_of
+from motoko.store.database import Database, Write
 from motoko.store.patience import patience
 from motoko.study.waiting import until_answered
 from motoko.workflow import control, resuming
@@ -69,6 +70,8 @@ class Orchestration:
             take(workflow, office)
         try:
             await anyio.to_thread.run_sync(control.ensure_running, workflow)
+            if self._run_name:
+                await self._claim()
             said_end = await until_answered(self._ledger, self._said_end)
             deposits = workflow.artifact_deposits = Deposits(workflow)
             if said_end is None:
@@ -89,7 +92,8 @@ class Orchestration:
                 why = f"{type(error).__name__}: {error}"
                 if not isinstance(error, Exception):
                     why = "stopped before its end"
-                with patience(0.0):  # the database may be what has gone
+                # The database may be what has gone, or take nothing from here any more.
+                with patience(0.0), suppress(AlreadyRunning):
                     await self._record(ended=time.time(), error=why, said_end=None)
                 raise
             reached("workflow.finished")
@@ -99,8 +103,40 @@ class Orchestration:
             return code
         finally:
             workflow.is_orchestrated = False
+            with anyio.CancelScope(shield=True):
+                await self._give_up_claim()
             workflow.artifact_deposits = workflow.office = None
             office.leave()
+
+    async def _claim(self) -> None:
+        """See to it that nobody else changes databases as the orchestrator of the run name."""
+        with self._ledger.read() as ledger:
+            mark = ledger.fact("generation")  # studies may be several workflows'
+        office = self._office
+        claim = Claim(
+            f"orchestrator of {mark} {self._run_name}",
+            office.what,
+            epoch_of(office.mark, office.epoch),
+            str(office.last_owner()),
+        )
+
+        async def take(database: Database[Any]) -> None:
+            await until_answered(database, Write(database, claim.take))
+            database.claim = claim
+
+        await _each(take, self._workflow.databases)
+        reached("orchestrator.claimed")
+
+    async def _give_up_claim(self) -> None:
+        """Leave the databases to the next one, those that do not answer too."""
+
+        async def give_up(database: Database[Any]) -> None:
+            claim, database.claim = database.claim, None
+            if claim is not None and not claim.is_lost and not database.is_away:
+                with patience(0.0), suppress(StudyError):
+                    await until_answered(database, Write(database, claim.give_up))
+
+        await _each(give_up, self._workflow.databases)
 
     def _said_end(self) -> int | str | None:
         """How an earlier orchestrator, that then died, came to its end; None if it did not."""
@@ -149,3 +185,22 @@ class Orchestration:
                     await until_answered(self._ledger, write)
             except StudyError as error:
                 log.warning("cannot record the state of run name %s: %s", name, error)
+
+
+async def _each(
+    call: Callable[[Database[Any]], Awaitable[None]], databases: list[Database[Any]]
+) -> None:
+    """Call it for all databases at once; raises what the first one that fails does."""
+    errors: list[BaseException] = []
+
+    async def one(database: Database[Any]) -> None:
+        try:
+            await call(database)
+        except Exception as error:
+            errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        for database in databases:
+            group.start_soon(one, database)
+    if errors:
+        raise errors[0]

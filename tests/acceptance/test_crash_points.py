@@ -42,7 +42,8 @@ PLACES = [place for point in POINTS for place in _PLACES.get(point, [point])]
 #: Points that a workflow comes to before the first firing, and after the last.
 _BEFORE = {
     *("daemon.spawned", "office.locked", "database.begun", "database.made", "run.named"),
-    *("orchestrator.taken", "run.begun", "call.done", "main.returned"),
+    *("orchestrator.taken", "orchestrator.claimed", "run.begun", "call.done"),
+    "main.returned",
 }
 _AFTER = {"workflow.finished", "workflow.recorded", "stop.asked"}
 #: To how many places of a kind one workflow can come, where that is more than one.
