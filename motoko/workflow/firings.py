@@ -7,7 +7,7 @@ import functools
 import inspect
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,7 @@ async def in_session(
     It is run again from its start after a conflict, when a database comes back that was away,
     and when tasks got other ids after a commit at one of its waits. ``sys.exit(n)`` in it
     commits too. Any other exception undoes what was not committed and is passed on, and so is
-    TasksRenumbered at the end.
+    TasksRenumbered at the end. All this is the same in a task group of the body.
     """
     n_conflicts = 0
     absence = Absence(f"{what} begins again when the database is back")
@@ -121,6 +121,22 @@ async def _until_exit(body: Callable[[], Awaitable[Any]]) -> tuple[Any, int | st
         return await body(), None
     except SystemExit as stop:
         return None, exit_code(stop)
+    except ExceptionGroup as group:
+        # What else went wrong beside a conflict may rest on what others have changed.
+        found = list(_leaves(group))
+        for kind in (TurnTaken, SessionConflict, TasksRenumbered, DatabaseUnavailable):
+            for error in found:
+                if isinstance(error, kind):
+                    raise error from group
+        raise
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
 
 
 def exit_code(stop: SystemExit) -> int | str:

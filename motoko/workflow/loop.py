@@ -414,6 +414,8 @@ class EventLoop:
             self._scope.cancel()
 
     def _fail(self, event: str, task: str | None, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]  # a task group of the user's
         if not isinstance(error, MotokoError):
             failed = ActionFailed(event, task, error)
             failed.__cause__ = error
