@@ -14,6 +14,9 @@ BRINGS_IT_BACK = (
     " --restore PATH` puts a copy back (both after `motoko kill`, if anything runs)"
 )
 
+#: The same about one that is there, and damaged.
+MENDS_IT = f"`motoko verify` says how far, {BRINGS_IT_BACK}"
+
 
 def duration(seconds: float) -> str:
     """A duration in the units that matter: ``0.83 s``, ``3 min 20 s``, ``2 d 4 h``."""

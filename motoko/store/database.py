@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import pickle
 import random
 import secrets
 import threading
@@ -17,7 +18,12 @@ import transaction
 import ZODB
 from transaction.interfaces import NoTransaction
 from ZEO.Exceptions import ClientDisconnected, ServerException
-from ZODB.POSException import ConflictError, StorageError, StorageTransactionError
+from ZODB.POSException import (
+    ConflictError,
+    POSKeyError,
+    StorageError,
+    StorageTransactionError,
+)
 
 from motoko.crashpoints import reached
 from motoko.errors import (
@@ -28,7 +34,7 @@ from motoko.errors import (
     NoSpaceLeft,
 )
 from motoko.host import NO_ROOM
-from motoko.phrases import BRINGS_IT_BACK
+from motoko.phrases import BRINGS_IT_BACK, MENDS_IT
 from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.claim import Claim
@@ -89,6 +95,7 @@ class Database(Generic[V]):
         self._opening = threading.Lock()
         self._haste = Haste()
         self._translated = _Translated(self)
+        self._newest = _Newest(self)
         self._db: Any = None
 
     def __repr__(self) -> str:
@@ -178,13 +185,20 @@ class Database(Generic[V]):
                 storage = FileStorage(str(file), read_only=not is_writable)
             except FileStorageFormatError as error:
                 raise ForeignDatabase(str(file), NO_DATABASE_FILE) from error
-            self._db = ZODB.DB(storage, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30)
+            try:
+                self._db = ZODB.DB(
+                    storage, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30
+                )
+            except BaseException:
+                storage.close()
+                raise
 
     def close(self) -> None:
         """End the connection; the next use opens a new one."""
         db, self._db = self._db, None
         self._haste = Haste()
         self._translated = _Translated(self)
+        self._newest = _Newest(self)
         if db is None:
             return
         try:
@@ -223,7 +237,7 @@ class Database(Generic[V]):
 
     def view(self, connection: Any) -> V:
         """What a connection shows, in its current transaction."""
-        with self.translated():
+        with self.newest():
             return self._view(connection.root(), self.where)
 
     @contextmanager
@@ -233,7 +247,7 @@ class Database(Generic[V]):
         manager.begin()
         connection = self.open(manager)
         try:
-            with self.translated():
+            with self.newest():
                 yield self.view(connection)
         finally:
             undo(manager)
@@ -282,6 +296,10 @@ class Database(Generic[V]):
         """Errors of ZODB and ZEO become ours; conflicts stay what they are."""
         return self._translated
 
+    def newest(self) -> _Translated:
+        """The same for whoever looks at the newest state: what that lacks is damage."""
+        return self._newest
+
     def translation(self, error: BaseException) -> DatabaseUnavailable | None:
         """What an error is to those who do not know ZODB; None for what stays as it is."""
         if isinstance(error, ConflictError | DatabaseUnavailable):
@@ -291,8 +309,14 @@ class Database(Generic[V]):
         if isinstance(error, ClientDisconnected):
             return self._unavailable("the connection to the server is lost")
         if isinstance(error, StorageError) and not _goes_by(error):
-            return DatabaseFailed(self._place, f"{_reason(error)}; run `motoko verify`")
+            return self.damaged(error)
+        if isinstance(error, pickle.UnpicklingError) or _is_of_file(error):
+            return self.damaged(error)
         return self._failed(error) if isinstance(error, StorageError | OSError) else None
+
+    def damaged(self, error: BaseException) -> DatabaseFailed:
+        """What is told of a database that cannot be read or written any more."""
+        return DatabaseFailed(self._place, f"it is damaged ({_reason(error)}); {MENDS_IT}")
 
     def _failed(self, error: BaseException) -> DatabaseUnavailable:
         return NoSpaceLeft(self._place) if is_full(error) else self._unavailable(_reason(error))
@@ -319,6 +343,17 @@ class _Translated:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and (ours := self._database.translation(error)) is not None:
             raise ours from error
+
+
+class _Newest(_Translated):
+    """As `Database.newest`."""
+
+    __slots__ = ()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, POSKeyError):
+            raise self._database.damaged(error) from error
+        super().__exit__(kind, error, trace)
 
 
 class Write(Generic[V, T]):
@@ -357,7 +392,7 @@ class Write(Generic[V, T]):
             manager.begin()
             connection = database.open(manager)
             try:
-                with database.translated():
+                with database.newest():
                     since = database.last_transaction()
                     view = database.view(connection)
                     if database.claim is not None:
@@ -404,13 +439,25 @@ def _has_no_descriptor(error: BaseException) -> bool:
     return False
 
 
+def _is_of_file(error: BaseException) -> bool:
+    """Whether the file of a database, opened without a server, is found to be damaged."""
+    return type(error).__module__ == "ZODB.FileStorage.format"
+
+
 def _reason(error: BaseException) -> str:
+    if isinstance(error, POSKeyError):
+        return "a part of it is missing"
     if _has_no_descriptor(error):
         return "its server can open no more files for now; give it more (`ulimit -n`)"
     match error:
         case ServerException(args=(str(kind), arguments)):
             told = arguments if isinstance(arguments, tuple) else (arguments,)
-            return f"its server says {kind.rpartition('.')[2]}: {', '.join(map(str, told))}"
+            words = ", ".join(str(one) for one in told if not isinstance(one, dict))
+            return ": ".join(
+                [f"its server says {kind.rpartition('.')[2]}", *filter(None, [words])]
+            )
+    if _is_of_file(error):
+        return type(error).__name__  # its text shows bytes
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

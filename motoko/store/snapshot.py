@@ -33,7 +33,7 @@ class Snapshot(Generic[V]):
 
     def changed_runs(self, change: Change) -> set[int] | None:
         """The runs that a change speaks of; None for all."""
-        with self._database.translated():
+        with self._database.newest():
             return change.changed_runs(self._connection)
 
     def close(self) -> None:

@@ -95,6 +95,10 @@ class Unit:
             self._shares[id(database)] = share
         return share
 
+    def known(self, database: Database[Any]) -> Share | None:
+        """The share in a database, if it has entered that."""
+        return self._shares.get(id(database))
+
     def seal(self, *, is_last: bool) -> None:
         """Nothing is added to it any more: it is committed next."""
         self.is_last = is_last

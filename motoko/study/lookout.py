@@ -106,7 +106,7 @@ class Lookout:
         if changed is not None and not changed and not is_behind:
             return
         try:
-            with self._database.translated():
+            with self._database.newest():
                 watcher(tables, None if is_behind else changed)
         except Exception as error:
             self._behind.add(watcher)

@@ -235,7 +235,7 @@ class EventLoop:
     def _refresh(self, *rules: Rule) -> None:
         for monitor in (m for rule in rules for m in rule.monitors.values()):
             study = self._workflow.task_manager(monitor.task).base
-            with study.database.translated():
+            with study.database.newest():
                 monitor.look(study.tables, None)
 
     # evaluating

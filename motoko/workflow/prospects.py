@@ -156,6 +156,6 @@ class Prospects:
         n_listed = n_runs(self._workflow, states.CREATED, *states.ACTIVE)
         if n_listed == 0 and not any(self._unlisted.values()):
             for study, unlisted in self._unlisted.items():  # the news of one may be late
-                with study.database.translated():
+                with study.database.newest():
                     unlisted.look(study.tables, None)
         return n_listed + sum(map(len, self._unlisted.values()))

@@ -85,7 +85,7 @@ class Reopening:
         if not self.is_pending:
             return False
         for study, ids in self._ids.items():
-            with study.database.translated():
+            with study.database.newest():
                 while ids and not _is_undone(study.tables, ids[-1]):
                     ids.pop()
         return not self.has_left()

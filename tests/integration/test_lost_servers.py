@@ -10,7 +10,7 @@ import pytest
 from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import POSKeyError, ReadConflictError
 
-from motoko.errors import DatabaseUnavailable, SessionConflict
+from motoko.errors import DatabaseFailed, DatabaseUnavailable, SessionConflict
 from motoko.store import feed
 from motoko.store.ledger import Ledger
 from motoko.store.operations import SetVariable, UpdateRun
@@ -76,31 +76,40 @@ LOOKS: dict[str, tuple[type, str, Callable[[Workflow, Session], object]]] = {
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "told", "has_news"),
     [
-        (ClientDisconnected("lost"), DatabaseUnavailable),
-        (POSKeyError(b"12345678"), SessionConflict),
-        (ReadConflictError("packed"), SessionConflict),
+        (ClientDisconnected("lost"), DatabaseUnavailable, False),
+        (POSKeyError(b"12345678"), SessionConflict, True),
+        (POSKeyError(b"12345678"), DatabaseFailed, False),
+        (ReadConflictError("packed"), SessionConflict, False),
     ],
-    ids=["away", "packed", "packed meanwhile"],
+    ids=["away", "packed", "damaged", "packed meanwhile"],
 )
 def test_whoever_looks_in_a_session_is_told_what_can_be_waited_for(
     workflow: Workflow,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     told: type[Exception],
+    has_news: bool,
 ) -> None:
+    databases = (workflow.mult.base.database, workflow.vars.db)
+
     def lost(*arguments: object) -> None:
+        if has_news:  # so the snapshot is not the newest
+            for database in databases:
+                database.feed.count()
         raise error
 
     for title, (kind, method, look) in LOOKS.items():
+        if has_news and title == "view":
+            continue  # which is made of what is newest
         session = Session()
         with entered(session), monkeypatch.context() as patched:
             patched.setattr(kind, method, lost)
             try:
                 look(workflow, session)
             except Exception as raised:
-                assert isinstance(raised, told), title
+                assert isinstance(raised, told), (title, raised)
             else:
                 pytest.fail(f"{title} has met no error")
         session.abort()
