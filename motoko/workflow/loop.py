@@ -23,7 +23,7 @@ from motoko.errors import ActionFailed, DatabaseUnavailable, MotokoError, RunsFa
 from motoko.store.database import Database
 from motoko.store.feed import Change
 from motoko.store.firing import Firing
-from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience
+from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience, patience_s
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
 from motoko.study.waiting import until_answered, until_connected
@@ -115,12 +115,8 @@ class EventLoop:
         for key, action in list(self._workflow.actions.items()):
             if keys is not None and key not in keys:
                 continue
-            rule = self._rule(key, action)
-            self._refresh(rule)
-            for now in await rule.triggers(self._workflow):
-                trigger = self._history.not_fired(action, now)
-                if trigger is None:
-                    continue
+            rule, now = await self._asked(key, action)
+            for trigger in now:
                 firing = self._history.begin(action, trigger)
                 outcome = await self._call(rule, trigger, firing)
                 self._history.note_end(action, firing)
@@ -239,6 +235,24 @@ class EventLoop:
                 monitor.look(study.tables, None)
 
     # evaluating
+
+    async def _asked(self, key: tuple[str, str], action: Action) -> tuple[Rule, list[Trigger]]:
+        """What an action is to be called for now. A database that is away is waited for."""
+        deadline = time.monotonic() + patience_s()
+        absence = Absence(f"{action.label} is evaluated when the database is back")
+        while True:
+            try:
+                with patience(0.0):  # the loop has other things to do than to block
+                    rule = self._rule(key, action)
+                    self._refresh(rule)
+                    found = await rule.triggers(self._workflow)
+                    left = (self._history.not_fired(action, now) for now in found)
+                    return rule, [trigger for trigger in left if trigger is not None]
+            except DatabaseUnavailable as error:
+                if self._ledger.is_hurried or time.monotonic() > deadline:
+                    raise
+                absence.met(error)
+                await anyio.sleep(PAUSE_S)
 
     def _rule(self, key: tuple[str, str], action: Action) -> Rule:
         rule = self.rules.get(key)
@@ -436,9 +450,8 @@ class EventLoop:
             if not action.is_error_handler:
                 continue
             try:
-                rule = self._rule(key, action)
-                self._refresh(rule)
-                for trigger in await rule.triggers(self._workflow):
+                rule, now = await self._asked(key, action)
+                for trigger in now:
                     await self._call(rule, trigger, self._history.begin(action, trigger))
             except Exception:
                 log.exception("error handler %s failed", action.label)

@@ -1,0 +1,81 @@
+"""Whoever asks conditions by hand waits for a server that is restarted, as the loop does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from motoko.errors import ActionFailed, DatabaseUnavailable
+from motoko.store.tables import Tables
+from motoko.workflow import Workflow
+from motoko.workflow.history import History
+from motoko.workflow.rule import Rule
+from tests.support.workflows import no_daemons, run, served_workflow
+
+__all__ = ["no_daemons"]
+pytestmark = pytest.mark.usefixtures("no_daemons")
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Iterator[Workflow]:
+    with served_workflow(tmp_path, "mult") as found:
+        yield found
+
+
+LOOKS = [(Tables, "select"), (Rule, "triggers"), (History, "_fired_runs")]
+
+
+@pytest.fixture
+def gone(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[str]]:
+    """The server goes away twice while that is looked at, once something is put in here."""
+    owner, name = request.param
+    real = getattr(owner, name)
+    met: list[str] = []
+
+    def failing(*arguments: Any) -> Any:
+        if met and len(met) < 3:
+            met.append(name)
+            raise DatabaseUnavailable("of mult", "the server does not answer")
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, failing)
+    yield met
+    assert len(met) == 3
+
+
+@pytest.mark.parametrize("gone", LOOKS, indirect=True)
+def test_conditions_are_evaluated_by_hand_when_the_database_is_back(
+    workflow: Workflow, gone: list[str]
+) -> None:
+    seen: list[Any] = []
+    workflow.mult.createTask(x=1.0)
+    workflow.add_action("act", "mult", "x > 0", f=lambda runs: seen.extend(runs), once=True)
+    gone.append("from here on")
+
+    anyio.run(workflow.check_events)
+
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("gone", LOOKS[:2], indirect=True)
+def test_error_handlers_are_called_when_the_database_is_back(
+    workflow: Workflow, gone: list[str]
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler("x > 0", lambda runs: seen.extend(runs))
+        gone.append("from here on")
+        raise ValueError("no")
+
+    seen: list[Any] = []
+    workflow.mult.createTask(x=1.0)
+
+    with pytest.raises(ActionFailed, match="ValueError: no"):
+        run(workflow, main, outcome=None)
+
+    assert len(seen) == 1
