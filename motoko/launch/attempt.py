@@ -222,18 +222,17 @@ class Attempt:
                 cause = f"{cause}, with no space left on its disk"
         self._become(said, cause)
 
-    def has_succeeded(self, left: outcome.Outcome) -> bool:
-        """Whether it was a success, told from an outcome that came after it was given up.
+    def has_ended(self, left: outcome.Outcome) -> bool:
+        """Whether it is over by an outcome that came after it was given up.
 
-        False too when its directory is another attempt's by now. OSError when that cannot be
-        read.
+        False when its directory is another attempt's by now. OSError when that cannot be read.
         """
         aside = layout.attempt_dir(self.run_dir, self.number)
         if not self._is_at_home or Path(aside).exists():
             return False
         self.begin(left.pid, left.begin, left.host)
         self.end(left.exit, left.end)
-        return self.is_over and not states.is_bad(self.state)
+        return self.is_over
 
     def is_found_finished(self, now: float) -> bool:
         """Whether its files say that nothing is left to be done; it has ended so then. Else
@@ -452,7 +451,7 @@ class Attempt:
             put_states=put,
             entries=entries,
             changes=changes,
-            facts=self._facts(),
+            facts=self.known,
             quantities=dict(self.reading.last_values),
             is_over=self.is_over,
             policy=self._policy,
@@ -473,7 +472,9 @@ class Attempt:
         if record.state is not None:
             self._recorded_state = record.state
 
-    def _facts(self) -> dict[str, Any]:
+    @property
+    def known(self) -> dict[str, Any]:
+        """What is to be recorded of it in the history of its run."""
         told = (*self._warnings, *self.reading.refusals.values(), *self.reading.damage)
         warnings = list(dict.fromkeys(told))
         own_states = sorted(self._put_states - set(states.BUILT_IN))

@@ -30,6 +30,7 @@ from motoko.host import boot_clock
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.holders import find_held
+from motoko.launch.late import GivenUp
 from motoko.launch.sentinels import sentinels
 from motoko.launch.trouble import Troubles, unexpected
 from motoko.launch.work import Claim, Done, Work
@@ -105,6 +106,7 @@ class Desk:
         self.recording = f"cannot write in the database of {study.name}"
         self.writing = f"cannot write in {study.runs_dir}"
         self.starting = f"cannot start runs in {study.runs_dir}"
+        self._given_up = GivenUp(study)
         self._dirty: dict[str, Attempt] = {}
         self._stored: dict[int, bytes] = {}
         # Runs that wait for their next attempt, and until when.
@@ -350,6 +352,10 @@ class Desk:
         for run_id, number in done.left:
             log.info("run %s.%d: ending what is left of it", self.study.name, run_id)
             self._executing.end_left(str(self.study.run_dir(run_id)), number)
+        for claim in done.given_up:
+            self._given_up.add(claim)
+        if work.is_first:
+            self.look_for_late()
         if work.is_search:
             self._is_search = False
             for claim in done.found:
@@ -383,23 +389,31 @@ class Desk:
         """The attempt before one that has not begun, if its outcome, which came late, is a
         success; it then stands in the place of the other. OSError when it cannot be read."""
         assert attempt.lost is not None
-        own = {name: attempt.lost[name] for name in ("number", "nonce")}
-        former = self._attempt(
-            {
-                **attempt.row,
-                "state": states.RUNNING,
-                "attempt": own["number"],
-                "nonce": own["nonce"],
-            },
-            attempt.job,
-            known=attempt.lost,
-            instead_of=attempt.nonce,
-        )
-        if not former.has_succeeded(left):
+        own = {"attempt": attempt.lost["number"], "nonce": attempt.lost["nonce"]}
+        claim = Claim({**attempt.row, **own}, attempt.job, attempt.lost)
+        former = self._former(claim, instead_of=attempt.nonce)
+        if not former.has_ended(left) or states.is_bad(former.state):
             return None
-        self.held[attempt.run_id] = former
-        self.note(former)
+        self._take(former)
         return former
+
+    def look_for_late(self, run_id: int | None = None) -> None:
+        """Look whether attempts that were given up, of this run or of some, have ended."""
+        for claim, left in self._given_up.found(run_id):
+            former = self._former(claim, instead_of=claim.row["nonce"])
+            with suppress(OSError):  # the next launcher looks again
+                if former.run_id not in self.held and former.has_ended(left):
+                    log.info("run %s: it has ended after all", former.title)
+                    self._take(former)
+
+    def _former(self, claim: Claim, *, instead_of: str) -> Attempt:
+        """An attempt that was given up, as if it had gone on."""
+        row = {**claim.row, "state": states.RUNNING}
+        return self._attempt(row, claim.job, known=claim.known, instead_of=instead_of)
+
+    def _take(self, attempt: Attempt) -> None:
+        self.held[attempt.run_id] = attempt
+        self.note(attempt)
 
     def _follow(self, run_id: int, row: Mapping[str, Any] | None) -> None:
         """Somebody has changed a run: end its attempt if that is what it means."""
@@ -413,6 +427,7 @@ class Desk:
 
     def _let_go_if_over(self, attempt: Attempt) -> None:
         if attempt.is_over and not attempt.has_news:
+            self._given_up.note(attempt)
             self.let_go(attempt)
 
     def let_go(self, attempt: Attempt) -> None:

@@ -70,7 +70,9 @@ def heard_knocks(
             for knock in porter.knocks():
                 for desk in desks:
                     attempt = desk.held.get(knock.run_id)
-                    if attempt is not None and attempt.nonce == knock.nonce:
+                    if attempt is None:
+                        desk.look_for_late(knock.run_id)
+                    elif attempt.nonce == knock.nonce:
                         fold(desk, attempt)
 
         loop.add_reader(door, heard)

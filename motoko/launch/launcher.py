@@ -213,5 +213,6 @@ async def _tick(of: Mapping[Desk, Executor | BatchExecutor], poll_s: float) -> N
         n_ticks += 1
         for desk, executor in of.items():
             executor.watch.poll(desk)
+            desk.look_for_late()
             if desk.held or n_ticks % _QUIET_TICKS == 0:
                 desk.look()

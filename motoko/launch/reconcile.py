@@ -75,11 +75,6 @@ class Left(Attempt):
             self._failure = failure.get("class") or self._failure
             self._cause = failure.get("cause") or self._cause
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What is to be recorded of the attempt."""
-        return self._facts()
-
 
 def generation_of(directories: Iterable[Path]) -> str | None:
     """The database that the latest of these run directories was made for."""
@@ -248,7 +243,7 @@ class _Taking:
         row = {**self._row(facts), "id": self._run_id, "job_id": facts["job_id"]}
         attempt = self._left(row, {}, directory)
         attempt.take_ending()
-        told = attempt.facts
+        told = attempt.known
         again = policy.of_run(row, self._study.config.policy).again
         if again.budget(told.get("class")) and "end_time" in told:
             told["retry_at"] = told["end_time"]  # there was a next one, so it had been worth it

@@ -28,9 +28,9 @@ class Record(NamedTuple):
     """What is to be written about one attempt.
 
     ``entries`` are those among ``changes`` that are told only once (set by the script).
-    ``instead_of`` is the nonce of a later attempt that never began: this one turned out to have
-    finished before. ``late`` is what was heard of the attempt before this one: its number, its
-    nonce and a sentence.
+    ``instead_of`` is the nonce of a later attempt that never began: this one turned out to
+    have finished before. It is its own if none came after it and the run is FAILED. ``late`` is
+    what was heard of the attempt before this one: its number, its nonce and a sentence.
     """
 
     run_id: int
@@ -60,9 +60,13 @@ class Record(NamedTuple):
         nonce, number = row.get("nonce"), row.get("attempt", 0)
         if self.late is not None:
             _warn_of(tables, self.run_id, *self.late)
-        if nonce is not None and nonce == self.instead_of and row["state"] == states.SUBMITTED:
+        is_last = self.instead_of == self.nonce
+        waiting = states.FAILED if is_last else states.SUBMITTED
+        if nonce is not None and nonce == self.instead_of and row["state"] == waiting:
             self._take_back(tables)
             return False
+        if is_last:
+            return False  # somebody has given it another state, which counts
         if nonce != self.nonce:
             # It was set back to CREATED, or is at its next attempt.
             if number > self.number or (number and nonce is None):

@@ -16,6 +16,7 @@ from motoko.config.policy import USUAL, FailurePolicy
 from motoko.config.retry import WALLTIME
 from motoko.errors import AlreadyRunning
 from motoko.host import boot_clock, boot_id
+from motoko.launch.failure import is_lost
 from motoko.launch.record import Record, set_results_aside
 from motoko.model import policy, states
 from motoko.store.claim import is_later, standing_fact
@@ -62,6 +63,8 @@ class Done:
     has_more: bool = False
     #: Runs that somebody is executing, or was, and that nobody here holds.
     found: list[Claim] = field(default_factory=list)
+    #: Runs whose last attempt was given up as lost.
+    given_up: list[Claim] = field(default_factory=list)
     #: Runs that wait for their next attempt, and until when on the clock of this boot.
     delayed: dict[int, float] = field(default_factory=dict)
     #: Records of attempts whose runs are tried again.
@@ -117,6 +120,8 @@ class Work:
                 for run_id in open_runs(tables)
                 if run_id not in self.held
             ]
+        if self.is_first:
+            done.given_up = [self._claim(tables, run_id, done) for run_id in given_up(tables)]
         done.left = [one for one in self.inherited if _was_told_to_end(tables, *one)]
         if self.n_claims > 0 and not is_held:
             self._claim_created(tables, done)
@@ -193,6 +198,16 @@ def retry_left_s(attempts: Sequence[Mapping[str, Any]], most_s: float) -> float:
         return max(0.0, min(float(due["clock"]) - boot_clock(), most_s))
     left_s = float(last.get("retry_at", 0.0)) - time.time()
     return left_s if 0 < left_s <= most_s else 0.0
+
+
+def given_up(tables: Tables) -> Iterator[int]:
+    """Runs that are FAILED because nobody knows how their last attempt ended."""
+    for run_id in tables.in_state(states.FAILED):
+        attempts = tables.attempts(run_id)
+        if attempts and is_lost(attempts[-1]):
+            row = tables.run(run_id)
+            if row.get("nonce") == attempts[-1]["nonce"]:
+                yield run_id
 
 
 def open_runs(tables: Tables) -> Iterator[int]:

@@ -40,6 +40,7 @@ from tests.support.launch_session import (
     wait_for_state,
 )
 from tests.support.studies import open_study, served
+from tests.support.waiting import wait_until
 
 DELAYED = YAML + "retry: {delay: 1h}\n"
 
@@ -63,14 +64,19 @@ def retry_now(study: Study) -> None:
     study.database.write(past)
 
 
-def lose_first_attempt(study: Study, directory: Path) -> dict[str, Any]:
-    """What is known of the first attempt of a new run, which vanished; its retry is delayed."""
+def kill_first_attempt(study: Study, directory: Path) -> None:
+    """Have the first attempt of a new run vanish while no launcher looks."""
     with launching(study):
         create(study)
         pid = int(wait_for_file(directory / "pid").split()[0])
         wait_for_state(study, "RUNNING")
     os.kill(pid, signal.SIGKILL)
     reap(pid)
+
+
+def lose_first_attempt(study: Study, directory: Path) -> dict[str, Any]:
+    """What is known of the first attempt of a new run, which vanished; its retry is delayed."""
+    kill_first_attempt(study, directory)
     with launching(study):
         (attempt,) = wait_for_attempts(study, 1)
     is_tried_again = bool(study.config.retry.budget("infrastructure"))
@@ -264,20 +270,51 @@ def test_a_success_that_comes_late_counts_if_the_next_attempt_has_not_begun(
     assert len((tmp_path / "pid").read_text().split()) == 1
 
 
-def test_a_success_that_comes_after_the_last_attempt_counts_when_the_run_is_retried(
-    tmp_path: Path,
+@pytest.mark.parametrize("is_launched", [True, False])
+def test_a_success_that_comes_after_the_last_attempt_counts(
+    tmp_path: Path, is_launched: bool
 ) -> None:
     script = f"echo $$ >> {tmp_path}/pid; exec sleep 60\n"
     with new_study(tmp_path / "s", script, ONCE) as study:
-        leave_late(study, lose_first_attempt(study, tmp_path), 0)
-        with launching(study):
-            assert row(study)["state"] == "FAILED"  # which everybody has seen
-            study.update_run(1, {"state": "CREATED"})
+        if is_launched:
+            kill_first_attempt(study, tmp_path)
+        else:
+            lost = lose_first_attempt(study, tmp_path)
+            leave_late(study, lost, 0)
+        with launching(study, poll_s=0.02 if is_launched else 60.0):
+            if is_launched:
+                wait_for_state(study, "FAILED")
+                (lost,) = attempts(study)
+                leave_late(study, lost, 0)
             wait_for_state(study, "FINISHED")
 
-        (attempt,) = attempts(study)
-    assert (attempt["state"], attempt["exit_code"]) == ("FINISHED", 0)
+        (attempt,), run, run_dir = attempts(study), row(study), study.run_dir(1)
+        assert (attempt["state"], attempt["exit_code"]) == ("FINISHED", 0)
+        assert "class" not in attempt
+        assert (run["attempt"], run["nonce"]) == (1, lost["nonce"])
+        assert (run["has_finished"], run["end_time"]) == (1, lost["start_time"] + 5)
+        assert (run_dir / "FINISHED").exists() and not (run_dir / "FAILED").exists()
     assert len((tmp_path / "pid").read_text().split()) == 1
+
+
+@pytest.mark.parametrize(("exit_code", "state"), [(3, "FAILED"), (0, "GIVEN_UP")])
+def test_what_comes_after_the_last_attempt_does_not_change_what_has_become_of_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, exit_code: int, state: str
+) -> None:
+    caplog.set_level("INFO", "motoko.launch")
+    script = f"echo $$ >> {tmp_path}/pid; exec sleep 60\n"
+    with new_study(tmp_path / "s", script, ONCE) as study:
+        lost = lose_first_attempt(study, tmp_path)
+        with launching(study, poll_s=0.02):
+            if state != "FAILED":
+                study.update_run(1, {"state": state})
+            leave_late(study, lost, exit_code)
+            wait_until(lambda: "it has ended after all" in caplog.text, "that it is seen")
+
+        (attempt,) = attempts(study)
+        assert row(study)["state"] == state
+        assert "has_finished" not in row(study)
+        assert attempt.get("exit_code") == (3 if state == "FAILED" else None)
 
 
 def test_a_success_that_comes_too_late_is_kept_in_the_history(tmp_path: Path) -> None:
