@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import time
 
 TYPE_CHECKING = False
@@ -19,6 +20,20 @@ _boot_id: list[str] = []
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 #: What locking a file fails with where the file system has no locks.
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def in_words(error: OSError) -> str:
+    """What the system has refused, with the limit that was reached and what raises it."""
+    text = error.strerror or str(error)
+    if error.errno == errno.EMFILE:
+        limit, pid = resource.getrlimit(resource.RLIMIT_NOFILE)[0], os.getpid()
+        text += (
+            f": process {pid} may have no more than {limit} open; `prlimit --pid {pid}"
+            f" --nofile={max(1024, 2 * limit)}` raises that while it runs, `ulimit -n` before"
+        )
+    elif error.errno == errno.ENFILE:
+        text += ": so it is for the whole system; `sysctl fs.file-max` shows its limit"
+    return text
 
 
 def host_name() -> str:

@@ -17,6 +17,7 @@ import click
 
 from motoko.cli import exit_codes
 from motoko.errors import ActionFailed, MotokoError, RunsFailed
+from motoko.host import in_words
 from motoko.starter import say_why
 
 
@@ -54,7 +55,7 @@ def report(error: BaseException, *, with_traceback: bool = False) -> int:
         return exit_codes.SYSTEM
     if isinstance(error, OSError) and (error.filename or error.errno in _ADVICE):
         file = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        say(f"{file}{error.strerror}{_ADVICE.get(error.errno or 0, '')}")
+        say(f"{file}{in_words(error)}{_ADVICE.get(error.errno or 0, '')}")
         return exit_codes.SYSTEM
     _report_bug(error)
     return exit_codes.BUG
@@ -67,7 +68,7 @@ _ADVICE = {
     errno.EROFS: "; a workflow needs a place where it can write",
     errno.EACCES: "; see who owns it, and its mode",
     errno.EPERM: "",
-    errno.EMFILE: "; see `ulimit -n`",
+    errno.EMFILE: "",
     errno.ENFILE: "",
     errno.EAGAIN: "; see `ulimit -u`",
     errno.ENOMEM: "",

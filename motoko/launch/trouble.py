@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from motoko.host import in_words
+
 log = logging.getLogger(__name__)
 
 
@@ -69,5 +71,5 @@ def unexpected(error: BaseException) -> str:
 
 def _reason(error: BaseException | str) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return in_words(error)
     return str(error)

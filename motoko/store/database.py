@@ -33,7 +33,7 @@ from motoko.errors import (
     ForeignDatabase,
     NoSpaceLeft,
 )
-from motoko.host import NO_ROOM
+from motoko.host import NO_ROOM, in_words
 from motoko.phrases import BRINGS_IT_BACK, MENDS_IT
 from motoko.store import layout
 from motoko.store.address import Address
@@ -448,7 +448,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, POSKeyError):
         return "a part of it is missing"
     if _has_no_descriptor(error):
-        return "its server can open no more files for now; give it more (`ulimit -n`)"
+        return "its server can open no more files for now; `motoko info` says more"
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return in_words(error)
     match error:
         case ServerException(args=(str(kind), arguments)):
             told = arguments if isinstance(arguments, tuple) else (arguments,)

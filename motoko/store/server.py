@@ -21,7 +21,7 @@ from ZODB.serialize import referencesf
 from motoko.crashpoints import reached
 from motoko.daemon import WATCH_S
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase, NoSpaceLeft
-from motoko.host import boot_clock, has_locks
+from motoko.host import boot_clock, has_locks, in_words
 from motoko.paths import local_lock_file
 from motoko.store import layout
 from motoko.store.address import Address
@@ -52,9 +52,15 @@ class Server:
     """Serves database files until it is stopped or they are removed or taken over."""
 
     def __init__(
-        self, served: Sequence[Served], loss: Callable[[], str | None] = lambda: None
+        self,
+        served: Sequence[Served],
+        loss: Callable[[], str | None] = lambda: None,
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """``loss`` says why the files are another's now; None while they are not."""
+        """``loss`` says why the files are another's now; None while they are not. ``tell`` is
+        given the reason when no further connection can be taken, and "" when one can again."""
+        self._tell = tell
+        self._lack = ""
         self._served = served
         self._watch = _Watch(loss)
         self._open: list[_Storage] = []
@@ -72,6 +78,7 @@ class Server:
         """Serve until ``stop`` is set or the files are gone; says which, in words."""
         next_pack = time.monotonic() + _PACK_CHECK_S
         while not stop.wait(WATCH_S):
+            self._look_for_room()
             lost = self._watch.look()
             if lost is not None:
                 return lost
@@ -83,6 +90,18 @@ class Server:
                     storage.pack_when_due()
                 next_pack = time.monotonic() + _PACK_CHECK_S
         return "asked to stop"
+
+    def _look_for_room(self) -> None:
+        """Say it when no connection can be taken any more, and when one can again."""
+        lack = ""
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            lack = in_words(error)
+        if lack != self._lack:
+            log.warning("%s", lack or "there is room for connections again")
+            self._lack = lack
+            self._tell(lack)
 
     def close(self) -> None:
         """Stop listening and close all files."""
@@ -246,6 +265,12 @@ def _without_farewells() -> Iterator[None]:
         farewells.removeFilter(is_worth_it)
 
 
+def _is_no_repetition(record: logging.LogRecord) -> bool:
+    """Whether asyncio does not say, for each byte or second, what is known already."""
+    told = str(record.msg)
+    return not told.startswith(("socket.send() raised", "socket.accept() out of system"))
+
+
 @contextmanager
 def _for_this_user_only() -> Iterator[None]:
     """What is made inside cannot be opened by anybody else, not even for a moment."""
@@ -276,12 +301,14 @@ def serve(
     stop: threading.Event,
     ready: Callable[[], object],
     loss: Callable[[], str | None] = lambda: None,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> str:
     """Hold the files until ``stop``, or until ``loss`` says why they are another's.
 
-    Calls ``ready`` once clients can connect.
+    Calls ``ready`` once clients can connect; ``tell`` as `Server` does.
     """
-    server = Server(served, loss)
+    logging.getLogger("asyncio").addFilter(_is_no_repetition)
+    server = Server(served, loss, tell)
     server.start()
     try:
         reached("server.listening")

@@ -18,6 +18,7 @@ from typing import Any
 
 from motoko.config import StudyConfig
 from motoko.errors import ConfigError, Mistake
+from motoko.host import NO_ROOM
 
 #: A marker in a text file: replaced by the job's or run's entry of that name.
 MARKER = re.compile(rb"__BLACKDYNAMITE__([a-z_][a-z0-9_]*?)__")
@@ -126,6 +127,8 @@ def manifest(store: FileStore, files: Sequence[Path], exec_file: Path) -> dict[s
         try:
             entries.append(store.keep(file))
         except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
             why = error.strerror or str(error)
             mistakes.append(Mistake(str(file), 0, "", why, "every run needs this file"))
     if mistakes:

@@ -139,11 +139,19 @@ def run_server(
     check_not_lost(workflow)
     files = served(workflow)
     office = server_office(workflow)
-    office.take({"files": [str(one.file) for one in files]}, takeover=takeover)
+    facts = {"files": [str(one.file) for one in files]}
+    office.take(facts, takeover=takeover)
     reached("server.taken")
+
+    def tell(lack: str) -> None:
+        what = "the database server takes no further connections"
+        troubles = [{"what": what, "why": lack}] if lack else []
+        with suppress(OSError):
+            office.update({**facts, "troubles": troubles})
+
     try:
         office.wait_for_the_old_one()
-        why = serve(files, stop, ready, lambda: office.loss)
+        why = serve(files, stop, ready, lambda: office.loss, tell)
         log.info("%s ends: %s", office.what, why)
         return why
     finally:

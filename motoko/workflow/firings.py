@@ -7,6 +7,7 @@ import functools
 import inspect
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from motoko.errors import (
     SessionConflict,
     TasksRenumbered,
 )
+from motoko.host import NO_ROOM, in_words
 from motoko.store.firing import Firing
-from motoko.store.patience import PAUSE_S, Absence
+from motoko.store.patience import PAUSE_S, Absence, patience_s
 from motoko.store.session import Session, TurnTaken, current_session, entered
 from motoko.store.turn import Turn
 from motoko.study.waiting import abort, commit, settle
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 MOST_BEGINNINGS = 100
 #: An action that waits for something else while it has created tasks holds others up so long.
 _LONGEST_TURN_S = 120.0
+#: Pause before an action is begun again that could open no more files.
+_NO_ROOM_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,13 @@ async def in_session(
     """Run ``body`` in a session of its own and commit it, with the record of the firing.
 
     It is run again from its start after a conflict, when a database comes back that was away,
-    and when tasks got other ids after a commit at one of its waits. ``sys.exit(n)`` in it
-    commits too. Any other exception undoes what was not committed and is passed on, and so is
-    TasksRenumbered at the end. All this is the same in a task group of the body.
+    when files can be opened again, and when tasks got other ids after a commit at one of its
+    waits. ``sys.exit(n)`` in it commits too. Any other exception undoes what was not committed
+    and is passed on, and so is TasksRenumbered at the end. All this is the same in a task group
+    of the body.
     """
     n_conflicts = 0
+    lacks_room_since: float | None = None
     absence = Absence(f"{what} begins again when the database is back")
     turn: Turn | None = None
     while True:
@@ -94,6 +100,14 @@ async def in_session(
             with suppress(SessionConflict, TasksRenumbered):  # it begins again anyway
                 await settle(session, what)
             await anyio.sleep(PAUSE_S)
+        except OSError as error:
+            now = time.monotonic()
+            if lacks_room_since is None:
+                lacks_room_since = now
+            if error.errno not in NO_ROOM or now - lacks_room_since > patience_s():
+                raise
+            log.warning("%s begins again when there is room: %s", what, in_words(error))
+            await anyio.sleep(_NO_ROOM_PAUSE_S)
         finally:
             await abort(session)
 
@@ -128,6 +142,8 @@ async def _until_exit(body: Callable[[], Awaitable[Any]]) -> tuple[Any, int | st
             for error in found:
                 if isinstance(error, kind):
                     raise error from group
+        if len(found) == 1:
+            raise found[0] from group
         raise
 
 

@@ -65,7 +65,8 @@ def test_a_launcher_that_can_open_nothing_gives_no_run_up(here: CommandLine) -> 
     starved = Starved(pid)
 
     (here.directory / "go").touch()
-    wait_until(lambda: "open files" in here.run("info").stdout, "the trouble")
+    more = f"`prlimit --pid {pid} --nofile=1024` raises that"
+    wait_until(lambda: more in here.run("info").stdout, "the trouble")
     assert "FAILED" not in here.counts("sample")
     starved.feed()
     wait_until(lambda: here.counts("mean") == {"FINISHED": 1}, "the end")
@@ -85,12 +86,14 @@ def test_an_orchestrator_that_can_open_nothing_says_no_other_is_dead(
         starved = Starved(process.pid)
         log = here.directory / ".wf" / WORKFLOW_LOG
         wait_until(lambda: "cannot look after" in log.read_text(), "the trouble")
-        starved.feed()
         (here.directory / "go").touch()
+        wait_until(lambda: here.counts("sample") == {"FINISHED": 2}, "what fires an action")
+        starved.feed()
         said, messages = process.communicate(timeout=60)
 
     assert process.returncode == 0, messages
     assert "cannot look after server and launcher: Too many open files" in said
+    assert f"`prlimit --pid {process.pid} --nofile=1024` raises that" in said
     assert "has died" not in said + log.read_text()
     assert (server, launcher) != (None, None)
     assert executed(here) == ["1 1", "2 1"]
@@ -102,10 +105,14 @@ def test_a_server_that_can_open_nothing_is_waited_for(here: CommandLine) -> None
         here.wait_for_script("sample")
         pid = here.pid("server")
         starved = Starved(pid)
+        more = f"open; `prlimit --pid {pid} --nofile=1024` raises that"
+        office = here.directory / ".wf" / "server.lock"
+        wait_until(lambda: more in office.read_text(), "the trouble")
         (here.directory / "go").touch()
         with suppress(AssertionError):  # a command may reach it, or not
-            here.run("runs", "list", "sample", code=7)
+            assert more in here.run("info", code=7).stdout
         starved.feed()
+        wait_until(lambda: more not in office.read_text(), "the end of the trouble")
         _, messages = process.communicate(timeout=60)
 
     assert process.returncode == 0, messages

@@ -1,7 +1,10 @@
-"""Whoever asks conditions by hand waits for a server that is restarted, as the loop does."""
+"""What is not there for a while is waited for: servers, and room for open files."""
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,9 @@ import anyio
 import pytest
 
 from motoko.errors import ActionFailed, DatabaseUnavailable
+from motoko.host import in_words
 from motoko.store.tables import Tables
-from motoko.workflow import Workflow
+from motoko.workflow import Workflow, firings
 from motoko.workflow.history import History
 from motoko.workflow.rule import Rule
 from tests.support.workflows import no_daemons, run, served_workflow
@@ -79,3 +83,36 @@ def test_error_handlers_are_called_when_the_database_is_back(
         run(workflow, main, outcome=None)
 
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("is_grouped", [False, True])
+def test_an_action_that_can_open_no_more_files_is_begun_again(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, is_grouped: bool
+) -> None:
+    monkeypatch.setattr(firings, "_NO_ROOM_PAUSE_S", 0.0)
+    n_calls = 0
+
+    async def act(workflow: Workflow, **params: Any) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        workflow.mult.createTask(x=float(n_calls))
+        if n_calls < 3:
+            lack = OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/a/file")
+            raise ExceptionGroup("of tasks", [lack]) if is_grouped else lack
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("act", event=lambda: True, f=act)
+
+    assert run(workflow, main, outcome=None) == 0
+    assert n_calls == 3
+    assert workflow.mult.base.counts() == {"CREATED": 1}
+
+
+def test_a_limit_that_was_reached_is_named_with_what_raises_it() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    words = in_words(OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/a/file"))
+
+    assert f"no more than {limit} open" in words
+    assert f"`prlimit --pid {os.getpid()} --nofile=" in words
+    assert in_words(OSError(errno.ENOSPC, "no space")) == "no space"

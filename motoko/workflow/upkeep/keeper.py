@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from motoko.daemon import Office
 from motoko.errors import DatabaseLost, MotokoError, StudyNotFound
+from motoko.host import in_words
 from motoko.workflow import control
 from motoko.workflow.restarts import Restarts
 from motoko.workflow.views.troubles import troubles
@@ -134,7 +135,9 @@ class Keeper:
 
     def _met(self, error: Exception) -> None:
         """Something unexpected: it is told as long as it lasts."""
-        told = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        told = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError):
+            told = in_words(error)
         trouble = f"cannot look after server and launcher: {told}"
         if trouble not in self._troubles:
             log.error("%s", trouble, exc_info=error)

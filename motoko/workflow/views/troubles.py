@@ -34,9 +34,9 @@ def troubles(workflow: Workflow) -> Iterator[str]:
         f"nothing goes on until `motoko server start {where}`",
     )
     yield from _launcher(workflow)
-    owner = control.launcher_office(workflow).owner()
-    if owner is not None:
-        for trouble in owner.facts.get("troubles", ()):
+    for office in (control.server_office(workflow), control.launcher_office(workflow)):
+        owner = office.owner()
+        for trouble in owner.facts.get("troubles", ()) if owner is not None else ():
             yield f"{trouble['what']}: {trouble['why']}"
 
 
