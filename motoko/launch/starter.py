@@ -6,7 +6,9 @@ Those that get large files are made in a thread, one of each study at a time.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -191,7 +193,7 @@ class Starter(ABC):
     def _refused(self, desk: Desk, attempt: Attempt, error: Exception) -> None:
         """A run could not be started: try again in a while, or give it up."""
         if isinstance(error, OSError):
-            if is_transient(error):
+            if is_transient(error) or _is_shut(desk.study.runs_dir, error):
                 self._troubles.met(desk.starting, error)
                 self._pause(desk, PAUSE_S)
                 return
@@ -234,6 +236,12 @@ def _whose(desk: Desk, attempt: Attempt, error: OSError) -> str:
     if config.outpath is None or not place or not Path(attempt.run_dir).is_relative_to(place):
         return ""
     return f"; outpath of {config.file} puts run directories there"
+
+
+def _is_shut(runs_dir: Path, error: OSError) -> bool:
+    """Whether nobody can write where run directories are any more, which is no run's fault."""
+    is_refused = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    return is_refused and runs_dir.is_dir() and not os.access(runs_dir, os.W_OK | os.X_OK)
 
 
 def least(*limits: int | None) -> int | None:

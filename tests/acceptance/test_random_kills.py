@@ -47,6 +47,8 @@ class Killer:
         self._directory = directory
         self._chance = chance
         self.killed: Counter[str] = Counter()
+        #: By run: how many processes of its scripts were killed.
+        self.victims: Counter[str] = Counter()
         self._plan()
 
     def _plan(self) -> None:
@@ -67,10 +69,18 @@ class Killer:
             return pid is not None and _kill(pid)
         if kind == "orchestrator":
             return _kill(orchestrator)
+        processes = list(processes_of(self._directory))
         if kind == "everything":
-            return sum(_kill(p.pid) for p in processes_of(self._directory)) > 0
-        found = [p.pid for p in processes_of(self._directory) if _is(kind, p, orchestrator)]
-        return bool(found) and _kill(self._chance.choice(found), is_group=kind == "group")
+            self.victims.update(filter(None, map(_run_of, processes)))
+            return sum(_kill(p.pid) for p in processes) > 0
+        found = [p.pid for p in processes if _is(kind, p, orchestrator)]
+        if not found:
+            return False
+        pid = self._chance.choice(found)
+        is_group = kind == "group"
+        killed = [p for p in processes if p.pid == pid or (is_group and _share(p.pid, pid))]
+        self.victims.update(filter(None, map(_run_of, killed)))
+        return _kill(pid, is_group=is_group)
 
 
 def _is(kind: str, process: psutil.Process, orchestrator: int) -> bool:
@@ -79,6 +89,22 @@ def _is(kind: str, process: psutil.Process, orchestrator: int) -> bool:
         if kind == "group":
             return process.pid != orchestrator
         return process.name() == "bash" if kind == "shell" else "doIt.py" in process.cmdline()
+    return False
+
+
+def _run_of(process: psutil.Process) -> str | None:
+    """The run in whose directory a process works; None if it is no script's."""
+    with suppress(psutil.Error):
+        place = Path(process.cwd())
+        if place.name.startswith("run-"):
+            return f"{place.parents[1].name}.{place.name.removeprefix('run-')}"
+    return None
+
+
+def _share(pid: int, other: int) -> bool:
+    """Whether two processes are of one group."""
+    with suppress(ProcessLookupError):
+        return os.getpgid(pid) == os.getpgid(other)
     return False
 
 
@@ -93,8 +119,8 @@ def _kill(pid: int, *, is_group: bool = False) -> bool:
     return True
 
 
-def run_to_the_end(directory: Path, *, chance: random.Random, n_kills: int) -> Counter[str]:
-    """Start a workflow until it ends well; what was killed meanwhile, so often at most."""
+def run_to_the_end(directory: Path, *, chance: random.Random, n_kills: int) -> Killer:
+    """Start a workflow until it ends well; who has killed meanwhile, so often at most."""
     three_studies.write(directory)
     killer = Killer(directory, chance)
     end = time.monotonic() + LONGEST_S
@@ -110,7 +136,7 @@ def run_to_the_end(directory: Path, *, chance: random.Random, n_kills: int) -> C
                 except subprocess.TimeoutExpired:
                     if killer.killed.total() < n_kills:
                         killer.try_to_kill(process.pid)
-    return killer.killed
+    return killer
 
 
 @pytest.mark.slow
@@ -127,15 +153,16 @@ def test_a_hundred_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None
         directory = tmp_path / f"workflow {number}"
         n_kills = N_KILLS - killed.total() if undisturbed else 0
         try:
-            now_killed = run_to_the_end(directory, chance=chance, n_kills=n_kills)
+            killer = run_to_the_end(directory, chance=chance, n_kills=n_kills)
             ended = three_studies.read(directory)
         finally:
             kill_processes_of(directory)
-        killed += now_killed
+        killed += killer.killed
         undisturbed = undisturbed or ended
         lost = f"{ended.n_lost.total()} attempts lost, {ended.n_killed.total()} ended by it"
-        print(f"killed {dict(now_killed)}: {lost}")
+        print(f"killed {dict(killer.killed)}: {lost}")
         assert ended.wrong == []
         assert ended.rows == undisturbed.rows
         assert ended.variables == undisturbed.variables
+        assert ended.n_cut_off <= killer.victims  # those that had begun, and only those
     assert killed.total() >= N_KILLS

@@ -38,18 +38,19 @@ from tests.support.launch_session import (
 )
 from tests.support.waiting import wait_until
 
-Fail = Callable[[str, Exception], None]
+Fail = Callable[[str, Exception | None], None]
 
 
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
     """Lets the making of run directories fail, in the study of this name."""
     make = RunDirs.make
-    errors: dict[str, Exception] = {}
+    errors: dict[str, Exception | None] = {}
 
     def making(self: RunDirs, attempt: Attempt, generation: str, kit: Kit) -> None:
-        if self._study.name in errors:
-            raise errors[self._study.name]
+        error = errors.get(self._study.name)
+        if error is not None:
+            raise error
         make(self, attempt, generation, kit)
 
     monkeypatch.setattr(RunDirs, "make", making)
@@ -134,6 +135,29 @@ def test_a_run_that_cannot_be_started_at_all_says_why(tmp_path: Path) -> None:
         assert attempt["class"] == "submission"
         why = "omp_num_threads is 'a\\x00b', which no environment variable can be"
         assert attempt["cause"] == f"run s.1: {why}"
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_directory_that_has_become_read_only_fails_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Fail, number: int
+) -> None:
+    monkeypatch.setattr(starter, "PAUSE_S", 0.01)
+    told: list[list[str]] = []
+    may_write = os.access
+    with new_study(tmp_path / "s", "true\n") as study:
+        study.runs_dir.mkdir()
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "access", lambda at, how: at != study.runs_dir)
+            fail("s", OSError(number, os.strerror(number), str(study.run_dir(1))))
+            create(study)
+            with launching(study, tell=lambda now: told.append([t.why for t in now])):
+                wait_until(lambda: bool(told))
+                patched.setattr(os, "access", may_write)
+                fail("s", None)
+                wait_for_state(study, "FINISHED")
+
+    assert told[0] == [os.strerror(number)]
+    assert told[-1] == []
 
 
 def test_a_run_without_a_place_names_the_key_that_puts_it_there(tmp_path: Path) -> None:

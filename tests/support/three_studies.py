@@ -159,6 +159,8 @@ class Ended:
     #: By run: attempts of infrastructure, and others that ended because of SIGKILL.
     n_lost: Counter[str]
     n_killed: Counter[str]
+    #: Those of them that had begun.
+    n_cut_off: Counter[str]
     #: How often each attempt was executed, as its script says.
     executed: Counter[tuple[str, int]]
 
@@ -170,7 +172,7 @@ def read(directory: Path) -> Ended:
         opening.open_all(workflow)
         lines = [line.split() for line in (directory / "executed").read_text().splitlines()]
         executed = Counter((run, int(attempt)) for run, attempt in lines)
-        ended = Ended({}, {}, [], Counter(), Counter(), executed)
+        ended = Ended({}, {}, [], Counter(), Counter(), Counter(), executed)
         for name in STUDIES:
             _read_study(workflow.task_manager(name).base, ended)
         with workflow.vars.db.read() as ledger:
@@ -224,6 +226,7 @@ def _check_attempts(title: str, attempts: list[dict[str, Any]], ended: Ended) ->
         is_killed = has_failed and not is_lost and attempt.get("exit_code") in (-9, 137)
         ended.n_lost[title] += is_lost
         ended.n_killed[title] += is_killed
+        ended.n_cut_off[title] += (is_lost or is_killed) and times > 0
         if times > 1 or times < (0 if is_lost or is_killed else 1):
             ended.wrong.append(f"{title}, attempt {attempt['number']}: executed {times} times")
     told = {number for run, number in ended.executed if run == title}
