@@ -398,12 +398,14 @@ class Desk:
         return former
 
     def look_for_late(self, run_id: int | None = None) -> None:
-        """Look whether attempts that were given up, of this run or of some, have ended."""
+        """Look whether attempts that were given up, of this run or of some, have succeeded."""
         for claim, left in self._given_up.found(run_id):
             former = self._former(claim, instead_of=claim.row["nonce"])
+            log.info("run %s: it has ended after all, with code %d", former.title, left.exit)
+            if left.exit != 0:
+                continue
             with suppress(OSError):  # the next launcher looks again
                 if former.run_id not in self.held and former.has_ended(left):
-                    log.info("run %s: it has ended after all", former.title)
                     self._take(former)
 
     def _former(self, claim: Claim, *, instead_of: str) -> Attempt:

@@ -314,7 +314,7 @@ def test_what_comes_after_the_last_attempt_does_not_change_what_has_become_of_th
         (attempt,) = attempts(study)
         assert row(study)["state"] == state
         assert "has_finished" not in row(study)
-        assert attempt.get("exit_code") == (3 if state == "FAILED" else None)
+        assert (attempt["class"], attempt.get("exit_code")) == ("infrastructure", None)
 
 
 def test_a_success_that_comes_too_late_is_kept_in_the_history(tmp_path: Path) -> None:
