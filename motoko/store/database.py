@@ -65,9 +65,11 @@ class View(Protocol):
 
     def __init__(self, root: Any, where: str) -> None: ...
 
-    def fact(self, name: str) -> Any: ...
+    def fact(self, name: str) -> Any:
+        """A stored fact about the database."""
 
-    def set_fact(self, name: str, value: Any) -> None: ...
+    def set_fact(self, name: str, value: Any) -> None:
+        """Store one; None removes it."""
 
 
 V = TypeVar("V", bound=View)
