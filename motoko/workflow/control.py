@@ -139,15 +139,13 @@ def run_server(
     check_not_lost(workflow)
     files = served(workflow)
     office = server_office(workflow)
-    facts = {"files": [str(one.file) for one in files]}
-    office.take(facts, takeover=takeover)
+    office.take(facts := {"files": [str(one.file) for one in files]}, takeover=takeover)
     reached("server.taken")
 
     def tell(lack: str) -> None:
-        what = "the database server takes no further connections"
-        troubles = [{"what": what, "why": lack}] if lack else []
+        trouble = {"what": f"{office.what} takes no further connections", "why": lack}
         with suppress(OSError):
-            office.update({**facts, "troubles": troubles})
+            office.update({**facts, "troubles": [trouble] if lack else []})
 
     try:
         office.wait_for_the_old_one()
