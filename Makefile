@@ -95,7 +95,7 @@ docs: $(STAMP) ## write the reference pages that follow from the code
 environment: $(STAMP) ## only make .venv
 
 lock: $(STAMP) ## pin again what pyproject.toml asks for (needs uv)
-	uv pip compile pyproject.toml --extra plot --group dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra plot --extra tls --extra dask --group dev --universal --python-version 3.11 \
 	  --generate-hashes --upgrade --quiet --custom-compile-command "make lock" -o $(LOCK)
 
 clean: ## remove what runs and tests have left

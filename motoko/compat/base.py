@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.compat.places import default_study_dir, load_study
+from motoko.compat.places import default_study_dir, load_study, served_study
+from motoko.config.fields import is_tcp
 from motoko.errors import StudyNotFound
 from motoko.store.address import parse_host
 
@@ -30,20 +31,22 @@ class Base:
         schema: str | None = None,
         **ignored: Any,
     ) -> None:
-        """``host`` is ``zeo:///directory`` of a study. A ``study`` that is named must be the
+        """``host`` is ``zeo:///directory`` of a study, or the ``zeo://name:port`` of one of the
+        workflow that the script is executed for. A ``study`` that is named must be the
         one that is found. What else `BDParser` gives is accepted and not looked at."""
         from motoko.workflow import control, opening
 
-        place = parse_host(host) if host else None
-        if host and not isinstance(place, Path):
-            allowed = "a script names a study by its directory: zeo:///path/of/the/study"
-            raise StudyNotFound(host, allowed)
-        directory = place or default_study_dir(Path.cwd(), os.environ)
-        assert isinstance(directory, Path)
-        self._workflow, self._study = load_study(directory)
         wanted = study or schema
+        if host and is_tcp(host):
+            self._workflow, self._study = served_study(host, wanted, os.environ)
+        else:
+            place = parse_host(host) if host else None
+            directory = place or default_study_dir(Path.cwd(), os.environ)
+            assert isinstance(directory, Path)
+            self._workflow, self._study = load_study(directory)
         if wanted and wanted not in (self._study.config.study, self._study.name):
-            raise StudyNotFound(wanted, f"{directory} has the study {self._study.config.study}")
+            has = f"{self._study.directory} has the study {self._study.config.study}"
+            raise StudyNotFound(wanted, has)
         opening.open_study(self._study, control.server_office(self._workflow))
 
     @property

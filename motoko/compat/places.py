@@ -54,6 +54,26 @@ def load_study(directory: Path) -> tuple[Workflow, Study]:
     return workflow, manager.base
 
 
+def served_study(
+    host: str, name: str | None, environment: Mapping[str, str]
+) -> tuple[Workflow, Study]:
+    """The study that is served at ``zeo://name:port``, and its workflow: the one that a script
+    is executed for. StudyNotFound if it has none there, or not one of this name."""
+    from motoko.workflow.workflow import Workflow
+
+    file = environment.get("MOTOKO_WORKFLOW")
+    if not file:
+        allowed = "a script outside of runs names a study by its directory: zeo:///path/of/it"
+        raise StudyNotFound(host, allowed)
+    workflow = Workflow(file)
+    name = name or environment.get("MOTOKO_STUDY")
+    for manager in workflow.task_managers.values():
+        study = manager.base
+        if database_host(study) == host and name in (study.name, study.config.study, None):
+            return workflow, study
+    raise StudyNotFound(host, f"{file} has no study {name} there")
+
+
 def default_study_dir(start: Path, environment: Mapping[str, str]) -> Path:
     """The study that is meant when none is named: the one around ``start``, else that of
     ``BLACKDYNAMITE_HOST``. StudyNotFound if there is none."""
@@ -64,6 +84,8 @@ def default_study_dir(start: Path, environment: Mapping[str, str]) -> Path:
     place = parse_host(host) if host else None
     if isinstance(place, Path):
         return place
+    if host and environment.get("MOTOKO_WORKFLOW"):
+        return served_study(host, None, environment)[1].directory
     raise StudyNotFound(
         str(start),
         f"no {STUDY_STATE} and no {STUDY_FILE} here or in a directory above; go into a study's"

@@ -16,7 +16,6 @@ from motoko.config.fields import (
     NAME_EXPECTED,
     OPTIONS_SUFFIX,
     RUN_LIMITS,
-    is_host,
     is_name,
     texts,
 )
@@ -156,7 +155,6 @@ def workflow_mistakes(document: Document) -> Iterator[Mistake]:
         elif not is_name(name):
             found = f"found the name {_quoted(name)}"
             yield document.mistake(("task_managers", name), found, f"expected {NAME_EXPECTED}")
-        yield from _host_mistakes(document, ("task_managers", name), managers[name])
     for alias, target in aliases.items():
         path = ("aliases", alias)
         if not isinstance(alias, str) or not _is_attribute(alias):
@@ -172,16 +170,6 @@ def workflow_mistakes(document: Document) -> Iterator[Mistake]:
             found = f"found {target!r}, which is no task manager{nearest(target, known)}"
             yield document.mistake(path, found, f"expected one of: {listed(known)}")
     yield from _options_mistakes(document)
-
-
-def _host_mistakes(document: Document, path: KeyPath, settings: Any) -> Iterator[Mistake]:
-    if not isinstance(settings, Mapping) or settings.get("insecure") is True:
-        return
-    host = settings.get("host")
-    if isinstance(host, str) and is_host(host) and not host.startswith("zeo:///"):
-        found = f"{host} would be spoken to in clear, by whoever reaches that port"
-        allowed = "use zeo:///directory, or add `insecure: true` if nobody else can"
-        yield document.mistake((*path, "host"), found, allowed)
 
 
 def study_mistakes(document: Document) -> Iterator[Mistake]:

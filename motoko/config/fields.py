@@ -114,6 +114,17 @@ def _host(value: Any) -> str:
     raise Refused("zeo:///directory or zeo://name:port")
 
 
+def _tcp_host(value: Any) -> str:
+    if isinstance(value, str) and is_host(value) and is_tcp(value):
+        return value
+    raise Refused("zeo://name:port")
+
+
+def is_tcp(host: str) -> bool:
+    """Whether a place of databases is reached over the network."""
+    return not host.startswith("zeo:///")
+
+
 def is_host(text: str) -> bool:
     """Whether this says where a database is served."""
     if _CONTROL.search(text) or any(c.isspace() for c in text):
@@ -205,6 +216,11 @@ Host = Annotated[
     str,
     BeforeValidator(_host),
     WithJsonSchema({"type": "string", "pattern": r"^zeo://(/.+|[^/\s]+:[0-9]+/?)$"}),
+]
+TcpHost = Annotated[
+    str,
+    BeforeValidator(_tcp_host),
+    WithJsonSchema({"type": "string", "pattern": r"^zeo://[^/\s]+:[0-9]+/?$"}),
 ]
 Generator = Annotated[
     str,

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -31,6 +32,7 @@ from motoko.config.fields import (
     Name,
     Orchestrator,
     Seconds,
+    TcpHost,
     Text,
     Texts,
     mapping_of,
@@ -55,7 +57,7 @@ class TaskManagerConfig(Section):
         None, description="Where the study's database is served; absent: a local socket."
     )
     insecure: Flag = Field(
-        False, description="Whether a database over TCP may be spoken to without encryption."
+        False, description="Whether its database is spoken to over TCP without any TLS."
     )
 
     @model_validator(mode="before")
@@ -256,6 +258,30 @@ class WorkflowConfig(FileConfig):
         """The directory of the study of this name."""
         return self.directory if self._is_alone else self.directory / name
 
+    def host_of(self, study: str) -> str | None:
+        """Where the database of a study is served; None for a local socket."""
+        return self.task_managers[study].host or self.host
+
+    def certificates_for(self, study: str | None = None) -> Path | None:
+        """The directory of the certificates by which the database of a study, or the
+        workflow's own, is spoken to over TCP; None for without TLS."""
+        settings = self.task_managers.get(study) if study is not None else None
+        if self.insecure or (settings is not None and settings.insecure):
+            return None
+        return self.certificates_dir
+
+    @property
+    def certificates_dir(self) -> Path:
+        """Where certificates lie."""
+        return self.directory / Path(self.certificates).expanduser()
+
+    @property
+    def tcp_names(self) -> set[str]:
+        """The names by which databases are reached over TCP."""
+        hosts = (self.host, *(manager.host for manager in self.task_managers.values()))
+        found = (urlsplit(host).hostname for host in hosts if host is not None)
+        return {name for name in found if name}
+
     task_managers: Annotated[
         dict[str, TaskManagerConfig], BeforeValidator(mapping_of("study directories"))
     ] = Field(description="One study each: the name of its directory, and settings or nothing.")
@@ -266,6 +292,18 @@ class WorkflowConfig(FileConfig):
         default_factory=dict, description="Further names of task managers."
     )
     generator: Generator = Field("bash", description="How runs are executed.")
+    host: TcpHost | None = Field(
+        None,
+        description="Where all databases of the workflow, its own among them, are served over"
+        " TCP; absent: on local sockets.",
+    )
+    certificates: Text = Field(
+        ".certs",
+        description="The directory of the certificates for TCP, beside the file or anywhere.",
+    )
+    insecure: Flag = Field(
+        False, description="Whether databases are spoken to over TCP without any TLS."
+    )
     max_concurrent: Count | None = Field(
         None, description="How many runs may execute at once, over all studies."
     )

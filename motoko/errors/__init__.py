@@ -18,7 +18,9 @@
         InvalidTransition (ValueError)         run, from, to
         DatabaseUnavailable (ConnectionError)  transient, and why
           DatabaseFailed                       its server answers that it cannot
+          DatabaseRefused                      a certificate is wrong, missing, expired
           NoSpaceLeft                          on its disk
+        CertificatesNotMade (RuntimeError)     for connections over the network
         ConflictsExhausted (RuntimeError)      after n attempts
         SessionConflict (RuntimeError)         transient: what a session read has changed
         TasksRenumbered (RuntimeError)         a session is committed, with other ids
@@ -98,6 +100,7 @@ from motoko.errors.workflows import (
     AlreadyRunning,
     AmbiguousField,
     ArchiveDamaged,
+    CertificatesNotMade,
     ConditionError,
     ConfigError,
     ConflictsExhausted,
@@ -105,6 +108,7 @@ from motoko.errors.workflows import (
     DaemonError,
     DatabaseFailed,
     DatabaseLost,
+    DatabaseRefused,
     DatabaseUnavailable,
     EntryNotFound,
     EventNotFound,
@@ -160,6 +164,7 @@ __all__ = [
     "BatchMistake",
     "BatchRunning",
     "BatchUnreadable",
+    "CertificatesNotMade",
     "ConditionError",
     "ConfigError",
     "ConflictsExhausted",
@@ -167,6 +172,7 @@ __all__ = [
     "CyclicSteps",
     "DaemonError",
     "DatabaseFailed",
+    "DatabaseRefused",
     "DatabaseLost",
     "DatabaseUnavailable",
     "DuplicateStep",

@@ -166,6 +166,7 @@ class DatabaseUnavailable(StudyError, ConnectionError):
     """The database server of a study does not answer; it may be back in a moment."""
 
     transient = True
+    why: str
 
     def __init__(self, address: str, why: str) -> None:
         super().__init__(f"database {address}: {why}", address=address, why=why)
@@ -175,6 +176,20 @@ class DatabaseFailed(DatabaseUnavailable):
     """The server answers that it cannot read or write a database; waiting does not help."""
 
     transient = False
+
+
+class DatabaseRefused(DatabaseUnavailable):
+    """The server of a database and this process do not speak to each other: a certificate is
+    wrong, missing or expired, or what listens there is something else."""
+
+    transient = False
+
+
+class CertificatesNotMade(StudyError, RuntimeError):
+    """Certificates cannot be made or read."""
+
+    def __init__(self, place: str, why: str) -> None:
+        super().__init__(f"{place}: {why}", place=place, why=why)
 
 
 class NoSpaceLeft(DatabaseUnavailable):

@@ -15,6 +15,7 @@ import motoko
 from motoko.errors import SubmissionFailed
 from motoko.job import layout
 from motoko.paths import STUDY_STATE
+from motoko.store import tls
 from motoko.study.study import Study
 
 
@@ -92,6 +93,8 @@ class Environment:
             "BLACKDYNAMITE_SCHEMA": study.config.study,
             "BLACKDYNAMITE_USER": user_name(inherited),
         }
+        if (certificates := tls.directory_of(study.address)) is not None:
+            self._own[tls.VARIABLE] = str(certificates)
         self._all = {k: v for k, v in inherited.items() if k not in layout.LAST_VARIABLES}
         self._all |= {
             **self._own,

@@ -13,6 +13,7 @@ import os
 import socket
 from contextlib import suppress
 from hashlib import blake2b
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -24,6 +25,11 @@ LONGEST_SOCKET_PATH = 107
 SOCKET_NAME = "zeo.sock"
 
 
+#: A connection over the network on which nothing arrives for this long is given up.
+_SILENCE_S = 10
+_ASK_EVERY_S = 3
+
+
 class Address(NamedTuple):
     """A Unix socket (``path``) or a TCP port (``host`` and ``port``)."""
 
@@ -32,6 +38,36 @@ class Address(NamedTuple):
     port: int = 0
     #: Where a server writes down that the socket lies elsewhere.
     record: Path | None = None
+    #: Which of the databases that are served there: a port has as many as one likes.
+    storage: str = "1"
+    #: The directory of the certificates for TLS, which a port is spoken to with; None without.
+    certificates: Path | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether a server of this machine can listen there."""
+        if self.path is not None:
+            return True
+        try:
+            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except OSError:
+            return False
+        return any(_is_own(family, place[0]) for family, _, _, _, place in found)
+
+    @property
+    def to_listen(self) -> str | tuple[str | None, int]:
+        """The form in which a server takes it.
+
+        Some systems know their own name as an address that nobody else reaches: then it is
+        all addresses of the machine, where TLS keeps the others out.
+        """
+        if self.path is not None:
+            return str(self.path)
+        if self.certificates is None or _is_literal(self.host) or self.host == "localhost":
+            return self.host, self.port
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        is_hidden = all(ip_address(place[0]).is_loopback for *_, place in found)
+        return None if is_hidden else self.host, self.port
 
     def resolved(self) -> Address:
         """The same, with the place of the socket as it is written down by now."""
@@ -56,11 +92,13 @@ class Address(NamedTuple):
 
     @property
     def for_zeo(self) -> str | tuple[str, int]:
-        """The form that ZEO takes."""
+        """The form that a client takes."""
         return str(self.path) if self.path is not None else (self.host, self.port)
 
     def __str__(self) -> str:
-        return str(self.path) if self.path is not None else f"{self.host}:{self.port}"
+        if self.path is not None:
+            return str(self.path)
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_host(host: str) -> Address | Path:
@@ -76,6 +114,49 @@ def parse_host(host: str) -> Address | Path:
     if parts.hostname and parts.port and parts.path in ("", "/"):
         return Address(None, parts.hostname, parts.port)
     raise ValueError(f"{host!r} is neither zeo:///directory nor zeo://name:port")
+
+
+def tcp_address(host: str) -> Address:
+    """The address of ``zeo://name:port``."""
+    found = parse_host(host)
+    if isinstance(found, Path):
+        raise ValueError(f"{host!r} is not zeo://name:port")
+    return found
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Let the system notice within a moment that a connection over the network is cut, also
+    one that nothing is said on; and let what listens hand that on to what it accepts."""
+    if connection.family == socket.AF_UNIX:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {
+        "TCP_KEEPIDLE": _ASK_EVERY_S,
+        "TCP_KEEPINTVL": _ASK_EVERY_S,
+        "TCP_KEEPCNT": _SILENCE_S // _ASK_EVERY_S,
+        "TCP_USER_TIMEOUT": _SILENCE_S * 1000,
+    }
+    for name, value in options.items():
+        if (option := getattr(socket, name, None)) is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _is_own(family: int, address: object) -> bool:
+    """Whether an address is one of this machine's."""
+    with socket.socket(family, socket.SOCK_STREAM) as test:
+        try:
+            test.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def socket_address(directory: Path, name: str = SOCKET_NAME) -> Address:

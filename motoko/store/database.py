@@ -29,6 +29,7 @@ from motoko.crashpoints import reached
 from motoko.errors import (
     ConflictsExhausted,
     DatabaseFailed,
+    DatabaseRefused,
     DatabaseUnavailable,
     ForeignDatabase,
     NoSpaceLeft,
@@ -41,6 +42,7 @@ from motoko.store.claim import Claim
 from motoko.store.client import CONNECTING_S, GivenUp, Haste
 from motoko.store.feed import SINGLE_WRITE, Change, Feed, FeedingStorage
 from motoko.store.ledger import Ledger
+from motoko.store.refusal import find_out
 from motoko.store.tables import Tables
 from motoko.store.turn import Turn
 
@@ -113,7 +115,7 @@ class Database(Generic[V]):
                 self._open(wait_s)
         while not self.is_connected:
             if self._haste.is_needed or time.monotonic() > deadline:
-                raise self._unavailable("the server does not answer")
+                raise self._unreachable("the server does not answer")
             time.sleep(0.02)
 
     def probe(self) -> None:
@@ -162,13 +164,11 @@ class Database(Generic[V]):
     def _connected_storage(self, deadline: float) -> FeedingStorage:
         self.address = self.address.resolved()
         is_first = self._view is Ledger
-        storage = FeedingStorage(
-            self.address.for_zeo, self.feed, self._haste, is_first=is_first
-        )
+        storage = FeedingStorage(self.address, self.feed, self._haste, is_first=is_first)
         while not storage.is_connected():
             if self._haste.is_needed or time.monotonic() > deadline:
                 storage.close()
-                raise self._unavailable("no server answers")
+                raise self._unreachable("no server answers")
             time.sleep(0.005)
         return storage
 
@@ -322,6 +322,15 @@ class Database(Generic[V]):
 
     def _failed(self, error: BaseException) -> DatabaseUnavailable:
         return NoSpaceLeft(self._place) if is_full(error) else self._unavailable(_reason(error))
+
+    def _unreachable(self, why: str) -> DatabaseUnavailable:
+        """Nobody answers; over the network it is found out why."""
+        if self.address.path is not None or self._haste.is_needed:
+            return self._unavailable(why)
+        refusal = find_out(self.address)
+        if refusal.goes_by:
+            return self._unavailable(refusal.why)
+        return DatabaseRefused(self._place, refusal.why)
 
     def _unavailable(self, why: str) -> DatabaseUnavailable:
         return DatabaseUnavailable(self._place, why)

@@ -19,6 +19,8 @@ from BTrees.LOBTree import LOBTree, LOBucket
 from ZEO.ClientStorage import ClientStorage
 
 from motoko.crashpoints import reached
+from motoko.store import tls
+from motoko.store.address import Address, keep_alive
 from motoko.store.client import CONNECTING_S, BoundedClient, Haste
 
 log = logging.getLogger(__name__)
@@ -115,12 +117,19 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
     With ``is_first`` its part of a commit over several databases is finished before theirs.
     """
 
-    def __init__(self, address: Any, feed: Feed, haste: Haste, *, is_first: bool) -> None:
-        """Begins to connect, and goes on with that until it is closed."""
+    def __init__(self, address: Address, feed: Feed, haste: Haste, *, is_first: bool) -> None:
+        """Begins to connect, and goes on with that until it is closed.
+
+        DatabaseRefused when there is no certificate to show to a server that wants one.
+        """
         self._feed = feed
         self._rank = 0 if is_first else 1
+        context = tls.client_context(address)
         super().__init__(
-            address,
+            address.for_zeo,
+            storage=address.storage,
+            ssl=context,
+            ssl_server_hostname=address.host if context is not None else None,
             wait=False,
             wait_timeout=CONNECTING_S,
             _client_factory=partial(BoundedClient, haste=haste, disconnect_poll=_RECONNECT_S),
@@ -175,6 +184,7 @@ class FeedingStorage(ClientStorage):  # type: ignore[misc]
     def notify_connected(self, conn: Any, info: Any) -> None:
         """Called at each new connection to the server."""
         super().notify_connected(conn, info)
+        keep_alive(conn.protocol.sm_protocol.transport.get_extra_info("socket"))
         self._oids: list[
             bytes
         ] = []  # a server that was started anew gives the same ids to others

@@ -23,8 +23,8 @@ from motoko.daemon import WATCH_S
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase, NoSpaceLeft
 from motoko.host import boot_clock, has_locks, in_words
 from motoko.paths import local_lock_file
-from motoko.store import layout
-from motoko.store.address import Address
+from motoko.store import layout, tls
+from motoko.store.address import Address, keep_alive
 from motoko.store.database import NO_DATABASE_FILE, is_full
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _PACK_KEEP_S = 600.0
 
 
 class Served(NamedTuple):
-    """A database file and where it is reached."""
+    """A database file and where it is reached: several at one port have other names there."""
 
     file: Path
     address: Address
@@ -64,12 +64,19 @@ class Server:
         self._served = served
         self._watch = _Watch(loss)
         self._open: list[_Storage] = []
+        self._listening: list[_Listener] = []
 
     def start(self) -> None:
-        """Open all files and listen; AlreadyRunning if another process has one open."""
+        """Open all files and listen; AlreadyRunning if another process has one open, and
+        DatabaseUnavailable where it cannot listen."""
+        at: dict[object, list[tuple[Address, _Storage]]] = {}
         try:
-            for one in self._served:
-                self._open.append(_Storage(one, self._watch))
+            for file, address in self._served:
+                storage = _Storage(file, self._watch)
+                self._open.append(storage)
+                at.setdefault(address.for_zeo, []).append((address.resolved(), storage))
+            for served in at.values():
+                self._listening.append(_Listener(served))
         except BaseException:
             self.close()
             raise
@@ -106,8 +113,11 @@ class Server:
     def close(self) -> None:
         """Stop listening and close all files."""
         with _without_farewells():
+            for listener in self._listening:
+                listener.close()
             for storage in self._open:
                 storage.close()
+        self._listening.clear()
         self._open.clear()
 
 
@@ -152,34 +162,46 @@ class _File(FileStorage):  # type: ignore[misc]
         return found
 
 
-class _Storage:
-    def __init__(self, served: Served, watch: _Watch) -> None:
-        self.file = served.file
-        self._storage = _open_file(served.file)
-        self._storage.watch = watch
-        self._inode = os.stat(served.file).st_ino
-        self._packed_file = Path(f"{served.file}.packed")
-        self._packed_size = min(self._storage.getSize(), _read_size(self._packed_file))
-        self._packing: threading.Thread | None = None
-        address = served.address.resolved()
+class _Listener:
+    """Takes connections at one place, for all databases that are served there."""
+
+    def __init__(self, served: Sequence[tuple[Address, _Storage]]) -> None:
+        self._address = address = served[0][0]
         if address.path is not None:
             address.path.unlink(missing_ok=True)
+        context = tls.server_context(address)
         try:
             with _for_this_user_only():
                 self._server = StorageServer(
-                    address.for_zeo,
-                    {"1": self._storage},
+                    address.to_listen,
+                    {one.storage: storage.file_storage for one, storage in served},
                     transaction_timeout=COMMIT_TIMEOUT_S,
                     invalidation_queue_size=1000,
+                    ssl=context,
                 )
             address.write_down()
         except OSError as error:
-            self._storage.close()
             if is_full(error):
                 raise NoSpaceLeft(str(address)) from error
             why = f"cannot listen there: {error.strerror or error}"
             raise DatabaseUnavailable(str(address), why) from error
+        for listening in self._server.acceptor.server.sockets:
+            keep_alive(listening)
         threading.Thread(target=self._server.loop, name=f"zeo {address}", daemon=True).start()
+
+    def close(self) -> None:
+        self._server.close()
+
+
+class _Storage:
+    def __init__(self, file: Path, watch: _Watch) -> None:
+        self.file = file
+        self.file_storage = _open_file(file)
+        self.file_storage.watch = watch
+        self._inode = os.stat(file).st_ino
+        self._packed_file = Path(f"{file}.packed")
+        self._packed_size = min(self.file_storage.getSize(), _read_size(self._packed_file))
+        self._packing: threading.Thread | None = None
 
     @property
     def is_removed(self) -> bool:
@@ -194,7 +216,7 @@ class _Storage:
 
     def pack_when_due(self) -> None:
         """Drop old revisions once they are most of the file; goes on beside commits."""
-        size = self._storage.getSize()
+        size = self.file_storage.getSize()
         if size < max(_PACK_FROM_BYTES, _PACK_FACTOR * self._packed_size):
             return
         if self._packing is None or not self._packing.is_alive():
@@ -202,19 +224,18 @@ class _Storage:
             self._packing.start()
 
     def _pack(self) -> None:
-        before = self._storage.getSize()
+        before = self.file_storage.getSize()
         try:
-            self._storage.pack(time.time() - _PACK_KEEP_S, referencesf)
-            self._packed_file.write_text(f"{self._storage.getSize()}\n")
+            self.file_storage.pack(time.time() - _PACK_KEEP_S, referencesf)
+            self._packed_file.write_text(f"{self.file_storage.getSize()}\n")
         except Exception:
             log.exception("packing %s failed; the database is as it was", self.file)
-        self._packed_size = self._storage.getSize()
+        self._packed_size = self.file_storage.getSize()
         self._inode = os.stat(self.file).st_ino
         log.info("packed %s from %d to %d bytes", self.file, before, self._packed_size)
 
     def close(self) -> None:
-        self._server.close()
-        self._storage.close()
+        self.file_storage.close()
 
 
 def _open_file(file: Path) -> Any:

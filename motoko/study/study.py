@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from itertools import product
 from pathlib import Path
@@ -61,18 +61,24 @@ class Study:
     """A study and whoever asks for its runs: the current session, or single calls."""
 
     def __init__(
-        self, config: StudyConfig, name: str, *, host: str | None, workflow_file: Path | None
+        self,
+        config: StudyConfig,
+        name: str,
+        *,
+        host: str | None,
+        workflow_file: Path | None,
+        certificates: Path | None = None,
     ) -> None:
+        """``certificates`` is the directory of those that a ``host`` over TCP is spoken to
+        with; without, that is in clear."""
         self.config = config
         self.name = name
         self.directory = config.directory
         self.workflow_file = workflow_file
         self.schema = Schema.from_config(config)
         self.address = study_address(self.directory, host)
-        #: Whether the server of the workflow holds the database; else another one does.
-        self.is_served_here = host is None or self.address == study_address(
-            self.directory, None
-        )
+        if self.address.path is None:
+            self.address = self.address._replace(storage=name, certificates=certificates)
         self.database: Database[Tables] = Database(self.address, Tables, name)
         self.files = files.FileStore(self.state_dir / "files")
         self._single_calls = SingleCalls()
@@ -85,6 +91,14 @@ class Study:
         return f"Study({self.name})"
 
     # places
+
+    @cached_property
+    def is_served_here(self) -> bool:
+        """Whether the server of the workflow holds the database, if it is one of this machine;
+        else another one does."""
+        if self.address.path is None:
+            return self.address.is_here
+        return self.address == study_address(self.directory, None)
 
     @property
     def state_dir(self) -> Path:
@@ -99,10 +113,13 @@ class Study:
     @property
     def is_created(self) -> bool:
         """Whether there is a database; ForeignDatabase if it is somebody else's, DatabaseLost
-        if it has lost what it held, or is gone while directories of its runs are there."""
+        if it has lost what it held, or is gone while directories of its runs are there. One
+        that another machine serves is taken to be there."""
         if layout.has_content(self.database_file):
             return True
         check_not_foreign(self.state_dir)
+        if self.address.path is None and not self.is_served_here:
+            return True  # as far as can be known here
         if self.is_served_here and (n_runs := self.n_recorded):
             how = "is empty" if self.database_file.exists() else "is gone"
             where = f"directories of {counted(n_runs, 'run')} are in {self.runs_dir}"

@@ -36,6 +36,7 @@ from motoko.store.address import socket_address
 from motoko.study.study import shared_places
 from motoko.workflow.custody import Custody, using
 from motoko.workflow.generators import generators_of, python_dir
+from motoko.workflow.places import address, has_many_hosts
 from motoko.workflow.restarts import until_it_stands
 
 if TYPE_CHECKING:
@@ -118,10 +119,10 @@ def served(workflow: Workflow) -> list[Served]:
     """The database files that the workflow's server holds: its own and the local studies'."""
     from motoko.store.server import Served  # who only asks need not load a server
 
-    found = [Served(workflow.state_dir / WORKFLOW_DATABASE, socket_address(workflow.state_dir))]
+    found = [Served(workflow.state_dir / WORKFLOW_DATABASE, address(workflow))]
     for manager in workflow.task_managers.values():
         study = manager.base
-        if study.address.path is not None and study.is_served_here:
+        if study.is_served_here:
             found.append(Served(study.database_file, study.address))
     return found
 
@@ -139,7 +140,8 @@ def run_server(
     check_not_lost(workflow)
     files = served(workflow)
     office = server_office(workflow)
-    office.take(facts := {"files": [str(one.file) for one in files]}, takeover=takeover)
+    facts = {"files": [str(one.file) for one in files], "places": _places(files)}
+    office.take(facts, takeover=takeover)
     reached("server.taken")
 
     def tell(lack: str) -> None:
@@ -156,18 +158,30 @@ def run_server(
         office.leave()
 
 
-def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner:
+def _places(files: Sequence[Served]) -> list[str]:
+    """Stands for where and how they are served."""
+    return [f"{one.address} {one.address.certificates or ''}".strip() for one in files]
+
+
+def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
     """Start the server in the background, unless it runs; who it is.
 
     A server that does not hold all of the workflow's databases is replaced, and with
-    ``takeover`` one on another host, which ForeignOwner is raised for else.
+    ``takeover`` one on another host, which ForeignOwner is raised for else. Where the server
+    belongs to another machine there is none to start here: None if none is known.
     """
-    check_not_lost(workflow)
     office = server_office(workflow)
-    wanted = {str(one.file) for one in served(workflow)}
+    if not address(workflow).is_here:
+        return office.owner()
+    check_not_lost(workflow)
+    files = served(workflow)
+    wanted = {str(one.file) for one in files}
     with using(workflow, office) as use:
         owner = _owner_here(office, takeover)
-        is_short = owner is not None and not wanted <= set(owner.facts.get("files", ()))
+        is_short = owner is not None and (
+            not wanted <= set(owner.facts.get("files", ()))
+            or not set(_places(files)) <= set(owner.facts.get("places", _places(files)))
+        )
         if is_short or _is_ending(office):
             _end(office)
             owner = None
@@ -211,8 +225,11 @@ def _owner_here(office: Office, takeover: bool) -> Owner | None:
 
 
 def check_takeover(workflow: Workflow, run_name: str | None) -> None:
-    """ForeignOwner, before anything is started, if some process is another host's."""
-    offices = [server_office(workflow), launcher_office(workflow)]
+    """ForeignOwner, before anything is started, if some process is another host's that has to
+    be one of this."""
+    offices = [server_office(workflow)] if address(workflow).is_here else []
+    if not has_many_hosts(workflow):
+        offices.append(launcher_office(workflow))
     if run_name:
         offices.append(orchestrator_office(workflow, run_name))
     for office in offices:
@@ -305,8 +322,7 @@ def ensure_running(
                 raise NotRunning(office.what) from error
             raise
 
-    offices = [server_office(workflow), launcher_office(workflow)]
-    until_it_stands(bring_up, offices, lambda: _is_hurried(workflow))
+    _bring_up(workflow, bring_up, [server_office(workflow), launcher_office(workflow)])
 
 
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
@@ -314,11 +330,19 @@ def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
 
     One that dies meanwhile is started again.
     """
-    offices = [server_office(workflow)]
-    until_it_stands(lambda: _serve(workflow, takeover), offices, lambda: _is_hurried(workflow))
+    _bring_up(workflow, lambda: _serve(workflow, takeover), [server_office(workflow)])
 
 
-def _serve(workflow: Workflow, takeover: bool) -> Owner:
+def _bring_up(
+    workflow: Workflow, bring_up: Callable[[], object], offices: Sequence[Office]
+) -> None:
+    if address(workflow).is_here:
+        until_it_stands(bring_up, offices, lambda: _is_hurried(workflow))
+    else:
+        bring_up()  # what is wrong with another machine's server is not mended by waiting
+
+
+def _serve(workflow: Workflow, takeover: bool) -> Owner | None:
     studies = (manager.base for manager in workflow.task_managers.values())
     if mistakes := list(shared_places(study.config for study in studies)):
         raise ConfigError(mistakes)
@@ -420,9 +444,12 @@ def start_launcher(
 ) -> Owner:
     """Start the launcher in the background, unless it runs; who it is.
 
-    ForeignOwner for one on another host, unless it is taken over.
+    ForeignOwner for one on another host, unless it is taken over, or works from there.
     """
     office = launcher_office(workflow)
+    there = office.owner()
+    if there is not None and there.is_foreign and has_many_hosts(workflow) and not takeover:
+        return there
     with using(workflow, office) as use:
         owner = _owner_here(office, takeover)
         is_ending = _is_ending(office)

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from motoko.config import StudyConfig, WorkflowConfig
+from motoko.config.fields import is_tcp
 from motoko.daemon import Office
-from motoko.errors import ForeignOwner, MotokoError
+from motoko.errors import DatabaseRefused, ForeignOwner, MotokoError
 from motoko.paths import WORKFLOW_STATE
+from motoko.store import tls
+from motoko.store.address import tcp_address
 from motoko.study.study import Study
 from motoko.workflow import control, opening
 
@@ -139,17 +142,44 @@ def databases(
     """Level, name and condition of each database and of the process that holds them."""
     office = control.server_office_in(config.directory / WORKFLOW_STATE)
     server = office.owner()
-    if server is not None and not server.is_here:
+    is_far = config.host is not None and not tcp_address(config.host).is_here
+    if server is not None and not server.is_here and not is_far:
         yield "mistake", "server", str(ForeignOwner(office.what, str(server)))
     else:
         yield "ok", "server", f"runs: {server}" if server else "does not run"
+    for lack in _lacking_certificates(config):
+        yield "mistake", "certificates", lack
     for name, study_config in studies.items():
-        host = config.task_managers[name].host
-        study = Study(study_config, name, host=host, workflow_file=config.file)
+        study = Study(
+            study_config,
+            name,
+            host=config.host_of(name),
+            workflow_file=config.file,
+            certificates=config.certificates_for(name),
+        )
         try:
             yield _database(study, f"database {name}", office)
         finally:
             study.close()
+
+
+def _lacking_certificates(config: WorkflowConfig) -> Iterator[str]:
+    places = {name: config.host_of(name) for name in config.task_managers}
+    hosts = {(config.host, config.certificates_for())} | {
+        (host, config.certificates_for(name)) for name, host in places.items()
+    }
+    found = set()
+    for host, certificates in hosts:
+        if host is None or not is_tcp(host):
+            continue
+        address = tcp_address(host)._replace(certificates=certificates)
+        try:
+            tls.client_context(address)
+            if address.is_here:
+                tls.server_context(address)
+        except DatabaseRefused as error:
+            found.add(error.why)
+    yield from sorted(found)
 
 
 def _database(study: Study, about: str, server: Office) -> tuple[str, str, str]:

@@ -39,11 +39,16 @@ def open_ledger(workflow: Workflow) -> None:
 
 def open_study(study: Study, server: Office) -> None:
     """Open the database of one study to read it, whether its server runs or not."""
-    if not study.is_served_here:
+    if not study.is_served_here and not _is_idle(study.database_file, server):
         study.database.connect()
         return
     check_created(study)
     _open(study.database, study.database_file, server)
+
+
+def _is_idle(file: Path, server: Office) -> bool:
+    """Whether a file of the workflow is there to be read, and no server holds it anywhere."""
+    return file.is_file() and server.owner() is None
 
 
 def _open(database: Database[Any], file: Path, server: Office) -> None:
@@ -51,7 +56,8 @@ def _open(database: Database[Any], file: Path, server: Office) -> None:
         database.open_file(file)
         return
     owner = server.owner()
-    if owner is not None and owner.is_here and str(file) in owner.facts.get("files", ()):
+    is_served = owner is not None and str(file) in owner.facts.get("files", ())
+    if is_served and owner is not None and (owner.is_here or database.address.path is None):
         database.connect()
     else:
         database.open_file(file)

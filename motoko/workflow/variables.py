@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from motoko.errors import EntryNotFound, SchemaError
-from motoko.store.address import socket_address
+from motoko.store.address import Address, socket_address
 from motoko.store.codec import decode, encode
 from motoko.store.database import Database
 from motoko.store.ledger import Ledger
@@ -26,11 +26,13 @@ class WorkflowVars:
     never set is an EntryNotFound, which is an AttributeError.
     """
 
-    def __init__(self, db_fname: str) -> None:
-        """``db_fname`` is the path of the database file, ``.wf/wf.db`` in the workflow."""
+    def __init__(self, db_fname: str, *, address: Address | None = None) -> None:
+        """``db_fname`` is the path of the database file, ``.wf/wf.db`` in the workflow, and
+        ``address`` where it is served, if not on a socket beside it."""
         file = Path(db_fname)
         self.db_fname = str(file)
-        self.db: Database[Ledger] = Database(socket_address(file.parent), Ledger, "variables")
+        place = address or socket_address(file.parent)
+        self.db: Database[Ledger] = Database(place, Ledger, "variables")
         self._single_calls = SingleCalls()
 
     @property

@@ -30,7 +30,7 @@ from motoko.study.study import WAIT_S, Study
 from motoko.systems import SimSystem
 from motoko.task_manager import TaskManager, check_run_name
 from motoko.workflow import actions as forms
-from motoko.workflow import control, loader, making
+from motoko.workflow import control, loader, making, places
 from motoko.workflow.actions import (
     ALL_TASKS,
     ERROR_HANDLER,
@@ -124,8 +124,13 @@ class Workflow:
     def load_study(self, name: str) -> Study:
         """The study in the directory of this name."""
         config = read_study(self.config.study_dir(name))
-        host = self.config.task_managers[name].host
-        return Study(config, name, host=host, workflow_file=self.config.file)
+        return Study(
+            config,
+            name,
+            host=self.config.host_of(name),
+            workflow_file=self.config.file,
+            certificates=self.config.certificates_for(name),
+        )
 
     def _load_task_managers(self) -> None:
         mistakes: list[Mistake] = list(pipeline_mistakes(self.config))
@@ -161,7 +166,9 @@ class Workflow:
     def vars(self) -> WorkflowVars:
         """Values that are kept in the workflow's database; see `WorkflowVars`."""
         if self._vars is None:
-            self._vars = WorkflowVars(str(self.state_dir / WORKFLOW_DATABASE))
+            self._vars = WorkflowVars(
+                str(self.state_dir / WORKFLOW_DATABASE), address=places.address(self)
+            )
             self._vars.db.ledger = self._vars.db
         return self._vars
 

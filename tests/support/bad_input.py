@@ -205,9 +205,9 @@ MISTAKES = [
         CHECK,
     ),
     Case(
-        "database in clear",
+        "database on the network without certificates",
         yaml("task_managers: {mult: {host: zeo://n:1}}\norchestrator: orchestrator.main\n"),
-        ("create",),
+        CHECK,
     ),
     Case("bad study name", study("study: a/b\njob: {x: float}\n"), CHECK),
     Case("bad walltime", study("study: mult\njob: {x: float}\nwalltime: soon\n"), CHECK),

@@ -113,14 +113,15 @@ def test_misspelt_key_that_must_be_there_is_recognised(
     assert said in finding.text
 
 
-def test_database_in_clear_is_a_mistake_with_its_line(directory: Path) -> None:
+def test_a_database_on_the_network_needs_certificates(directory: Path) -> None:
     path = directory / "motoko.yaml"
     text = path.read_text().replace("mult:", "mult: {host: 'zeo://node:9100'}")
     path.write_text(text)
 
-    [finding] = found(directory, MISTAKE)
+    findings = found(directory, MISTAKE)
 
-    assert "motoko.yaml:2: task_managers.mult.host: zeo://node:9100 would" in finding.text
+    assert findings[0].about == "certificates"
+    assert ".certs/ca.crt is missing; `motoko server certs` makes" in findings[0].text
 
 
 def test_unknown_key_is_a_warning_and_the_workflow_good(directory: Path) -> None:

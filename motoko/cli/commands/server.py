@@ -43,6 +43,42 @@ daemons.add_stop_and_status(
 )
 
 
+@command.command()
+@directory_argument
+@click.option("--name", "names", multiple=True, help="A further name or address of the server.")
+@click.option("--days", type=click.FloatRange(min=0), help="How long they hold (usual: 730).")
+@click.option("--renew", is_flag=True, help="Make new ones in the place of those there are.")
+def certs(
+    directory: str | None, names: tuple[str, ...], days: float | None, renew: bool
+) -> None:
+    """Make the certificates by which server and clients know each other over the network.
+
+    An authority, a certificate of the server for the names in motoko.yaml, and one that all
+    clients show. Those that are there stay, and are listed. The server takes new ones when it
+    is started again; all that is connected stays so.
+    """
+    from motoko.errors import CertificatesNotMade
+    from motoko.store import certificates, tls
+
+    config = load_workflow(directory).config
+    place = config.certificates_dir
+    wanted = {*names, *config.tcp_names}
+    if not wanted:
+        why = "no host: zeo://name:port says what the server is called; --name does, too"
+        raise CertificatesNotMade(str(config.file), why)
+    made = certificates.make(
+        place, wanted, days=certificates.LIFE_DAYS if days is None else days, renews=renew
+    )
+    for one in certificates.present(place):
+        how = "made" if one.file in {other.file for other in made} else "kept"
+        how = "EXPIRED" if one.has_expired else how
+        of = f" for {', '.join(one.names)}" if one.names else ""
+        click.echo(f"{how}  {one.file}{of}, until {one.until:%Y-%m-%d}")
+        lacking = sorted(wanted - set(one.names)) if one.file.stem == tls.SERVER else []
+        if lacking:
+            click.echo(f"it is not for {', '.join(lacking)}: --renew makes one that is")
+
+
 @command.command(hidden=True)
 @directory_argument
 @_takeover

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from motoko.daemon import Office
 from motoko.errors import DatabaseLost, MotokoError, StudyNotFound
 from motoko.host import in_words
-from motoko.workflow import control
+from motoko.workflow import control, places
 from motoko.workflow.restarts import Restarts
 from motoko.workflow.views.troubles import troubles
 
@@ -59,12 +59,15 @@ class Keeper:
         self._on_trouble: OnTrouble = _nobody
         self._was_served = False
         self._troubles: list[str] = []
+        self._server = control.server_office(workflow)
         self._posts = [
-            _Post(control.server_office(workflow), lambda: control.start_server(workflow)),
             _Post(
                 control.launcher_office(workflow), lambda: control.restart_launcher(workflow)
             ),
         ]
+        if places.address(workflow).is_here:
+            start = _Post(self._server, lambda: control.start_server(workflow))
+            self._posts.insert(0, start)
         self._is_ending = False
         self._reader, self._writer = os.pipe()
         self._thread = threading.Thread(target=self._watch, name="keeper", daemon=True)
@@ -183,8 +186,7 @@ class Keeper:
 
     def _look_for_databases(self) -> None:
         """A server ends when they are removed; before the first one there may be none yet."""
-        server = self._posts[0].office
-        if server.owner() is not None:
+        if self._server.owner() is not None:
             self._was_served = True
         elif self._was_served:
             self._check_not_removed()

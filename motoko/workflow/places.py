@@ -1,0 +1,30 @@
+"""Where the databases of a workflow are served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from motoko.store.address import Address, socket_address, tcp_address
+
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+#: What the workflow's own database is called at its port, as no study can be.
+_STORAGE = ".wf"
+
+
+def address(workflow: Workflow) -> Address:
+    """Where the workflow's own database is served."""
+    config = workflow.config
+    if config.host is None:
+        return socket_address(workflow.state_dir)
+    return tcp_address(config.host)._replace(
+        storage=_STORAGE, certificates=config.certificates_for()
+    )
+
+
+def has_many_hosts(workflow: Workflow) -> bool:
+    """Whether processes of other machines may take part: all databases are reached over the
+    network, and somebody else's server or launcher is as good as one here."""
+    studies = [manager.base.address for manager in workflow.task_managers.values()]
+    return all(one.path is None for one in (address(workflow), *studies))
