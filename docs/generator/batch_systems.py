@@ -8,7 +8,7 @@ from motoko.launch.batch_generator import BatchGenerator, Shape
 from motoko.launch.generator import find_generator
 from motoko.launch.resources import Resources
 
-_NAMES = ("slurm", "sge", "pbs")
+_NAMES = ("slurm", "sge", "pbs", "dask")
 _ASKED = {
     "nproc": ("4", {}),
     "mem": ("2G", {"mem_mb": 2048}),

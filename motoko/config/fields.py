@@ -19,7 +19,7 @@ NAME_EXPECTED = "a name of letters, digits, _ and -, not beginning with -"
 IDENTIFIER = "letters, digits and _, not beginning with a digit"
 OPTIONS_SUFFIX = "_options"
 #: Those that there are; `motoko.launch.generator` has them.
-GENERATORS = ("bash", "pbs", "sge", "slurm")
+GENERATORS = ("bash", "dask", "pbs", "sge", "slurm")
 
 
 #: No count of cores or runs is larger: a slip of the finger is found here, and not later.

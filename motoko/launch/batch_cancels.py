@@ -9,7 +9,6 @@ from collections.abc import Callable
 from anyio import to_thread
 
 from motoko.launch.batch_generator import BatchGenerator
-from motoko.launch.commands import ask
 from motoko.launch.tracking import Pace, Tracker
 
 log = logging.getLogger(__name__)
@@ -55,7 +54,9 @@ class Cancels:
         for start in range(0, len(ids), _MOST):
             some = ids[start : start + _MOST]
             command = self._generator.cancel_command(some)
-            answer = await to_thread.run_sync(ask, command, self._pace.command_s)
+            answer = await to_thread.run_sync(
+                self._generator.ask, command, self._pace.command_s
+            )
             if not answer.is_good:
                 log.warning("%s: %s", command[0], answer.words)
             # Some may be gone already, which is told as an error too: asking decides.

@@ -25,7 +25,7 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.batch_generator import BatchGenerator, Refusal, Shape
 from motoko.launch.batch_watch import BatchWatch
 from motoko.launch.bells import Bells
-from motoko.launch.commands import Answer, ask
+from motoko.launch.commands import Answer
 from motoko.launch.desk import Desk
 from motoko.launch.environment import Environment, user_name
 from motoko.launch.grouping import MOST_IN_ARRAY, Grouped, group_script
@@ -82,6 +82,10 @@ class BatchExecutor(Starter):
         where = f"{desk.study.config.file}: {generator.name}_options"
         generator.dialect.check(options, where)
 
+    def release(self) -> None:
+        """Give back what was needed for asking; nothing is asked any more."""
+        self._generator.close()
+
     # how much
 
     def n_wanted(self, desk: Desk) -> int:
@@ -93,7 +97,8 @@ class BatchExecutor(Starter):
 
     def _grouped(self, desk: Desk) -> Grouped:
         config = desk.study.config
-        return Grouped(config.array, config.pack or 1, desk.limit("max_concurrent"))
+        is_array = config.array and self._generator.has_arrays
+        return Grouped(is_array, config.pack or 1, desk.limit("max_concurrent"))
 
     def _room(self, desk: Desk) -> int:
         if desk.is_held:
@@ -276,7 +281,7 @@ class BatchExecutor(Starter):
             text = group_script(generator, name, shape, place, files, grouped)
             Path(place, file).write_text(text)
         reached("job.described")
-        answer = ask(generator.submit_command(file), self._pace.command_s, place)
+        answer = generator.ask(generator.submit_command(file), self._pace.command_s, place)
         reached("job.submitted")
         if not answer.is_good:
             return answer

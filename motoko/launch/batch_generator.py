@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, WALLTIME
+from motoko.launch.commands import Answer, ask
 from motoko.launch.generator import Generator
 from motoko.launch.options import Dialect
 from motoko.launch.resources import Resources
@@ -109,6 +110,18 @@ class BatchGenerator(Generator):
         """ReservedOption when they have one that is Motoko's own."""
         super().__init__(options)
         self.dialect.check(options, f"{self.name}_options")
+
+    #: Whether it has arrays of jobs; where a submission costs nothing there is no need of them.
+    has_arrays: ClassVar[bool] = True
+
+    def ask(
+        self, command: Sequence[str], timeout_s: float, directory: str | None = None
+    ) -> Answer:
+        """Execute one of its commands and wait for it. Called in threads."""
+        return ask(command, timeout_s, directory)
+
+    def close(self) -> None:
+        """Give back what was needed for asking."""
 
     @abstractmethod
     def directives(

@@ -23,7 +23,6 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.batch_cancels import Cancels
 from motoko.launch.batch_generator import BatchGenerator, JobStatus, Phase
 from motoko.launch.bells import Bells
-from motoko.launch.commands import ask
 from motoko.launch.desk import Desk
 from motoko.launch.folding import Folding
 from motoko.launch.reading import last_lines
@@ -187,19 +186,26 @@ class BatchWatch(Folding):
         system = self._generator.name
         is_killed = code is None or code < 0 or code > _KILLED
         left_s = attempt.left_s
-        log_text = last_lines(f"{attempt.run_dir}/{layout.scheduler_log(attempt.number)}")
-        said = self._generator.failure_in(log_text) if is_killed else None
+        said = self._said(attempt) if is_killed else None
         if status is not None and status.failure is not None:
             why = status.reason or f"{system} says {status.state}"
             attempt.judge(status.failure, why)
         elif said is not None:
-            attempt.judge(said, f"{system} says: {log_text.splitlines()[-1]}")
+            attempt.judge(*said)
         elif status is not None and status.is_cancelled:
             attempt.cancel(f"its job {status.id} was cancelled at {system}")
         elif is_killed and left_s is not None and left_s < _COARSE_S:
             attempt.time_out()
         elif status is not None and code is None:
             attempt.lose(f"{system} says {status.state}, and it left no outcome")
+
+    def _said(self, attempt: Attempt) -> tuple[str, str] | None:
+        """The class of failure that the system has written into the log of a job, in words."""
+        log_text = last_lines(f"{attempt.run_dir}/{layout.scheduler_log(attempt.number)}")
+        failure = self._generator.failure_in(log_text)
+        if failure is None:
+            return None
+        return failure, f"{self._generator.name} says: {log_text.splitlines()[-1]}"
 
     def _ended(self, desk: Desk, attempt: Attempt) -> None:
         job_id = attempt.batch.get("id")
@@ -254,7 +260,7 @@ class BatchWatch(Folding):
     async def _ask(self) -> None:
         generator = self._generator
         command = generator.status_command(self._user)
-        answer = await to_thread.run_sync(ask, command, self._pace.command_s)
+        answer = await to_thread.run_sync(generator.ask, command, self._pace.command_s)
         try:
             if not answer.is_good:
                 raise SchedulerOutputError(command[0], answer.words or answer.output)
@@ -287,7 +293,9 @@ class BatchWatch(Folding):
         missing = set(ids)
         for command in self._generator.accounting_commands(ids) if ids else ():
             if (missing and missing.intersection(command[-1].split(","))) or len(ids) > 1:
-                answer = await to_thread.run_sync(ask, command, self._pace.command_s)
+                answer = await to_thread.run_sync(
+                    self._generator.ask, command, self._pace.command_s
+                )
                 if answer.is_good:
                     try:
                         said = self._generator.parse_accounting(answer.output)
@@ -386,9 +394,11 @@ class BatchWatch(Folding):
         if is_alive or offsets != attempt.reading.offsets:
             self.tracker.is_alive(job_id)
             return
-        attempt.lose(
-            f"its job {job_id} is gone from {self._generator.name}, without an outcome"
-        )
+        if (said := self._said(attempt)) is not None:
+            attempt.judge(*said)
+        else:
+            system = self._generator.name
+            attempt.lose(f"its job {job_id} is gone from {system}, without an outcome")
         self.end(desk, attempt, None, time.time())
 
     def _unfound(self, desk: Desk, attempt: Attempt) -> None:

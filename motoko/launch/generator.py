@@ -21,6 +21,7 @@ from motoko.errors import UnknownGenerator
 _OLD_SUFFIX = "Coat"
 _GENERATORS: Mapping[str, tuple[str, str]] = {
     "bash": ("motoko.launch.bash", "Bash"),
+    "dask": ("motoko.launch.dask", "Dask"),
     "pbs": ("motoko.launch.pbs", "Pbs"),
     "sge": ("motoko.launch.sge", "GridEngine"),
     "slurm": ("motoko.launch.slurm", "Slurm"),
@@ -77,6 +78,10 @@ class Generator(ABC):
     @abstractmethod
     def required_commands(self) -> Sequence[str]:
         """Programs that must be on the PATH."""
+
+    def problem(self) -> str | None:
+        """Why it cannot execute anything with its options, if that can be told by trying."""
+        return None
 
 
 class LocalGenerator(Generator):

@@ -126,6 +126,9 @@ async def launch(
                 executor.close()
             with anyio.CancelScope(shield=True):
                 async with AsyncExitStack() as closing:  # each, whatever becomes of the others
+                    for executor in set(of.values()):
+                        if isinstance(executor, BatchExecutor):
+                            closing.callback(executor.release)
                     for desk, executor in reversed(of.items()):
                         closing.push_async_callback(desk.close)
                         closing.callback(executor.watch.close, desk)

@@ -15,6 +15,8 @@ from motoko.job import layout
 from motoko.job.layout import safe_name
 
 _LONGEST_NAME = 60
+#: What the names of all jobs begin with.
+JOB_PREFIX = "motoko-"
 
 
 class Ticket(NamedTuple):
@@ -36,7 +38,7 @@ class Ticket(NamedTuple):
 def job_name(study: str, run_id: int, attempt: int, nonce: str) -> str:
     """A name that no other job has, and that every batch system takes."""
     kept = "".join(c if c.isascii() and c.isalnum() else "_" for c in safe_name(study))
-    return f"motoko-{kept[:_LONGEST_NAME]}-{run_id}-{attempt}-{nonce[:8]}"
+    return f"{JOB_PREFIX}{kept[:_LONGEST_NAME]}-{run_id}-{attempt}-{nonce[:8]}"
 
 
 def write_ticket(run_dir: str, attempt: int, ticket: Ticket) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.dask_cluster import DaskCluster
 from tests.support.systems import Daemons, System
 
 
@@ -38,3 +39,17 @@ def real_sge(daemons: Daemons) -> Iterator[System]:
     """Grid Engine."""
     with daemons.sge() as system:
         yield system
+
+
+@pytest.fixture(scope="session")
+def dask_cluster() -> Iterator[DaskCluster]:
+    """A dask cluster of local processes."""
+    cluster = DaskCluster()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def real_dask(dask_cluster: DaskCluster) -> System:
+    """The same, as one of the systems."""
+    return dask_cluster

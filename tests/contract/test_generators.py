@@ -31,7 +31,7 @@ FAKE = [
 ]
 REAL = [
     pytest.param(f"real {name}", marks=pytest.mark.slow)
-    for name in ("slurm", "slurm_accounts", "sge")
+    for name in ("slurm", "slurm_accounts", "sge", "dask")
 ]
 #: Says that it was executed, then does what its run is for.
 SCRIPT = """
@@ -183,16 +183,15 @@ def test_a_job_that_somebody_cancelled_at_the_system_is_no_failure(
 def test_the_script_can_be_read_and_has_what_the_study_asks_for(
     system: System, tmp_path: Path
 ) -> None:
-    yaml = YAML + f"walltime: 90m\n{system.name}_options: [A=mine]\n"
-    if system.name == "slurm":
-        yaml = yaml.replace("[A=mine]", "[comment=mine]")
+    option = {"slurm": "comment=mine", "dask": "priority=7"}.get(system.name, "A=mine")
+    yaml = YAML + f"walltime: 90m\n{system.name}_options: [{option}]\n"
     with new_study(tmp_path / "s", "echo $OMP_NUM_THREADS $MOTOKO_ATTEMPT\n", yaml) as study:
         with launching(study, **system.settings):
             create(study)
             wait_for_state(study, "FINISHED")
 
         text = (study.run_dir(1) / ".motoko-job-1.sh").read_text()
-        assert "01:30:00" in text and "mine" in text
+        assert "01:30:00" in text and option.partition("=")[2] in text
         assert (study.run_dir(1) / "r.o1").read_text() == "1 1\n"
         batch = attempts(study)[0]["batch"]
         assert batch["generator"] == system.name and batch["id"]

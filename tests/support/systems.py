@@ -77,7 +77,7 @@ class System:
         pid = int((self.directory / "run" / "slurmctld.pid").read_text())
         os.kill(pid, number)
         wait_until(lambda: not _is_there(pid))
-        _execute("start-slurm.sh", self.start_settings)
+        execute("start-slurm.sh", self.start_settings)
 
 
 def _is_there(pid: int) -> bool:
@@ -115,7 +115,7 @@ class Daemons:
                 "SLURM_TEST_ACCT": accounts,
             }
             self._slurm[accounts] = settings
-            _execute("start-slurm.sh", settings)
+            execute("start-slurm.sh", settings)
         place = self._slurm[accounts]["SLURM_TEST_DIR"]
         with _variables({"SLURM_CONF": f"{place}/etc/slurm.conf"}):
             system = System("slurm", directory=Path(place))
@@ -127,19 +127,20 @@ class Daemons:
         """Grid Engine, of which a machine has one: tests take turns."""
         with _turn(), _variables(_SGE):
             self._has_sge = True
-            _execute("start-sge.sh", _SGE)
+            execute("start-sge.sh", _SGE)
             yield System("sge")
 
     def stop(self) -> None:
         """End all that was started."""
         for settings in self._slurm.values():
-            _execute("stop-slurm.sh", settings)
+            execute("stop-slurm.sh", settings)
         if self._has_sge:
             with _turn():
-                _execute("stop-sge.sh", _SGE)
+                execute("stop-sge.sh", _SGE)
 
 
-def _execute(script: str, settings: Mapping[str, str]) -> None:
+def execute(script: str, settings: Mapping[str, str]) -> None:
+    """Run one of the scripts that start and stop daemons."""
     done = subprocess.run(
         [_SCRIPTS / script],
         env={**os.environ, **settings},

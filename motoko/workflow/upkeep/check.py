@@ -264,9 +264,15 @@ def _generators(
     for name in names:
         about = f"generator {name}"
         try:
-            found = find_generator(name)
+            options = workflow.config.options.get(name, ()) if workflow.config else ()
+            found = find_generator(name, options)
         except UnknownGenerator as error:
             yield Finding(MISTAKE, about, str(error))
+            continue
+        except ReservedOption:
+            found = find_generator(name)  # which is said of the file
+        if (problem := found.problem()) is not None:
+            yield Finding(MISTAKE, about, problem)
             continue
         commands = found.required_commands()
         missing = [c for c in commands if inspection.find_command(c) is None]
@@ -274,7 +280,8 @@ def _generators(
             yield Finding(MISTAKE, about, f"{command} is not on the PATH; runs need it")
         if not missing:
             at_once = _at_once(workflow.config, is_local=isinstance(found, LocalGenerator))
-            yield Finding(OK, about, f"{at_once} at once; found {listed(commands)}")
+            programs = f"; found {listed(commands)}" if commands else ""
+            yield Finding(OK, about, f"{at_once} at once{programs}")
 
 
 def _at_once(config: WorkflowConfig | None, *, is_local: bool) -> str:
