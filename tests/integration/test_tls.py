@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio.trsock
 import gc
 import re
 import socket
@@ -247,3 +248,65 @@ def test_certificates_are_found_where_the_environment_says_if_not_here(
     assert tls.directory_of(place.address(tmp_path / "none")) == place.good
     assert tls.directory_of(place.address(place.other)) == place.other
     assert tls.directory_of(place.address(None)) is None
+
+
+def test_both_ends_of_a_connection_find_out_by_themselves_that_it_is_cut(place: Place) -> None:
+    study = far_study(place.tmp / "s", f"zeo://localhost:{place.port}", place.good)
+    study.database.connect()
+    client = study.database._db.storage._server.client
+    here = client.protocol.sm_protocol.transport.get_extra_info("socket")
+    mine = here.getsockname()
+
+    ends = [here, *(one for one in accepted() if one.getpeername() == mine)]
+    asked = [
+        (
+            one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            one.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+            one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+        )
+        for one in ends
+    ]
+
+    study.database.close()
+    assert asked == [(1, 3, 10_000)] * 2
+
+
+def accepted() -> list[socket.socket]:
+    """The connections that servers in this process have taken."""
+    kind = asyncio.trsock.TransportSocket
+    found = (one._sock for one in gc.get_objects() if type(one) is kind)
+    return [one for one in found if one.fileno() >= 0 and _has_peer(one)]
+
+
+def _has_peer(one: socket.socket) -> bool:
+    try:
+        return one.family != socket.AF_UNIX and bool(one.getpeername())
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("host", "found", "is_here", "listens"),
+    [
+        ("node", "127.0.1.1", True, None),
+        ("node", "127.0.0.1", True, None),
+        ("node", "192.0.2.7", False, "node"),
+        ("localhost", "127.0.0.1", True, "localhost"),
+        ("127.0.0.1", "127.0.0.1", True, "127.0.0.1"),
+    ],
+)
+def test_a_name_that_leads_a_machine_only_to_itself_is_listened_to_everywhere(
+    host: str,
+    found: str,
+    is_here: bool,
+    listens: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (found, 9100))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: known)
+    address = Address(None, host, 9100, certificates=tmp_path)
+
+    assert address.is_here is is_here
+    assert address.to_listen == (listens, 9100)
+    assert address._replace(certificates=None).to_listen == (host, 9100)

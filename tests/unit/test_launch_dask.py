@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
+import cloudpickle
 import pytest
 
 from motoko.config.retry import INFRASTRUCTURE, WALLTIME
 from motoko.errors import ReservedOption, SchedulerOutputError
+from motoko.launch import dask_side
 from motoko.launch.batch_generator import JobStatus, Phase, Shape
 from motoko.launch.dask import Dask
 from motoko.launch.resources import Resources
@@ -75,3 +79,12 @@ def test_what_cannot_be_read_is_no_answer() -> None:
 
 def test_the_word_of_a_task_whose_time_is_over_is_understood() -> None:
     assert Dask().failure_in("motoko: it is ended DUE TO TIME LIMIT\n") == WALLTIME
+
+
+def test_workers_need_nothing_of_motoko() -> None:
+    cloudpickle.register_pickle_by_value(dask_side)
+    functions = (dask_side.execute, dask_side.known, dask_side.offered, dask_side.listed)
+    sent = cloudpickle.dumps(functions)
+    code = "import pickle, sys; sys.modules['motoko'] = None; pickle.load(sys.stdin.buffer)"
+
+    subprocess.run([sys.executable, "-c", code], input=sent, check=True)
