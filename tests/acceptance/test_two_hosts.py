@@ -86,7 +86,7 @@ def test_a_workflow_goes_on_when_the_cable_between_its_hosts_was_cut(
     alpha.motoko(directory, "create")
     alpha.motoko(directory, "launcher", "start")
 
-    with beta.start(directory, "orchestrator", "start", "--run_name", "r") as orchestrator:
+    with beta.started(directory, "orchestrator", "start", "--run_name", "r") as orchestrator:
         wait_until(lambda: (tmp_path / "ran").exists(), deadline_s=LONG_S)
         assert beta.connections(PORT) == 3
         network.cable.cut()

@@ -26,25 +26,28 @@ class Host:
         self.ip = ip
         self._namespace = namespace
 
-    def start(
-        self, directory: Path, *arguments: str, **variables: str
-    ) -> subprocess.Popen[str]:
-        """``motoko`` there, in a directory."""
-        return subprocess.Popen(
+    @contextmanager
+    def started(self, directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """``motoko`` there, in a directory; killed at the end."""
+        with subprocess.Popen(
             self._command(sys.executable, "-m", "motoko", *arguments),
             cwd=directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **variables},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def motoko(
-        self, directory: Path, *arguments: str, code: int = 0, **variables: str
+        self, directory: Path, *arguments: str, code: int = 0
     ) -> subprocess.CompletedProcess[str]:
         """The same to its end, which must be with this exit code."""
-        with self.start(directory, *arguments, **variables) as process:
+        with self.started(directory, *arguments) as process:
             output, errors = process.communicate(timeout=2 * DEADLINE_S)
         assert process.returncode == code, f"{arguments} on {self.name}: {output}{errors}"
         assert "Traceback" not in errors
