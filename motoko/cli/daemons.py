@@ -56,7 +56,8 @@ def say_started(office: Office, owner: Owner, before: Owner | None) -> None:
     """Say that a process was started, or was there."""
     is_new = before is None or before.pid != owner.pid
     verb = "started" if is_new else "already running:"
-    click.echo(f"{verb} {office.what} (process {owner.pid})")
+    where = "" if owner.is_here else f" on {owner.host}"
+    click.echo(f"{verb} {office.what} (process {owner.pid}{where})")
 
 
 def add_stop_and_status(group: click.Group, kind: str, stop_help: str) -> None:

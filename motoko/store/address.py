@@ -69,6 +69,19 @@ class Address(NamedTuple):
         is_hidden = all(ip_address(place[0]).is_loopback for *_, place in found)
         return None if is_hidden else self.host, self.port
 
+    def check_free(self) -> None:
+        """OSError if a server cannot listen at a port: what ZEO begins then is never closed."""
+        found = self.to_listen
+        if isinstance(found, str):
+            return
+        places = socket.getaddrinfo(*found, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, place in places:
+            with socket.socket(family, socket.SOCK_STREAM) as test:
+                test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    test.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                test.bind(place)
+
     def resolved(self) -> Address:
         """The same, with the place of the socket as it is written down by now."""
         path = None if self.record is None or self.path is None else _recorded(self.record)

@@ -18,9 +18,11 @@ from motoko.errors import DatabaseRefused
 from motoko.store import tls
 from motoko.store.address import Address
 
-#: How long it may take in all, and each answer of whoever listens.
-_AT_MOST_S = 3.0
-_ANSWER_S = 1.0
+#: How long it may take in all, each answer of whoever listens, and the greeting of one that
+#: may be waiting for ours.
+_AT_MOST_S = 5.0
+_ANSWER_S = 2.0
+_GREETING_S = 0.5
 #: The longest first message of a ZEO server, which says what it speaks: Z5 or M5.
 _LONGEST_GREETING = 16
 
@@ -172,9 +174,13 @@ def _in_clear(address: Address) -> Refusal | None:
 
 
 def _without_tls(address: Address, plain: socket.socket) -> Refusal:
-    with suppress(OSError):
-        if (found := _greeted(plain)) is not None:
-            return found
+    plain.settimeout(_GREETING_S)
+    try:
+        return _greeted(plain) or _NO_SERVER
+    except TimeoutError:
+        pass
+    except OSError:
+        return _NO_SERVER
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -183,7 +189,5 @@ def _without_tls(address: Address, plain: socket.socket) -> Refusal:
             context.wrap_socket(second),
         ):
             return Refusal("its server demands TLS; leave `insecure: true` out", False)
-    except TimeoutError:
-        return _SILENT
     except OSError:
-        return _NO_SERVER
+        return _SILENT

@@ -171,6 +171,7 @@ class _Listener:
             address.path.unlink(missing_ok=True)
         context = tls.server_context(address)
         try:
+            address.check_free()
             with _for_this_user_only():
                 self._server = StorageServer(
                     address.to_listen,

@@ -49,6 +49,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         study.close()
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers may take as long as a busy machine needs for them."""
+    monkeypatch.setattr("motoko.store.refusal._ANSWER_S", 30.0)
+    monkeypatch.setattr("motoko.store.refusal._AT_MOST_S", 90.0)
+    monkeypatch.setattr("motoko.store.refusal._GREETING_S", 0.1)
+
+
 def expired(directory: Path, good: Path) -> Path:
     """The authority of another directory, and certificates of it that are too old."""
     mixed(directory, ca=good)
@@ -143,7 +151,9 @@ def test_nobody_speaks_to_the_server_without_a_certificate(place: Place) -> None
         assert spoken.recv(4) == b""
 
 
-def test_an_address_that_is_no_server_of_ours_is_explained(place: Place) -> None:
+def test_an_address_that_is_no_server_of_ours_is_explained(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def why(address: Address) -> tuple[str, bool]:
         return find_out(address)
 
@@ -163,6 +173,7 @@ def test_an_address_that_is_no_server_of_ours_is_explained(place: Place) -> None
     with listener(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         text, goes_by = why(good._replace(port=port))
         assert text.startswith("what listens there is no database server") and not goes_by
+        monkeypatch.setattr("motoko.store.refusal._GREETING_S", 30.0)
         text, goes_by = why(good._replace(port=port, certificates=None))
         assert text == "what listens there is no database server" and not goes_by
 
@@ -212,13 +223,11 @@ def test_a_server_without_certificates_does_not_listen(tmp_path: Path) -> None:
     assert "nobody listens" in find_out(address._replace(certificates=None)).why
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of asyncio, when it cannot
 def test_a_port_that_another_one_has_is_said(place: Place, tmp_path: Path) -> None:
     server = Server([Served(tmp_path / "s.db", place.address(place.good))])
 
     with pytest.raises(DatabaseUnavailable, match=r"cannot listen there: .*in use"):
         server.start()
-    gc.collect()
 
 
 def test_certificates_that_are_there_stay_until_they_are_renewed(tmp_path: Path) -> None:

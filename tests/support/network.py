@@ -6,7 +6,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from motoko.config import read_study
@@ -62,8 +62,9 @@ def listener(answer: bytes | None) -> Iterator[int]:
                     return
                 taken.append(connection)
                 if answer is not None:
-                    connection.sendall(answer)
-                    connection.shutdown(socket.SHUT_RDWR)
+                    with suppress(OSError):  # who asked has gone already
+                        connection.sendall(answer)
+                        connection.shutdown(socket.SHUT_RDWR)
                     connection.close()
 
         thread = threading.Thread(target=take)
