@@ -72,6 +72,7 @@ job scripts too, so it keeps to what Python 3.8 understands.
 
 from __future__ import annotations
 
+from motoko.errors.network import CertificatesNotMade, DatabaseRefused
 from motoko.errors.parts import (
     ArtifactError,
     ArtifactExists,
@@ -100,7 +101,6 @@ from motoko.errors.workflows import (
     AlreadyRunning,
     AmbiguousField,
     ArchiveDamaged,
-    CertificatesNotMade,
     ConditionError,
     ConfigError,
     ConflictsExhausted,
@@ -108,7 +108,6 @@ from motoko.errors.workflows import (
     DaemonError,
     DatabaseFailed,
     DatabaseLost,
-    DatabaseRefused,
     DatabaseUnavailable,
     EntryNotFound,
     EventNotFound,

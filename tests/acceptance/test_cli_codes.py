@@ -25,7 +25,8 @@ def test_unknown_generator_is_a_mistake_before_anything_starts(here: CommandLine
     for command in (("run",), ("launcher",)):
         done = here.run(*command, "--generator", "foo", code=3)
 
-        assert done.stderr == "motoko: unknown generator 'foo' (known: bash, pbs, sge, slurm)\n"
+        known = "bash, dask, pbs, sge, slurm"
+        assert done.stderr == f"motoko: unknown generator 'foo' (known: {known})\n"
     assert not (here.directory / ".wf").exists()
 
 

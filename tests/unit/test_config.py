@@ -395,4 +395,5 @@ def test_options_of_generators_that_are_not_there_are_named(study):
     (options,) = study(text).warnings
 
     assert options.found == "no generator 'loadleveler' comes with Motoko"
-    assert options.allowed == "known are bash, dask, pbs, sge, slurm, and those of other packages"
+    known = "bash, dask, pbs, sge, slurm"
+    assert options.allowed == f"known are {known}, and those of other packages"

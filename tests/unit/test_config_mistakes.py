@@ -112,7 +112,7 @@ WORKFLOWS = {
         TOP + "generator: [slurm]\n",
         [
             "3: generator: found a list ['slurm']; expected the name of a generator, like bash,"
-            " pbs, sge, slurm"
+            " dask, pbs, sge, slurm"
         ],
     ),
     "a limit of nothing": (

@@ -144,7 +144,7 @@ def test_generators_are_found_by_both_spellings() -> None:
 def test_an_unknown_generator_is_an_error_with_the_known_ones() -> None:
     with pytest.raises(
         UnknownGenerator,
-        match=r"'bush'; did you mean 'bash'\? \(known: bash, pbs, sge, slurm\)",
+        match=r"'bush'; did you mean 'bash'\? \(known: bash, dask, pbs, sge, slurm\)",
     ):
         find_generator("bush")
 
