@@ -36,12 +36,11 @@ from motoko.store.address import socket_address
 from motoko.study.study import shared_places
 from motoko.workflow.custody import Custody, using
 from motoko.workflow.generators import generators_of, python_dir
-from motoko.workflow.places import address, has_many_hosts
+from motoko.workflow.places import address, has_many_hosts, how_served, served
 from motoko.workflow.restarts import until_it_stands
 
 if TYPE_CHECKING:
     from motoko.launch.trouble import Trouble
-    from motoko.store.server import Served
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -112,21 +111,6 @@ def place(workflow: Workflow) -> str:
     return workflow.config_path if workflow.config.is_alone else str(workflow.directory)
 
 
-# the server
-
-
-def served(workflow: Workflow) -> list[Served]:
-    """The database files that the workflow's server holds: its own and the local studies'."""
-    from motoko.store.server import Served  # who only asks need not load a server
-
-    found = [Served(workflow.state_dir / WORKFLOW_DATABASE, address(workflow))]
-    for manager in workflow.task_managers.values():
-        study = manager.base
-        if study.is_served_here:
-            found.append(Served(study.database_file, study.address))
-    return found
-
-
 def run_server(
     workflow: Workflow,
     stop: threading.Event,
@@ -140,7 +124,7 @@ def run_server(
     check_not_lost(workflow)
     files = served(workflow)
     office = server_office(workflow)
-    facts = {"files": [str(one.file) for one in files], "places": _places(files)}
+    facts = {"files": [str(one.file) for one in files], "places": how_served(files)}
     office.take(facts, takeover=takeover)
     reached("server.taken")
 
@@ -158,30 +142,23 @@ def run_server(
         office.leave()
 
 
-def _places(files: Sequence[Served]) -> list[str]:
-    """Stands for where and how they are served."""
-    return [f"{one.address} {one.address.certificates or ''}".strip() for one in files]
-
-
 def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
     """Start the server in the background, unless it runs; who it is.
 
     A server that does not hold all of the workflow's databases is replaced, and with
-    ``takeover`` one on another host, which ForeignOwner is raised for else. Where the server
-    belongs to another machine there is none to start here: None if none is known.
+    ``takeover`` one on another host, else a ForeignOwner. Another machine's is only told of.
     """
     office = server_office(workflow)
     if not address(workflow).is_here:
         return office.owner()
     check_not_lost(workflow)
     files = served(workflow)
-    wanted = {str(one.file) for one in files}
+    wanted, places = {str(one.file) for one in files}, set(how_served(files))
     with using(workflow, office) as use:
         owner = _owner_here(office, takeover)
-        is_short = owner is not None and (
-            not wanted <= set(owner.facts.get("files", ()))
-            or not set(_places(files)) <= set(owner.facts.get("places", _places(files)))
-        )
+        facts = {} if owner is None else owner.facts
+        is_short = not wanted <= {*facts.get("files", wanted)}
+        is_short = is_short or not places <= {*facts.get("places", places)}
         if is_short or _is_ending(office):
             _end(office)
             owner = None
@@ -217,11 +194,11 @@ def _start(command: list[str], office: Office, log_file: Path) -> int | None:
 def _owner_here(office: Office, takeover: bool) -> Owner | None:
     """Who holds the office on this host; ForeignOwner for another, unless it is replaced."""
     owner = office.owner()
-    if owner is None or owner.is_here:
-        return owner
-    if not takeover:
-        raise ForeignOwner(office.what, str(owner))
-    return None
+    if owner is not None and not owner.is_here:
+        if not takeover:
+            raise ForeignOwner(office.what, str(owner))
+        return None
+    return owner
 
 
 def check_takeover(workflow: Workflow, run_name: str | None) -> None:
@@ -447,8 +424,8 @@ def start_launcher(
     ForeignOwner for one on another host, unless it is taken over, or works from there.
     """
     office = launcher_office(workflow)
-    there = office.owner()
-    if there is not None and there.is_foreign and has_many_hosts(workflow) and not takeover:
+    there = None if takeover or not has_many_hosts(workflow) else office.owner()
+    if there is not None and there.is_foreign:
         return there
     with using(workflow, office) as use:
         owner = _owner_here(office, takeover)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from motoko.paths import WORKFLOW_DATABASE
 from motoko.store.address import Address, socket_address, tcp_address
 
 if TYPE_CHECKING:
+    from motoko.store.server import Served
     from motoko.workflow.workflow import Workflow
 
 #: What the workflow's own database is called at its port, as no study can be.
@@ -28,3 +31,20 @@ def has_many_hosts(workflow: Workflow) -> bool:
     network, and somebody else's server or launcher is as good as one here."""
     studies = [manager.base.address for manager in workflow.task_managers.values()]
     return all(one.path is None for one in (address(workflow), *studies))
+
+
+def served(workflow: Workflow) -> list[Served]:
+    """The database files that the workflow's server holds: its own and the local studies'."""
+    from motoko.store.server import Served  # who only asks need not load a server
+
+    found = [Served(workflow.state_dir / WORKFLOW_DATABASE, address(workflow))]
+    for manager in workflow.task_managers.values():
+        study = manager.base
+        if study.is_served_here:
+            found.append(Served(study.database_file, study.address))
+    return found
+
+
+def how_served(files: Sequence[Served]) -> list[str]:
+    """Stands for where and how they are served."""
+    return [f"{one.address} {one.address.certificates or ''}".strip() for one in files]

@@ -26,6 +26,7 @@ from motoko.store.ranges import numbers, ranges
 from motoko.store.salvage import Salvage, salvage
 from motoko.study.study import Study
 from motoko.workflow import control, making
+from motoko.workflow.places import served
 from motoko.workflow.upkeep.findings import runs_in_words
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def repair(workflow: Workflow, names: Sequence[str] = (), *, with_new: bool = Tr
     if not has_any and not (workflow.state_dir / "wf.db").exists():
         raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
     office = control.server_office(workflow)
-    office.take({"files": [str(one.file) for one in control.served(workflow)]})
+    office.take({"files": [str(one.file) for one in served(workflow)]})
     try:
         return _Repair(workflow, with_new).run(studies, with_ledger=not names)
     finally:

@@ -29,6 +29,7 @@ from motoko.study.archive import ARCHIVE
 from motoko.study.files import content_digest
 from motoko.study.study import Study
 from motoko.workflow import control, making, opening
+from motoko.workflow.places import served
 from motoko.workflow.upkeep.findings import Report
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _PAUSE_S = 0.05
 def verify(workflow: Workflow) -> Report:
     """Check everything; reads every run, so that it takes seconds at a hundred thousand."""
     report = Report()
-    for file, _ in control.served(workflow):
+    for file, _ in served(workflow):
         _check_file(report, file, os.path.relpath(file, workflow.directory))
     known = _check_ledger(report, workflow)
     for manager in workflow.task_managers.values():
