@@ -6,12 +6,9 @@ from collections.abc import Iterable
 
 from motoko.store.codec import ordered
 from motoko.store.index import value_key
-from motoko.store.layout import HAS_DELETED
+from motoko.store.layout import DELETED_RUNS, HAS_DELETED
 from motoko.store.ranges import numbers, ranges
 from motoko.store.tables import Tables
-
-#: The fact which runs were deleted, as `ranges`.
-DELETED_RUNS = "deleted_runs"
 
 
 def delete_runs(tables: Tables, run_ids: Iterable[int]) -> None:

@@ -15,12 +15,13 @@ import pytest
 
 from motoko.errors import DatabaseUnavailable
 from motoko.store.database import Database
+from motoko.store.deletion import delete_runs
 from motoko.store.feed import Change
 from motoko.store.session import entered
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
 from motoko.study.study import Study
-from motoko.study.waiting import until_true
+from motoko.study.waiting import until_over, until_true
 from motoko.workflow.firings import in_session
 from tests.support.studies import open_study, running_study
 
@@ -108,6 +109,46 @@ def test_a_change_is_seen_though_a_task_of_the_same_session_had_read_before_it(
     async def main() -> None:
         with anyio.fail_after(DEADLINE_S):
             await in_session(body, "an action")
+
+    run(main)
+
+
+def delete(study: Study, *run_ids: int) -> None:
+    study.database.write(lambda tables: delete_runs(tables, run_ids))
+
+
+def test_a_run_that_another_process_deletes_is_among_what_changed(
+    study: Study, other: Study
+) -> None:
+    async def main() -> None:
+        delete(study, 2)
+        watching = Watching(study)
+        assert await watching.next() is None
+        await anyio.to_thread.run_sync(delete, other, 1)
+
+        assert await watching.next() == {1}
+        watching.stop()
+
+    run(main)
+
+
+def test_a_run_that_another_process_deletes_ends_the_wait_for_it(
+    study: Study, other: Study
+) -> None:
+    async def main() -> None:
+        looked = Watching(study)
+
+        async def delete_soon() -> None:
+            await looked.next()
+            await anyio.to_thread.run_sync(delete, other, 1)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(delete_soon)
+            with anyio.fail_after(DEADLINE_S):
+                [failed] = await until_over(study, [1])
+        looked.stop()
+
+        assert (failed.run_id, failed.cause) == (1, "it was deleted")
 
     run(main)
 
