@@ -257,8 +257,9 @@ class EventLoop:
     def _rule(self, key: tuple[str, str], action: Action) -> Rule:
         rule = self.rules.get(key)
         if rule is None or rule.action is not action:
-            found = triggers.monitors(self._workflow, action)
-            rule = self.rules[key] = Rule(action, {m.task: m for m in found})
+            found = {m.task: m for m in triggers.monitors(self._workflow, action)}
+            rule = Rule(action, found) if rule is None else rule.replaced(action, found)
+            self.rules[key] = rule
             self._refresh(rule)
         return rule
 

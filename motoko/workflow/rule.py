@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.errors import ActionFailed, MotokoError
@@ -71,6 +71,11 @@ class Rule:
     asked: Asked | None = None
     #: Since when a function is being asked, if one is.
     asked_since: float | None = None
+
+    def replaced(self, action: Action, monitors: dict[str, Monitor]) -> Rule:
+        """The rule of an action that is registered in the place of this one's: what of this is
+        under way counts as its own, and neither knows of a firing that the other does not."""
+        return replace(self, action=action, monitors=monitors, asked=None, asked_since=None)
 
     @property
     def n_firings(self) -> int:

@@ -98,6 +98,37 @@ def test_no_action_is_called_when_its_condition_ceased_to_hold(workflow: Workflo
     assert workflow.mult.base.counts() == {"MINE": 1}
 
 
+@pytest.mark.parametrize("condition", ["state = FINISHED", "state = NEVER"])
+def test_an_action_that_is_registered_again_while_it_is_called_goes_on_as_one(
+    workflow: Workflow, condition: str
+) -> None:
+    calls: list[list[int]] = []
+    decided: list[bool] = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        has_begun, may_end = anyio.Event(), anyio.Event()
+
+        async def see(runs: Any, **params: Any) -> None:
+            calls.append([found.id for found, _ in runs])
+            has_begun.set()
+            await may_end.wait()
+            for found, _ in runs:
+                found.state = "SEEN"
+
+        workflow.mult.createTask(x=1.0)
+        workflow.mult.base.run(1).state = "FINISHED"
+        workflow.add_action("see", "mult", "state = FINISHED", f=see)
+        await has_begun.wait()
+        workflow.add_action("see", "mult", condition, f=see)
+        decided.append(await workflow.has_decided())
+        may_end.set()
+        workflow.add_action("end", "mult", "state = SEEN", f=finish)
+
+    assert run(workflow, main, outcome=None) == 0
+    assert calls == [[1]]
+    assert decided == [False]
+
+
 def test_an_event_that_is_fired_by_hand_gets_the_runs_of_its_trigger(
     workflow: Workflow,
 ) -> None:
