@@ -39,14 +39,16 @@ class Finish:
     def say(self, value: bool) -> None:
         """Let it count once the present session is committed, and what was put back is done."""
         session = current_session()
-        loop = self._loop if value else None
-        is_put_off = loop is not None and loop.prospects.puts_off_end(session)
+        loop = self._loop
+        is_put_off = value and loop is not None and loop.prospects.puts_off_end(session)
 
         def settle() -> None:
             if loop is not None and is_put_off:
                 loop.reopening.put_off(session)
             else:
                 self._is_said = value
+            if loop is not None and not value:
+                loop.reopening.take_back()
             if session is not None:
                 self._pending.pop(session, None)
             self._workflow.tell_of_change()

@@ -66,6 +66,10 @@ class Reopening:
         self._said.add(session)
         log.info("the end that was said now waits until the runs are done that were put back")
 
+    def take_back(self) -> None:
+        """Nothing is finished any more, whoever has said so."""
+        self._said.clear()
+
     def hold(self, session: Session | None, action: Action, trigger: Trigger) -> None:
         """A firing is over; if it has said so, its action is not called for that now."""
         if session is not None and session in self._said:
