@@ -13,10 +13,26 @@ from motoko.workflow.actions import Action
 from motoko.workflow.triggers import Trigger
 
 if TYPE_CHECKING:
+    from motoko.store.database import WorkflowDatabase
     from motoko.store.ledger import Ledger
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
+
+
+def record_end(database: WorkflowDatabase, run_name: str) -> None:
+    """Record the end of a run name that an orchestrator has said before it died, if one did:
+    what is put back from now on is no part of that, and begins the run name again."""
+
+    def record(ledger: Ledger) -> None:
+        if (ledger.run_name(run_name) or {}).get("said_end") is None:
+            return
+        now = time.time()
+        for key, known in ledger.open_firings(run_name).items():
+            ledger.set_firing(key, {**known, "ended": now})
+        ledger.set_run_name(run_name, finished=now, ended=now, error=None, said_end=None)
+
+    database.write(record)
 
 
 class History:

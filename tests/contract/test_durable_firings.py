@@ -19,6 +19,7 @@ from motoko.workflow import Workflow
 from motoko.workflow.actions import ActionRegistry
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.triggers import Trigger
+from motoko.workflow.upkeep.run_changes import Values, retry_failed, update
 from tests.support.workflows import no_daemons, run, served_workflow, until
 
 __all__ = ["no_daemons"]
@@ -201,6 +202,11 @@ def dying_before_the_end_is_recorded() -> Iterator[None]:
         crashpoints._chosen, crashpoints._die = before
 
 
+def update_failed(workflow: Workflow, run_name: str) -> None:
+    study = workflow.mult.base
+    update(workflow, {study: [1]}, {study.name: Values({"state": "CREATED"}, {})})
+
+
 @pytest.mark.parametrize("is_finished", [True, False])
 def test_an_end_that_was_said_and_not_recorded_is_come_to_again(
     workflow: Workflow, is_finished: bool
@@ -233,6 +239,30 @@ def test_an_end_that_was_said_and_not_recorded_is_come_to_again(
     with workflow.vars.db.read() as ledger:
         assert ledger.run_name("test")["finished"]
     assert run(workflow, main, outcome=None) == 7  # it is begun again, as a finished one is
+
+
+@pytest.mark.parametrize("put_back", [retry_failed, update_failed])
+def test_what_is_put_back_after_an_end_that_was_not_recorded_is_done(
+    workflow: Workflow, put_back: Callable[[Workflow, str], object]
+) -> None:
+    n_begun = 0
+
+    async def act(workflow: Workflow, **params: Any) -> None:
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        nonlocal n_begun
+        n_begun += 1
+        workflow.mult.createTask(x=1.0)
+        workflow.add_action("act", "mult", "state = FAILED", f=act)
+
+    with dying_before_the_end_is_recorded():
+        run(workflow, main, outcome=lambda study, row: "FAILED")
+    put_back(workflow, "test")
+
+    assert run(workflow, main) == 0
+    assert n_begun == 2
+    assert workflow.mult.base.counts("test") == {"FINISHED": 1}
 
 
 def test_an_end_that_is_taken_back_is_none(workflow: Workflow) -> None:

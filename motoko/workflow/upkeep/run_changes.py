@@ -24,6 +24,7 @@ from motoko.store.identity import SET_BY_HAND, identity_of, remember_before
 from motoko.store.ranges import numbers
 from motoko.store.tables import TaskIdentity
 from motoko.workflow import making
+from motoko.workflow.history import record_end
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -179,6 +180,7 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
     With another value of a job it is another task: the run stays, and a new one is made (or
     found, if there is such a task) and linked to it. Runs that are being executed are left.
     """
+    _end_what_was_said(workflow, chosen)
     changes = Changes()
     backup = making.new_backup(workflow)
     for study, ids in chosen.items():
@@ -204,6 +206,16 @@ def retry_failed(workflow: Workflow, run_name: str) -> int:
             constraint = tables.parse(f"state = {states.FAILED}").restricted_to(run_name)
             chosen[manager.base] = tables.select(constraint)
     return len(retry(workflow, chosen, Retry()).done)
+
+
+def _end_what_was_said(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> None:
+    """Runs are put back: an end that was said of their run names comes before that."""
+    names: set[str] = set()
+    for study, ids in chosen.items():
+        with study.database.read() as tables:
+            names.update(tables.run(run_id)["run_name"] for run_id in ids)
+    for name in sorted(names):
+        record_end(workflow.vars.db, name)
 
 
 class _Retrying:
@@ -293,6 +305,8 @@ def update(
     workflow: Workflow, chosen: Mapping[Study, Sequence[int]], values: Mapping[str, Values]
 ) -> Changes:
     """Set entries of runs. InvalidTransition for a state that may not follow."""
+    put_back = {s: i for s, i in chosen.items() if "state" in values[s.name].run}
+    _end_what_was_said(workflow, put_back)
     changes = Changes()
     for study, ids in chosen.items():
         entries = values[study.name].run
