@@ -30,6 +30,8 @@ from motoko.store.tables import Tables
 
 log = logging.getLogger(__name__)
 
+#: So many commits that are through are kept in mind for being forgotten: more are looked up.
+_MOST_SETTLED = 20
 #: States that launchers give to runs.
 _OF_LAUNCHERS = frozenset({states.SUBMITTED, states.RUNNING, states.FINISHED, states.FAILED})
 
@@ -85,6 +87,9 @@ class Decision:
 
     def mark_applied(self) -> None:
         """Mark the parts as applied, and forget older commits that are through."""
+        _leave_to_others(self._ledger)
+        for part in self._parts:
+            _leave_to_others(part.database)
         forgotten = self._view.forget_commits(self._ledger.settled)
         self._forgotten.append((self._ledger, forgotten))
         for part in self._parts:
@@ -101,6 +106,13 @@ class Decision:
             self._ledger.settled.add(self._mark)
         for part in self._parts:
             part.database.settled.add(self._mark)
+
+
+def _leave_to_others(database: Database[Any]) -> None:
+    """Keep nothing of commits that other processes have completed and forgotten meanwhile."""
+    if len(database.settled) > _MOST_SETTLED:
+        with database.read() as newest:
+            database.settled.intersection_update(newest.marks())
 
 
 def recover(ledger: Database[Ledger], studies: Mapping[str, Database[Tables]]) -> int:
@@ -299,7 +311,7 @@ def _rewritten(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _sweep(ledger: Database[Ledger], database: Database[Tables]) -> None:
     """Forget the marks of commits that a crash has kept from being forgotten."""
     with database.read() as tables:
-        marks = set(tables.applied())
+        marks = set(tables.marks())
     if not marks:
         return
     ledger.await_news()  # of all decisions that are older than their marks

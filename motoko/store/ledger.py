@@ -153,6 +153,10 @@ class Ledger:
         """What was committed and may not have reached every study yet, by mark."""
         return {mark: decode(raw) for mark, raw in self._trees["commits"].items() if mark}
 
+    def marks(self) -> list[str]:
+        """The marks of these commits."""
+        return [mark for mark in self._trees["commits"] if mark]
+
     def commit(self, mark: str) -> dict[str, Any] | None:
         """The parts of a decided commit by study, None for one that is through."""
         raw = self._trees["commits"].get(mark)

@@ -111,7 +111,7 @@ class Tables(Rows):
             applied.insert("")  # a tree that is emptied conflicts with everybody
         applied.insert(mark)
 
-    def applied(self) -> list[str]:
+    def marks(self) -> list[str]:
         """The marks of all commits that are remembered so."""
         return [mark for mark in self.trees["applied"] if mark]
 

@@ -235,9 +235,9 @@ class Unit:
             firing, effects = self._firing, self._effects
             if firing is not None:
                 firing.is_kept = True
-            studies = {s.database.where: s.database for s in self._shares.values()}
-            complete(ledger, studies, self._mark)
-            for share in self._shares.values():
+            shares = [share for share in self._shares.values() if share is not decider]
+            complete(ledger, {s.database.where: s.database for s in shares}, self._mark)
+            for share in shares:
                 if share.is_renumbered():
                     self.renumbered = share.database.where
                     effects = effects.renumbered(share.database.where, _new_ids(share))

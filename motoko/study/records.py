@@ -90,13 +90,14 @@ class Record(ABC):
         return isinstance(name, str) and name.lower() in self._row()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._row())
+        return iter(self.keys())
 
     def __len__(self) -> int:
-        return len(self._row())
+        return len(self.keys())
 
     def keys(self) -> list[str]:
         """Names of the entries that are set."""
+        self._observe(EVERYTHING)
         return list(self._row())
 
     def items(self) -> ItemsView[str, Any]:

@@ -68,7 +68,7 @@ def left_over(workflow: Workflow) -> list[Any]:
     found: list[Any] = []
     for name in (FIRST, "norm"):
         with workflow.task_manager(name).base.database.read() as tables:
-            found += tables.applied()
+            found += tables.marks()
     with workflow.vars.db.read() as ledger:
         return found + list(ledger.commits())
 
@@ -143,6 +143,21 @@ def test_commits_that_are_through_do_not_pile_up(workflow: Workflow) -> None:
         run_work(workflow, float(x))
 
     assert len(left_over(workflow)) == 3
+
+
+def test_what_others_have_forgotten_of_commits_is_not_kept_in_mind(
+    workflow: Workflow, other: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision, "_MOST_SETTLED", 1)
+    for x in range(5):
+        run_work(workflow, float(x))
+        other.recover()
+        for database in workflow.databases:
+            database.await_news()
+
+    studies = [workflow.mult.base.database, workflow.norm.base.database]
+    assert max(len(d.settled) for d in (workflow.vars.db, *studies)) <= 2
+    assert left_over(workflow) == []
 
 
 @contextmanager
@@ -284,6 +299,21 @@ def test_what_was_decided_holds_against_what_others_did_meanwhile(workflow: Work
 
     assert run.state == "CANCELLED"
     assert left_over(workflow) == []
+
+
+def test_a_study_may_be_called_as_the_workflows_database_is(tmp_path: Path) -> None:
+    with served_workflow(tmp_path, "variables") as workflow:
+        study = workflow.task_manager("variables")
+        session = Session(firing=Firing(workflow.vars.db, "test", "event", "a", None, ()))
+        with entered(session):
+            study.createTask(x=1.0)
+            workflow.vars.count = 1
+        with lost_answers(0), pytest.raises(DatabaseUnavailable):
+            session.commit(is_last=True)
+
+        session.commit(is_last=True)
+
+        assert (study.base.counts(), workflow.vars.count) == ({"CREATED": 1}, 1)
 
 
 def test_a_commit_in_doubt_that_another_process_completes_happens_one_time(

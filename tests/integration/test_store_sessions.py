@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from motoko.store.audit import problems
 from motoko.store.feed import FeedingStorage
 from motoko.store.session import Session, entered
 from motoko.store.tables import Tables
+from motoko.study.records import Run
 from motoko.study.study import Study
 from tests.support.studies import (
     delay_news,
@@ -227,6 +228,22 @@ def test_a_snapshot_that_a_pack_has_overtaken_begins_the_work_again(
 
     monkeypatch.setattr(Tables, "run", gone)  # outside sessions, another snapshot is taken
     assert study.run(1).state == "CREATED"
+
+
+@pytest.mark.parametrize("look", [list, len, Run.keys, Run.items])
+def test_which_entries_a_run_has_is_what_a_session_rests_on(
+    study: Study, look: Callable[[Run], object]
+) -> None:
+    create(study, x=1.0)
+    study.run(1).state = "SEEN"
+    session = Session()
+    with entered(session):
+        look(study.run(1))
+        create(study, x=2.0)
+    study.run(1).note = "new"
+
+    with pytest.raises(SessionConflict, match=r"mult\.1"):
+        session.commit()
 
 
 def test_a_run_that_a_session_has_made_itself_can_be_changed_whatever_others_do(
