@@ -19,6 +19,7 @@ from motoko.store.patience import patiently
 from motoko.store.rows import Rows
 from motoko.store.session import current_session
 from motoko.study.study import Study
+from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow, control, loop, triggers
 from tests.support.studies import ServerProcess, open_study, process_serving
 from tests.support.workflows import no_daemons, run, served_workflow, write_workflow
@@ -127,6 +128,27 @@ def test_an_action_that_is_registered_again_while_it_is_called_goes_on_as_one(
     assert run(workflow, main, outcome=None) == 0
     assert calls == [[1]]
     assert decided == [False]
+
+
+def test_a_serial_action_is_called_for_one_study_after_the_other(workflow: Workflow) -> None:
+    seen: list[str] = []
+
+    async def see(runs: Any, workflow: Workflow, **params: Any) -> None:
+        seen.append("begins")
+        for found, _ in runs:
+            found.state = "SEEN"
+        await commit_current()
+        seen.append("ends")
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        for manager in (workflow.mult, workflow.norm):
+            manager.createTask(x=1.0)
+            manager.base.run(1).state = "FINISHED"
+        workflow.add_action("see", event="state = FINISHED", f=see, serial=True)
+        workflow.add_action("end", event=lambda: seen.count("ends") == 2, f=finish)
+
+    assert run(workflow, main, outcome=None) == 0
+    assert seen == ["begins", "ends", "begins", "ends"]
 
 
 def test_an_event_that_is_fired_by_hand_gets_the_runs_of_its_trigger(

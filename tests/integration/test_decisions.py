@@ -26,7 +26,7 @@ from motoko.store.decision import Taken, take_over
 from motoko.store.feed import FeedingStorage
 from motoko.store.firing import Firing
 from motoko.store.ledger import Ledger
-from motoko.store.session import Session, entered
+from motoko.store.session import Session, current_session, entered
 from motoko.store.tables import Tables
 from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
@@ -353,6 +353,31 @@ def test_an_answer_that_is_lost_at_a_wait_loses_nothing(
 
     assert n_bodies == 1
     assert state(workflow) == {**DONE, "note": "after"}
+
+
+def test_an_action_that_fails_while_a_commit_of_it_is_in_doubt_finds_out_about_that(
+    workflow: Workflow,
+) -> None:
+    n_bodies = 0
+
+    async def body() -> None:
+        nonlocal n_bodies
+        n_bodies += 1
+        session = current_session()
+        assert session is not None
+        if n_bodies == 1:
+            do_work(workflow)
+            with lost_answers(0):
+                session.commit()
+
+    workflow.run_name = "test"
+    firing = Firing(workflow.vars.db, "test", "event", "mult", "mult", (1,))
+    anyio.run(in_session, body, "work", firing)
+
+    assert (n_bodies, firing.is_kept) == (2, True)
+    assert state(workflow) == DONE
+    with workflow.vars.db.read() as ledger:
+        assert ledger.open_firings("test") == {}
 
 
 def test_a_session_whose_answer_is_lost_is_committed(workflow: Workflow) -> None:

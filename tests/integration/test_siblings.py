@@ -101,7 +101,8 @@ def test_siblings_of_a_commit_go_on_with_what_is_being_committed(
         seen.extend([points(workflow), workflow.vars.note])
         workflow.vars.note += ", then second"
         workflow.mult.createTask(x=2.0)
-        workflow.mult.createTask(x=3.0)
+        [(made, _)] = workflow.mult.createTask(x=3.0)
+        made.note = "new"
         workflow.norm.createTask(x=4.0)
         seen.append(points(workflow))
 
@@ -110,6 +111,7 @@ def test_siblings_of_a_commit_go_on_with_what_is_being_committed(
     assert seen == [[1.0, 2.0], "first", [1.0, 2.0, 3.0]]
     assert (points(workflow), points(workflow, "norm")) == ([1.0, 2.0, 3.0], [4.0])
     assert workflow.vars.note == "first, then second"
+    assert workflow.mult.base.run(3).note == "new"
 
 
 def test_what_siblings_have_read_holds_still_when_the_commit_is_through(

@@ -14,7 +14,7 @@ from motoko.cli.program import program
 from motoko.daemon import Office
 from motoko.errors import DatabaseFailed, MotokoError, NoSpaceLeft, NotRunning, StartFailed
 from motoko.workflow import restarts
-from motoko.workflow.restarts import until_it_stands
+from motoko.workflow.restarts import Restarts, until_it_stands
 from tests.support.workflows import write_workflow
 
 KILLED = StartFailed("the server", "it was ended by SIGKILL", "log", -signal.SIGKILL)
@@ -46,6 +46,24 @@ def test_what_was_killed_while_it_started_is_started_again(office: Office) -> No
 
     assert until_it_stands(starts, [office], lambda: False) == "stands"
     assert starts.n == 3
+
+
+def test_what_has_stood_for_a_while_is_started_again_as_if_for_the_first_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(restarts, "time", SimpleNamespace(monotonic=lambda: now))
+    known = Restarts()
+
+    def die_after(seconds: float) -> float:
+        nonlocal now
+        now += seconds
+        known.stands()
+        known.tried()
+        return known.wait_s
+
+    assert [die_after(s) for s in (1.0, 2.0, 4.0, 59.0)] == [1.0, 2.0, 4.0, 8.0]
+    assert [die_after(s) for s in (61.0, 1.0)] == [1.0, 2.0]
 
 
 def test_what_dies_each_time_is_given_up(office: Office) -> None:
