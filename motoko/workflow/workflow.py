@@ -247,7 +247,7 @@ class Workflow:
         came to its end, also when the orchestrator is started again under the same run name.
         ``f`` gets what it takes of ``workflow=``, ``runs=``, ``params=`` (what ``get_params``
         gives at that moment) and the orchestrator's own parameters. The same task and event
-        name replace the earlier action.
+        name replace the earlier action; a firing of that goes on, as one of the new action.
 
         Raises ConditionError, UnknownTaskManager, and WorkflowError for anything else that
         could only fail later.
