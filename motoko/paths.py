@@ -66,8 +66,13 @@ def private_directory() -> Path:
 
 def local_lock_file(file: Path) -> Path:
     """The file on this machine that is locked in the place of one that cannot be."""
+    return private_directory() / local_lock_name(file)
+
+
+def local_lock_name(file: Path) -> str:
+    """Its name, which goes by where the other one lies."""
     mark = blake2b(os.fsencode(file.absolute()), digest_size=8).hexdigest()
-    return private_directory() / f"{mark}-{file.name}"
+    return f"{mark}-{file.name}"
 
 
 def is_study_alone(directory: Path) -> bool:

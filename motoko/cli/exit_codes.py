@@ -29,7 +29,8 @@ MEANINGS: dict[int, str] = {
     NOT_FOUND: "no such workflow, study, job, run, run name, artifact or database, no match, or"
     " every run that matched was left alone",
     RUNS_FAILED: "runs, or jobs of a batch, failed",
-    PROCESSES: "a process runs already, does not run or start, or belongs to another host",
+    PROCESSES: "a process runs already, does not run or start, or belongs to another host; or a"
+    " workflow that is not where it was may be a copy (`motoko place`)",
     DATABASE: "a database does not answer, is lost, or is not one of this version of Motoko",
     GAVE_UP: "conflicting changes, or a system that executes runs, left nothing to try",
     SYSTEM: "the operating system refused: no permission, no space, no such place",

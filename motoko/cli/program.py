@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from motoko import __version__
-from motoko.cli import failures
+from motoko.cli import failures, questions
+from motoko.errors import MovedOrCopied
 from motoko.phrases import nearest
 
 _COMMANDS = "motoko.cli.commands"
@@ -35,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "export": "Write the runs of a study as CSV or Parquet.",
     "du": "How many files and bytes runs have, by study and state.",
     "archive": "Pack run directories away; what is packed is read as before.",
+    "place": "Say that a workflow was moved, or copied.",
     "share": "Let other users of this machine read a workflow.",
     "import": "Bring a study of BlackDynamite here, which stays as it is.",
     "bd": "Take what canYouDigIt takes, in the directory of a study.",
@@ -59,7 +61,11 @@ class Program(click.Group):
         extra["standalone_mode"] = False
         failures.print_anything()
         try:
-            code = super().main(arguments, prog_name or "motoko", **extra)
+            try:
+                code = super().main(arguments, prog_name or "motoko", **extra)
+            except MovedOrCopied as error:  # nothing was started yet
+                questions.ask_what_it_is(error)
+                code = super().main(arguments, prog_name or "motoko", **extra)
         except BaseException as error:
             if isinstance(error, click.NoSuchOption | click.BadOptionUsage):
                 error = as_spelled(error, arguments)

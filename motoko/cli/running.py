@@ -26,13 +26,14 @@ from motoko.errors import (
     ForeignDatabase,
     ForeignOwner,
     MotokoError,
+    MovedOrCopied,
     NoSpaceLeft,
     RunNameMissing,
     StartFailed,
 )
 from motoko.starter import is_awaited
 from motoko.store.patience import patiently
-from motoko.workflow import control, resuming
+from motoko.workflow import control, resuming, whereabouts
 from motoko.workflow.custody import Custody
 from motoko.workflow.generators import check_generators
 from motoko.workflow.orchestration import taken
@@ -55,7 +56,7 @@ _N_EVENTS = 5
 #: Of parameters that changed, so many are shown at least, and what else is said takes so much.
 _LEAST_SHOWN, _OTHER_LINES = 5, 6
 _GOES_ON = (exit_codes.PROCESSES, exit_codes.DATABASE)
-_NEEDS_MORE = (AlreadyRunning, ForeignOwner, DatabaseLost, ForeignDatabase)
+_NEEDS_MORE = (AlreadyRunning, ForeignOwner, MovedOrCopied, DatabaseLost, ForeignDatabase)
 _GO_ON = "nothing is lost: once that is mended, the same command goes on"
 
 
@@ -131,6 +132,7 @@ def _check_free(workflow: Workflow, run_name: str) -> daemon.Office:
 def _ensure_running(request: Request, generator: str | None = None) -> None:
     takeover = request.mine[f"{PREFIX}takeover"]
     run_name = request.mine[f"{PREFIX}run_name"]
+    whereabouts.check(request.workflow)
     if not takeover:
         control.check_takeover(request.workflow, run_name)
     # Before a launcher begins in these directories.
@@ -187,6 +189,7 @@ def start_orchestrator(arguments: Sequence[str], declare: Declare, description: 
     if run_name is None:
         raise RunNameMissing
     workflow.run_name = run_name
+    whereabouts.check(workflow)
     office = _check_free(workflow, run_name)
     if not request.mine[f"{PREFIX}takeover"]:
         control.check_takeover(workflow, run_name)

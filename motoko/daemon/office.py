@@ -29,7 +29,7 @@ from typing import Any
 from motoko import host
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, ForeignOwner
-from motoko.paths import local_lock_file
+from motoko.paths import local_lock_file, local_lock_name
 
 log = logging.getLogger(__name__)
 
@@ -130,12 +130,21 @@ class Office:
             if known is None:
                 return None
             is_told_here = known.is_here or known.has_left  # by the lock, if anybody has it
-            if is_told_here and not host.is_locked(known.lock or str(self.file)):
+            if is_told_here and not self._is_locked(known):
                 return None
             is_it = known.is_alive and not known.has_left
             if is_it or time.monotonic() > deadline:
                 return known
             time.sleep(0.001)
+
+    def _is_locked(self, known: Owner) -> bool:
+        """Whether somebody has the lock; one elsewhere is that of the office's place, and says
+        nothing of a copy of its file."""
+        if known.lock is None:
+            return host.is_locked(str(self.file))
+        return Path(known.lock).name == local_lock_name(self.file) and host.is_locked(
+            known.lock
+        )
 
     def ask_to_stop(self, owner: Owner) -> None:
         """Let everybody know that this holder, and none after it, is asked to end."""
@@ -278,7 +287,7 @@ class Office:
     def _local_lock(self) -> Path:
         """The file to lock where the office's own cannot be; one that is in use stays it."""
         last = self.last_owner()
-        if last is not None and last.is_here and last.lock and host.is_locked(last.lock):
+        if last is not None and last.is_here and last.lock and self._is_locked(last):
             return Path(last.lock)
         return local_lock_file(self.file)
 

@@ -45,6 +45,7 @@
       DaemonError
         AlreadyRunning  NotRunning  StartFailed  ForeignOwner (RuntimeError)
         RunsExecuting (RuntimeError)           runs and the hosts that they execute on
+        MovedOrCopied (RuntimeError)           where the databases are, and where they were
       PipelineError (ValueError)
         DuplicateStep  CyclicSteps
         UnknownStep (KeyError)                 name, the known ones, the step that requires it
@@ -121,6 +122,7 @@ from motoko.errors.workflows import (
     MarkerUnsafe,
     MarkerUnset,
     Mistake,
+    MovedOrCopied,
     NoRunMatches,
     NoSpaceLeft,
     NotRunning,
@@ -189,6 +191,7 @@ __all__ = [
     "MarkerUnset",
     "Mistake",
     "MotokoError",
+    "MovedOrCopied",
     "NoRunMatches",
     "NoSpaceLeft",
     "NotRunning",

@@ -497,3 +497,22 @@ class RunsExecuting(DaemonError, RuntimeError):
 
 class JobSideError(MotokoError, RuntimeError):
     """A job script asked for its run outside of one, or its run directory is damaged."""
+
+
+class MovedOrCopied(DaemonError, RuntimeError):
+    """A workflow's databases are not where they were, and may be a copy."""
+
+    directory: str
+
+    def __init__(
+        self, directory: str, place: str, before: str, host: str, *, is_there: bool
+    ) -> None:
+        from shlex import quote  # job scripts load this module, and need none of that
+
+        how = "which is still there" if is_there else f"on {host}"
+        where = quote(directory)
+        message = (
+            f"what is in {place} was last used in {before}, {how}: was it moved or copied? Say"
+            f" `motoko place {where} --moved` or `motoko place {where} --copied`"
+        )
+        super().__init__(message, directory=directory, place=place, before=before, host=host)

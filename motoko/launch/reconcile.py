@@ -132,7 +132,7 @@ class _Taking:
         """Bring the run up to what its directory says."""
         tables, run_id = self._tables, self._run_id
         facts = read_facts(self._directory)
-        if facts.get("generation") != tables.fact("generation"):
+        if facts.get("generation") not in tables.generations:
             self._found.foreign.append(run_id)
             return
         if facts["run_id"] != run_id:
@@ -236,7 +236,7 @@ class _Taking:
             return  # nothing of Motoko's, or half moved
         records = {record["number"]: record for record in self._tables.attempts(self._run_id)}
         known = records.get(facts["attempt"], {})
-        is_ours = facts.get("generation") == self._tables.fact("generation")
+        is_ours = facts.get("generation") in self._tables.generations
         is_named_so = directory.name == f"attempt-{facts['attempt']}"
         if not (is_ours and is_named_so) or _has_ended(known, directory, facts["nonce"]):
             return

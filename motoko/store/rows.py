@@ -13,6 +13,8 @@ from motoko.store import layout
 from motoko.store.codec import decode, decode_attempts, decode_run, ordered
 from motoko.store.index import Groups, JobValues
 
+#: The fact which databases it was copied from, by their generations.
+COPIED_FROM = "copied_from"
 _MOST_JOBS = 20_000
 _FEW = 64
 _NOTHING: Mapping[str, Any] = {}
@@ -39,6 +41,12 @@ class Rows:
         """A stored fact about the database: ``generation``, ``created``, ``schema``, ..."""
         raw = self.trees["meta"].get(name)
         return None if raw is None else decode(raw)
+
+    @property
+    def generations(self) -> frozenset[str]:
+        """What tells this database from others, and those that it was copied from: run
+        directories were made for one of them."""
+        return frozenset({str(self.fact("generation")), *(self.fact(COPIED_FROM) or ())})
 
     @property
     def schema(self) -> Schema:

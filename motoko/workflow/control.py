@@ -34,6 +34,7 @@ from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_L
 from motoko.store import layout
 from motoko.store.address import socket_address
 from motoko.study.study import shared_places
+from motoko.workflow import whereabouts
 from motoko.workflow.custody import Custody, using
 from motoko.workflow.generators import generators_of, python_dir
 from motoko.workflow.places import address, has_many_hosts, how_served, served
@@ -286,8 +287,10 @@ def ensure_running(
     """Start what does not run of server and launcher, and connect to all databases.
 
     What dies meanwhile is started again. ForeignOwner for what another host has, unless it is
-    taken over.
+    taken over, and MovedOrCopied, before anything is started, for databases of which nobody has
+    said what they are.
     """
+    whereabouts.check(workflow)
 
     def bring_up() -> None:
         server = _serve(workflow, takeover)
@@ -300,13 +303,22 @@ def ensure_running(
             raise
 
     _bring_up(workflow, bring_up, [server_office(workflow), launcher_office(workflow)])
+    whereabouts.record(workflow)
 
 
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     """Start the server if it does not run, connect to all databases, make those missing.
 
-    One that dies meanwhile is started again.
+    One that dies meanwhile is started again. MovedOrCopied, before anything is started, for
+    databases of which nobody has said what they are.
     """
+    whereabouts.check(workflow)
+    serve_as_it_is(workflow, takeover=takeover)
+    whereabouts.record(workflow)
+
+
+def serve_as_it_is(workflow: Workflow, *, takeover: bool = False) -> None:
+    """As `ensure_served`, wherever the databases were before."""
     _bring_up(workflow, lambda: _serve(workflow, takeover), [server_office(workflow)])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +164,7 @@ class _Verification:
                 problems = [*audit.structure(tables), *audit.problems(tables)]
                 rows = {run_id: tables.run(run_id) for run_id in tables.run_ids()}
                 attempts = {run_id: tables.attempts(run_id) for run_id in rows}
-                generation = str(tables.fact("generation"))
+                generations = tables.generations
                 executing = set(open_runs(tables))
                 manifests = tables.manifests()
                 n_jobs = len(list(tables.job_ids()))
@@ -176,7 +176,7 @@ class _Verification:
             self._report.add(study.name, problem, _REPAIR)
         what = f"{len(rows)} runs, {n_jobs} jobs, their indexes, groups and counters"
         self._report.checked.append(f"{study.name}: {what}")
-        self._check_directories(rows, attempts, directories, generation, executing)
+        self._check_directories(rows, attempts, directories, generations, executing)
         self._check_stored(manifests)
 
     def _check_known(self, tables: Tables) -> None:
@@ -191,7 +191,7 @@ class _Verification:
         rows: Mapping[int, Mapping[str, Any]],
         attempts: Mapping[int, list[dict[str, Any]]],
         directories: Mapping[int, Path],
-        generation: str,
+        generations: Collection[str],
         executing: set[int],
     ) -> None:
         kinds: dict[str, list[int]] = {kind: [] for kind in _KINDS}
@@ -206,12 +206,12 @@ class _Verification:
                 ):
                     kinds["missing"].append(run_id)
                 continue
-            kind = self._kind(run_id, row, record, directory, generation, executing)
+            kind = self._kind(run_id, row, record, directory, generations, executing)
             if kind is not None:
                 kinds[kind].append(run_id)
         for run_id, directory in directories.items():
             if run_id not in rows:
-                kinds[_kind_of_unknown(directory, generation)].append(run_id)
+                kinds[_kind_of_unknown(directory, generations)].append(run_id)
         self._report_set_aside(kinds)
         for kind, run_ids in kinds.items():
             self._report.add_runs(self._study.name, run_ids, *_KINDS[kind])
@@ -238,7 +238,7 @@ class _Verification:
         row: Mapping[str, Any],
         record: Mapping[str, Any],
         directory: Path,
-        generation: str,
+        generations: Collection[str],
         executing: set[int],
     ) -> str | None:
         """What is wrong with the directory of a run; None if nothing is."""
@@ -253,7 +253,7 @@ class _Verification:
         found = {facts.get("generation")}
         if token is not None and token.facts:
             found.add(token.facts.get("generation"))
-        if found != {generation}:
+        if not found.issubset(generations):
             return "foreign"
         if facts["nonce"] != row.get("nonce"):
             is_ahead = facts["attempt"] > row.get("attempt", 0)
@@ -317,9 +317,10 @@ def attempt_record(attempts: list[dict[str, Any]], row: Mapping[str, Any]) -> Ma
     return {}
 
 
-def _kind_of_unknown(directory: Path, generation: str) -> str:
+def _kind_of_unknown(directory: Path, generations: Collection[str]) -> str:
     try:
-        return "unknown" if read_facts(directory).get("generation") == generation else "stray"
+        is_ours = read_facts(directory).get("generation") in generations
+        return "unknown" if is_ours else "stray"
     except JobSideError:
         return "stray"
 

@@ -10,8 +10,8 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motoko.errors import DatabaseLost, MotokoError
-from motoko.workflow import control
+from motoko.errors import DatabaseLost, MotokoError, MovedOrCopied
+from motoko.workflow import control, whereabouts
 
 if TYPE_CHECKING:
     from motoko.daemon import Office
@@ -48,6 +48,10 @@ def standing_troubles(workflow: Workflow, *, is_at_work: bool = False) -> Iterat
         yield str(lost)
     except MotokoError:  # whoever opens that database says so
         pass
+    try:
+        whereabouts.check(workflow)
+    except MovedOrCopied as unknown:
+        yield str(unknown)
     yield from full_disks(workflow, is_at_work=is_at_work)
 
 
