@@ -11,6 +11,9 @@ from motoko.columns import RUN_ENTRIES
 from motoko.store.identity import SET_BY_HAND
 from motoko.workflow.views.rows import FIRST_ENTRIES, Card, Listed, elapsed_s
 
+#: Of files that have changed, so many are named.
+_MOST_FILES = 10
+
 
 def table(found: Listed) -> tuple[list[str], list[list[Any]]]:
     """Headers and cells for people."""
@@ -53,7 +56,30 @@ def sections(card: Card) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
         "earlier attempts",
         [(str(a["number"]), words.Whole(_in_words(a))) for a in card.earlier_attempts],
     )
+    yield "made with", _code(card)
     yield "paths", [(k, words.Whole(v)) for k, v in card.paths.items()]
+
+
+def _code(card: Card) -> list[tuple[str, Any]]:
+    code = card.code
+    if not code:
+        return []
+    python = code["python"]
+    commit = f"{code['commit']}{', with changes' if code['is_changed'] else ''}"
+    interpreter = (
+        f"{python['version']} ({python['executable']}),"
+        f" {words.counted(len(python['packages']), 'package')}"
+        if python
+        else None
+    )
+    n_files = words.counted(len(code["files"]), "file")
+    return [
+        ("its files", words.Whole(", ".join(code["given"]))),
+        ("study", f"{n_files} (--json has their digests)" if code["files"] else None),
+        ("other now", words.Whole(", ".join(code["changed_since"][:_MOST_FILES]))),
+        ("commit", words.Whole(commit) if code["commit"] else None),
+        ("python", words.Whole(interpreter) if interpreter else None),
+    ]
 
 
 def _before(value: Any) -> str:

@@ -19,9 +19,10 @@ import shutil
 import stat
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +40,9 @@ FORMAT = 1
 ARCHIVE = "archive"
 _DESCRIPTION = "archive.json"
 _ROWS = "runs.csv"
-#: An archive has no more runs than this, so that few are lost with one.
-_MOST_RUNS = 10_000
+#: An archive has no more runs than this, so that few are lost with one, and one run is found
+#: fast: to read anything of an archive is to read its whole list of files.
+_MOST_RUNS = 1000
 _RUNS_A_COMMIT = 1000
 #: The oldest time that a zip file can say.
 _OLDEST = (1980, 1, 1, 0, 0, 0)
@@ -85,7 +87,7 @@ def pack(study: Study, run_ids: Sequence[int], *, is_busy: Callable[[int], bool]
         if is_busy(run_id):
             continue
         name = study.run_row(run_id).get(ARCHIVE)
-        if name is not None and _has(archives_dir(study) / name, run_id):
+        if name is not None and run_id in _packed_in(archives_dir(study) / name):
             shutil.rmtree(study.run_dir(run_id))  # where an earlier call was ended
         else:
             chosen.append(run_id)
@@ -101,7 +103,7 @@ def unpack(study: Study, run_ids: Iterable[int]) -> int:
         name = study.run_row(run_id).get(ARCHIVE)
         if name is None or study.run_dir(run_id).exists():
             continue
-        _extract(archives_dir(study) / name, run_id, study.run_dir(run_id))
+        _reader(archives_dir(study) / name).extract(run_id, study.run_dir(run_id))
         back.append(run_id)
     _tell(study, back, None)
     return len(back)
@@ -111,7 +113,7 @@ def unpacked(study: Study, run_id: int, archive: str, cache: Path) -> Path:
     """A directory with the files of a packed run, to be read; made when first asked for."""
     place = cache / archive.removesuffix(".zip") / f"run-{run_id}"
     if not place.exists():
-        _extract(archives_dir(study) / archive, run_id, place)
+        _reader(archives_dir(study) / archive).extract(run_id, place)
     return place
 
 
@@ -201,32 +203,55 @@ def _info(name: str, found: os.stat_result) -> zipfile.ZipInfo:
     return info
 
 
-def _has(file: Path, run_id: int) -> bool:
+def _packed_in(file: Path) -> Collection[int]:
     try:
-        with zipfile.ZipFile(file) as archive:
-            return run_id in json.loads(archive.read(_DESCRIPTION))["runs"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return False
+        return _reader(file).runs.keys()
+    except (OSError, ArchiveDamaged):
+        return ()
 
 
-def _extract(file: Path, run_id: int, place: Path) -> None:
-    """Put a run's directory into a place that is not there yet, in one step."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = place.with_name(f".{place.name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    prefix = f"run-{run_id}/"
+def _reader(file: Path) -> _Reader:
+    """An archive that is open; its list of files was read once. ArchiveDamaged if it cannot."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            chosen = [info for info in archive.infolist() if info.filename.startswith(prefix)]
-            if not chosen:
-                raise ArchiveDamaged(str(file), f"has no {prefix.rstrip('/')}")
-            for info in chosen:
-                _extract_one(archive, info, aside, info.filename.removeprefix(prefix))
-        aside.replace(place)
+        found = file.stat()
+        return _known_reader(file, found.st_mtime_ns, found.st_size)
     except (zipfile.BadZipFile, EOFError, FileNotFoundError) as error:
         raise ArchiveDamaged(str(file), str(error)) from error
-    finally:
+
+
+@lru_cache(maxsize=4)
+def _known_reader(file: Path, mtime_ns: int, size: int) -> _Reader:
+    return _Reader(file)
+
+
+class _Reader:
+    """The runs in an archive."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._archive = zipfile.ZipFile(file)
+        #: What there is of each run.
+        self.runs: dict[int, list[zipfile.ZipInfo]] = {}
+        for info in self._archive.infolist():
+            number = info.filename.partition("/")[0].removeprefix("run-")
+            if info.filename.startswith("run-") and number.isdecimal():
+                self.runs.setdefault(int(number), []).append(info)
+
+    def extract(self, run_id: int, place: Path) -> None:
+        """Put a run's directory into a place that is not there yet, in one step."""
+        if run_id not in self.runs:
+            raise ArchiveDamaged(str(self._file), f"has no run-{run_id}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = place.with_name(f".{place.name}.{os.getpid()}")
         shutil.rmtree(aside, ignore_errors=True)
+        try:
+            for info in self.runs[run_id]:
+                _extract_one(self._archive, info, aside, info.filename.partition("/")[2])
+            aside.replace(place)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ArchiveDamaged(str(self._file), str(error)) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _extract_one(

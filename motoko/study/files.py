@@ -33,6 +33,7 @@ class FileStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._known: dict[tuple[str, int, int, int], dict[str, Any]] = {}
+        self._contents: set[str] = set()
 
     def keep(self, file: Path) -> dict[str, Any]:
         """Keep a file's present content; its entry in a manifest.
@@ -45,6 +46,20 @@ class FileStore:
         if entry is None:
             entry = self._known[key] = self._copy(file, found)
         return entry
+
+    def keep_content(self, content: bytes) -> str:
+        """Keep some content; its digest."""
+        name = hashlib.blake2b(content, digest_size=20).hexdigest()
+        if name not in self._contents:
+            if not self.path(name).exists():
+                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                handle, aside = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+                with open(handle, "wb") as copy:
+                    copy.write(content)
+                os.chmod(aside, 0o400)
+                os.replace(aside, self.path(name))
+            self._contents.add(name)
+        return name
 
     def path(self, digest: str) -> Path:
         """Where the content of this digest lies."""

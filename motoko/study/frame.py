@@ -82,7 +82,14 @@ def write_parquet(table: DataFrame, file: Path) -> None:
     plain = table.copy()
     for name in plain:
         values = plain[name]
-        kinds = {type(value) for value in values if value is not None}
+        kinds = {type(value) for value in values if not _is_missing(value)}
         if values.dtype == object and kinds - {str}:
-            plain[name] = [None if v is None else json.dumps(v, default=str) for v in values]
+            plain[name] = [
+                None if _is_missing(v) else json.dumps(v, default=str) for v in values
+            ]
     replace_file(file, [plain.to_parquet()])
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether there is no value, which pandas says as nan in a column of anything."""
+    return value is None or (isinstance(value, float) and value != value)

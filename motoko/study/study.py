@@ -42,6 +42,7 @@ from motoko.study import files
 from motoko.study.archive import ARCHIVE, unpacked
 from motoko.study.lookout import Lookout
 from motoko.study.records import Job, Run
+from motoko.study.versions import Versions
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Study:
             self.address = self.address._replace(storage=name, certificates=certificates)
         self.database: Database[Tables] = Database(self.address, Tables, name)
         self.files = files.FileStore(self.state_dir / "files")
+        self.versions = Versions(self.directory, self.state_dir)
         self._single_calls = SingleCalls()
         self._lookout: Lookout | None = None
         #: How often whoever awaits a selection of its runs looks again without any news.
@@ -382,13 +384,15 @@ class Study:
                 continue
             self._reported.add((key, manifest["key"]))
             before = self.ask(partial(Tables.manifest, key=key))
-            names = ", ".join(files.differing(before, manifest)) or "its files"
+            names = ", ".join(files.differing(before, manifest))
+            if before is not None and not names:
+                continue  # only the code around them
             log.warning(
                 "%s.%d was made with another content of %s; it is taken as it is"
                 " (say replica: 2 in its run parameters for a new one)",
                 self.name,
                 run_id,
-                names,
+                names or "its files",
             )
 
     def update_run(self, run_id: int, changes: Mapping[str, Any]) -> None:
@@ -414,7 +418,7 @@ class Study:
         if mistakes:
             raise ConfigError(mistakes)
         *others, exec_file = files.given_files(self.config)
-        return files.manifest(self.files, others, exec_file)
+        return self.versions.with_code(files.manifest(self.files, others, exec_file))
 
 
 class _Records(Mapping[int, Any]):

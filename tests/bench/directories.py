@@ -60,26 +60,25 @@ def measure(n_runs: int) -> Figures:
         control.stop_all(workflow)
         found: Figures = {"made": made[0]}
         where = str(workflow.directory)
-        for name, command in {
-            "info": ["info", where],
-            "du": ["du", "work", "--dir", where],
-            "export, csv": ["export", "work", "--dir", where, "--csv", f"{where}/t.csv"],
-            "export, parquet": ["export", "work", "--dir", where, "--parquet", f"{where}/t.pq"],
-            "archive": ["archive", "work", "--dir", where],
-            "du of archives": ["du", "work", "--dir", where],
-        }.items():
-            found[name] = given(name, [*MOTOKO, *command])
+        frame = [sys.executable, "-c", FRAME, where, f"{n_runs}"]
         n_read = min(_N_READ, n_runs)
-        found["dataframe"] = given(
-            "dataframe", [sys.executable, "-c", FRAME, where, f"{n_runs}"]
-        )
         read = [sys.executable, "-c", READ, where, f"{n_read}"]
-        found[f"quantity of {n_read} packed runs"] = given("read", read)
         for name, command in {
-            "unpack": ["archive", "work", "--unpack", "--dir", where],
-            "delete": ["runs", "delete", "work", "--all", "--dir", where],
+            "info": [*MOTOKO, "info", where],
+            "du": [*MOTOKO, "du", "work", "--dir", where],
+            "dataframe": frame,
+            "export --csv": [*MOTOKO, "export", "work", "--dir", where, "--csv", f"{where}/t"],
+            "export --parquet": [
+                *(*MOTOKO, "export", "work", "--dir", where),
+                *("--parquet", f"{where}/t.parquet"),
+            ],
+            "archive": [*MOTOKO, "archive", "work", "--dir", where],
+            "du, packed": [*MOTOKO, "du", "work", "--dir", where],
+            f"quantity of {n_read} packed runs": read,
+            "archive --unpack": [*MOTOKO, "archive", "work", "--unpack", "--dir", where],
+            "runs delete": [*MOTOKO, "runs", "delete", "work", "--all", "--dir", where],
         }.items():
-            found[name] = given(name, [*MOTOKO, *command])
+            found[name] = given(name, command)
     return found
 
 

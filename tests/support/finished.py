@@ -13,6 +13,7 @@ import pytest
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.workflow import Workflow
+from motoko.workflow.whereabouts import RECORD
 from tests.support.command_line import CommandLine, new_workflow
 
 
@@ -27,7 +28,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def here(finished_once: Path, tmp_path: Path) -> CommandLine:
-    """A copy of it; nothing runs."""
+    """A copy of it that does not know to be one; nothing runs."""
     directory = tmp_path / "demo"
     shutil.copytree(finished_once, directory, symlinks=True, ignore=_is_no_file)
     return CommandLine(directory)
@@ -35,7 +36,7 @@ def here(finished_once: Path, tmp_path: Path) -> CommandLine:
 
 def _is_no_file(directory: Any, names: list[str]) -> list[str]:
     paths = {name: Path(directory, name) for name in names}
-    return [name for name, path in paths.items() if path.is_socket()]
+    return [n for n, path in paths.items() if n == RECORD or path.is_socket()]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from motoko.model import states
 from motoko.store.server import Server
 from motoko.store.tables import Tables
 from motoko.workflow import Workflow, control
+from motoko.workflow.whereabouts import RECORD
 from tests.support.command_line import CommandLine, new_workflow
 from tests.support.waiting import wait_until
 
@@ -130,7 +131,7 @@ class changed:
 
 
 def copied(source: Path, target: Path) -> CommandLine:
-    """A copy of the workflow; sockets are left out."""
+    """A copy of the workflow that does not know to be one; sockets are left out."""
     if target.exists():
         shutil.rmtree(target)
     shutil.copytree(source, target, symlinks=True, ignore=_sockets)
@@ -138,7 +139,7 @@ def copied(source: Path, target: Path) -> CommandLine:
 
 
 def _sockets(directory: Any, names: list[str]) -> list[str]:
-    return [name for name in names if Path(directory, name).is_socket()]
+    return [n for n in names if n == RECORD or Path(directory, n).is_socket()]
 
 
 def picture(directory: Path) -> dict[int, Any]:

@@ -8,11 +8,13 @@ import click
 
 from motoko.cli import daemons, exit_codes, output, words
 from motoko.cli.places import directory_argument, load_workflow, study_names
+from motoko.phrases import listed
 
 if TYPE_CHECKING:
     from motoko.workflow.views.overview import Overview, StudyOverview
 
 _MOST_EVENTS = 20
+_MOST_FILES = 5
 
 
 @click.command()
@@ -107,6 +109,11 @@ def _show_studies(found: Overview) -> None:
             since = words.moment(study.held)
             release = f"motoko launcher release {study.name}"
             click.echo(f"{study.name}: no run begins, held since {since}; `{release}`")
+        if study.changed_files:
+            names = listed(study.changed_files[:_MOST_FILES])
+            more = len(study.changed_files) - _MOST_FILES
+            rest = f" and {more} more" if more > 0 else ""
+            click.echo(f"{study.name}: changed since its last run was made: {names}{rest}")
 
 
 def _state_columns(studies: list[StudyOverview]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from motoko.errors import ForeignDatabase, ForeignOwner, StudyNotFound
 from motoko.store.backup import copy_together
 from motoko.study.files import content_digest
+from motoko.study.versions import CODE
 from motoko.workflow import control, making
 from motoko.workflow.upkeep.repair import Repaired, check_nothing_runs, repair
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CONTENTS = "backup.json"
 _FORMAT = 1
 _LEDGER = Path(".wf/wf.db")
+#: Beside the database of a study: what its runs were made with.
+_STORES = ("files", CODE)
 _UNFINISHED = ".unfinished"
 
 
@@ -76,7 +79,8 @@ def _copy(workflow: Workflow, aside: Path, made: Backup) -> None:
         made.studies.append(name)
         relative = study.database_file.relative_to(workflow.directory)
         copies[study.database_file] = aside / relative
-        stores[study.files.directory] = aside / relative.parent / "files"
+        for kind in _STORES:
+            stores[study.state_dir / kind] = aside / relative.parent / kind
     ledger = workflow.directory / _LEDGER
     for copy in [aside / _LEDGER, *copies.values()]:
         copy.parent.mkdir(parents=True, mode=0o700)
@@ -122,7 +126,8 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
         shutil.copyfile(source / relative, copied)
         copied.chmod(0o600)
         os.replace(copied, present)
-        _restore_store(source / relative.parent / "files", present.parent / "files")
+        for kind in _STORES:
+            _restore_store(source / relative.parent / kind, present.parent / kind)
     done = repair(workflow, with_new=False)
     done.done.insert(0, f"put back {', '.join(str(path) for path in files)}")
     if aside.exists():

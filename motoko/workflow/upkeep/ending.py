@@ -20,6 +20,7 @@ from motoko.launch.executing import Executing, executing_in, find_executing
 from motoko.launch.holders import end_holders
 from motoko.launch.work import open_runs
 from motoko.model import states
+from motoko.study import files
 from motoko.workflow import control, making
 
 if TYPE_CHECKING:
@@ -238,16 +239,18 @@ def _clean(
     with study.database.read() as tables:
         ids = tables.select(tables.parse(constraints))
         rows = {run_id: tables.run(run_id) for run_id in ids}
+        manifest = study.manifest()
+        keys = {row.get("files") for row in rows.values()}
+        other = {key for key in keys if files.differing(tables.manifest(key), manifest)}
     idle = {r: row for r, row in rows.items() if row["state"] not in states.ACTIVE}
     chosen = {r: row for r, row in idle.items() if executing_in(study, r) is None}
     present = [run_id for run_id in chosen if study.run_dir(run_id).exists()]
-    manifest = study.manifest()
     if current_files:
         over, new_files = chosen, manifest
     else:
         over = {r: row for r, row in chosen.items() if row["state"] != states.CREATED}
         new_files = None
-        outdated = [r for r, row in chosen.items() if row.get("files") != manifest["key"]]
+        outdated = [r for r, row in chosen.items() if row.get("files") in other]
         cleaned.n_outdated += len(outdated)
     done = _back_to_created(study, over, new_files)
     changed = set(over).difference(done)

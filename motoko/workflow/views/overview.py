@@ -38,6 +38,8 @@ class StudyOverview:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     #: Since when no run of it is to begin; None if nobody holds them.
     held: float | None = None
+    #: Names of files that are other than when its last run was made.
+    changed_files: list[str] = field(default_factory=list)
     error: MotokoError | None = None
 
     @property
@@ -100,6 +102,7 @@ class Overview:
                     "run_names": study.counts,
                     "total": study.total,
                     "held": study.held,
+                    "changed_files": study.changed_files,
                     "problem": study.problem,
                 }
                 for study in self.studies
@@ -161,6 +164,7 @@ def look(
                 seen.update(name for name, _, _ in tables.groups.counted())
                 found.counts = _counts(tables, run_name)
                 found.held = held_since(tables)
+                found.changed_files = changed_files(study, tables)
                 _add_failed(overview, study, tables, run_name)
         except MotokoError as error:
             found.error = error
@@ -195,6 +199,15 @@ def _open(study: Study, server: Office) -> MotokoError | None:
     except MotokoError as error:
         return error
     return None
+
+
+def changed_files(study: Study, tables: Tables) -> list[str]:
+    """Files of the study that are other than when its last run was made."""
+    last = tables.last_run_id
+    if not tables.has_run(last):
+        return []
+    manifest = tables.manifest(tables.run(last).get("files")) or {}
+    return study.versions.changed_since(manifest.get("code"))
 
 
 def _counts(tables: Tables, run_name: str | None) -> dict[str, dict[str, int]]:

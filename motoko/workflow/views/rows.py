@@ -84,6 +84,8 @@ class Card:
     quantities: dict[str, tuple[Any, Any]]
     paths: dict[str, str]
     cause: str | None
+    #: Which code it was made with: what is known of that.
+    code: dict[str, Any]
 
     @property
     def warnings(self) -> list[str]:
@@ -127,6 +129,7 @@ class Card:
             "attempts": self.attempts,
             "quantities": {k: {"step": s, "value": v} for k, (s, v) in self.quantities.items()},
             "paths": self.paths,
+            "code": self.code,
             "failure": failure,
         }
 
@@ -145,6 +148,7 @@ def card(workflow: Workflow, name: str) -> Card:
         quantities = tables.quantities(run_id)
         is_bad = states.is_bad(row["state"])
         cause = failed_run(study, tables, run_id).cause if is_bad else None
+        manifest = tables.manifest(row.get("files")) or {}
     paths = _paths(study, run)
     return Card(
         study=study.name,
@@ -154,7 +158,23 @@ def card(workflow: Workflow, name: str) -> Card:
         quantities=quantities,
         paths=paths,
         cause=cause,
+        code=_code(study, manifest),
     )
+
+
+def _code(study: Study, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a run was made with, as far as it is known, and what of it is other now."""
+    if not manifest:
+        return {}
+    code = manifest.get("code", {})
+    return {
+        "given": {entry["name"]: entry["hash"] for entry in manifest["files"]},
+        "commit": code.get("commit"),
+        "is_changed": code.get("is_changed"),
+        "python": study.versions.stored(code, "python"),
+        "files": study.versions.stored(code, "files"),
+        "changed_since": study.versions.changed_since(code),
+    }
 
 
 def _paths(study: Study, run: dict[str, Any]) -> dict[str, str]:
