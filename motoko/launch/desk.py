@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -83,9 +83,16 @@ class Desk:
     """The attempts of one study that this launcher looks after."""
 
     def __init__(
-        self, study: Study, epoch: str, executing: Executing, troubles: Troubles
+        self,
+        study: Study,
+        epoch: str,
+        executing: Executing,
+        troubles: Troubles,
+        only: Container[int] | None = None,
     ) -> None:
+        """``only`` are the runs that may begin, if not all may."""
         self.study = study
+        self._only = only
         self.generation = ""
         #: All attempts in this launcher's hands, by run.
         self.held: dict[int, Attempt] = {}
@@ -270,6 +277,7 @@ class Desk:
             policy=self.study.config.policy,
             is_first=self._is_first,
             is_search=self._is_search and not self._is_closing,
+            only=self._only,
         )
         if work.n_claims:
             self.has_created = False  # until news says otherwise, also while this goes on

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +57,8 @@ class LauncherSettings:
     at once; without it, the cores that this process may use are the limit, and on a batch
     system ``max_submitted``. ``pace`` is how often one is asked. ``knock`` is the socket that
     job scripts knock at; ``python_dir`` a directory, to be made, through which they find the
-    job side; ``epoch`` counts the launchers of the workflow, ``office`` says which count.
+    job side; ``epoch`` counts the launchers of the workflow, ``office`` says which count; of
+    the studies in ``only`` no other runs may begin.
     """
 
     knock: Address
@@ -72,6 +73,7 @@ class LauncherSettings:
     pace: Pace = field(default_factory=Pace)
     poll_s: float = 5.0
     grace_s: float = GRACE_S
+    only: Mapping[str, Container[int]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
@@ -96,7 +98,10 @@ async def launch(
     make_names_dir(names_dir(settings.python_dir))
     executors = _executors(studies, settings, troubles)
     epoch = epoch_of(settings.office, settings.epoch)
-    of = {Desk(study, epoch, executors[study], troubles): executors[study] for study in studies}
+    of = {
+        Desk(study, epoch, executors[study], troubles, settings.only.get(study.name)): executor
+        for study, executor in executors.items()
+    }
     desks = list(of)
     for desk, executor in of.items():
         executor.add(desk)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 from motoko.config.policy import USUAL, FailurePolicy
@@ -97,6 +98,8 @@ class Work:
     inherited: Collection[tuple[int, int]] = ()
     is_first: bool = False
     is_search: bool = False
+    #: The runs that may begin; None for all.
+    only: Container[int] | None = None
 
     def apply(self, tables: Tables) -> Done:
         """Do it; AlreadyRunning when another launcher has taken the study over."""
@@ -132,7 +135,11 @@ class Work:
     def _claim_created(self, tables: Tables, done: Done) -> None:
         # Runs that are still held here come again when their old attempt is over.
         most = self.n_claims + len(self.held) + 2 * len(self.delayed) + _FEW
-        created = tables.first(states.CREATED, most)
+        if self.only is None:
+            created = tables.first(states.CREATED, most)
+        else:
+            chosen = (r for r in tables.in_state(states.CREATED) if r in self.only)
+            created = sorted(islice(chosen, most))
         done.has_more = len(created) == most
         for run_id in created:
             if run_id in self.held or run_id in self.delayed:

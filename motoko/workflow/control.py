@@ -357,12 +357,15 @@ class LauncherOptions:
     generator: str | None = None
     studies: tuple[str, ...] = ()
     takeover: bool = False
+    #: A file with the runs that may begin, of studies of which not all may.
+    only: Path | None = None
 
 
 async def run_launcher(
     workflow: Workflow, options: LauncherOptions, ready: Callable[[], object]
 ) -> None:
     """Be the launcher until cancelled."""
+    from motoko.launch.choice import read_chosen
     from motoko.launch.launcher import LauncherSettings, launch
     from motoko.launch.slots import available_cores
 
@@ -377,6 +380,7 @@ async def run_launcher(
         "chosen": {"generator": options.generator, "studies": list(options.studies)},
         "files": _files_mark(workflow),
         "cores": available_cores(),
+        "is_limited": options.only is not None,
     }
 
     def tell(troubles: Sequence[Trouble]) -> None:
@@ -402,6 +406,7 @@ async def run_launcher(
             python_dir=python_dir(workflow),
             epoch=office.epoch,
             office=office.mark,
+            only={} if options.only is None else read_chosen(options.only),
         )
         async with anyio.create_task_group() as group:
             group.start_soon(_end_when_lost, office, group.cancel_scope)
@@ -430,10 +435,13 @@ def start_launcher(
     studies: tuple[str, ...] = (),
     *,
     takeover: bool = False,
+    only: Path | None = None,
 ) -> Owner:
     """Start the launcher in the background, unless it runs; who it is.
 
-    ForeignOwner for one on another host, unless it is taken over, or works from there.
+    ForeignOwner for one on another host, unless it is taken over, or works from there. ``only``
+    is a file of `write_chosen`: one that was started with such is replaced by whoever wants all
+    runs.
     """
     office = launcher_office(workflow)
     there = None if takeover or not has_many_hosts(workflow) else office.owner()
@@ -442,7 +450,8 @@ def start_launcher(
     with using(workflow, office) as use:
         owner = _owner_here(office, takeover)
         is_ending = _is_ending(office)
-        if owner is not None and (is_ending or _is_outdated(workflow, owner)):
+        is_short = owner is not None and only is None and owner.facts.get("is_limited", False)
+        if owner is not None and (is_ending or is_short or _is_outdated(workflow, owner)):
             chosen_generator, chosen_studies = _chosen(workflow, owner.facts)
             generator, studies = generator or chosen_generator, studies or chosen_studies
             if not is_ending:
@@ -451,6 +460,8 @@ def start_launcher(
             owner = None
         if owner is None:
             command = _launcher_command(workflow, generator, studies, takeover)
+            if only is not None:
+                command += ["--only", str(only)]
             use.started(_start(command, office, launcher_log(workflow)))
         return _present(office)
 

@@ -148,6 +148,8 @@ def test_runs_are_changed_cleaned_and_looked_at_by_habit(study: Path) -> None:
     shell(study, "canYouDigIt runs quantity --run_id 1 --quantity_id ekin --value 7 --step 9")
     shell(study, "canYouDigIt runs plot --quantity ekin --legend '%r.id' --fileout a.pdf")
     assert (study / "a.pdf").read_bytes().startswith(b"%PDF")
+    plot = "canYouDigIt runs plot --quantity ekin,vec --using '%0.x:%1.y-%0.y' --fileout b.pdf"
+    assert shell(study, plot) == "6 curves in b.pdf\n"  # vec has two columns
     shell(study, "canYouDigIt runs clean --truerun --constraints 'runs.id = 1'")
     assert not (study / "BD-bd_study-runs" / "run-1").exists()
     shell(study, "canYouDigIt runs clean --delete --truerun --constraints 'runs.id > 1'")
@@ -175,3 +177,29 @@ def test_installed_package_is_not_hidden_where_the_study_says_so(study: Path) ->
     said = (study / "BD-bd_study-runs/run-1/a.o1").read_text()
     assert "No module named 'BlackDynamite'" in said
     assert "canYouDigIt" not in said
+
+
+@pytest.mark.slow
+def test_the_first_runs_are_launched_or_those_that_are_meant(study: Path) -> None:
+    launch = "canYouDigIt runs launch --truerun"
+    shell(study, "canYouDigIt init && canYouDigIt jobs create")
+    shell(study, "canYouDigIt runs create --run_name toto")
+
+    assert "1 run done, 0 failed" in shell(study, f"{launch} --nruns 1")
+    assert "1 run done, 0 failed" in shell(study, f"{launch} --constraints 'param2 = 2'")
+    states = "canYouDigIt runs info --infos id,state"
+    assert shell(study, states).split()[2:] == [
+        "1",
+        "FINISHED",
+        "2",
+        "CREATED",
+        "3",
+        "FINISHED",
+    ]
+    assert "no such run is CREATED" in shell(study, f"{launch} --constraints 'param2 = 2'")
+
+    # A launcher that was to begin no run is replaced by one that begins all.
+    shell(study, "canYouDigIt launch_daemon --start --nruns 0")
+    shell(study, f"{launch} --nruns 1", code=6)
+    assert "2 CREATED" in " ".join(shell(study, states).split())
+    assert "1 run done, 0 failed" in shell(study, launch)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from motoko.cli.bd.options import Arguments
+from motoko.cli.bd.using import Using
 from motoko.errors import EntryNotFound
 
 _STYLES = ("-", "--", "-.", ":")
@@ -26,24 +28,22 @@ def draw(given: Arguments, pairs: list[tuple[Any, Any]]) -> int:
         matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    names = [name.strip() for name in given.quantity.split(",")]
+    using = None if given.using is None else Using(given.using, len(names))
     size = _two(given.figsize)
     figure, axes = pyplot.subplots(figsize=size)
     styles = itertools.cycle(_STYLES)
     n_curves = 0
     for run, job in pairs:
         try:
-            table = run.get_quantity(given.quantity)
+            tables = [_chosen(run.get_quantity(name), given) for name in names]
         except EntryNotFound:
             continue
-        steps = table.iloc[:, 0]
-        low = steps.min() if given.start is None else given.start
-        high = steps.max() if given.end is None else given.end
-        table = table[(steps >= low) & (steps <= high)].iloc[:: given.frequency]
         look: dict[str, Any] = {"marker": given.marker}
         if given.blackwhite:
             look.update(color="black", linestyle=next(styles))
-        for column in table.columns[1:]:
-            x, y = table.iloc[:, 0] * given.xscale, table[column] * given.yscale
+        for x, y in _curves(tables, using):
+            x, y = x * given.xscale, y * given.yscale
             axes.plot(x, y, label=_legend(given.legend, run, job), **look)
             n_curves += 1
     axes.set_xlabel(given.xlabel or "step")
@@ -61,6 +61,33 @@ def draw(given: Arguments, pairs: list[tuple[Any, Any]]) -> int:
         figure.savefig(given.fileout)
     pyplot.close(figure)
     return n_curves
+
+
+def _chosen(table: Any, given: Arguments) -> Any:
+    """The rows of a quantity that are meant."""
+    steps = table.iloc[:, 0]
+    low = steps.min() if given.start is None else given.start
+    high = steps.max() if given.end is None else given.end
+    return table[(steps >= low) & (steps <= high)].iloc[:: given.frequency]
+
+
+def _curves(tables: list[Any], using: Using | None) -> Iterator[tuple[Any, Any]]:
+    """What to draw over what: each column over its steps, or what ``using`` says of the steps
+    that all quantities have, and of their columns in turn."""
+    if using is None:
+        for table in tables:
+            for i in range(1, table.shape[1]):
+                yield table.iloc[:, 0], table.iloc[:, i]
+        return
+    indexed = [table.set_index(table.columns[0]) for table in tables]
+    common = indexed[0].index
+    for table in indexed[1:]:
+        common = common.intersection(table.index)
+    for i in range(max(table.shape[1] for table in indexed)):
+        columns = [t.loc[common].iloc[:, min(i, t.shape[1] - 1)] for t in indexed]
+        steps = common.to_numpy(dtype=float)
+        x, y = using([(steps, column.to_numpy(dtype=float)) for column in columns])
+        yield x + 0 * steps, y + 0 * steps
 
 
 def _legend(pattern: str | None, run: Any, job: Any) -> str:

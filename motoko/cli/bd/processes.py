@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import click
@@ -11,6 +13,12 @@ import click
 from motoko.cli import daemons, words
 from motoko.cli.bd import study as studies
 from motoko.cli.bd.options import Arguments
+from motoko.errors import AlreadyRunning
+
+if TYPE_CHECKING:
+    from motoko.daemon import Owner
+    from motoko.study.study import Study
+    from motoko.workflow.workflow import Workflow
 
 _LOOK_S = 0.1
 
@@ -84,14 +92,14 @@ def daemon_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--status", action="store_true", help="say whether it runs")
     parser.add_argument("--detach", "-d", action="store_true", help="accepted: always")
     parser.add_argument("--wait", help="accepted: it is told, and does not look every so often")
-    parser.add_argument("--nruns", help=argparse.SUPPRESS)
+    _chosen_options(parser)
 
 
 def daemon(given: Arguments) -> int:
     """Start, stop or show the launcher, in the background."""
     from motoko.workflow import control
 
-    workflow, _ = studies.found(given)
+    workflow, study = studies.found(given)
     office = control.launcher_office(workflow)
     if given.stop:
         daemons.stop(office)
@@ -99,7 +107,13 @@ def daemon(given: Arguments) -> int:
     if given.status:
         return daemons.show_status(office, control.launcher_log(workflow), as_json=False)
     before = office.owner()
-    control.ensure_running(workflow, _generator(given))
+    if _is_limited(given):
+        _check_none_runs(before)
+        control.ensure_served(workflow)
+        only = _write_chosen(workflow, study, _created(study, given))
+        control.start_launcher(workflow, _generator(given), only=only)
+    else:
+        control.ensure_running(workflow, _generator(given))
     workflow.close()
     owner = office.owner()
     if owner is not None:
@@ -110,28 +124,31 @@ def daemon(given: Arguments) -> int:
 def launch_options(parser: argparse.ArgumentParser) -> None:
     """Options of ``runs launch``."""
     _generator_option(parser)
-    parser.add_argument("--nruns", type=int, default=-1, help="not taken: all are launched")
+    _chosen_options(parser)
+
+
+def _chosen_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--nruns", type=int, default=-1, help="so many at most, the first ones")
 
 
 def launch(given: Arguments) -> int:
-    """Execute all CREATED runs and wait for them; a launcher that was started for it ends."""
+    """Execute CREATED runs, all or those that are meant, and wait for them; a launcher that was
+    started for it ends."""
     from motoko.launch.executing import find_executing
     from motoko.study.waiting import until_over
     from motoko.workflow import control
 
-    if given.nruns >= 0 or given.constraints is not None:
-        raise click.UsageError(
-            "runs launch executes all CREATED runs of the study: leave out --nruns and"
-            " --constraints, or set the state of the others with `runs update` first"
-        )
     workflow, study = studies.found(given)
+    if _is_limited(given):
+        _check_none_runs(control.launcher_office(workflow).owner())
     with control.in_custody(workflow):
         control.ensure_served(workflow)
-        ids = study.select(study.parse("state = CREATED"))
+        ids = _created(study, given)
         if not ids:
-            click.echo("no run is CREATED")
+            click.echo("no such run is CREATED" if _is_limited(given) else "no run is CREATED")
             return 0
-        control.start_launcher(workflow, _generator(given))
+        only = _write_chosen(workflow, study, ids) if _is_limited(given) else None
+        control.start_launcher(workflow, _generator(given), only=only)
         failed = anyio.run(until_over, study, ids)
         while find_executing(study):  # a script may go on after it has said finish()
             time.sleep(_LOOK_S)
@@ -139,6 +156,29 @@ def launch(given: Arguments) -> int:
     for run in failed:
         click.echo(f"  {run}")
     return 1 if failed else 0
+
+
+def _is_limited(given: Arguments) -> bool:
+    return given.nruns >= 0 or given.constraints is not None
+
+
+def _check_none_runs(owner: Owner | None) -> None:
+    if owner is not None:
+        raise AlreadyRunning("the launcher", f"{owner}; it begins all runs: stop it first")
+
+
+def _created(study: Study, given: Arguments) -> list[int]:
+    texts = [] if given.constraints is None else [given.constraints]
+    ids = study.select(study.parse([*texts, "state = CREATED"]))
+    return ids[: given.nruns] if given.nruns >= 0 else ids
+
+
+def _write_chosen(workflow: Workflow, study: Study, ids: list[int]) -> Path:
+    """Let a launcher begin these runs, and none of other studies."""
+    from motoko.launch.choice import write_chosen
+
+    others = {m.base.name: () for m in workflow.task_managers.values()}
+    return write_chosen(workflow.state_dir / "launch-only.json", {**others, study.name: ids})
 
 
 def _generator(given: Arguments) -> str | None:

@@ -240,7 +240,10 @@ def quantity(given: Arguments) -> int:
 def plot_options(parser: argparse.ArgumentParser) -> None:
     """Options of ``runs plot``."""
     _one_run(parser)
-    parser.add_argument("--quantity", help="name of the quantity")
+    parser.add_argument("--quantity", help="its name; or several, as in a,b")
+    parser.add_argument(
+        "--using", help="%%0.x:%%1.y/2 draws half of the second over the steps of the first"
+    )
     parser.add_argument("--list_quantities", action="store_true", help="say which there are")
     parser.add_argument("--sort_by", help="the entry to sort the curves by")
     parser.add_argument("--legend", help="text with %%r.entry and %%j.entry")

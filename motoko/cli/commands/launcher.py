@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -179,24 +180,33 @@ def set_(limits: tuple[str, ...], directory: str | None) -> None:
 @_studies
 @_generator
 @_takeover
+@click.option("--only", type=click.Path(path_type=Path), help="A file with the runs to begin.")
 def serve(
-    directory: str | None, studies: tuple[str, ...], generator: str | None, takeover: bool
+    directory: str | None,
+    studies: tuple[str, ...],
+    generator: str | None,
+    takeover: bool,
+    only: Path | None,
 ) -> None:
     """Be the launcher, until asked to end."""
     from motoko import daemon
 
     daemon.log_to(find_directory(directory) / WORKFLOW_STATE / LAUNCHER_LOG)
     workflow = load_workflow(directory)
-    _be_launcher(workflow, generator, study_names(workflow, studies), takeover)
+    _be_launcher(workflow, generator, study_names(workflow, studies), takeover, only)
 
 
 def _be_launcher(
-    workflow: Workflow, generator: str | None, studies: tuple[str, ...], takeover: bool
+    workflow: Workflow,
+    generator: str | None,
+    studies: tuple[str, ...],
+    takeover: bool,
+    only: Path | None = None,
 ) -> None:
     from motoko import daemon
     from motoko.workflow import control
 
-    options = control.LauncherOptions(generator, studies, takeover)
+    options = control.LauncherOptions(generator, studies, takeover, only)
 
     async def be() -> None:
         with anyio.CancelScope() as scope, Interrupts(scope.cancel, workflow.hurry):
