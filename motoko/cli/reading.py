@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(directory: str | None, study: str | None = None) -> Iterator[Workflow]:
+def opened(directory: str | None, *studies: str | None) -> Iterator[Workflow]:
     """A workflow with its databases open to be read.
 
-    ``study`` is the one that is meant: UnknownTaskManager before anything else if it has none
-    of that name.
+    ``studies`` are those that are meant: UnknownTaskManager before anything else if it has none
+    of such a name.
     """
     from motoko.workflow import opening
 
     workflow = load_workflow(directory)
-    if study is not None:
+    for study in filter(None, studies):
         workflow.task_manager(study)
     try:
         opening.open_all(workflow)

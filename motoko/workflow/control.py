@@ -290,7 +290,7 @@ def ensure_running(
     taken over, and MovedOrCopied, before anything is started, for databases of which nobody has
     said what they are.
     """
-    whereabouts.check(workflow)
+    whereabouts.check_own(workflow)
 
     def bring_up() -> None:
         server = _serve(workflow, takeover)
@@ -312,7 +312,7 @@ def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     One that dies meanwhile is started again. MovedOrCopied, before anything is started, for
     databases of which nobody has said what they are.
     """
-    whereabouts.check(workflow)
+    whereabouts.check_own(workflow)
     serve_as_it_is(workflow, takeover=takeover)
     whereabouts.record(workflow)
 

@@ -8,6 +8,7 @@ recorded as executing may execute for the original.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -91,6 +92,16 @@ def check(workflow: Workflow) -> None:
             change.before.host,
             is_there=_is_there(change.before),
         )
+
+
+def check_own(workflow: Workflow) -> None:
+    """Before anything is started: PermissionError for a workflow of another user, which may be
+    read, and what `check` raises."""
+    for directory in state_dirs(workflow):
+        if directory.is_dir() and not os.access(directory, os.W_OK):
+            why = f"is {directory.owner()}'s: others may read it, and change nothing"
+            raise PermissionError(errno.EPERM, why, str(directory.parent))
+    check(workflow)
 
 
 def record(workflow: Workflow) -> None:

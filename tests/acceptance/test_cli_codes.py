@@ -55,6 +55,10 @@ def test_what_does_not_exist_has_one_code(here: CommandLine) -> None:
         ("runs", "list", "zz"),
         ("runs", "show", "zz.1"),
         ("export", "zz", "--csv=-"),
+        ("archive", "zz"),
+        ("du", "zz"),
+        ("runs", "cancel", "zz.1"),
+        ("runs", "delete", "zz"),
     ):
         assert "no task manager or attribute 'zz'" in here.run(*command, code=4).stderr
     here.run("create")

@@ -32,6 +32,7 @@ def command(
     from motoko.workflow.selectors import as_constraints
 
     workflow = load_workflow(directory)
+    workflow.task_manager(study)
     control.require_created(workflow)
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)

@@ -17,7 +17,7 @@ def command(studies: tuple[str, ...], directory: str | None, as_json: bool) -> N
     from motoko.study.usage import usage
 
     found = []
-    with reading.opened(directory) as workflow:
+    with reading.opened(directory, *studies) as workflow:
         for name in study_names(workflow, studies) or tuple(workflow.task_managers):
             for state, used in usage(workflow.task_manager(name).base).items():
                 found.append((name, state, used))

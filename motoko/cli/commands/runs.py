@@ -142,7 +142,7 @@ def retry(
     from motoko.workflow.upkeep import run_changes
 
     pairs = _assignments(assigned)
-    with _opened(directory) as workflow:
+    with _opened(directory, runs) as workflow:
         chosen = _chosen(workflow, runs, otherwise="state = FAILED")
         values = {
             study.name: run_changes.read_retry_values(study, pairs, with_new=with_new)
@@ -177,7 +177,7 @@ def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: 
     """
     from motoko.workflow.upkeep import run_changes
 
-    with _opened(directory) as workflow:
+    with _opened(directory, runs) as workflow:
         changes = run_changes.cancel(workflow, _chosen(workflow, runs, is_all=is_all))
     if as_json:
         output.as_json(changes.as_json())
@@ -211,7 +211,7 @@ def update(
     if not given or not selected:
         raise click.UsageError("name runs, then what to set: mult.3 norm=2.5")
     pairs = _assignments(given)
-    with _opened(directory) as workflow:
+    with _opened(directory, selected) as workflow:
         chosen = _chosen(workflow, selected, is_all=is_all)
         values = {
             study.name: run_changes.read_values(study, pairs, with_new=with_new)
@@ -253,7 +253,7 @@ def delete(
     """
     from motoko.workflow.upkeep import run_changes
 
-    with _opened(directory) as workflow:
+    with _opened(directory, runs) as workflow:
         chosen = _chosen(workflow, runs, is_all=is_all)
         if dry_run:
             changes = run_changes.to_delete(workflow, chosen)
@@ -274,11 +274,16 @@ def delete(
 
 
 @contextmanager
-def _opened(directory: str | None) -> Iterator[Workflow]:
-    """A workflow whose databases may be written; its server runs on only if it did before."""
+def _opened(directory: str | None, selected: Sequence[str]) -> Iterator[Workflow]:
+    """A workflow whose databases may be written; its server runs on only if it did before.
+
+    A mistake in what is ``selected`` is said before anything else.
+    """
     from motoko.workflow import control
+    from motoko.workflow.selectors import read_selectors
 
     workflow = load_workflow(directory)
+    read_selectors(workflow, selected)
     control.require_created(workflow)
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
