@@ -73,6 +73,15 @@ job scripts too, so it keeps to what Python 3.8 understands.
 
 from __future__ import annotations
 
+from motoko.errors.daemons import (
+    AlreadyRunning,
+    DaemonError,
+    ForeignOwner,
+    MovedOrCopied,
+    NotRunning,
+    RunsExecuting,
+    StartFailed,
+)
 from motoko.errors.network import CertificatesNotMade, DatabaseRefused
 from motoko.errors.parts import (
     ArtifactError,
@@ -99,14 +108,12 @@ from motoko.errors.parts import (
 from motoko.errors.root import MotokoError
 from motoko.errors.workflows import (
     ActionFailed,
-    AlreadyRunning,
     AmbiguousField,
     ArchiveDamaged,
     ConditionError,
     ConfigError,
     ConflictsExhausted,
     ConstraintError,
-    DaemonError,
     DatabaseFailed,
     DatabaseLost,
     DatabaseUnavailable,
@@ -114,7 +121,6 @@ from motoko.errors.workflows import (
     EventNotFound,
     FailedRun,
     ForeignDatabase,
-    ForeignOwner,
     InvalidTransition,
     JobNotFound,
     JobSideError,
@@ -122,10 +128,8 @@ from motoko.errors.workflows import (
     MarkerUnsafe,
     MarkerUnset,
     Mistake,
-    MovedOrCopied,
     NoRunMatches,
     NoSpaceLeft,
-    NotRunning,
     OrchestratorNotLoadable,
     ParametersChanged,
     PhaseFailed,
@@ -133,13 +137,11 @@ from motoko.errors.workflows import (
     RunNameMissing,
     RunNameNotFound,
     RunNotFound,
-    RunsExecuting,
     RunsFailed,
     SchedulerOutputError,
     SchemaChanged,
     SchemaError,
     SessionConflict,
-    StartFailed,
     StudyError,
     StudyExists,
     StudyNotFound,
