@@ -20,7 +20,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -70,6 +70,8 @@ class Owner:
     clock: float | None = None
     #: Stands for the office, whose epochs are counted from its first holder on.
     mark: str = ""
+    #: Device and inode of the directory that the office's file was in.
+    place: Sequence[int] | None = None
 
     @property
     def is_here(self) -> bool:
@@ -138,13 +140,22 @@ class Office:
             time.sleep(0.001)
 
     def _is_locked(self, known: Owner) -> bool:
-        """Whether somebody has the lock; one elsewhere is that of the office's place, and says
-        nothing of a copy of its file."""
+        """Whether somebody has the lock; that of another place, be it one that lies elsewhere
+        or one with the same file under two names, says nothing of a copy."""
+        if known.is_here and known.place not in (None, self._place()):
+            return False
         if known.lock is None:
             return host.is_locked(str(self.file))
         return Path(known.lock).name == local_lock_name(self.file) and host.is_locked(
             known.lock
         )
+
+    def _place(self) -> list[int] | None:
+        try:
+            found = self.file.parent.stat()
+        except OSError:
+            return None
+        return [found.st_dev, found.st_ino]
 
     def ask_to_stop(self, owner: Owner) -> None:
         """Let everybody know that this holder, and none after it, is asked to end."""
@@ -231,6 +242,7 @@ class Office:
             lock=lock,
             clock=host.boot_clock(),
             mark=self.mark,
+            place=self._place(),
         )
         if lock is not None:
             log.warning(

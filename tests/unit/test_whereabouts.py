@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from motoko.paths import local_lock_file
 from motoko.workflow import Workflow, control, whereabouts
 from motoko.workflow.upkeep import settling
 from motoko.workflow.whereabouts import Place
-from tests.support.workflows import write_workflow
+from tests.support.workflows import served_workflow, write_workflow
 
 BEFORE = Place("/a/.wf", "one", 7, 1000)
 
@@ -133,3 +134,37 @@ def test_a_lock_that_lies_elsewhere_says_nothing_of_a_copied_office(
         assert copied.owner() is None
         copied.take()
         copied.leave()
+
+
+def test_an_office_that_was_copied_by_a_hard_link_is_nobodys(tmp_path: Path) -> None:
+    for name in ("w", "copy"):
+        (tmp_path / name).mkdir()
+    office = Office(tmp_path / "w" / "server.lock", "the server")
+    office.take()
+    try:
+        (tmp_path / "copy" / "server.lock").hardlink_to(office.file)
+
+        assert Office(tmp_path / "copy" / "server.lock", "its server").owner() is None
+        (tmp_path / "w").rename(tmp_path / "renamed")
+        assert Office(tmp_path / "renamed" / "server.lock", "the server").owner() is not None
+    finally:
+        office.leave()
+
+
+@pytest.mark.slow
+def test_a_copy_of_hard_links_gets_files_of_its_own(tmp_path: Path) -> None:
+    with served_workflow(tmp_path / "w", "mult") as original:
+        whereabouts.record(original)
+        original.mult.createTask(x=1.0)
+        office = control.server_office(original)
+        office.take()
+        copy = tmp_path / "copy"
+        subprocess.run(["cp", "-al", original.directory, copy], check=True)
+        try:
+            settled = settling.settle(Workflow(str(copy)), is_copy=True)
+        finally:
+            office.leave()
+
+    assert settled.n_runs == 0
+    assert (copy / "mult/.bd/motoko.db").stat().st_nlink == 1
+    whereabouts.check(Workflow(str(copy)))

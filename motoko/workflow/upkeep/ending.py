@@ -21,7 +21,7 @@ from motoko.launch.holders import end_holders
 from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.study import files
-from motoko.workflow import control, making
+from motoko.workflow import control, making, whereabouts
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -72,8 +72,10 @@ def reset_active(workflow: Workflow, studies: Sequence[str], *, at_once: bool) -
     """End the local processes of all runs that execute, and make these CREATED.
 
     Runs that execute on another host stay as they are, and so does one whose script has ended:
-    the next launcher records how.
+    the next launcher records how. MovedOrCopied before anything is ended, since what executes
+    may be another workflow's.
     """
+    whereabouts.check(workflow)
     managers = [workflow.task_manager(n).base for n in studies or tuple(workflow.task_managers)]
     found = {study: find_executing(study) for study in managers}
     _end([one for some in found.values() for one in some if one.is_here], at_once=at_once)

@@ -49,10 +49,10 @@ def settle(workflow: Workflow, *, is_copy: bool) -> Settled:
     settled = Settled([str(change.state_dir.parent) for change in changes])
     if not changes:
         return settled
-    _check_nothing_runs(workflow)
     for change in changes:
         if not change.is_renamed:
             _leave_processes(change.state_dir)
+    _check_nothing_runs(workflow)
     if is_copy:
         places = {change.state_dir for change in changes}
         is_whole = workflow.state_dir in places
@@ -83,8 +83,13 @@ def _leave_processes(state_dir: Path) -> None:
     """Forget the processes of the original, and where they are reached."""
     for pattern in ("*.lock", "*.stop-*", "*.sock", "*.sock.path"):
         for file in state_dir.glob(pattern):
-            if not host.is_locked(str(file)):
+            if _is_linked(file) or not host.is_locked(str(file)):
                 file.unlink(missing_ok=True)
+
+
+def _is_linked(file: Path) -> bool:
+    """Whether the same file is in another directory too: the copy was made of hard links."""
+    return file.stat().st_nlink > 1
 
 
 def _shared(workflow: Workflow, studies: Iterable[Study]) -> Iterable[Mistake]:
@@ -108,7 +113,7 @@ def _shared(workflow: Workflow, studies: Iterable[Study]) -> Iterable[Mistake]:
 def _break_links(state_dir: Path) -> None:
     """Give a copy that was made of hard links files of its own."""
     for file in state_dir.iterdir():
-        if file.is_file() and file.stat().st_nlink > 1:
+        if file.is_file() and _is_linked(file):
             aside = file.with_name(f"{file.name}.own")
             shutil.copy2(file, aside)
             aside.replace(file)
@@ -121,8 +126,9 @@ def _make_own(workflow: Workflow, studies: Iterable[Study]) -> int:
         for study in studies:
             n_runs += len(study.database.write(_disown))
             for one in find_executing(study):
-                if not token.is_held(one.run_dir, one.attempt):
-                    Path(layout.token_file(one.run_dir, one.attempt)).unlink()
+                taken = Path(layout.token_file(one.run_dir, one.attempt))
+                if _is_linked(taken) or not token.is_held(one.run_dir, one.attempt):
+                    taken.unlink()
     return n_runs
 
 
