@@ -18,7 +18,7 @@ class Study:
     def __init__(self, **row: Any) -> None:
         row = {"run_name": "a", "state": "MINE", "nonce": "n", **row}
         self.tables = SimpleNamespace(has_run=lambda run_id: True, run=lambda run_id: row)
-        self.database = SimpleNamespace(translated=nullcontext)
+        self.database = SimpleNamespace(newest=nullcontext)
 
     def counts(self, run_name: str) -> dict[str, int]:
         """How many runs there are by state."""
