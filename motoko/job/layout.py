@@ -60,6 +60,11 @@ def outcome_file(run_dir: StrPath, attempt: int) -> str:
     return os.path.join(run_dir, f"{PREFIX}outcome-{attempt}")
 
 
+def warning_file(run_dir: StrPath, attempt: int) -> str:
+    """A note that an attempt was told that its walltime is nearly over; empty."""
+    return os.path.join(run_dir, f"{PREFIX}warned-{attempt}")
+
+
 def job_script(attempt: int) -> str:
     """The name of the script that a batch system was given for an attempt."""
     return f"{PREFIX}job-{attempt}.sh"

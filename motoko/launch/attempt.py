@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from motoko.config.policy import USUAL, FailurePolicy
-from motoko.config.retry import INFRASTRUCTURE
+from motoko.config.retry import INFRASTRUCTURE, WALLTIME
 from motoko.crashpoints import reached
-from motoko.errors import JobSideError
 from motoko.host import boot_clock, boot_id, host_name
 from motoko.job import layout, outcome, verdict
-from motoko.job.facts import read_facts
+from motoko.job.facts import is_directory_of
+from motoko.launch.checkpoint import Notice
 from motoko.launch.entries import converted
-from motoko.launch.failure import classify, is_full, is_lost, signal_name
+from motoko.launch.failure import classify, is_full, is_lost, late_words, signal_name
 from motoko.launch.generator import LocalProcess
 from motoko.launch.limits import walltime_s
 from motoko.launch.reading import Reading, last_lines
@@ -43,6 +43,8 @@ class Attempt:
     exec_file = ""
     #: What speaks of its work, if such files are declared.
     files: Sentinels | None = None
+    #: What it is told before its walltime is over, if it is told anything.
+    notice: Notice | None = None
     #: When it first had to wait for what the attempt before it left executing.
     waits_since: float | None = None
     #: Why the launcher ended its processes, if it did.
@@ -51,6 +53,8 @@ class Attempt:
     _told_failure: str | None = None
     #: Why its processes are gone, where that is known.
     _lost_for: str | None = None
+    #: Whether another attempt would go on where it ended, where that is asked.
+    _progress: bool | None = None
     _has_timed_out = False
     _is_withdrawn = False
     #: Why outcome or sentinel could not be written, until they are.
@@ -90,7 +94,7 @@ class Attempt:
         self._policy = policy
         self._resources = resources or {}
         self._instead_of = instead_of
-        self._late: str | None = None
+        self._late: tuple[int, str, str] | None = None
         self.row = row
         self.job = {name: value for name, value in job.items() if name != "id"}
         self.run_id: int = row["id"]
@@ -215,6 +219,7 @@ class Attempt:
                 exit_code,
                 timed_out=self._has_timed_out,
                 out_of_memory=killed and out_of_memory(),
+                warned=self._was_warned,
                 is_full=has_no_space,
             )
             cause = self._ended_for or self._lost_for or cause
@@ -228,7 +233,7 @@ class Attempt:
         False when its directory is another attempt's by now. OSError when that cannot be read.
         """
         aside = layout.attempt_dir(self.run_dir, self.number)
-        if not self._is_at_home or Path(aside).exists():
+        if not is_directory_of(self.run_dir, self.nonce) or Path(aside).exists():
             return False
         self.begin(left.pid, left.begin, left.host)
         self.end(left.exit, left.end)
@@ -298,13 +303,12 @@ class Attempt:
 
     def hear_late(self, left: outcome.Outcome) -> None:
         """The attempt before this one has left an outcome after it was given up."""
-        exit_code = f"exit code {left.exit}"
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(left.end))
-        self._late = f"after it was given up: it ended with {exit_code} at {when}"
+        assert self.lost is not None
+        self._late = self.lost["number"], self.lost["nonce"], late_words(left)
         self._is_dirty = True
 
     def lose(self, why: str) -> None:
-        """Its processes are gone, and this is why."""
+        """Its processes are gone, and why."""
         self._lost_for = why
 
     @property
@@ -319,7 +323,8 @@ class Attempt:
         if final is not None:
             self.end_time = float(final["t"])
         if state == states.FAILED:
-            self._failure = self._failure or classify(1, timed_out=False, out_of_memory=False)
+            self._failure = self._failure or classify(1, warned=self._was_warned)
+            self._see_progress()
             self._stderr = last_lines(
                 layout.error_file(self.run_dir, str(self.row["run_name"]), self.run_id)
             )
@@ -328,13 +333,23 @@ class Attempt:
             self._sentinel = sentinel
         self.write_files()
 
+    @property
+    def _was_warned(self) -> bool:
+        return self.notice is not None and self.notice.was_given
+
+    def _see_progress(self) -> None:
+        """Find out whether another attempt would go on where this one ended."""
+        if self.notice is not None and self._failure == WALLTIME and self._progress is None:
+            found = self.notice.ending(self.reading.last_step, self.before)
+            self._progress, self._cause = found.has_progress, f"{self._cause}{found.words}"
+
     def write_files(self) -> None:
         """Write what is missing of outcome and sentinel; `unwritten` says why it is.
 
         A directory that belongs to another attempt by now, or is gone, lacks neither.
         """
         try:
-            if self.unwritten is not None and not self._is_at_home:
+            if self.unwritten is not None and not is_directory_of(self.run_dir, self.nonce):
                 self._outcome = self._sentinel = None
             if self._outcome is not None:
                 outcome.write_outcome(self.run_dir, self.number, self.nonce, self._outcome)
@@ -350,14 +365,6 @@ class Attempt:
             self.unwritten = error
         else:
             self.unwritten = None
-
-    @property
-    def _is_at_home(self) -> bool:
-        """Whether the run directory is still that of this attempt."""
-        try:
-            return bool(read_facts(self.run_dir)["nonce"] == self.nonce)
-        except JobSideError:
-            return False
 
     @property
     def _failure_facts(self) -> dict[str, Any]:
@@ -413,12 +420,6 @@ class Attempt:
         return is_failed and self._policy.again.budget(self._failure) > 0
 
     @property
-    def _late_word(self) -> tuple[int, str, str] | None:
-        if self._late is None or self.lost is None:
-            return None
-        return self.lost["number"], self.lost["nonce"], self._late
-
-    @property
     def has_news(self) -> bool:
         """Whether something is still to be recorded."""
         return self._is_dirty
@@ -459,7 +460,7 @@ class Attempt:
             over_at=self._over_at,
             boot=boot_id(),
             instead_of=self._instead_of,
-            late=self._late_word,
+            late=self._late,
         )
 
     def put_back(self, record: Record) -> None:
@@ -490,6 +491,7 @@ class Attempt:
             "batch": self.batch or None,
             "class": self._failure,
             "cause": self._cause,
+            "progress": self._progress,
             "stderr": self._stderr or None,
             "warnings": warnings or None,
             "states": own_states or None,

@@ -382,6 +382,7 @@ def job_script(
         python_path=environment.python_path,
         path=environment.path,
         n_threads=attempt.nproc,
+        warning=attempt.notice and attempt.notice.warning(),
     )
 
 

@@ -29,6 +29,7 @@ from motoko.errors import (
 from motoko.host import boot_clock
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
+from motoko.launch.checkpoint import Notice
 from motoko.launch.holders import find_held
 from motoko.launch.late import GivenUp
 from motoko.launch.sentinels import sentinels
@@ -382,6 +383,14 @@ class Desk:
             resources={"walltime": config.walltime, "mem": config.mem},
             **told,
         )
+        if config.checkpoint_signal is not None and attempt.walltime_s is not None:
+            attempt.notice = Notice(
+                config.checkpoint_signal,
+                attempt.walltime_s,
+                run_dir,
+                attempt.number,
+                config.carry_over,
+            )
         attempt.files = sentinels(config.sentinels, attempt.title, run_dir, row, job)
         return attempt
 

@@ -160,6 +160,7 @@ class Executor(Starter):
                     environment=environment.of_run(
                         attempt.run_id, attempt.row, run_dir, attempt.number, attempt.before
                     ),
+                    warning=attempt.notice and attempt.notice.warning(),
                 )
             )
         except BaseException:

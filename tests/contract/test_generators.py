@@ -141,6 +141,37 @@ def test_a_cancelled_run_ends(system: System, tmp_path: Path) -> None:
         wait_until(lambda: system.jobs() == [])
 
 
+#: Saves what it has when it is told to, unless it is the second run; goes on with that.
+SAVING = """
+[[ -e saved ]] && exit 0
+save='echo half >> saved'
+[[ $MOTOKO_RUN_ID == 2 ]] && save=:
+trap "$save; exit 9" USR1
+while :; do read -t 0.05 <> <(:); done
+"""
+
+
+@EACH
+def test_a_run_is_told_of_the_end_of_its_walltime_and_goes_on_if_it_has_saved_something(
+    system: System, tmp_path: Path
+) -> None:
+    yaml = YAML + "walltime: 60\ncheckpoint_signal: B:USR1@58\n"
+    yaml += "retry: {walltime: 3}\ncarry_over: [saved]\n"
+    with new_study(tmp_path / "s", SAVING, yaml) as study:
+        with launching(study, **system.settings):
+            create(study, 2)
+            wait_for_state(study, "FINISHED", 1)
+            wait_for_state(study, "FAILED", 2)
+
+        first, second = attempts(study, 1)
+        (stuck,) = attempts(study, 2)
+        assert (first["class"], first["exit_code"], first["progress"]) == ("walltime", 9, True)
+        assert "USR1 had said that its walltime is nearly over" in first["cause"]
+        assert second["state"] == "FINISHED"
+        assert (stuck["class"], stuck["progress"]) == ("walltime", False)
+        assert "no progress" in stuck["cause"]
+
+
 @BATCH
 def test_a_job_that_is_refused_fails_once_with_the_systems_words(
     system: System, tmp_path: Path
