@@ -60,6 +60,11 @@ def outcome_file(run_dir: StrPath, attempt: int) -> str:
     return os.path.join(run_dir, f"{PREFIX}outcome-{attempt}")
 
 
+def handed_file(run_dir: StrPath, attempt: int) -> str:
+    """Where a script of an attempt names the job that it has handed its work on to."""
+    return os.path.join(run_dir, f"{PREFIX}handed-on-{attempt}")
+
+
 def warning_file(run_dir: StrPath, attempt: int) -> str:
     """A note that an attempt was told that its walltime is nearly over; empty."""
     return os.path.join(run_dir, f"{PREFIX}warned-{attempt}")

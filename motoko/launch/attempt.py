@@ -18,6 +18,7 @@ from motoko.launch.checkpoint import Notice
 from motoko.launch.entries import converted
 from motoko.launch.failure import classify, is_full, is_lost, late_words, signal_name
 from motoko.launch.generator import LocalProcess
+from motoko.launch.leaving import Leaving
 from motoko.launch.limits import walltime_s
 from motoko.launch.reading import Reading, last_lines
 from motoko.launch.record import Record
@@ -57,10 +58,6 @@ class Attempt:
     _progress: bool | None = None
     _has_timed_out = False
     _is_withdrawn = False
-    #: Why outcome or sentinel could not be written, until they are.
-    unwritten: OSError | None = None
-    _outcome: outcome.Outcome | None = None
-    _sentinel: str | None = None
     #: When it began, and when it was seen to be over, on the boot's clock.
     _begun_at: float | None = None
     _over_at: float | None = None
@@ -108,6 +105,7 @@ class Attempt:
         self.looking = f"cannot read in {run_dir}"
         self.recording = f"cannot record what becomes of run {self.title}"
         self.walltime_s = walltime_s(row, default_walltime, self.title)
+        self._leaving = Leaving(run_dir, self.number, self.nonce)
         self._schema = schema
         self._completion = completion
         inputs = {entry["name"] for entry in manifest["files"]} if manifest else ()
@@ -128,6 +126,8 @@ class Attempt:
         # What the database was last told, and what it is still to be told.
         self._put_states = set(known.get("states", ()))
         self._recorded_state: str = row["state"]
+        if self.is_handed_on:
+            self._completion = "exit"
         is_own = row["state"] == states.RUNNING or row["state"] in self._put_states
         self.state: str = row["state"] if is_own else states.SUBMITTED
         self._entries: dict[str, Any] = {}
@@ -164,7 +164,7 @@ class Attempt:
         before = self.state
         step_before = self.reading.last_step
         news = self.reading.read()
-        self._entries.update(converted(news, self._schema, self.title, self._warn))
+        self._entries.update(converted(news, self._schema, self.title, self.warn))
         if news or self.reading.last_step != step_before:
             self._is_dirty = True
         said, cause = verdict.verdict(self.reading.entries, 0, "explicit")
@@ -195,13 +195,13 @@ class Attempt:
         reached("launcher.read")
         self._has_ended = self._is_dirty = True
         self._exit_code = exit_code
-        self._entries.update(converted(news, self._schema, self.title, self._warn))
+        self._entries.update(converted(news, self._schema, self.title, self.warn))
         if exit_code is not None:
             self._leave_outcome(exit_code, now)
         said, cause = verdict.verdict(self.reading.entries, exit_code, self._completion)
         warning = verdict.warning(self.reading.entries, exit_code)
         if warning:
-            self._warn(warning)
+            self.warn(warning)
         has_spoken = self.reading.final_word is not None
         if self._completion == "explicit" and exit_code == 0 and not has_spoken:
             if said != states.RUNNING:
@@ -246,7 +246,7 @@ class Attempt:
             return False
         self.begin(None, now)
         self._has_ended, self.end_time = True, now
-        self._warn("its files said that it was finished: nothing was executed")
+        self.warn("its files said that it was finished: nothing was executed")
         self._become(states.FINISHED, None)
         return True
 
@@ -307,6 +307,18 @@ class Attempt:
         self._late = self.lost["number"], self.lost["nonce"], late_words(left)
         self._is_dirty = True
 
+    @property
+    def is_handed_on(self) -> bool:
+        """Whether its work goes on in a job that its script has named."""
+        return bool(self.batch.get("handed_on"))
+
+    def hand_on(self, generator: str, job_id: str) -> None:
+        """Its work goes on in this job, and ends with it."""
+        self._has_ended, self._over_at, self._exit_code = False, None, None
+        self._completion = "exit"
+        self.batch = {"generator": generator, "id": job_id, "handed_on": True}
+        self._is_dirty = True
+
     def lose(self, why: str) -> None:
         """Its processes are gone, and why."""
         self._lost_for = why
@@ -329,8 +341,8 @@ class Attempt:
                 layout.error_file(self.run_dir, str(self.row["run_name"]), self.run_id)
             )
         sentinel = states.FINISHED if self.has_finished else state
-        if sentinel in (states.FINISHED, states.FAILED):
-            self._sentinel = sentinel
+        told = {"class": self._failure, "cause": self._cause, "end": self.end_time}
+        self._leaving.add_sentinel(sentinel, told)
         self.write_files()
 
     @property
@@ -344,37 +356,13 @@ class Attempt:
             self._progress, self._cause = found.has_progress, f"{self._cause}{found.words}"
 
     def write_files(self) -> None:
-        """Write what is missing of outcome and sentinel; `unwritten` says why it is.
-
-        A directory that belongs to another attempt by now, or is gone, lacks neither.
-        """
-        try:
-            if self.unwritten is not None and not is_directory_of(self.run_dir, self.nonce):
-                self._outcome = self._sentinel = None
-            if self._outcome is not None:
-                outcome.write_outcome(self.run_dir, self.number, self.nonce, self._outcome)
-                reached("outcome.written")
-                self._outcome = None
-            if self._sentinel is not None:
-                is_failure = self._sentinel == states.FAILED
-                facts = self._failure_facts if is_failure else None
-                outcome.write_sentinel(self.run_dir, self._sentinel, facts)
-                reached("sentinel.written")
-                self._sentinel = None
-        except OSError as error:
-            self.unwritten = error
-        else:
-            self.unwritten = None
+        """Write what is missing of outcome and sentinel; `unwritten` says why it is."""
+        self._leaving.write()
 
     @property
-    def _failure_facts(self) -> dict[str, Any]:
-        """What the sentinel of a failure says, which is in no other file."""
-        return {
-            "nonce": self.nonce,
-            "class": self._failure,
-            "cause": self._cause,
-            "end": self.end_time,
-        }
+    def unwritten(self) -> OSError | None:
+        """Why outcome or sentinel could not be written, until they are."""
+        return self._leaving.unwritten
 
     def _leave_outcome(self, exit_code: int, now: float) -> None:
         """Write the outcome that the script's shell could not, for whoever asks later."""
@@ -383,10 +371,12 @@ class Attempt:
         ):
             return
         begin = self.start_time or now
-        self._outcome = outcome.Outcome(exit_code, begin, now, self.host, self.pid or 0)
+        left = outcome.Outcome(exit_code, begin, now, self.host, self.pid or 0)
+        self._leaving.add_outcome(left)
         self.write_files()
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Note something odd."""
         if len(self._warnings) < _MOST_WARNINGS and text not in self._warnings:
             self._warnings.append(text)
 

@@ -51,6 +51,8 @@ _FIRST_PAUSE_S = 1.0
 class BatchExecutor(Starter):
     """Submits the attempts of studies; a `BatchWatch` follows the jobs."""
 
+    watch: BatchWatch
+
     def __init__(
         self,
         generator: BatchGenerator,
@@ -65,7 +67,7 @@ class BatchExecutor(Starter):
     ) -> None:
         super().__init__(python_dir, knock, inherited, troubles)
         self.watch = BatchWatch(generator, user_name(inherited), self, troubles, pace)
-        self._generator = generator
+        self.generator = generator
         self._limits = {"max_concurrent": max_concurrent, "max_submitted": max_submitted}
         self._pace = pace
         self._pause_s = _FIRST_PAUSE_S
@@ -77,7 +79,7 @@ class BatchExecutor(Starter):
 
     def add(self, desk: Desk) -> None:
         super().add(desk)
-        generator = self._generator
+        generator = self.generator
         options = desk.study.config.options.get(generator.name, ())
         where = f"{desk.study.config.file}: {generator.name}_options"
         generator.dialect.check(options, where)
@@ -112,14 +114,6 @@ class BatchExecutor(Starter):
         return len(starts) == _N_MANY and starts[0] > time.monotonic() - _BUSY_S
 
     # for the desks
-
-    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
-        """Find out what became of an attempt that another launcher began."""
-        self.watch.adopt(desk, attempt, state)
-
-    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
-        """End an attempt whose run somebody has put into this state."""
-        self.watch.withdraw(desk, attempt, state)
 
     def end_left(self, run_dir: str, number: int) -> None:
         """What is left of an attempt ends with its job."""
@@ -176,7 +170,7 @@ class BatchExecutor(Starter):
 
     def _shape(self, desk: Desk, attempt: Attempt) -> Shape | None:
         try:
-            return shape_of(desk.study, self._generator, attempt)
+            return shape_of(desk.study, self.generator, attempt)
         except (ValueError, MotokoError):
             return None  # which is said when it is submitted
 
@@ -204,7 +198,7 @@ class BatchExecutor(Starter):
         if not scripts:
             return
         members = list(scripts)
-        shape = shape_of(desk.study, self._generator, members[0])
+        shape = shape_of(desk.study, self.generator, members[0])
         grouped = self._grouped(desk)
         tickets = self._tickets(desk, members, grouped)
         self.watch.bells.listen(desk)
@@ -235,20 +229,20 @@ class BatchExecutor(Starter):
             if attempt.is_found_finished(time.time()):
                 desk.note(attempt)
                 return None
-            shape = shape_of(desk.study, self._generator, attempt)
+            shape = shape_of(desk.study, self.generator, attempt)
             environment = self._environments[desk.study]
             script = job_script(desk.study, environment, attempt, desk.generation)
-            return render(self._generator, script, _name(desk, attempt), shape)
+            return render(self.generator, script, _name(desk, attempt), shape)
         except Exception as error:
             self._refused(desk, attempt, error)
             return None
 
     def _tickets(self, desk: Desk, members: list[Attempt], grouped: Grouped) -> list[Ticket]:
-        kind = self._generator.name
+        kind = self.generator.name
         name = _name(desk, members[0])
         if grouped.most == 1:
             return [Ticket(members[0].nonce, kind, name)]
-        base = self._generator.array_base
+        base = self.generator.array_base
         is_array = grouped.pack == 1
         return [
             Ticket(attempt.nonce, kind, name, task=base + place if is_array else None)
@@ -264,7 +258,7 @@ class BatchExecutor(Starter):
         grouped: Grouped,
     ) -> Answer:
         """Submit, in a thread: nothing may come between the answer and the tickets."""
-        generator, members = self._generator, list(scripts)
+        generator, members = self.generator, list(scripts)
         for (attempt, text), ticket in zip(scripts.items(), tickets, strict=True):
             Path(attempt.run_dir, layout.job_script(attempt.number)).write_text(text)
             write_ticket(attempt.run_dir, attempt.number, ticket)
@@ -293,7 +287,7 @@ class BatchExecutor(Starter):
     def _ids(self, job_id: str, tickets: list[Ticket]) -> list[str]:
         if tickets[0].task is None:
             return [job_id] * len(tickets)
-        return self._generator.array_ids(job_id, len(tickets))
+        return self.generator.array_ids(job_id, len(tickets))
 
     def _take_answer(
         self,
@@ -324,9 +318,9 @@ class BatchExecutor(Starter):
             if attempt.is_ending:
                 desk.let_go(attempt)
         members = [attempt for attempt in members if not attempt.is_ending]
-        refusal = self._generator.refusal(f"{answer.words}\n{answer.output}")
+        refusal = self.generator.refusal(f"{answer.words}\n{answer.output}")
         if members and refusal is Refusal.REFUSED:
-            command = self._generator.submit_command("")[0]
+            command = self.generator.submit_command("")[0]
             why = f"{command} refused it: {words}"
             first = members.pop(0)
             self._refusals[desk, shape] = first.run_id

@@ -139,7 +139,9 @@ class BatchWatch(Folding):
         if attempt.has_process_ended:
             return
         try:
-            left = read_outcome(attempt.run_dir, attempt.number, attempt.nonce)
+            left = None  # of what was handed on, the script's own end says nothing
+            if not attempt.is_handed_on:
+                left = read_outcome(attempt.run_dir, attempt.number, attempt.nonce)
             taken = token.read_token(attempt.run_dir, attempt.number)
         except OSError as error:
             self._troubles.met(attempt.looking, error)
@@ -268,37 +270,44 @@ class BatchWatch(Folding):
             self._troubles.over(self._asking)
         elif self._clock() - since >= 2 * self._pace.least_s:
             self._troubles.met(self._asking, "it says that there are no jobs at all")
-        news += await self._account()
+        news += await self._account(news)
         for status in news:
             for job in list(self._jobs.get(status.id, ())):
                 self._hear(job, status)
         self._take_found()
 
-    async def _account(self) -> list[JobStatus]:
+    async def _account(self, told: list[JobStatus]) -> list[JobStatus]:
+        """Look up what the queue does not say: where jobs are, and with what they ended."""
+        ends = [end.status for end in self._ends.values() if end.status is not None]
+        ends += [status for status in told if self._is_handed_on(status.id)]
         untold = [
-            end.status.id
-            for end in self._ends.values()
-            if end.status is not None
-            and end.status.exit_code is None
-            and not (end.status.failure or end.status.is_cancelled)
+            status.id
+            for status in ends
+            if status.phase is Phase.ENDED
+            and status.exit_code is None
+            and not (status.failure or status.is_cancelled)
         ]
         ids = self.tracker.to_account(self._clock(), _MOST_ACCOUNTED, untold)
         news: list[JobStatus] = []
         missing = set(ids)
         for command in self._generator.accounting_commands(ids) if ids else ():
-            if (missing and missing.intersection(command[-1].split(","))) or len(ids) > 1:
-                answer = await to_thread.run_sync(ask, command, self._pace.command_s)
-                if answer.is_good:
-                    try:
-                        said = self._generator.parse_accounting(answer.output)
-                    except SchedulerOutputError as error:
-                        log.warning("%s", error)
-                        continue
-                    missing -= said.keys()
-                    news += self.tracker.accounted(said)
+            if command[-1] in ids and command[-1] not in missing:
+                continue  # it asks for one job alone, and another has told of that
+            answer = await to_thread.run_sync(ask, command, self._pace.command_s)
+            if answer.is_good:
+                try:
+                    said = self._generator.parse_accounting(answer.output)
+                except SchedulerOutputError as error:
+                    log.warning("%s", error)
+                    continue
+                missing -= said.keys()
+                news += self.tracker.accounted(said)
             if not missing:
                 break
         return news
+
+    def _is_handed_on(self, job_id: str) -> bool:
+        return any(job.attempt.is_handed_on for job in self._jobs.get(job_id, ()))
 
     def _hear(self, job: _Job, status: JobStatus) -> None:
         desk, attempt = job
@@ -450,6 +459,7 @@ class BatchWatch(Folding):
             ticket, taken = None, None
         job_id = attempt.batch.get("id") or (ticket.id if ticket is not None else None)
         if job_id is not None:
+            ticket = None if attempt.is_handed_on else ticket
             name = ticket.name if ticket is not None else ""
             known = Ticket(attempt.nonce, self._generator.name, name, job_id)
             self.follow(desk, attempt, known)

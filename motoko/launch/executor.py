@@ -33,6 +33,8 @@ _N_MANY = 30
 class Executor(Starter):
     """Starts the attempts of studies as processes; a `Watch` follows them."""
 
+    watch: Watch
+
     def __init__(
         self,
         generator: LocalGenerator,
@@ -46,7 +48,7 @@ class Executor(Starter):
         """``knock`` is the socket that scripts are told of, ``inherited`` their environment."""
         super().__init__(python_dir, knock, inherited, troubles)
         self.watch = Watch(generator, slots, self, troubles, grace_s)
-        self._generator = generator
+        self.generator = generator
         self._slots = slots
         self._max_concurrent = slots.max_concurrent
         self._starts: deque[float] = deque(maxlen=_MOST_AHEAD)
@@ -73,14 +75,6 @@ class Executor(Starter):
         return self._slots.size if most is None else most - desk.n_running
 
     # for the desks
-
-    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
-        """Find out what became of an attempt that another launcher began."""
-        self.watch.adopt(desk, attempt, state)
-
-    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
-        """End an attempt whose run somebody has put into this state."""
-        self.watch.withdraw(desk, attempt, state)
 
     def end_left(self, run_dir: str, number: int) -> None:
         """End what is left of an attempt that an earlier launcher told to end."""
@@ -148,7 +142,7 @@ class Executor(Starter):
             return None
         environment = self._environments[desk.study]
         try:
-            return self._generator.start(
+            return self.generator.start(
                 Start(
                     run_dir=run_dir,
                     exec_file=attempt.exec_file,

@@ -24,8 +24,9 @@ from motoko.crashpoints import reached
 from motoko.launch.attempt import Attempt
 from motoko.launch.batch_executor import BatchExecutor
 from motoko.launch.batch_generator import BatchGenerator
+from motoko.launch.batch_watch import BatchWatch
 from motoko.launch.desk import Desk
-from motoko.launch.environment import make_names_dir, make_python_dir, names_dir
+from motoko.launch.environment import make_names_dir, make_python_dir, names_dir, user_name
 from motoko.launch.executor import Executor
 from motoko.launch.generator import (
     Generator,
@@ -33,6 +34,7 @@ from motoko.launch.generator import (
     find_generator,
     plain_name,
 )
+from motoko.launch.handing import Handing
 from motoko.launch.knocks import heard_knocks
 from motoko.launch.slots import Slots, available_cores
 from motoko.launch.tracking import Pace
@@ -100,6 +102,7 @@ async def launch(
     desks = list(of)
     for desk, executor in of.items():
         executor.add(desk)
+    handing = _handing(list(set(of.values())), settings, troubles)
 
     def fold(desk: Desk, attempt: Attempt) -> None:
         of[desk].watch.fold(desk, attempt)
@@ -107,6 +110,8 @@ async def launch(
     with _told_errors(troubles), heard_knocks(settings.knock, desks, fold):
         try:
             async with _single_errors(), anyio.create_task_group() as group:
+                for one in handing:
+                    one.group = group
                 for executor in set(of.values()):
                     executor.group = group
                     if isinstance(executor, BatchExecutor):
@@ -145,6 +150,28 @@ def _executors(
             generator = find_generator(name, settings.options.get(name, ()))
             made[name] = _executor(generator, settings, troubles)
         found[study] = made[name]
+    return found
+
+
+def _handing(
+    executors: Sequence[Executor | BatchExecutor],
+    settings: LauncherSettings,
+    troubles: Troubles,
+) -> list[Handing]:
+    """Let every executor follow the jobs that its scripts have handed their work on to."""
+    watches = {e.generator.name: e.watch for e in executors if isinstance(e, BatchExecutor)}
+    user = user_name(settings.environment)
+    found = []
+    for executor in executors:
+        handing = Handing(
+            executor.generator,
+            watches,
+            lambda generator, starting=executor: BatchWatch(  # type: ignore[misc]
+                generator, user, starting, troubles, settings.pace
+            ),
+        )
+        executor.hands_on_by(handing)
+        found.append(handing)
     return found
 
 

@@ -25,7 +25,7 @@ _AWAY = re.compile(
     r"cl_com|can't connect|connection refused|denied: timeout",
     re.IGNORECASE,
 )
-_SUBMITTED = re.compile(r"(\d+)(?:\.\d+-\d+:\d+)?")
+_SUBMITTED = re.compile(r"(?:Your job )?(\d+)(?:\.\d+-\d+:\d+)?(?: \(.*)?")
 _ENFORCED = ("37", "38")  # the master's own limits of time and memory; time, as a rule
 
 

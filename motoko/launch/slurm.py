@@ -41,7 +41,7 @@ _AWAY = re.compile(
     r"|Protocol authentication error|Invalid authentication credential",
     re.IGNORECASE,
 )
-_SUBMITTED = re.compile(r"(\d+)(?:;.*)?")
+_SUBMITTED = re.compile(r"(?:Submitted batch job )?(\d+)(?:;.*| on cluster .*)?")
 
 
 class Slurm(BatchGenerator):
@@ -180,7 +180,7 @@ def _status(job_id: str, words: str, name: str, reason: str, code: str = "") -> 
         Phase.ENDED,
         state,
         name,
-        exit_code=_exit_code(code),
+        exit_code=0 if state == "COMPLETED" else _exit_code(code),
         failure=_FAILURES.get(state),
         is_cancelled=state == "CANCELLED",
     )

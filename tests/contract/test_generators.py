@@ -172,6 +172,68 @@ def test_a_run_is_told_of_the_end_of_its_walltime_and_goes_on_if_it_has_saved_so
         assert "no progress" in stuck["cause"]
 
 
+HANDS_ON = """
+cat > sub.sh <<'END'
+#!/bin/bash
+{0}
+echo $(basename $PWD) >> {1}/ran; until [[ -e {1}/go ]]; do read -t 0.05 <> <(:); done
+[[ $PWD != *run-2 ]]
+END
+{2} sub.sh > "$MOTOKO_HANDED_ON"
+"""
+SUBMIT = {"slurm": "sbatch", "sge": "qsub -cwd", "pbs": "qsub"}
+NAMES = {
+    "slurm": "#SBATCH --job-name=mine-motoko",
+    "sge": "#$ -N motoko",
+    "pbs": "#PBS -N motoko",
+}
+
+
+@BATCH
+def test_a_job_that_a_script_has_handed_its_work_on_to_is_tracked_like_any_other(
+    system: System, tmp_path: Path
+) -> None:
+    script = HANDS_ON.format(NAMES[system.name], tmp_path, SUBMIT[system.name])
+    yaml = ONCE + "completion: explicit\n"
+    with new_study(tmp_path / "s", script, yaml) as study:
+
+        def handed_on() -> bool:
+            told = [a.get("batch", {}) for r in (1, 2) for a in attempts(study, r)]
+            return sum(bool(batch.get("handed_on")) for batch in told) == 2
+
+        with launching(study, **system.settings):
+            create(study, 2)
+            wait_for(study, handed_on)
+        with launching(study, **system.settings):
+            wait_until(lambda: len((tmp_path / "ran").read_text().split()) == 2)
+            (tmp_path / "go").touch()
+            wait_for_state(study, "FINISHED", 1)
+            wait_for_state(study, "FAILED", 2)
+
+        (failed,) = attempts(study, 2)
+        assert (failed["class"], failed.get("exit_code")) == ("application", 1), failed
+        assert sorted((tmp_path / "ran").read_text().split()) == ["run-1", "run-2"]
+    wait_until(lambda: system.jobs() == [])
+
+
+@BATCH
+def test_what_a_process_has_handed_on_to_a_batch_system_is_cancelled_there(
+    system: System, tmp_path: Path
+) -> None:
+    script = HANDS_ON.format(NAMES[system.name], tmp_path, SUBMIT[system.name])
+    script += f"echo {system.name} $(<$MOTOKO_HANDED_ON) > x; mv x $MOTOKO_HANDED_ON\n"
+    yaml = ONCE + "completion: explicit\n"
+    with new_study(tmp_path / "s", script, yaml) as study:
+        with launching(study, **{**system.settings, "generator": "bash"}):
+            create(study)
+            wait_for(study, lambda: any("batch" in one for one in attempts(study)))
+            study.database.write(lambda tables: tables.update_run(1, {"state": "CANCELLED"}))
+            wait_for_attempts(study, 1)
+
+        assert row(study)["state"] == "CANCELLED"
+    wait_until(lambda: system.jobs() == [])
+
+
 @BATCH
 def test_a_job_that_is_refused_fails_once_with_the_systems_words(
     system: System, tmp_path: Path
