@@ -113,6 +113,12 @@ class BatchExecutor(Starter):
         starts = self._starts
         return len(starts) == _N_MANY and starts[0] > time.monotonic() - _BUSY_S
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all is submitted for which there is room, and its system was asked."""
+        is_idle = not self._submitting and not self._copying and self._next() is None
+        return is_idle and self.watch.is_at_rest
+
     # for the desks
 
     def end_left(self, run_dir: str, number: int) -> None:

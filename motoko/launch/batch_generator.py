@@ -84,6 +84,15 @@ class Shape(NamedTuple):
     options: tuple[str, ...] = ()
 
 
+class OwnFacts(NamedTuple):
+    """What a batch system says of the job that asks: seconds left, None without a limit; the
+    command that submits it again, and where."""
+
+    left_s: float | None = None
+    again: tuple[str, ...] = ()
+    directory: str | None = None
+
+
 class Array(NamedTuple):
     """How many jobs are one array, and how many of them may execute at once."""
 
@@ -104,6 +113,8 @@ class BatchGenerator(Generator):
     busy: ClassVar[re.Pattern[str] | None] = None
     away: ClassVar[re.Pattern[str] | None] = None
     array_base: ClassVar[int] = 0
+    #: Variables that are set in each of its jobs; the first one has the id.
+    own_variables: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         """ReservedOption when they have one that is Motoko's own."""
@@ -162,6 +173,14 @@ class BatchGenerator(Generator):
         """The ids of the jobs of an array, as `parse_status` has them."""
         numbers = range(self.array_base, self.array_base + size)
         return [f"{job_id}_{number}" for number in numbers]
+
+    def own_job_command(self, job_id: str) -> list[str]:
+        """The command that tells of the job that asks."""
+        return []
+
+    def parse_own_job(self, output: str) -> OwnFacts:
+        """What that says."""
+        return OwnFacts()
 
     def lines(self, directives: Sequence[str]) -> list[str]:
         """Directives as lines of a script."""

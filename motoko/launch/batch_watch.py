@@ -19,6 +19,7 @@ from motoko.errors import SchedulerOutputError
 from motoko.job import layout, token
 from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
+from motoko.launch.accounts import ask_accounts
 from motoko.launch.attempt import Attempt
 from motoko.launch.batch_cancels import Cancels
 from motoko.launch.batch_generator import BatchGenerator, JobStatus, Phase
@@ -100,6 +101,11 @@ class BatchWatch(Folding):
         """How many attempts are in the hands of the batch system, of one study or of all."""
         held = [jobs[0] for jobs in (*self._jobs.values(), *self._sought.values())]
         return len(held) if desk is None else sum(job.desk is desk for job in held)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it was asked what becomes of all jobs, and no end is to be settled."""
+        return not self._ends and self.tracker.was_asked
 
     def _all(self) -> list[_Job]:
         return [job for jobs in (*self._jobs.values(), *self._sought.values()) for job in jobs]
@@ -288,23 +294,7 @@ class BatchWatch(Folding):
             and not (status.failure or status.is_cancelled)
         ]
         ids = self.tracker.to_account(self._clock(), _MOST_ACCOUNTED, untold)
-        news: list[JobStatus] = []
-        missing = set(ids)
-        for command in self._generator.accounting_commands(ids) if ids else ():
-            if command[-1] in ids and command[-1] not in missing:
-                continue  # it asks for one job alone, and another has told of that
-            answer = await to_thread.run_sync(ask, command, self._pace.command_s)
-            if answer.is_good:
-                try:
-                    said = self._generator.parse_accounting(answer.output)
-                except SchedulerOutputError as error:
-                    log.warning("%s", error)
-                    continue
-                missing -= said.keys()
-                news += self.tracker.accounted(said)
-            if not missing:
-                break
-        return news
+        return await ask_accounts(self._generator, self.tracker, ids, self._pace.command_s)
 
     def _is_handed_on(self, job_id: str) -> bool:
         return any(job.attempt.is_handed_on for job in self._jobs.get(job_id, ()))

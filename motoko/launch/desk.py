@@ -121,6 +121,7 @@ class Desk:
         self._is_first = True
         self._is_search = True
         self._is_closing = False
+        self._is_busy = False
 
     # news
 
@@ -159,6 +160,13 @@ class Desk:
     def _gathered(self) -> None:
         self._gathering = None
         self._wake.set()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is to be written, and no run to be claimed that has room."""
+        has_news = self._wake.is_set() or bool(self._dirty) or self._gathering is not None
+        may_claim = self.has_created and not self.is_held and self._executing.n_wanted(self) > 0
+        return self._has_tried.is_set() and not (self._is_busy or has_news or may_claim)
 
     def limit(self, name: str) -> int | None:
         """A limit of the study that holds now; None without."""
@@ -213,6 +221,7 @@ class Desk:
     async def _commit(self) -> bool:
         """Record all news and claim runs; False when the database did not answer."""
         dirty, self._dirty = list(self._dirty.values()), {}
+        self._is_busy = True
         try:
             await self._record(dirty)
         except (DatabaseUnavailable, ConflictsExhausted) as error:
@@ -229,6 +238,7 @@ class Desk:
             return False
         finally:
             self._has_tried.set()
+            self._is_busy = False
         self._troubles.over(self.recording)
         return True
 

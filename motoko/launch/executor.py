@@ -66,6 +66,14 @@ class Executor(Starter):
         starts = self._starts
         return len(starts) >= _N_MANY and starts[-_N_MANY] > time.monotonic() - _AHEAD_S
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing can be started before something ends."""
+        if self._copying:
+            return False
+        waiting = [d.waiting[0] for d in self._desks if d.waiting and d not in self._paused]
+        return not any(self._slots.fits(attempt.nproc) for attempt in waiting)
+
     def _n_ahead(self) -> int:
         since = time.monotonic() - _AHEAD_S
         return sum(1 for start in self._starts if start > since)

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -288,6 +288,7 @@ def ensure_running(
     studies: tuple[str, ...] = (),
     *,
     takeover: bool = False,
+    tells_rest: bool = False,
 ) -> None:
     """Start what does not run of server and launcher, and connect to all databases.
 
@@ -298,7 +299,9 @@ def ensure_running(
     def bring_up() -> None:
         server = _serve(workflow, takeover)
         try:
-            start_launcher(workflow, generator, studies, takeover=takeover)
+            start_launcher(
+                workflow, generator, studies, takeover=takeover, tells_rest=tells_rest
+            )
         except StartFailed as error:
             office = server_office(workflow)
             if office.owner() != server:  # of which the launcher has died
@@ -344,31 +347,53 @@ class LauncherOptions:
     generator: str | None = None
     studies: tuple[str, ...] = ()
     takeover: bool = False
+    #: Whether it tells when there is nothing to do.
+    tells_rest: bool = False
 
 
 async def run_launcher(
     workflow: Workflow, options: LauncherOptions, ready: Callable[[], object]
 ) -> None:
     """Be the launcher until cancelled."""
-    from motoko.launch.launcher import LauncherSettings, launch
+    from motoko.launch.launcher import LauncherSettings, launch, usable_cores
+    from motoko.launch.login import login_system, login_words
     from motoko.launch.slots import available_cores
 
     office = launcher_office(workflow)
     names = options.studies or tuple(workflow.task_managers)
     studies = [workflow.task_manager(name).base for name in names]
     generators = generators_of(workflow, names, options.generator)
-    facts = {
+    facts: dict[str, Any] = {
         "generator": options.generator,
         "generators": generators,
         "studies": list(names),
         "chosen": {"generator": options.generator, "studies": list(options.studies)},
         "files": _files_mark(workflow),
-        "cores": available_cores(),
+        "is_at_rest": False if options.tells_rest else None,
     }
+    settings = LauncherSettings(
+        generators={
+            workflow.task_manager(name).base.name: kind for name, kind in generators.items()
+        },
+        options=workflow.config.options,
+        max_concurrent=workflow.config.max_concurrent,
+        max_submitted=workflow.config.max_submitted,
+        knock=socket_address(workflow.state_dir, "knock.sock"),
+        python_dir=python_dir(workflow),
+    )
+    facts["cores"] = usable_cores(settings)
+    if facts["cores"] < available_cores() and "bash" in generators.values():
+        facts["limited"] = login_words(str(login_system(settings.environment)))
 
     def tell(troubles: Sequence[Trouble]) -> None:
+        facts["troubles"] = [one._asdict() for one in troubles]
         with suppress(OSError):
-            office.update({**facts, "troubles": [one._asdict() for one in troubles]})
+            office.update(facts)
+
+    def tell_rest(is_at_rest: bool) -> None:
+        facts["is_at_rest"] = is_at_rest
+        with suppress(OSError):
+            office.update(facts)
 
     with ExitStack() as stack:
         use = Use(server_office(workflow))
@@ -378,21 +403,11 @@ async def run_launcher(
         stack.callback(office.leave)
         stack.callback(use.leave)  # who has waited for the office may end the server then
         reached("launcher.taken")
-        settings = LauncherSettings(
-            generators={
-                workflow.task_manager(name).base.name: kind for name, kind in generators.items()
-            },
-            options=workflow.config.options,
-            max_concurrent=workflow.config.max_concurrent,
-            max_submitted=workflow.config.max_submitted,
-            knock=socket_address(workflow.state_dir, "knock.sock"),
-            python_dir=python_dir(workflow),
-            epoch=office.epoch,
-            office=office.mark,
-        )
+        settings = replace(settings, epoch=office.epoch, office=office.mark)
         async with anyio.create_task_group() as group:
             group.start_soon(_end_when_lost, office, group.cancel_scope)
-            await launch(studies, settings=settings, ready=ready, tell=tell)
+            rest = tell_rest if options.tells_rest else None
+            await launch(studies, settings=settings, ready=ready, tell=tell, rest=rest)
             group.cancel_scope.cancel()
 
 
@@ -417,6 +432,7 @@ def start_launcher(
     studies: tuple[str, ...] = (),
     *,
     takeover: bool = False,
+    tells_rest: bool = False,
 ) -> Owner:
     """Start the launcher in the background, unless it runs; who it is.
 
@@ -435,6 +451,7 @@ def start_launcher(
             owner = None
         if owner is None:
             command = _launcher_command(workflow, generator, studies, takeover)
+            command += ["--tell-rest"] * tells_rest
             use.started(_start(command, office, launcher_log(workflow)))
         return _present(office)
 

@@ -179,24 +179,33 @@ def set_(limits: tuple[str, ...], directory: str | None) -> None:
 @_studies
 @_generator
 @_takeover
+@click.option("--tell-rest", is_flag=True)
 def serve(
-    directory: str | None, studies: tuple[str, ...], generator: str | None, takeover: bool
+    directory: str | None,
+    studies: tuple[str, ...],
+    generator: str | None,
+    takeover: bool,
+    tell_rest: bool,
 ) -> None:
     """Be the launcher, until asked to end."""
     from motoko import daemon
 
     daemon.log_to(find_directory(directory) / WORKFLOW_STATE / LAUNCHER_LOG)
     workflow = load_workflow(directory)
-    _be_launcher(workflow, generator, study_names(workflow, studies), takeover)
+    _be_launcher(workflow, generator, study_names(workflow, studies), takeover, tell_rest)
 
 
 def _be_launcher(
-    workflow: Workflow, generator: str | None, studies: tuple[str, ...], takeover: bool
+    workflow: Workflow,
+    generator: str | None,
+    studies: tuple[str, ...],
+    takeover: bool,
+    tells_rest: bool = False,
 ) -> None:
     from motoko import daemon
     from motoko.workflow import control
 
-    options = control.LauncherOptions(generator, studies, takeover)
+    options = control.LauncherOptions(generator, studies, takeover, tells_rest)
 
     async def be() -> None:
         with anyio.CancelScope() as scope, Interrupts(scope.cancel, workflow.hurry):
