@@ -80,6 +80,11 @@ def job_ticket(run_dir: StrPath, attempt: int) -> str:
     return os.path.join(run_dir, f"{PREFIX}job-{attempt}.json")
 
 
+def cancel_file(run_dir: StrPath, attempt: int) -> str:
+    """Made when an attempt is to end that shares its job with others."""
+    return os.path.join(run_dir, f"{PREFIX}cancel-{attempt}")
+
+
 def scheduler_log(attempt: int) -> str:
     """The name of the file for what a batch system says itself of an attempt's job."""
     return f"{PREFIX}scheduler-{attempt}.log"

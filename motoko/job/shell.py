@@ -101,15 +101,34 @@ exit
 """.replace("@PREFIX@", PREFIX)
 TEXT = re.sub(r"@POINT ([a-z.]+)@", lambda found: in_shell(found.group(1)), TEXT)
 
+# Finds a process and all below it by what /proc tells, since no builtin does.
+BELOW = r"""
+_motoko_below() {
+  local line pid at
+  local -a parents=()
+  _motoko_pids=()
+  for line in /proc/[0-9]*/stat; do
+    { IFS= builtin read -r line <"$line"; } 2>/dev/null || continue
+    pid=${line%% *} line=${line##*) }
+    line=${line#? }
+    parents[pid]=${line%% *}
+  done
+  for pid in "${!parents[@]}"; do
+    at=$pid
+    while (( at > 1 && at != $1 )); do at=${parents[at]-0}; done
+    (( at == $1 )) && _motoko_pids+=("$pid")
+  done
+}
+"""
+
 # Before the walltime is over, by a process that is no child of the script, or a `wait` in that
 # would wait for it. It reads from a pipe which the script and all it starts have open, so that
 # it ends with them. Told are processes that have asked for the signal, by a handler or, as srun
 # does, by blocking it: any other one would die of it. The script's bash handles all signals for
 # its EXIT trap, so it is told only where the signal is for it alone.
-WARNING = r"""
+WARNING = r"""@BELOW@
 _motoko_warn() {
-  local line pid at blocked caught key
-  local -a parents=()
+  local line pid blocked caught key
   IFS= builtin read -r -t @SECONDS@ -u "$1" line
   (( $? > 128 )) || return 0
   : >|"$_motoko_dir/@PREFIX@warned-$_motoko_attempt"
@@ -117,16 +136,8 @@ _motoko_warn() {
     builtin kill -@NUMBER@ $$
     return
   fi
-  for line in /proc/[0-9]*/stat; do
-    IFS= builtin read -r line <"$line" || continue
-    pid=${line%% *}
-    set -- ${line##*) }
-    parents[pid]=$2
-  done
-  for pid in "${!parents[@]}"; do
-    at=$pid
-    while (( at > 1 && at != $$ )); do at=${parents[at]-0}; done
-    (( at == $$ )) || continue
+  _motoko_below $$
+  for pid in "${_motoko_pids[@]}"; do
     (( pid != $$ )) || [[ ! /proc/$$/exe -ef /proc/self/exe ]] || continue
     blocked=0 caught=0
     while IFS=$': \t' builtin read -r key line; do
@@ -147,7 +158,8 @@ def text(warning: Optional[Forewarning] = None) -> str:
     """How bash runs a script, which is to be told that its walltime is nearly over."""
     found = ""
     if warning is not None:
-        found = WARNING.replace("@PREFIX@", PREFIX).replace("@SECONDS@", str(warning.after_s))
+        found = WARNING.replace("@BELOW@", BELOW.strip()).replace("@PREFIX@", PREFIX)
+        found = found.replace("@SECONDS@", str(warning.after_s))
         found = found.replace("@NUMBER@", str(int(warning.number)))
         found = found.replace("@SCRIPT@", "yes" if warning.is_for_script else "")
     return TEXT.replace("@WARNING@", found.lstrip())

@@ -7,7 +7,6 @@ without one, a job is over when the system says so, or when it is gone for certa
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
@@ -21,7 +20,7 @@ from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
 from motoko.launch.accounts import ask_accounts
 from motoko.launch.attempt import Attempt
-from motoko.launch.batch_cancels import Cancels
+from motoko.launch.batch_cancels import Cancels, is_kept_from_turn
 from motoko.launch.batch_generator import BatchGenerator, JobStatus, Phase
 from motoko.launch.bells import Bells
 from motoko.launch.commands import ask
@@ -93,6 +92,8 @@ class BatchWatch(Folding):
         # Attempts that have begun without this batch system, as far as anybody knows.
         self._strange: dict[str, _Job] = {}
         self._ends: dict[str, _Ended] = {}
+        # Attempts that are to end.
+        self._leaving: dict[str, _Job] = {}
         self._cancels = Cancels(generator, self.tracker, pace, clock)
 
     # for whoever submits
@@ -168,7 +169,8 @@ class BatchWatch(Folding):
         is_told = status is not None and status.phase is Phase.ENDED
         has_spoken = attempt.reading.final_word is not None
         is_packed = len(self._jobs.get(str(job_id), ())) > 1
-        is_sure = left.exit == 0 or (is_packed and left.exit <= _KILLED)
+        is_own = left.exit <= _KILLED or attempt.is_ending
+        is_sure = left.exit == 0 or (is_packed and is_own)
         if is_sure or has_spoken or is_told or tracked is None:
             self._finish(desk, attempt, left.exit, left.end, status)
         elif attempt.nonce not in self._ends or self._ends[attempt.nonce].outcome is None:
@@ -242,6 +244,7 @@ class BatchWatch(Folding):
 
     async def step(self) -> None:
         """Do what is due."""
+        self._cancel_leaving()
         await self._cancels.send()
         if self.tracker.due_at <= self._clock():
             await self._ask()
@@ -350,7 +353,8 @@ class BatchWatch(Folding):
                     desk, attempt, None if is_no_code else code, time.time(), ended.status
                 )
         for job_id in self.tracker.gone(now):
-            self._lose(job_id)
+            for job in list(self._jobs[job_id]):
+                self._lose(job_id, *job)
         for key in self.tracker.not_found(now):
             del self.tracker.sought[key]
             for desk, attempt in self._sought.pop(key):
@@ -371,12 +375,8 @@ class BatchWatch(Folding):
         found = (job for jobs in self._jobs.values() for job in jobs)
         return next((job for job in found if job.attempt.nonce == nonce), None)
 
-    def _lose(self, job_id: str) -> None:
-        """Nobody knows of a job any more."""
-        for desk, attempt in list(self._jobs[job_id]):
-            self._lose_one(job_id, desk, attempt)
-
-    def _lose_one(self, job_id: str, desk: Desk, attempt: Attempt) -> None:
+    def _lose(self, job_id: str, desk: Desk, attempt: Attempt) -> None:
+        """Nobody knows of the job of an attempt any more."""
         offsets = dict(attempt.reading.offsets)
         self.look(desk, attempt)
         if attempt.has_process_ended or attempt.nonce in self._ends:
@@ -418,18 +418,26 @@ class BatchWatch(Folding):
             desk.let_go(attempt)
 
     def _cancel_one(self, desk: Desk, attempt: Attempt) -> None:
-        """Cancel a job; of one that other runs share, keep this run from its turn."""
-        job_id = attempt.batch.get("id")
-        if job_id is None:
-            return
-        if any(not job.attempt.is_ending for job in self._jobs.get(job_id, ())):
-            facts = token.token_facts(attempt.nonce, desk.generation)
-            fd = token.take_token(attempt.run_dir, attempt.number, facts)
-            if fd is not None:
-                os.close(fd)
-                self.end(desk, attempt, None, time.time())
-        else:
-            self._cancel(job_id)
+        """Cancel a job; of one that other runs share, end this run alone."""
+        self._leaving[attempt.nonce] = _Job(desk, attempt)
+        self._wake.set()
+
+    def _cancel_leaving(self) -> None:
+        """Cancel jobs, now that it is known who shares them."""
+        leaving, self._leaving = self._leaving, {}
+        for desk, attempt in leaving.values():
+            job_id = attempt.batch.get("id")
+            if job_id is None or attempt.has_process_ended:
+                continue
+            if all(job.attempt.is_ending for job in self._jobs.get(job_id, ())):
+                self._cancel(job_id)
+                continue
+            try:
+                if is_kept_from_turn(attempt, desk.generation):
+                    self.end(desk, attempt, None, time.time())
+            except OSError as error:
+                self._troubles.met(attempt.looking, error)
+                self._leaving[attempt.nonce] = _Job(desk, attempt)
 
     def _cancel(self, job_id: str) -> None:
         self._cancels.add(job_id)

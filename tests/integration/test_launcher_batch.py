@@ -307,6 +307,29 @@ def test_a_packed_run_is_kept_from_its_turn_and_the_others_go_on(
 
 
 @pytest.mark.slow
+def test_a_packed_run_that_executes_is_ended_alone_also_by_the_next_launcher(
+    slurm: System, tmp_path: Path
+) -> None:
+    gate = make_gate(tmp_path)
+    script = RAN.format(tmp_path) + f"[[ $MOTOKO_RUN_ID == 2 ]] || {{ read -r _ < {gate}; }}\n"
+    with new_study(tmp_path / "s", script, YAML + "pack: 3\n") as study:
+        with launching(study, **slurm.settings):
+            create(study, 3)
+            wait_for_state(study, "RUNNING", 1)
+        study.database.write(lambda tables: tables.update_run(1, {"state": "CANCELLED"}))
+        with launching(study, **slurm.settings):
+            wait_for_attempts(study, 1, 1)
+            wait_for_state(study, "FINISHED", 2)
+            open_gate(gate)
+            wait_for_state(study, "FINISHED", 3)
+
+        assert row(study, 1)["state"] == "CANCELLED"
+        assert ran(tmp_path) == [1, 2, 3]
+        assert fake_of(slurm).count("sbatch") == 1
+        assert fake_of(slurm).count("scancel") == 0
+
+
+@pytest.mark.slow
 def test_packed_runs_whose_turn_did_not_come_are_submitted_again(
     slurm: System, tmp_path: Path
 ) -> None:
