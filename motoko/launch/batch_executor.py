@@ -1,4 +1,4 @@
-"""Attempts become jobs of a batch system, one submission after the other.
+"""Attempts become jobs of a batch system, two submissions at a time at most.
 
 What the system has no room for is tried again later, and is no fault of a run. A job that it
 does not take fails with its words, once: others that ask for the same wait, until somebody
@@ -43,7 +43,9 @@ log = logging.getLogger(__name__)
 MOST_SUBMITTED = 500
 _AHEAD = 16
 #: So many submissions in that time are many.
-_N_MANY, _BUSY_S = 8, 0.5
+_N_MANY, _BUSY_S = 4, 0.5
+#: While the answer to one is awaited, the next one is under way.
+_AT_ONCE = 2
 _LONGEST_PAUSE_S = 60.0
 _FIRST_PAUSE_S = 1.0
 
@@ -74,6 +76,8 @@ class BatchExecutor(Starter):
         self._wake = anyio.Event()
         self._starts: deque[float] = deque(maxlen=_N_MANY)
         self._submitting: dict[str, Desk] = {}
+        # Studies of which several runs are being submitted together.
+        self._gathering: set[Desk] = set()
         # Shapes that were refused, and the run that was.
         self._refusals: dict[tuple[Desk, Shape], int] = {}
 
@@ -137,18 +141,34 @@ class BatchExecutor(Starter):
 
     async def run(self) -> None:
         """Submit what there is room for, until cancelled."""
+        async with anyio.create_task_group() as group:
+            for _ in range(_AT_ONCE):
+                group.start_soon(self._submit_all)
+
+    async def _submit_all(self) -> None:
         while not self._is_closed:
-            await self._wake.wait()
-            self._wake = anyio.Event()
+            wake = self._wake
+            await wake.wait()
+            if wake is self._wake:
+                self._wake = anyio.Event()
             while (found := self._next()) is not None:
-                await self._submit(*found)
+                desk, attempts = found
+                is_group = self._grouped(desk).most > 1
+                if is_group:
+                    self._gathering.add(desk)
+                try:
+                    await self._submit(desk, attempts)
+                finally:
+                    if is_group:
+                        self._gathering.discard(desk)
                 self.schedule()
 
     def _next(self) -> tuple[Desk, list[Attempt]] | None:
         for _ in range(len(self._desks)):
             self._desks.rotate(-1)
             desk = self._desks[-1]
-            if self._is_closed or desk in self._paused or self._room(desk) <= 0:
+            is_idle = desk in self._paused or desk in self._gathering
+            if self._is_closed or is_idle or self._room(desk) <= 0:
                 continue
             found = self._ready(desk)
             if found:
@@ -325,7 +345,8 @@ class BatchExecutor(Starter):
                 desk.let_go(attempt)
         members = [attempt for attempt in members if not attempt.is_ending]
         refusal = self.generator.refusal(f"{answer.words}\n{answer.output}")
-        if members and refusal is Refusal.REFUSED:
+        is_known = (desk, shape) in self._refusals  # of one that was submitted beside it
+        if members and refusal is Refusal.REFUSED and not is_known:
             command = self.generator.submit_command("")[0]
             why = f"{command} refused it: {words}"
             first = members.pop(0)
@@ -334,7 +355,7 @@ class BatchExecutor(Starter):
                 desk.starting, f"{why}; other runs that ask for the same wait for a correction"
             )
             self._refuse(desk, first, why)
-        else:
+        elif not is_known:
             self._troubles.met(desk.starting, f"{refusal.value}: {words}")
             self._back_off()
         desk.waiting.extendleft(reversed(members))
