@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from motoko.job import layout, token
 from motoko.launch.attempt import Attempt
-from motoko.launch.batch_generator import BatchGenerator
+from motoko.launch.batch_generator import BatchGenerator, JobStatus
 from motoko.launch.commands import ask
 from motoko.launch.tracking import Pace, Tracker
 
@@ -86,3 +86,8 @@ def is_kept_from_turn(attempt: Attempt, generation: str) -> bool:
         return False
     os.close(fd)
     return True
+
+
+def was_cancelled(attempt: Attempt, status: JobStatus) -> bool:
+    """Whether somebody has cancelled a job; not the system, of one that it could not launch."""
+    return status.is_cancelled and not (status.was_placed and attempt.pid is None)

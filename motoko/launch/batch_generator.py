@@ -47,7 +47,8 @@ class JobStatus(NamedTuple):
     """What a batch system says of one job.
 
     ``state`` and ``reason`` are its own words. ``failure`` is the class of failure that the
-    state means, if it means one; ``is_cancelled`` that somebody has ended it.
+    state means, if it means one; ``is_cancelled`` that somebody has ended it, and
+    ``was_placed`` that it had been given to a host, where that is told.
     """
 
     id: str
@@ -58,6 +59,7 @@ class JobStatus(NamedTuple):
     exit_code: int | None = None
     failure: str | None = None
     is_cancelled: bool = False
+    was_placed: bool = False
 
     @property
     def key(self) -> str:

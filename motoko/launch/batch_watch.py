@@ -20,7 +20,7 @@ from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
 from motoko.launch.accounts import ask_accounts
 from motoko.launch.attempt import Attempt
-from motoko.launch.batch_cancels import Cancels, is_kept_from_turn
+from motoko.launch.batch_cancels import Cancels, is_kept_from_turn, was_cancelled
 from motoko.launch.batch_generator import BatchGenerator, JobStatus, Phase
 from motoko.launch.bells import Bells
 from motoko.launch.commands import ask
@@ -204,7 +204,7 @@ class BatchWatch(Folding):
             attempt.judge(status.failure, why)
         elif said is not None:
             attempt.judge(said, f"{system} says: {log_text.splitlines()[-1]}")
-        elif status is not None and status.is_cancelled:
+        elif status is not None and was_cancelled(attempt, status):
             attempt.cancel(f"its job {status.id} was cancelled at {system}")
         elif is_killed and left_s is not None and left_s < _COARSE_S:
             attempt.time_out()
@@ -288,16 +288,17 @@ class BatchWatch(Folding):
     async def _account(self, told: list[JobStatus]) -> list[JobStatus]:
         """Look up what the queue does not say: where jobs are, and with what they ended."""
         ends = [end.status for end in self._ends.values() if end.status is not None]
-        ends += [status for status in told if self._is_handed_on(status.id)]
-        untold = [
-            status.id
-            for status in ends
-            if status.phase is Phase.ENDED
-            and status.exit_code is None
-            and not (status.failure or status.is_cancelled)
-        ]
+        ends += [s for s in told if s.is_cancelled or self._is_handed_on(s.id)]
+        untold = [s.id for s in ends if s.phase is Phase.ENDED and self._is_unclear(s)]
         ids = self.tracker.to_account(self._clock(), _MOST_ACCOUNTED, untold)
         return await ask_accounts(self._generator, self.tracker, ids, self._pace.command_s)
+
+    def _is_unclear(self, status: JobStatus) -> bool:
+        """Whether an end lacks its code, or it is not known who has cancelled a job."""
+        if not status.is_cancelled:
+            return status.exit_code is None and not status.failure
+        jobs = self._jobs.get(status.id, ())
+        return not status.was_placed and any(job.attempt.pid is None for job in jobs)
 
     def _is_handed_on(self, job_id: str) -> bool:
         return any(job.attempt.is_handed_on for job in self._jobs.get(job_id, ()))
@@ -363,7 +364,7 @@ class BatchWatch(Folding):
     def _goes_again(self, desk: Desk, attempt: Attempt, status: JobStatus) -> bool:
         """Submit a packed run again whose job ended before its turn came."""
         is_packed = attempt.batch.get("packed", 1) > 1
-        if not is_packed or status.is_cancelled or attempt.is_ending:
+        if not is_packed or was_cancelled(attempt, status) or attempt.is_ending:
             return False
         log.info("run %s: job %s ended before its turn", attempt.title, status.id)
         self._ended(desk, attempt)

@@ -163,10 +163,13 @@ class Slurm(BatchGenerator):
                     job_id = f"{said['ArrayJobId']}_{said.get('ArrayTaskId', '')}"
                 state, code, name = said["JobState"], said.get("ExitCode", ""), said["JobName"]
             elif line.count("|") >= 3:
+                said = {}
                 job_id, state, code, name = line.split("|", 3)
             else:
                 raise SchedulerOutputError("sacct", line)
-            found[job_id] = _status(job_id, state, name, "", code)
+            status = _status(job_id, state, name, "", code)
+            is_placed = "NodeList" in said and said["NodeList"] != "(null)"
+            found[job_id] = status._replace(was_placed=is_placed)
         return found
 
     def cancel_command(self, ids: Sequence[str]) -> list[str]:
@@ -205,7 +208,8 @@ def _status(job_id: str, words: str, name: str, reason: str, code: str = "") -> 
         Phase.ENDED,
         state,
         name,
-        exit_code=0 if state == "COMPLETED" else _exit_code(code),
+        # What Slurm has ended itself has the code 0 too.
+        exit_code=0 if state == "COMPLETED" else _exit_code(code) or None,
         failure=_FAILURES.get(state),
         is_cancelled=state == "CANCELLED",
     )
