@@ -23,7 +23,7 @@ from tests.support.launch_session import (
     wait_for_file,
     wait_for_state,
 )
-from tests.support.systems import System, fake_system
+from tests.support.systems import QUICK, System, fake_system
 from tests.support.waiting import wait_until
 
 FAKE = [
@@ -151,7 +151,7 @@ while :; do read -t 0.05 <> <(:); done
 """
 
 
-@EACH
+@ALL
 def test_a_run_is_told_of_the_end_of_its_walltime_and_goes_on_if_it_has_saved_something(
     system: System, tmp_path: Path
 ) -> None:
@@ -195,17 +195,20 @@ def test_a_job_that_a_script_has_handed_its_work_on_to_is_tracked_like_any_other
 ) -> None:
     script = HANDS_ON.format(NAMES[system.name], tmp_path, SUBMIT[system.name])
     yaml = ONCE + "completion: explicit\n"
+    # The accounts, which alone tell of its end, may be some time behind.
+    settings = {**system.settings, "pace": QUICK._replace(confirm_s=60.0, unseen_s=60.0)}
     with new_study(tmp_path / "s", script, yaml) as study:
 
         def handed_on() -> bool:
             told = [a.get("batch", {}) for r in (1, 2) for a in attempts(study, r)]
             return sum(bool(batch.get("handed_on")) for batch in told) == 2
 
-        with launching(study, **system.settings):
+        with launching(study, **settings):
             create(study, 2)
             wait_for(study, handed_on)
-        with launching(study, **system.settings):
-            wait_until(lambda: len((tmp_path / "ran").read_text().split()) == 2)
+        with launching(study, **settings):
+            begun = tmp_path / "ran"
+            wait_until(lambda: begun.exists() and len(begun.read_text().split()) == 2)
             (tmp_path / "go").touch()
             wait_for_state(study, "FINISHED", 1)
             wait_for_state(study, "FAILED", 2)

@@ -307,9 +307,10 @@ def test_the_sentinel_of_a_failure_says_why(tmp_path: Path) -> None:
     assert read_failure(tmp_path, "a") is None
 
 
-HEARS = "trap 'echo heard; exit 3' USR1; echo > ready; while :; do read -t 0.05 <> <(:); done"
+HEARS = "trap 'echo heard; exit 3' USR1; while :; do read -t 0.05 <> <(:); done"
 
 
+@pytest.mark.slow
 def test_what_handles_the_signal_is_told_and_nothing_else_is_disturbed(tmp_path: Path) -> None:
     text = f"sleep 2 & (bash -c '{HEARS.replace(chr(39), chr(34))}'; echo $?)\nwait; echo on\n"
 
@@ -319,6 +320,7 @@ def test_what_handles_the_signal_is_told_and_nothing_else_is_disturbed(tmp_path:
     assert (tmp_path / ".motoko-warned-1").exists()
 
 
+@pytest.mark.slow
 def test_a_signal_for_the_script_is_for_it_alone(tmp_path: Path) -> None:
     warning = Forewarning(signal.SIGUSR1, 1.0, True)
 
