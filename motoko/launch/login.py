@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 
-from motoko.launch.batch_generator import BatchGenerator
-from motoko.launch.generator import find_generator, generator_names
-from motoko.launch.own_job import system_of
+from motoko.launch.own_job import batch_generators, system_of
 
 #: So many cores are used there.
 N_CORES = 2
@@ -19,12 +17,9 @@ def login_system(
     """The batch system that this host hands jobs to, outside of any job; None for another."""
     if system_of(environment) is not None:
         return None
-    for name in generator_names():
-        generator = find_generator(name)
-        if isinstance(generator, BatchGenerator) and all(
-            find(command) for command in generator.required_commands()
-        ):
-            return name
+    for generator in batch_generators():
+        if all(find(command) for command in generator.required_commands()):
+            return generator.name
     return None
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from motoko.errors import LaunchError
@@ -28,13 +29,20 @@ class OwnJob(NamedTuple):
         return f"job {self.id} of {self.system}"
 
 
+def batch_generators() -> Iterator[BatchGenerator]:
+    """All that are there and can be loaded: those of other packages may be broken."""
+    for name in generator_names():
+        with suppress(Exception):
+            generator = find_generator(name)
+            if isinstance(generator, BatchGenerator):
+                yield generator
+
+
 def system_of(environment: Mapping[str, str]) -> BatchGenerator | None:
     """The batch system whose job has this environment."""
-    for name in generator_names():
-        generator = find_generator(name)
-        if not isinstance(generator, BatchGenerator) or not generator.own_variables:
-            continue
-        if all(environment.get(name) for name in generator.own_variables):
+    for generator in batch_generators():
+        names = generator.own_variables
+        if names and all(environment.get(name) for name in names):
             return generator
     return None
 
