@@ -80,6 +80,10 @@ def test_every_run_executes_once_whatever_dies(
     def begun(n_begun: int) -> None:
         wait_for_condition(lambda: n_ran(directory) >= n_begun, LONGEST_S)
 
+    def is_last_seen() -> bool:
+        [*_, last] = cli.json("runs", "show", f"s.{N_RUNS}")["attempts"] or [{}]
+        return "state" in last.get("batch", {})
+
     def have_all_begun() -> bool:
         real_slurm.resume()
         return n_ran(directory) >= N_RUNS
@@ -88,6 +92,8 @@ def test_every_run_executes_once_whatever_dies(
         with cli.started("run") as process:
             for n_begun, what in DEATHS.items():
                 begun(n_begun)  # more do not begin until it has died
+                if what == "TERM":  # a job that was never seen is doubted for longer
+                    wait_for_condition(is_last_seen, LONGEST_S)
                 if what in ("launcher", "server"):
                     pid = cli.pid(what)
                     assert pid is not None
