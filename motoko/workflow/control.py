@@ -35,7 +35,7 @@ from motoko.store import layout
 from motoko.store.address import socket_address
 from motoko.study.study import shared_places
 from motoko.workflow.custody import Custody, using
-from motoko.workflow.generators import generators_of, python_dir
+from motoko.workflow.generators import generators_of, launcher_settings, room_of
 from motoko.workflow.restarts import until_it_stands
 
 if TYPE_CHECKING:
@@ -355,9 +355,7 @@ async def run_launcher(
     workflow: Workflow, options: LauncherOptions, ready: Callable[[], object]
 ) -> None:
     """Be the launcher until cancelled."""
-    from motoko.launch.launcher import LauncherSettings, launch, usable_cores
-    from motoko.launch.login import login_system, login_words
-    from motoko.launch.slots import available_cores
+    from motoko.launch.launcher import launch
 
     office = launcher_office(workflow)
     names = options.studies or tuple(workflow.task_managers)
@@ -371,19 +369,8 @@ async def run_launcher(
         "files": _files_mark(workflow),
         "is_at_rest": False if options.tells_rest else None,
     }
-    settings = LauncherSettings(
-        generators={
-            workflow.task_manager(name).base.name: kind for name, kind in generators.items()
-        },
-        options=workflow.config.options,
-        max_concurrent=workflow.config.max_concurrent,
-        max_submitted=workflow.config.max_submitted,
-        knock=socket_address(workflow.state_dir, "knock.sock"),
-        python_dir=python_dir(workflow),
-    )
-    facts["cores"] = usable_cores(settings)
-    if facts["cores"] < available_cores() and "bash" in generators.values():
-        facts["limited"] = login_words(str(login_system(settings.environment)))
+    settings = launcher_settings(workflow, generators)
+    facts |= room_of(settings)
 
     def tell(troubles: Sequence[Trouble]) -> None:
         facts["troubles"] = [one._asdict() for one in troubles]
