@@ -357,34 +357,31 @@ async def run_launcher(
     """Be the launcher until cancelled."""
     from motoko.launch.launcher import launch
 
-    office = launcher_office(workflow)
-    names = options.studies or tuple(workflow.task_managers)
+    office, server = launcher_office(workflow), server_office(workflow)
+    names = list(options.studies or workflow.task_managers)
     studies = [workflow.task_manager(name).base for name in names]
     generators = generators_of(workflow, names, options.generator)
     facts: dict[str, Any] = {
         "generator": options.generator,
         "generators": generators,
-        "studies": list(names),
+        "studies": names,
         "chosen": {"generator": options.generator, "studies": list(options.studies)},
         "files": _files_mark(workflow),
         "is_at_rest": False if options.tells_rest else None,
     }
-    settings = launcher_settings(workflow, generators)
-    facts |= room_of(settings)
+    facts |= room_of(settings := launcher_settings(workflow, generators))
+
+    def note(**news: Any) -> None:
+        facts.update(news)
+        with suppress(OSError):
+            office.update(facts)
 
     def tell(troubles: Sequence[Trouble]) -> None:
-        facts["troubles"] = [one._asdict() for one in troubles]
-        with suppress(OSError):
-            office.update(facts)
+        note(troubles=[one._asdict() for one in troubles])
 
-    def tell_rest(is_at_rest: bool) -> None:
-        facts["is_at_rest"] = is_at_rest
-        with suppress(OSError):
-            office.update(facts)
-
+    rest = (lambda now: note(is_at_rest=now)) if options.tells_rest else None
     with ExitStack() as stack:
-        use = Use(server_office(workflow))
-        stack.callback(use.leave)
+        stack.callback((use := Use(server)).leave)
         use.begin()
         office.take(facts, takeover=options.takeover)
         stack.callback(office.leave)
@@ -393,7 +390,6 @@ async def run_launcher(
         settings = replace(settings, epoch=office.epoch, office=office.mark)
         async with anyio.create_task_group() as group:
             group.start_soon(_end_when_lost, office, group.cancel_scope)
-            rest = tell_rest if options.tells_rest else None
             await launch(studies, settings=settings, ready=ready, tell=tell, rest=rest)
             group.cancel_scope.cancel()
 

@@ -114,7 +114,7 @@ def test_every_run_executes_once_whatever_dies(
     executed = [one.partition("-")[0] for one in ran]
     assert len(set(ran)) == len(ran), "an attempt was executed again"
     assert len(set(executed)) == N_RUNS
-    assert real_slurm.jobs() == []
+    wait_for_condition(lambda: real_slurm.jobs() == [], LONGEST_S)
 
 
 #: The least limit that Slurm knows is a minute; the other one needs more memory than it gets.
