@@ -20,7 +20,11 @@ _ASKED = {
 _SHAPES = [
     ["`array: true`", "runs that ask for the same become one array; each is a job of it"],
     ["`pack: 20`", "up to 20 of them become one job, which executes one after the other"],
-    ["`completion: explicit`", "a script that hands its work on is over when it says so"],
+    [
+        "`completion: explicit`",
+        "a script that [hands its work on](job-side.md#handing-work-on) is over when that"
+        " job is, or when it says so",
+    ],
 ]
 
 

@@ -15,6 +15,7 @@ DATABASE = 7
 GAVE_UP = 8
 SYSTEM = 9
 FINDINGS = 10
+GOES_ON = 11
 BUG = 70
 INTERRUPTED = 130
 NOBODY_READS = 141
@@ -36,6 +37,7 @@ MEANINGS: dict[int, str] = {
     SYSTEM: "the operating system refused: no permission, no space, no such place",
     FINDINGS: "`verify` or `artifacts` found damage, an archive of runs is damaged, or `repair`"
     " could not bring all back",
+    GOES_ON: "`motoko run --once`, or `--foreground`, has left a workflow that is not finished",
     BUG: "a bug in Motoko: the message says where the traceback lies",
     INTERRUPTED: "interrupted (Ctrl-C)",
     NOBODY_READS: "the reader of the output went away, as in `motoko runs list ... | head -1`",

@@ -19,7 +19,9 @@ from motoko.workflow import control
 from motoko.workflow.views.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from anyio import CancelScope
 
     from motoko.cli.views import View
     from motoko.workflow.upkeep.keeper import Keeper
@@ -35,14 +37,23 @@ class Orchestration:
     """One orchestrator's time in this process."""
 
     def __init__(
-        self, workflow: Workflow, params: dict[str, Any], view: View, keeper: Keeper
+        self,
+        workflow: Workflow,
+        params: dict[str, Any],
+        view: View,
+        keeper: Keeper,
+        leave_when: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """The keeper watches already over server and launcher."""
+        """The keeper watches already over server and launcher. When ``leave_when`` returns, the
+        workflow is left, and not finished."""
         assert workflow.run_name is not None
         self._workflow = workflow
         self._params = params
         self._view = view
         self._keeper = keeper
+        self._leave_when = leave_when
+        #: Whether it was left before its end.
+        self.has_left = False
         self._lost: MotokoError | None = None
         self._error: Exception | None = None
         self._code: int | None = None
@@ -70,6 +81,8 @@ class Orchestration:
             self._error.add_note(f"  its traceback is in {control.log_file(self._workflow)}")
         if self._error is not None:
             raise self._error
+        if self.has_left:
+            return 0
         assert self._interrupts is not None and self._interrupts.number is not None
         raise Stopped(self._interrupts.number)
 
@@ -97,11 +110,18 @@ class Orchestration:
             stack.callback(workflow.vars.db.feed.listen(lambda change: daemon.say_ready()))
             async with anyio.create_task_group() as group:
                 group.start_soon(self._follow)
+                if self._leave_when is not None:
+                    group.start_soon(self._leave, self._leave_when, scope)
                 try:
                     self._code = await workflow.run(**self._params)
                 except Exception as error:
                     self._error = error
                 group.cancel_scope.cancel()
+
+    async def _leave(self, when: Callable[[], Awaitable[None]], scope: CancelScope) -> None:
+        await when()
+        self.has_left = True
+        scope.cancel()
 
     async def _follow(self) -> None:
         try:
@@ -119,6 +139,12 @@ class Orchestration:
             if not failures.is_terminal_gone(error):
                 raise
             failures.be_silent()
+
+
+def left_line(workflow: Workflow, progress: Progress) -> str:
+    """How far each study is that is left before its end."""
+    done = [f"{study} {words.states(c)}" for study, c in progress.counts.items() if c]
+    return f"{workflow.run_name} is not finished: {', '.join(done) or 'no runs'}"
 
 
 def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:

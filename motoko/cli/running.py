@@ -6,7 +6,7 @@ import logging
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from motoko import daemon
-from motoko.cli import exit_codes, failures, interrupts, output, run_options, views, words
+from motoko.cli import (
+    exit_codes,
+    failures,
+    interrupts,
+    output,
+    parting,
+    run_options,
+    views,
+    words,
+)
 from motoko.cli.failures import Stopped
 from motoko.cli.logs import Latest, is_shown_on_stderr
-from motoko.cli.orchestration import Orchestration, closing_line, still_running
+from motoko.cli.orchestration import Orchestration, closing_line, left_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
 from motoko.crashpoints import reached
 from motoko.errors import (
@@ -43,6 +52,7 @@ from motoko.workflow.upkeep import run_changes, run_names
 from motoko.workflow.upkeep.keeper import Keeper
 
 if TYPE_CHECKING:
+    from motoko.cli.parting import Parting
     from motoko.cli.run_options import Request
     from motoko.workflow.upkeep.run_names import Chosen
     from motoko.workflow.views.progress import Progress
@@ -74,8 +84,14 @@ def _in_custody(workflow: Workflow) -> Iterator[Custody]:
 
 
 def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
-    """Run a workflow from its files to its end; the exit code."""
+    """Run a workflow from its files to its end, or until it is left; the exit code."""
     request = run_options.read(arguments, declare, "motoko run", description)
+    leaving = parting.parting_of(request)
+    code = _run(request, leaving)
+    return leaving.conclude(request.workflow, code)
+
+
+def _run(request: Request, leaving: Parting) -> int:
     workflow = request.workflow
     generator = request.mine[f"{PREFIX}generator"]
     check_generators(workflow, workflow.task_managers, generator)
@@ -86,7 +102,8 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
         _in_custody(workflow) as custody,
         ExitStack() as stack,
     ):
-        _ensure_running(request, generator)
+        _ensure_running(request, generator, tells_rest=leaving.is_once)
+        _say_how_executed(workflow)
         keeper = stack.enter_context(_kept(workflow, restarts=True))
         given = request.mine[f"{PREFIX}run_name"]
         chosen = _patiently(workflow, lambda: run_names.choose(workflow, given, request.rest))
@@ -94,23 +111,32 @@ def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
         workflow.run_name = chosen.run_name
         stack.enter_context(taken(workflow))
         # Known from the start: who is killed leaves them to the next one of this run name.
-        orchestration = _prepared(request, chosen, keeper, daemons=custody.pids())
+        orchestration = _prepared(
+            request, chosen, keeper, leave_when=leaving.watch(workflow), daemons=custody.pids()
+        )
         ending.progress = orchestration.progress
         _announce(workflow, chosen)
+        if leaving.is_foreground:
+            stack.callback(leaving.end_local, workflow, generator)
         try:
             code = orchestration.run()
+            leaving.has_left = orchestration.has_left
         except Stopped:
-            _leave(custody, workflow)
+            if not leaving.is_foreground:
+                _leave(custody, workflow)
             raise
         except Exception as error:
-            if orchestration.n_active():
+            if orchestration.n_active() and not leaving.is_foreground:
                 _leave(custody, workflow)
                 error.add_note(still_running(workflow, orchestration.n_active()))
             raise
         if workflow.exit_text:
             failures.say(workflow.exit_text)
+        if leaving.has_left:
+            click.echo(left_line(workflow, orchestration.progress))
+            return code
         click.echo(closing_line(workflow, orchestration.progress, code))
-        if orchestration.n_active():
+        if orchestration.n_active() and not leaving.is_foreground:
             _leave(custody, workflow)
             click.echo(still_running(workflow, orchestration.n_active()), err=True)
         elif kept := custody.left_by_others():
@@ -129,7 +155,16 @@ def _check_free(workflow: Workflow, run_name: str) -> daemon.Office:
     return office
 
 
-def _ensure_running(request: Request, generator: str | None = None) -> None:
+def _say_how_executed(workflow: Workflow) -> None:
+    """Say what the user may not expect of how runs are executed here."""
+    owner = control.launcher_office(workflow).owner()
+    if owner is not None and owner.facts.get("limited"):
+        click.echo(owner.facts["limited"], err=True)
+
+
+def _ensure_running(
+    request: Request, generator: str | None = None, *, tells_rest: bool = False
+) -> None:
     takeover = request.mine[f"{PREFIX}takeover"]
     run_name = request.mine[f"{PREFIX}run_name"]
     whereabouts.check(request.workflow)
@@ -138,7 +173,9 @@ def _ensure_running(request: Request, generator: str | None = None) -> None:
     # Before a launcher begins in these directories.
     if request.mine[f"{PREFIX}clean_failures"] and control.is_created(request.workflow):
         clear_failures(request.workflow, run_name=run_name)
-    control.ensure_running(request.workflow, generator, takeover=takeover)
+    control.ensure_running(
+        request.workflow, generator, takeover=takeover, tells_rest=tells_rest
+    )
     request.workflow.takes_over = takeover
 
 
@@ -291,7 +328,13 @@ def _detach(request: Request, office: daemon.Office) -> None:
 
 
 def _prepared(
-    request: Request, chosen: Chosen, keeper: Keeper, *, is_silent: bool = False, **facts: Any
+    request: Request,
+    chosen: Chosen,
+    keeper: Keeper,
+    *,
+    is_silent: bool = False,
+    leave_when: Callable[[], Awaitable[None]] | None = None,
+    **facts: Any,
 ) -> Orchestration:
     workflow = request.workflow
     params = request.params(chosen.options)
@@ -314,7 +357,7 @@ def _prepared(
         latest = Latest(_N_EVENTS)
         logging.getLogger().addHandler(latest)
         view = views.Live(latest)
-    return Orchestration(workflow, params, view, keeper)
+    return Orchestration(workflow, params, view, keeper, leave_when)
 
 
 def _check_parameters(

@@ -95,6 +95,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "check_events",
         "fire_event",
         "loop_check_events",
+        "n_noticed",
         "get_orchestrator_function",
         "start_launcher_daemons",
         "orchestrator_script",

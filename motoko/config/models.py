@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from motoko.config.checkpoint import Checkpoint
 from motoko.config.document import Document
 from motoko.config.fields import (
     OPTIONS_SUFFIX,
@@ -223,7 +224,7 @@ def is_options_key(key: str) -> bool:
 
 
 #: Keys that are read and checked, and that nothing in this version acts on.
-WITHOUT_EFFECT = frozenset({"checkpoint_signal"})
+WITHOUT_EFFECT: frozenset[str] = frozenset()
 #: The same of bd.yaml only.
 WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host"}
 
@@ -390,8 +391,10 @@ class StudyConfig(FileConfig):
     pack: Count | None = Field(
         None, description="How many runs share one batch job, one after the other."
     )
-    checkpoint_signal: Any = Field(
-        None, description="The signal sent before the walltime ends, and how long before."
+    checkpoint_signal: Checkpoint | None = Field(
+        None,
+        description="The signal that a run gets before its walltime is over, and how long"
+        " before; after that it is tried again only if it has made progress.",
     )
     artifacts: Artifacts = Field(
         default_factory=dict,

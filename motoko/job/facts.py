@@ -88,3 +88,11 @@ def write_all(fd: int, content: bytes) -> None:
     """Write everything: in one call, unless the system takes only a part of it."""
     while content:
         content = content[os.write(fd, content) :]
+
+
+def is_directory_of(run_dir: StrPath, nonce: str) -> bool:
+    """Whether a run directory is still that of this attempt."""
+    try:
+        return bool(read_facts(run_dir)["nonce"] == nonce)
+    except JobSideError:
+        return False

@@ -60,6 +60,16 @@ def outcome_file(run_dir: StrPath, attempt: int) -> str:
     return os.path.join(run_dir, f"{PREFIX}outcome-{attempt}")
 
 
+def handed_file(run_dir: StrPath, attempt: int) -> str:
+    """Where a script of an attempt names the job that it has handed its work on to."""
+    return os.path.join(run_dir, f"{PREFIX}handed-on-{attempt}")
+
+
+def warning_file(run_dir: StrPath, attempt: int) -> str:
+    """A note that an attempt was told that its walltime is nearly over; empty."""
+    return os.path.join(run_dir, f"{PREFIX}warned-{attempt}")
+
+
 def job_script(attempt: int) -> str:
     """The name of the script that a batch system was given for an attempt."""
     return f"{PREFIX}job-{attempt}.sh"
@@ -68,6 +78,11 @@ def job_script(attempt: int) -> str:
 def job_ticket(run_dir: StrPath, attempt: int) -> str:
     """What the launcher knows of the batch job of an attempt."""
     return os.path.join(run_dir, f"{PREFIX}job-{attempt}.json")
+
+
+def cancel_file(run_dir: StrPath, attempt: int) -> str:
+    """Made when an attempt is to end that shares its job with others."""
+    return os.path.join(run_dir, f"{PREFIX}cancel-{attempt}")
 
 
 def scheduler_log(attempt: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import namedtuple
 
 from motoko.crashpoints import in_shell
 from motoko.job.layout import PREFIX
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from motoko.job.layout import StrPath
 
 SHELL = "/bin/bash"
+
+
+class Forewarning(namedtuple("Forewarning", ["number", "after_s", "is_for_script"])):
+    """A signal by its number, and how long after the start it comes; for the script's own bash,
+    or for what that has started."""
+
+    __slots__ = ()
+    number: int
+    after_s: float
+    is_for_script: bool
+
 
 # $0 is the script, as in `bash ./launch.sh`: it equals "${BASH_SOURCE[0]}", and $@ is empty.
 # The lock's descriptor moves to 10 or above, out of the way of a script's `exec 3>file`.
@@ -81,13 +93,76 @@ if [[ $4 ]]; then
   builtin printf 'started %s %s %s\n' "$$" "$_motoko_begin" "$_motoko_start" >&"$_motoko_token"
 fi
 @POINT script.started@
-trap _motoko_end EXIT
+@WARNING@trap _motoko_end EXIT
 [[ $_motoko_bell ]] && : 2>/dev/null >|"$_motoko_bell-begun"
 set --
 . "$0"
 exit
 """.replace("@PREFIX@", PREFIX)
 TEXT = re.sub(r"@POINT ([a-z.]+)@", lambda found: in_shell(found.group(1)), TEXT)
+
+# Finds a process and all below it by what /proc tells, since no builtin does.
+BELOW = r"""
+_motoko_below() {
+  local line pid at
+  local -a parents=()
+  _motoko_pids=()
+  for line in /proc/[0-9]*/stat; do
+    { IFS= builtin read -r line <"$line"; } 2>/dev/null || continue
+    pid=${line%% *} line=${line##*) }
+    line=${line#? }
+    parents[pid]=${line%% *}
+  done
+  for pid in "${!parents[@]}"; do
+    at=$pid
+    while (( at > 1 && at != $1 )); do at=${parents[at]-0}; done
+    (( at == $1 )) && _motoko_pids+=("$pid")
+  done
+}
+"""
+
+# Before the walltime is over, by a process that is no child of the script, or a `wait` in that
+# would wait for it. It reads from a pipe which the script and all it starts have open, so that
+# it ends with them. Told are processes that have asked for the signal, by a handler or, as srun
+# does, by blocking it: any other one would die of it. The script's bash handles all signals for
+# its EXIT trap, so it is told only where the signal is for it alone.
+WARNING = r"""@BELOW@
+_motoko_warn() {
+  local line pid blocked caught key
+  IFS= builtin read -r -t @SECONDS@ -u "$1" line
+  (( $? > 128 )) || return 0
+  : >|"$_motoko_dir/@PREFIX@warned-$_motoko_attempt"
+  if [[ "@SCRIPT@" ]]; then
+    builtin kill -@NUMBER@ $$
+    return
+  fi
+  _motoko_below $$
+  for pid in "${_motoko_pids[@]}"; do
+    (( pid != $$ )) || [[ ! /proc/$$/exe -ef /proc/self/exe ]] || continue
+    blocked=0 caught=0
+    while IFS=$': \t' builtin read -r key line; do
+      case $key in SigBlk) blocked=$line ;; SigCgt) caught=$line ;; esac
+    done <"/proc/$pid/status"
+    (( ((16#$blocked | 16#$caught) >> (@NUMBER@ - 1)) & 1 )) && builtin kill -@NUMBER@ "$pid"
+  done
+}
+exec {_motoko_alarm}> >(
+  [[ ${_motoko_token-} ]] && exec {_motoko_token}>&-
+  exec {_motoko_in}<&0 </dev/null >/dev/null 2>&1
+  _motoko_warn "$_motoko_in" &
+)
+"""
+
+
+def text(warning: Optional[Forewarning] = None) -> str:
+    """How bash runs a script, which is to be told that its walltime is nearly over."""
+    found = ""
+    if warning is not None:
+        found = WARNING.replace("@BELOW@", BELOW.strip()).replace("@PREFIX@", PREFIX)
+        found = found.replace("@SECONDS@", str(warning.after_s))
+        found = found.replace("@NUMBER@", str(int(warning.number)))
+        found = found.replace("@SCRIPT@", "yes" if warning.is_for_script else "")
+    return TEXT.replace("@WARNING@", found.lstrip())
 
 
 # A batch job takes the token itself, on the host that it executes on. What `ln` says of a
@@ -126,7 +201,12 @@ REFUSED = 75
 
 
 def script(
-    run_dir: StrPath, exec_file: str, nonce: str, attempt: int, token_fd: Optional[int] = None
+    run_dir: StrPath,
+    exec_file: str,
+    nonce: str,
+    attempt: int,
+    token_fd: Optional[int] = None,
+    warning: Optional[Forewarning] = None,
 ) -> List[str]:
     """The command that executes a run: bash in its directory, a new session's first process.
 
@@ -138,4 +218,4 @@ def script(
     path = exec_file if os.path.isabs(exec_file) else os.path.join(".", exec_file)
     token = "" if token_fd is None else str(token_fd)
     where = os.path.abspath(run_dir)
-    return [SHELL, "-c", TEXT, path, where, nonce, str(attempt), token]
+    return [SHELL, "-c", text(warning), path, where, nonce, str(attempt), token]

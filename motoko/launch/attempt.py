@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from motoko.config.policy import USUAL, FailurePolicy
-from motoko.config.retry import INFRASTRUCTURE
+from motoko.config.retry import INFRASTRUCTURE, WALLTIME
 from motoko.crashpoints import reached
-from motoko.errors import JobSideError
 from motoko.host import boot_clock, boot_id, host_name
 from motoko.job import layout, outcome, verdict
-from motoko.job.facts import read_facts
+from motoko.job.facts import is_directory_of
+from motoko.launch.checkpoint import Notice
 from motoko.launch.entries import converted
-from motoko.launch.failure import classify, is_full, is_lost, signal_name
+from motoko.launch.failure import classify, is_full, is_lost, late_words, signal_name
 from motoko.launch.generator import LocalProcess
+from motoko.launch.leaving import Leaving
 from motoko.launch.limits import walltime_s
 from motoko.launch.reading import Reading, last_lines
 from motoko.launch.record import Record
@@ -43,6 +44,8 @@ class Attempt:
     exec_file = ""
     #: What speaks of its work, if such files are declared.
     files: Sentinels | None = None
+    #: What it is told before its walltime is over, if it is told anything.
+    notice: Notice | None = None
     #: When it first had to wait for what the attempt before it left executing.
     waits_since: float | None = None
     #: Why the launcher ended its processes, if it did.
@@ -51,12 +54,10 @@ class Attempt:
     _told_failure: str | None = None
     #: Why its processes are gone, where that is known.
     _lost_for: str | None = None
+    #: Whether another attempt would go on where it ended, where that is asked.
+    _progress: bool | None = None
     _has_timed_out = False
     _is_withdrawn = False
-    #: Why outcome or sentinel could not be written, until they are.
-    unwritten: OSError | None = None
-    _outcome: outcome.Outcome | None = None
-    _sentinel: str | None = None
     #: When it began, and when it was seen to be over, on the boot's clock.
     _begun_at: float | None = None
     _over_at: float | None = None
@@ -90,7 +91,7 @@ class Attempt:
         self._policy = policy
         self._resources = resources or {}
         self._instead_of = instead_of
-        self._late: str | None = None
+        self._late: tuple[int, str, str] | None = None
         self.row = row
         self.job = {name: value for name, value in job.items() if name != "id"}
         self.run_id: int = row["id"]
@@ -104,6 +105,7 @@ class Attempt:
         self.looking = f"cannot read in {run_dir}"
         self.recording = f"cannot record what becomes of run {self.title}"
         self.walltime_s = walltime_s(row, default_walltime, self.title)
+        self._leaving = Leaving(run_dir, self.number, self.nonce)
         self._schema = schema
         self._completion = completion
         inputs = {entry["name"] for entry in manifest["files"]} if manifest else ()
@@ -124,6 +126,8 @@ class Attempt:
         # What the database was last told, and what it is still to be told.
         self._put_states = set(known.get("states", ()))
         self._recorded_state: str = row["state"]
+        if self.is_handed_on:
+            self._completion = "exit"
         is_own = row["state"] == states.RUNNING or row["state"] in self._put_states
         self.state: str = row["state"] if is_own else states.SUBMITTED
         self._entries: dict[str, Any] = {}
@@ -160,7 +164,7 @@ class Attempt:
         before = self.state
         step_before = self.reading.last_step
         news = self.reading.read()
-        self._entries.update(converted(news, self._schema, self.title, self._warn))
+        self._entries.update(converted(news, self._schema, self.title, self.warn))
         if news or self.reading.last_step != step_before:
             self._is_dirty = True
         said, cause = verdict.verdict(self.reading.entries, 0, "explicit")
@@ -191,13 +195,13 @@ class Attempt:
         reached("launcher.read")
         self._has_ended = self._is_dirty = True
         self._exit_code = exit_code
-        self._entries.update(converted(news, self._schema, self.title, self._warn))
+        self._entries.update(converted(news, self._schema, self.title, self.warn))
         if exit_code is not None:
             self._leave_outcome(exit_code, now)
         said, cause = verdict.verdict(self.reading.entries, exit_code, self._completion)
         warning = verdict.warning(self.reading.entries, exit_code)
         if warning:
-            self._warn(warning)
+            self.warn(warning)
         has_spoken = self.reading.final_word is not None
         if self._completion == "explicit" and exit_code == 0 and not has_spoken:
             if said != states.RUNNING:
@@ -215,6 +219,7 @@ class Attempt:
                 exit_code,
                 timed_out=self._has_timed_out,
                 out_of_memory=killed and out_of_memory(),
+                warned=self._was_warned,
                 is_full=has_no_space,
             )
             cause = self._ended_for or self._lost_for or cause
@@ -228,7 +233,7 @@ class Attempt:
         False when its directory is another attempt's by now. OSError when that cannot be read.
         """
         aside = layout.attempt_dir(self.run_dir, self.number)
-        if not self._is_at_home or Path(aside).exists():
+        if not is_directory_of(self.run_dir, self.nonce) or Path(aside).exists():
             return False
         self.begin(left.pid, left.begin, left.host)
         self.end(left.exit, left.end)
@@ -241,7 +246,7 @@ class Attempt:
             return False
         self.begin(None, now)
         self._has_ended, self.end_time = True, now
-        self._warn("its files said that it was finished: nothing was executed")
+        self.warn("its files said that it was finished: nothing was executed")
         self._become(states.FINISHED, None)
         return True
 
@@ -298,13 +303,24 @@ class Attempt:
 
     def hear_late(self, left: outcome.Outcome) -> None:
         """The attempt before this one has left an outcome after it was given up."""
-        exit_code = f"exit code {left.exit}"
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(left.end))
-        self._late = f"after it was given up: it ended with {exit_code} at {when}"
+        assert self.lost is not None
+        self._late = self.lost["number"], self.lost["nonce"], late_words(left)
+        self._is_dirty = True
+
+    @property
+    def is_handed_on(self) -> bool:
+        """Whether its work goes on in a job that its script has named."""
+        return bool(self.batch.get("handed_on"))
+
+    def hand_on(self, generator: str, job_id: str) -> None:
+        """Its work goes on in this job, and ends with it."""
+        self._has_ended, self._over_at, self._exit_code = False, None, None
+        self._completion = "exit"
+        self.batch = {"generator": generator, "id": job_id, "handed_on": True}
         self._is_dirty = True
 
     def lose(self, why: str) -> None:
-        """Its processes are gone, and this is why."""
+        """Its processes are gone, and why."""
         self._lost_for = why
 
     @property
@@ -319,55 +335,34 @@ class Attempt:
         if final is not None:
             self.end_time = float(final["t"])
         if state == states.FAILED:
-            self._failure = self._failure or classify(1, timed_out=False, out_of_memory=False)
+            self._failure = self._failure or classify(1, warned=self._was_warned)
+            self._see_progress()
             self._stderr = last_lines(
                 layout.error_file(self.run_dir, str(self.row["run_name"]), self.run_id)
             )
         sentinel = states.FINISHED if self.has_finished else state
-        if sentinel in (states.FINISHED, states.FAILED):
-            self._sentinel = sentinel
+        told = {"class": self._failure, "cause": self._cause, "end": self.end_time}
+        self._leaving.add_sentinel(sentinel, told)
         self.write_files()
 
+    @property
+    def _was_warned(self) -> bool:
+        return self.notice is not None and self.notice.was_given
+
+    def _see_progress(self) -> None:
+        """Find out whether another attempt would go on where this one ended."""
+        if self.notice is not None and self._failure == WALLTIME and self._progress is None:
+            found = self.notice.ending(self.reading.last_step, self.before)
+            self._progress, self._cause = found.has_progress, f"{self._cause}{found.words}"
+
     def write_files(self) -> None:
-        """Write what is missing of outcome and sentinel; `unwritten` says why it is.
-
-        A directory that belongs to another attempt by now, or is gone, lacks neither.
-        """
-        try:
-            if self.unwritten is not None and not self._is_at_home:
-                self._outcome = self._sentinel = None
-            if self._outcome is not None:
-                outcome.write_outcome(self.run_dir, self.number, self.nonce, self._outcome)
-                reached("outcome.written")
-                self._outcome = None
-            if self._sentinel is not None:
-                is_failure = self._sentinel == states.FAILED
-                facts = self._failure_facts if is_failure else None
-                outcome.write_sentinel(self.run_dir, self._sentinel, facts)
-                reached("sentinel.written")
-                self._sentinel = None
-        except OSError as error:
-            self.unwritten = error
-        else:
-            self.unwritten = None
+        """Write what is missing of outcome and sentinel; `unwritten` says why it is."""
+        self._leaving.write()
 
     @property
-    def _is_at_home(self) -> bool:
-        """Whether the run directory is still that of this attempt."""
-        try:
-            return bool(read_facts(self.run_dir)["nonce"] == self.nonce)
-        except JobSideError:
-            return False
-
-    @property
-    def _failure_facts(self) -> dict[str, Any]:
-        """What the sentinel of a failure says, which is in no other file."""
-        return {
-            "nonce": self.nonce,
-            "class": self._failure,
-            "cause": self._cause,
-            "end": self.end_time,
-        }
+    def unwritten(self) -> OSError | None:
+        """Why outcome or sentinel could not be written, until they are."""
+        return self._leaving.unwritten
 
     def _leave_outcome(self, exit_code: int, now: float) -> None:
         """Write the outcome that the script's shell could not, for whoever asks later."""
@@ -376,10 +371,12 @@ class Attempt:
         ):
             return
         begin = self.start_time or now
-        self._outcome = outcome.Outcome(exit_code, begin, now, self.host, self.pid or 0)
+        left = outcome.Outcome(exit_code, begin, now, self.host, self.pid or 0)
+        self._leaving.add_outcome(left)
         self.write_files()
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Note something odd."""
         if len(self._warnings) < _MOST_WARNINGS and text not in self._warnings:
             self._warnings.append(text)
 
@@ -411,12 +408,6 @@ class Attempt:
         """
         is_failed = self.state == states.FAILED and not self.is_over
         return is_failed and self._policy.again.budget(self._failure) > 0
-
-    @property
-    def _late_word(self) -> tuple[int, str, str] | None:
-        if self._late is None or self.lost is None:
-            return None
-        return self.lost["number"], self.lost["nonce"], self._late
 
     @property
     def has_news(self) -> bool:
@@ -459,7 +450,7 @@ class Attempt:
             over_at=self._over_at,
             boot=boot_id(),
             instead_of=self._instead_of,
-            late=self._late_word,
+            late=self._late,
         )
 
     def put_back(self, record: Record) -> None:
@@ -490,6 +481,7 @@ class Attempt:
             "batch": self.batch or None,
             "class": self._failure,
             "cause": self._cause,
+            "progress": self._progress,
             "stderr": self._stderr or None,
             "warnings": warnings or None,
             "states": own_states or None,

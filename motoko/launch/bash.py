@@ -37,7 +37,12 @@ class Bash(LocalGenerator):
 
     def start(self, start: Start) -> LocalProcess:
         command = shell.script(
-            start.run_dir, start.exec_file, start.nonce, start.attempt, start.token_fd
+            start.run_dir,
+            start.exec_file,
+            start.nonce,
+            start.attempt,
+            start.token_fd,
+            start.warning,
         )
         pid = os.posix_spawn(
             shell.SHELL,

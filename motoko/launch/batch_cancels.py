@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from anyio import to_thread
 
-from motoko.launch.batch_generator import BatchGenerator
+from motoko.job import layout, token
+from motoko.launch.attempt import Attempt
+from motoko.launch.batch_generator import BatchGenerator, JobStatus
 from motoko.launch.tracking import Pace, Tracker
 
 log = logging.getLogger(__name__)
@@ -69,3 +73,22 @@ class Cancels:
                     self._due[job_id] = now + wait_s
                     tracked.is_cancelled = True
             self._tracker.hurry()
+
+
+def is_kept_from_turn(attempt: Attempt, generation: str) -> bool:
+    """End one run of a job that others share; whether it will never begin. OSError.
+
+    Else its turn has come, and its job looks for the file that says so.
+    """
+    facts = token.token_facts(attempt.nonce, generation)
+    fd = token.take_token(attempt.run_dir, attempt.number, facts)
+    if fd is None:
+        Path(layout.cancel_file(attempt.run_dir, attempt.number)).touch()
+        return False
+    os.close(fd)
+    return True
+
+
+def was_cancelled(attempt: Attempt, status: JobStatus) -> bool:
+    """Whether somebody has cancelled a job; not the system, of one that it could not launch."""
+    return status.is_cancelled and not (status.was_placed and attempt.pid is None)

@@ -1,4 +1,4 @@
-"""Attempts become jobs of a batch system, one submission after the other.
+"""Attempts become jobs of a batch system, two submissions at a time at most.
 
 What the system has no room for is tried again later, and is no fault of a run. A job that it
 does not take fails with its words, once: others that ask for the same wait, until somebody
@@ -43,13 +43,17 @@ log = logging.getLogger(__name__)
 MOST_SUBMITTED = 500
 _AHEAD = 16
 #: So many submissions in that time are many.
-_N_MANY, _BUSY_S = 8, 0.5
+_N_MANY, _BUSY_S = 4, 0.5
+#: While the answer to one is awaited, the next one is under way.
+_AT_ONCE = 2
 _LONGEST_PAUSE_S = 60.0
 _FIRST_PAUSE_S = 1.0
 
 
 class BatchExecutor(Starter):
     """Submits the attempts of studies; a `BatchWatch` follows the jobs."""
+
+    watch: BatchWatch
 
     def __init__(
         self,
@@ -65,26 +69,28 @@ class BatchExecutor(Starter):
     ) -> None:
         super().__init__(python_dir, knock, inherited, troubles)
         self.watch = BatchWatch(generator, user_name(inherited), self, troubles, pace)
-        self._generator = generator
+        self.generator = generator
         self._limits = {"max_concurrent": max_concurrent, "max_submitted": max_submitted}
         self._pace = pace
         self._pause_s = _FIRST_PAUSE_S
         self._wake = anyio.Event()
         self._starts: deque[float] = deque(maxlen=_N_MANY)
         self._submitting: dict[str, Desk] = {}
+        # Studies of which several runs are being submitted together.
+        self._gathering: set[Desk] = set()
         # Shapes that were refused, and the run that was.
         self._refusals: dict[tuple[Desk, Shape], int] = {}
 
     def add(self, desk: Desk) -> None:
         super().add(desk)
-        generator = self._generator
+        generator = self.generator
         options = desk.study.config.options.get(generator.name, ())
         where = f"{desk.study.config.file}: {generator.name}_options"
         generator.dialect.check(options, where)
 
     def release(self) -> None:
         """Give back what was needed for asking; nothing is asked any more."""
-        self._generator.close()
+        self.generator.close()
 
     # how much
 
@@ -97,7 +103,7 @@ class BatchExecutor(Starter):
 
     def _grouped(self, desk: Desk) -> Grouped:
         config = desk.study.config
-        is_array = config.array and self._generator.has_arrays
+        is_array = config.array and self.generator.has_arrays
         return Grouped(is_array, config.pack or 1, desk.limit("max_concurrent"))
 
     def _room(self, desk: Desk) -> int:
@@ -116,15 +122,13 @@ class BatchExecutor(Starter):
         starts = self._starts
         return len(starts) == _N_MANY and starts[0] > time.monotonic() - _BUSY_S
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all is submitted for which there is room, and its system was asked."""
+        is_idle = not self._submitting and not self._copying and self._next() is None
+        return is_idle and self.watch.is_at_rest
+
     # for the desks
-
-    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
-        """Find out what became of an attempt that another launcher began."""
-        self.watch.adopt(desk, attempt, state)
-
-    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
-        """End an attempt whose run somebody has put into this state."""
-        self.watch.withdraw(desk, attempt, state)
 
     def end_left(self, run_dir: str, number: int) -> None:
         """What is left of an attempt ends with its job."""
@@ -142,18 +146,34 @@ class BatchExecutor(Starter):
 
     async def run(self) -> None:
         """Submit what there is room for, until cancelled."""
+        async with anyio.create_task_group() as group:
+            for _ in range(_AT_ONCE):
+                group.start_soon(self._submit_all)
+
+    async def _submit_all(self) -> None:
         while not self._is_closed:
-            await self._wake.wait()
-            self._wake = anyio.Event()
+            wake = self._wake
+            await wake.wait()
+            if wake is self._wake:
+                self._wake = anyio.Event()
             while (found := self._next()) is not None:
-                await self._submit(*found)
+                desk, attempts = found
+                is_group = self._grouped(desk).most > 1
+                if is_group:
+                    self._gathering.add(desk)
+                try:
+                    await self._submit(desk, attempts)
+                finally:
+                    if is_group:
+                        self._gathering.discard(desk)
                 self.schedule()
 
     def _next(self) -> tuple[Desk, list[Attempt]] | None:
         for _ in range(len(self._desks)):
             self._desks.rotate(-1)
             desk = self._desks[-1]
-            if self._is_closed or desk in self._paused or self._room(desk) <= 0:
+            is_idle = desk in self._paused or desk in self._gathering
+            if self._is_closed or is_idle or self._room(desk) <= 0:
                 continue
             found = self._ready(desk)
             if found:
@@ -181,7 +201,7 @@ class BatchExecutor(Starter):
 
     def _shape(self, desk: Desk, attempt: Attempt) -> Shape | None:
         try:
-            return shape_of(desk.study, self._generator, attempt)
+            return shape_of(desk.study, self.generator, attempt)
         except (ValueError, MotokoError):
             return None  # which is said when it is submitted
 
@@ -209,7 +229,7 @@ class BatchExecutor(Starter):
         if not scripts:
             return
         members = list(scripts)
-        shape = shape_of(desk.study, self._generator, members[0])
+        shape = shape_of(desk.study, self.generator, members[0])
         grouped = self._grouped(desk)
         tickets = self._tickets(desk, members, grouped)
         self.watch.bells.listen(desk)
@@ -240,20 +260,20 @@ class BatchExecutor(Starter):
             if attempt.is_found_finished(time.time()):
                 desk.note(attempt)
                 return None
-            shape = shape_of(desk.study, self._generator, attempt)
+            shape = shape_of(desk.study, self.generator, attempt)
             environment = self._environments[desk.study]
             script = job_script(desk.study, environment, attempt, desk.generation)
-            return render(self._generator, script, _name(desk, attempt), shape)
+            return render(self.generator, script, _name(desk, attempt), shape)
         except Exception as error:
             self._refused(desk, attempt, error)
             return None
 
     def _tickets(self, desk: Desk, members: list[Attempt], grouped: Grouped) -> list[Ticket]:
-        kind = self._generator.name
+        kind = self.generator.name
         name = _name(desk, members[0])
         if grouped.most == 1:
             return [Ticket(members[0].nonce, kind, name)]
-        base = self._generator.array_base
+        base = self.generator.array_base
         is_array = grouped.pack == 1
         return [
             Ticket(attempt.nonce, kind, name, task=base + place if is_array else None)
@@ -269,7 +289,7 @@ class BatchExecutor(Starter):
         grouped: Grouped,
     ) -> Answer:
         """Submit, in a thread: nothing may come between the answer and the tickets."""
-        generator, members = self._generator, list(scripts)
+        generator, members = self.generator, list(scripts)
         for (attempt, text), ticket in zip(scripts.items(), tickets, strict=True):
             Path(attempt.run_dir, layout.job_script(attempt.number)).write_text(text)
             write_ticket(attempt.run_dir, attempt.number, ticket)
@@ -298,7 +318,7 @@ class BatchExecutor(Starter):
     def _ids(self, job_id: str, tickets: list[Ticket]) -> list[str]:
         if tickets[0].task is None:
             return [job_id] * len(tickets)
-        return self._generator.array_ids(job_id, len(tickets))
+        return self.generator.array_ids(job_id, len(tickets))
 
     def _take_answer(
         self,
@@ -329,9 +349,10 @@ class BatchExecutor(Starter):
             if attempt.is_ending:
                 desk.let_go(attempt)
         members = [attempt for attempt in members if not attempt.is_ending]
-        refusal = self._generator.refusal(f"{answer.words}\n{answer.output}")
-        if members and refusal is Refusal.REFUSED:
-            command = self._generator.submit_command("")[0]
+        refusal = self.generator.refusal(f"{answer.words}\n{answer.output}")
+        is_known = (desk, shape) in self._refusals  # of one that was submitted beside it
+        if members and refusal is Refusal.REFUSED and not is_known:
+            command = self.generator.submit_command("")[0]
             why = f"{command} refused it: {words}"
             first = members.pop(0)
             self._refusals[desk, shape] = first.run_id
@@ -339,7 +360,7 @@ class BatchExecutor(Starter):
                 desk.starting, f"{why}; other runs that ask for the same wait for a correction"
             )
             self._refuse(desk, first, why)
-        else:
+        elif not is_known:
             self._troubles.met(desk.starting, f"{refusal.value}: {words}")
             self._back_off()
         desk.waiting.extendleft(reversed(members))
@@ -387,6 +408,7 @@ def job_script(
         python_path=environment.python_path,
         path=environment.path,
         n_threads=attempt.nproc,
+        warning=attempt.notice and attempt.notice.warning(),
     )
 
 

@@ -48,7 +48,8 @@ class JobStatus(NamedTuple):
     """What a batch system says of one job.
 
     ``state`` and ``reason`` are its own words. ``failure`` is the class of failure that the
-    state means, if it means one; ``is_cancelled`` that somebody has ended it.
+    state means, if it means one; ``is_cancelled`` that somebody has ended it, and
+    ``was_placed`` that it had been given to a host, where that is told.
     """
 
     id: str
@@ -59,6 +60,7 @@ class JobStatus(NamedTuple):
     exit_code: int | None = None
     failure: str | None = None
     is_cancelled: bool = False
+    was_placed: bool = False
 
     @property
     def key(self) -> str:
@@ -85,6 +87,15 @@ class Shape(NamedTuple):
     options: tuple[str, ...] = ()
 
 
+class OwnFacts(NamedTuple):
+    """What a batch system says of the job that asks: seconds left, None without a limit; the
+    command that submits it again, and where."""
+
+    left_s: float | None = None
+    again: tuple[str, ...] = ()
+    directory: str | None = None
+
+
 class Array(NamedTuple):
     """How many jobs are one array, and how many of them may execute at once."""
 
@@ -105,6 +116,8 @@ class BatchGenerator(Generator):
     busy: ClassVar[re.Pattern[str] | None] = None
     away: ClassVar[re.Pattern[str] | None] = None
     array_base: ClassVar[int] = 0
+    #: Variables that are set in each of its jobs; the first one has the id.
+    own_variables: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: Sequence[str] = ()) -> None:
         """ReservedOption when they have one that is Motoko's own."""
@@ -175,6 +188,14 @@ class BatchGenerator(Generator):
         """The ids of the jobs of an array, as `parse_status` has them."""
         numbers = range(self.array_base, self.array_base + size)
         return [f"{job_id}_{number}" for number in numbers]
+
+    def own_job_command(self, job_id: str) -> list[str]:
+        """The command that tells of the job that asks."""
+        return []
+
+    def parse_own_job(self, output: str) -> OwnFacts:
+        """What that says."""
+        return OwnFacts()
 
     def lines(self, directives: Sequence[str]) -> list[str]:
         """Directives as lines of a script."""

@@ -7,7 +7,6 @@ without one, a job is over when the system says so, or when it is gone for certa
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
@@ -19,8 +18,9 @@ from motoko.errors import SchedulerOutputError
 from motoko.job import layout, token
 from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
+from motoko.launch.accounts import ask_accounts
 from motoko.launch.attempt import Attempt
-from motoko.launch.batch_cancels import Cancels
+from motoko.launch.batch_cancels import Cancels, is_kept_from_turn, was_cancelled
 from motoko.launch.batch_generator import BatchGenerator, JobStatus, Phase
 from motoko.launch.bells import Bells
 from motoko.launch.desk import Desk
@@ -91,6 +91,8 @@ class BatchWatch(Folding):
         # Attempts that have begun without this batch system, as far as anybody knows.
         self._strange: dict[str, _Job] = {}
         self._ends: dict[str, _Ended] = {}
+        # Attempts that are to end.
+        self._leaving: dict[str, _Job] = {}
         self._cancels = Cancels(generator, self.tracker, pace, clock)
 
     # for whoever submits
@@ -99,6 +101,11 @@ class BatchWatch(Folding):
         """How many attempts are in the hands of the batch system, of one study or of all."""
         held = [jobs[0] for jobs in (*self._jobs.values(), *self._sought.values())]
         return len(held) if desk is None else sum(job.desk is desk for job in held)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it was asked what becomes of all jobs, and no end is to be settled."""
+        return not self._ends and self.tracker.was_asked
 
     def _all(self) -> list[_Job]:
         return [job for jobs in (*self._jobs.values(), *self._sought.values()) for job in jobs]
@@ -138,7 +145,9 @@ class BatchWatch(Folding):
         if attempt.has_process_ended:
             return
         try:
-            left = read_outcome(attempt.run_dir, attempt.number, attempt.nonce)
+            left = None  # of what was handed on, the script's own end says nothing
+            if not attempt.is_handed_on:
+                left = read_outcome(attempt.run_dir, attempt.number, attempt.nonce)
             taken = token.read_token(attempt.run_dir, attempt.number)
         except OSError as error:
             self._troubles.met(attempt.looking, error)
@@ -159,7 +168,8 @@ class BatchWatch(Folding):
         is_told = status is not None and status.phase is Phase.ENDED
         has_spoken = attempt.reading.final_word is not None
         is_packed = len(self._jobs.get(str(job_id), ())) > 1
-        is_sure = left.exit == 0 or (is_packed and left.exit <= _KILLED)
+        is_own = left.exit <= _KILLED or attempt.is_ending
+        is_sure = left.exit == 0 or (is_packed and is_own)
         if is_sure or has_spoken or is_told or tracked is None:
             self._finish(desk, attempt, left.exit, left.end, status)
         elif attempt.nonce not in self._ends or self._ends[attempt.nonce].outcome is None:
@@ -192,7 +202,7 @@ class BatchWatch(Folding):
             attempt.judge(status.failure, why)
         elif said is not None:
             attempt.judge(*said)
-        elif status is not None and status.is_cancelled:
+        elif status is not None and was_cancelled(attempt, status):
             attempt.cancel(f"its job {status.id} was cancelled at {system}")
         elif is_killed and left_s is not None and left_s < _COARSE_S:
             attempt.time_out()
@@ -240,6 +250,7 @@ class BatchWatch(Folding):
 
     async def step(self) -> None:
         """Do what is due."""
+        self._cancel_leaving()
         await self._cancels.send()
         if self.tracker.due_at <= self._clock():
             await self._ask()
@@ -274,39 +285,29 @@ class BatchWatch(Folding):
             self._troubles.over(self._asking)
         elif self._clock() - since >= 2 * self._pace.least_s:
             self._troubles.met(self._asking, "it says that there are no jobs at all")
-        news += await self._account()
+        news += await self._account(news)
         for status in news:
             for job in list(self._jobs.get(status.id, ())):
                 self._hear(job, status)
         self._take_found()
 
-    async def _account(self) -> list[JobStatus]:
-        untold = [
-            end.status.id
-            for end in self._ends.values()
-            if end.status is not None
-            and end.status.exit_code is None
-            and not (end.status.failure or end.status.is_cancelled)
-        ]
+    async def _account(self, told: list[JobStatus]) -> list[JobStatus]:
+        """Look up what the queue does not say: where jobs are, and with what they ended."""
+        ends = [end.status for end in self._ends.values() if end.status is not None]
+        ends += [s for s in told if s.is_cancelled or self._is_handed_on(s.id)]
+        untold = [s.id for s in ends if s.phase is Phase.ENDED and self._is_unclear(s)]
         ids = self.tracker.to_account(self._clock(), _MOST_ACCOUNTED, untold)
-        news: list[JobStatus] = []
-        missing = set(ids)
-        for command in self._generator.accounting_commands(ids) if ids else ():
-            if (missing and missing.intersection(command[-1].split(","))) or len(ids) > 1:
-                answer = await to_thread.run_sync(
-                    self._generator.ask, command, self._pace.command_s
-                )
-                if answer.is_good:
-                    try:
-                        said = self._generator.parse_accounting(answer.output)
-                    except SchedulerOutputError as error:
-                        log.warning("%s", error)
-                        continue
-                    missing -= said.keys()
-                    news += self.tracker.accounted(said)
-            if not missing:
-                break
-        return news
+        return await ask_accounts(self._generator, self.tracker, ids, self._pace.command_s)
+
+    def _is_unclear(self, status: JobStatus) -> bool:
+        """Whether an end lacks its code, or it is not known who has cancelled a job."""
+        if not status.is_cancelled:
+            return status.exit_code is None and not status.failure
+        jobs = self._jobs.get(status.id, ())
+        return not status.was_placed and any(job.attempt.pid is None for job in jobs)
+
+    def _is_handed_on(self, job_id: str) -> bool:
+        return any(job.attempt.is_handed_on for job in self._jobs.get(job_id, ()))
 
     def _hear(self, job: _Job, status: JobStatus) -> None:
         desk, attempt = job
@@ -359,7 +360,8 @@ class BatchWatch(Folding):
                     desk, attempt, None if is_no_code else code, time.time(), ended.status
                 )
         for job_id in self.tracker.gone(now):
-            self._lose(job_id)
+            for job in list(self._jobs[job_id]):
+                self._lose(job_id, *job)
         for key in self.tracker.not_found(now):
             del self.tracker.sought[key]
             for desk, attempt in self._sought.pop(key):
@@ -368,7 +370,7 @@ class BatchWatch(Folding):
     def _goes_again(self, desk: Desk, attempt: Attempt, status: JobStatus) -> bool:
         """Submit a packed run again whose job ended before its turn came."""
         is_packed = attempt.batch.get("packed", 1) > 1
-        if not is_packed or status.is_cancelled or attempt.is_ending:
+        if not is_packed or was_cancelled(attempt, status) or attempt.is_ending:
             return False
         log.info("run %s: job %s ended before its turn", attempt.title, status.id)
         self._ended(desk, attempt)
@@ -380,12 +382,8 @@ class BatchWatch(Folding):
         found = (job for jobs in self._jobs.values() for job in jobs)
         return next((job for job in found if job.attempt.nonce == nonce), None)
 
-    def _lose(self, job_id: str) -> None:
-        """Nobody knows of a job any more."""
-        for desk, attempt in list(self._jobs[job_id]):
-            self._lose_one(job_id, desk, attempt)
-
-    def _lose_one(self, job_id: str, desk: Desk, attempt: Attempt) -> None:
+    def _lose(self, job_id: str, desk: Desk, attempt: Attempt) -> None:
+        """Nobody knows of the job of an attempt any more."""
         offsets = dict(attempt.reading.offsets)
         self.look(desk, attempt)
         if attempt.has_process_ended or attempt.nonce in self._ends:
@@ -429,18 +427,26 @@ class BatchWatch(Folding):
             desk.let_go(attempt)
 
     def _cancel_one(self, desk: Desk, attempt: Attempt) -> None:
-        """Cancel a job; of one that other runs share, keep this run from its turn."""
-        job_id = attempt.batch.get("id")
-        if job_id is None:
-            return
-        if any(not job.attempt.is_ending for job in self._jobs.get(job_id, ())):
-            facts = token.token_facts(attempt.nonce, desk.generation)
-            fd = token.take_token(attempt.run_dir, attempt.number, facts)
-            if fd is not None:
-                os.close(fd)
-                self.end(desk, attempt, None, time.time())
-        else:
-            self._cancel(job_id)
+        """Cancel a job; of one that other runs share, end this run alone."""
+        self._leaving[attempt.nonce] = _Job(desk, attempt)
+        self._wake.set()
+
+    def _cancel_leaving(self) -> None:
+        """Cancel jobs, now that it is known who shares them."""
+        leaving, self._leaving = self._leaving, {}
+        for desk, attempt in leaving.values():
+            job_id = attempt.batch.get("id")
+            if job_id is None or attempt.has_process_ended:
+                continue
+            if all(job.attempt.is_ending for job in self._jobs.get(job_id, ())):
+                self._cancel(job_id)
+                continue
+            try:
+                if is_kept_from_turn(attempt, desk.generation):
+                    self.end(desk, attempt, None, time.time())
+            except OSError as error:
+                self._troubles.met(attempt.looking, error)
+                self._leaving[attempt.nonce] = _Job(desk, attempt)
 
     def _cancel(self, job_id: str) -> None:
         self._cancels.add(job_id)
@@ -460,6 +466,7 @@ class BatchWatch(Folding):
             ticket, taken = None, None
         job_id = attempt.batch.get("id") or (ticket.id if ticket is not None else None)
         if job_id is not None:
+            ticket = None if attempt.is_handed_on else ticket
             name = ticket.name if ticket is not None else ""
             known = Ticket(attempt.nonce, self._generator.name, name, job_id)
             self.follow(desk, attempt, known)

@@ -29,6 +29,7 @@ from motoko.errors import (
 from motoko.host import boot_clock
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
+from motoko.launch.checkpoint import Notice
 from motoko.launch.holders import find_held
 from motoko.launch.late import GivenUp
 from motoko.launch.sentinels import sentinels
@@ -127,6 +128,7 @@ class Desk:
         self._is_first = True
         self._is_search = True
         self._is_closing = False
+        self._is_busy = False
 
     # news
 
@@ -165,6 +167,13 @@ class Desk:
     def _gathered(self) -> None:
         self._gathering = None
         self._wake.set()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is to be written, and no run to be claimed that has room."""
+        has_news = self._wake.is_set() or bool(self._dirty) or self._gathering is not None
+        may_claim = self.has_created and not self.is_held and self._executing.n_wanted(self) > 0
+        return self._has_tried.is_set() and not (self._is_busy or has_news or may_claim)
 
     def limit(self, name: str) -> int | None:
         """A limit of the study that holds now; None without."""
@@ -219,6 +228,7 @@ class Desk:
     async def _commit(self) -> bool:
         """Record all news and claim runs; False when the database did not answer."""
         dirty, self._dirty = list(self._dirty.values()), {}
+        self._is_busy = True
         try:
             await self._record(dirty)
         except (DatabaseUnavailable, ConflictsExhausted) as error:
@@ -235,6 +245,7 @@ class Desk:
             return False
         finally:
             self._has_tried.set()
+            self._is_busy = False
         self._troubles.over(self.recording)
         return True
 
@@ -390,6 +401,14 @@ class Desk:
             resources={"walltime": config.walltime, "mem": config.mem},
             **told,
         )
+        if config.checkpoint_signal is not None and attempt.walltime_s is not None:
+            attempt.notice = Notice(
+                config.checkpoint_signal,
+                attempt.walltime_s,
+                run_dir,
+                attempt.number,
+                config.carry_over,
+            )
         attempt.files = sentinels(config.sentinels, attempt.title, run_dir, row, job)
         return attempt
 

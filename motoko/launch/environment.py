@@ -102,6 +102,7 @@ class Environment:
             "PATH": before(self.path, inherited.get("PATH", os.defpath)),
         }
         self._study = study.name
+        self._hands_on = study.config.completion == "explicit"
 
     def of_run(
         self,
@@ -137,6 +138,8 @@ class Environment:
         variables["MOTOKO_RUN_DIR"] = run_dir
         variables["MOTOKO_RUN_ID"] = variables["BLACKDYNAMITE_RUN_ID"] = str(run_id)
         variables["MOTOKO_ATTEMPT"] = str(attempt)
+        if self._hands_on:
+            variables["MOTOKO_HANDED_ON"] = layout.handed_file(run_dir, attempt)
         if before:
             variables.update(_of_attempt_before(before))
         threads = run.get("omp_num_threads")

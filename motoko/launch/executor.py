@@ -33,6 +33,8 @@ _N_MANY = 30
 class Executor(Starter):
     """Starts the attempts of studies as processes; a `Watch` follows them."""
 
+    watch: Watch
+
     def __init__(
         self,
         generator: LocalGenerator,
@@ -46,7 +48,7 @@ class Executor(Starter):
         """``knock`` is the socket that scripts are told of, ``inherited`` their environment."""
         super().__init__(python_dir, knock, inherited, troubles)
         self.watch = Watch(generator, slots, self, troubles, grace_s)
-        self._generator = generator
+        self.generator = generator
         self._slots = slots
         self._max_concurrent = slots.max_concurrent
         self._starts: deque[float] = deque(maxlen=_MOST_AHEAD)
@@ -64,6 +66,14 @@ class Executor(Starter):
         starts = self._starts
         return len(starts) >= _N_MANY and starts[-_N_MANY] > time.monotonic() - _AHEAD_S
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing can be started before something ends."""
+        if self._copying:
+            return False
+        waiting = [d.waiting[0] for d in self._desks if d.waiting and d not in self._paused]
+        return not any(self._slots.fits(attempt.nproc) for attempt in waiting)
+
     def _n_ahead(self) -> int:
         since = time.monotonic() - _AHEAD_S
         return sum(1 for start in self._starts if start > since)
@@ -73,14 +83,6 @@ class Executor(Starter):
         return self._slots.size if most is None else most - desk.n_running
 
     # for the desks
-
-    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
-        """Find out what became of an attempt that another launcher began."""
-        self.watch.adopt(desk, attempt, state)
-
-    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
-        """End an attempt whose run somebody has put into this state."""
-        self.watch.withdraw(desk, attempt, state)
 
     def end_left(self, run_dir: str, number: int) -> None:
         """End what is left of an attempt that an earlier launcher told to end."""
@@ -148,7 +150,7 @@ class Executor(Starter):
             return None
         environment = self._environments[desk.study]
         try:
-            return self._generator.start(
+            return self.generator.start(
                 Start(
                     run_dir=run_dir,
                     exec_file=attempt.exec_file,
@@ -160,6 +162,7 @@ class Executor(Starter):
                     environment=environment.of_run(
                         attempt.run_id, attempt.row, run_dir, attempt.number, attempt.before
                     ),
+                    warning=attempt.notice and attempt.notice.warning(),
                 )
             )
         except BaseException:

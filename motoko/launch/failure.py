@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from motoko.config.retry import APPLICATION, INFRASTRUCTURE, MEMORY, WALLTIME
+from motoko.job.outcome import Outcome
 
 #: Errors of the system that another try in a while may not meet.
 TRANSIENT: Final = frozenset(
@@ -49,19 +51,27 @@ def is_full(directory: str) -> bool:
 
 
 def classify(
-    exit_code: int | None, *, timed_out: bool, out_of_memory: bool, is_full: bool = False
+    exit_code: int | None,
+    *,
+    timed_out: bool = False,
+    out_of_memory: bool = False,
+    is_full: bool = False,
+    warned: bool = False,
 ) -> str:
     """The class of an attempt that failed; the exit code is None when nobody knows it.
 
     A script that somebody killed is a matter of infrastructure, whether a launcher was there to
     see it or not. A program that ended badly on a full disk may have failed for just that, and
-    another try with more space may not. A code of 128 + SIGKILL is a shell's word for a program
-    of its own that was killed.
+    another try with more space may not. Who was warned that its walltime is nearly over, and
+    did not end well after that, has ended for want of time. A code of 128 + SIGKILL is a
+    shell's word for a program of its own that was killed.
     """
     if timed_out:
         return WALLTIME
     if out_of_memory and exit_code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return MEMORY
+    if warned:
+        return WALLTIME
     if exit_code is None or exit_code in _FROM_OUTSIDE or is_full:
         return INFRASTRUCTURE
     return APPLICATION
@@ -70,6 +80,12 @@ def classify(
 def is_lost(attempt: Mapping[str, Any]) -> bool:
     """Whether nobody knows how an attempt ended, of which this is recorded."""
     return attempt.get("class") == INFRASTRUCTURE and attempt.get("exit_code") is None
+
+
+def late_words(left: Outcome) -> str:
+    """That an attempt, which was given up, has ended like this."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(left.end))
+    return f"after it was given up: it ended with exit code {left.exit} at {when}"
 
 
 def signal_name(exit_code: int | None) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
@@ -13,12 +15,14 @@ from motoko.launch.trouble import Troubles
 _PAUSE_S = 1.0
 
 
-class Folding:
+class Folding(ABC):
     """What those who follow attempts have in common."""
 
     def __init__(self, troubles: Troubles) -> None:
         self._troubles = troubles
         self._memory = MemoryKills()
+        #: Called with an attempt whose script has ended and left its work to somebody else.
+        self.on_handed: Callable[[Desk, Attempt], object] = lambda desk, attempt: None
         # Attempts whose outcome or sentinel could not be written, by nonce.
         self._unwritten: dict[str, tuple[Desk, Attempt]] = {}
 
@@ -66,7 +70,19 @@ class Folding:
         else:
             self._troubles.over(attempt.looking)
             self._see_to_files(desk, attempt)
+            if attempt.has_process_ended and not attempt.is_over:
+                self.on_handed(desk, attempt)
         desk.note(attempt)
 
+    @abstractmethod
+    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """Find out what became of an attempt that another launcher began; its run is in this
+        state now."""
+
+    @abstractmethod
+    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """End an attempt whose run somebody has put into this state."""
+
+    @abstractmethod
     def _ended(self, desk: Desk, attempt: Attempt) -> None:
         """Take note that it executes no longer."""

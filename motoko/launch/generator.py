@@ -16,6 +16,7 @@ from importlib.metadata import entry_points
 from typing import ClassVar, Protocol
 
 from motoko.errors import UnknownGenerator
+from motoko.job.shell import Forewarning
 
 #: Existing workflows name their generators also with this at the end.
 _OLD_SUFFIX = "Coat"
@@ -45,6 +46,7 @@ class Start:
     output_file: str
     error_file: str
     environment: Mapping[str, str]
+    warning: Forewarning | None = None
 
 
 class LocalProcess(Protocol):

@@ -9,10 +9,13 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from motoko.job.shell import BELOW
 from motoko.launch.batch_generator import Array, BatchGenerator, Shape
 
 #: No array is larger; systems have limits of their own, of about that.
 MOST_IN_ARRAY = 1000
+#: How often a packed job looks whether the run whose turn it is shall end.
+_LOOK_S = 2
 
 _ARRAY = """\
 cd -- {place} || exit 126
@@ -21,12 +24,32 @@ _motoko_scripts=(
 )
 exec /bin/bash "${{_motoko_scripts[${variable} - {base}]}}"
 """
+# One of several runs is ended alone by its file, asked first and then made to.
 _PACK = """\
 cd -- {place} || exit 126
+{below}
+_motoko_follow() {{
+  local file=${{2/job-/cancel-}} number=TERM timer
+  while :; do
+    sleep {look_s} &
+    timer=$!
+    wait -n "$1" "$timer"
+    if kill "$timer" 2>/dev/null; then
+      wait "$timer" 2>/dev/null
+      return
+    fi
+    if [[ -e ${{file%.sh}} ]]; then
+      _motoko_below "$1"
+      kill -s "$number" "${{_motoko_pids[@]}}" 2>/dev/null
+      number=KILL
+    fi
+  done
+}}
 for _motoko_script in \\
 {scripts}
 do
-  /bin/bash "$_motoko_script"
+  /bin/bash "$_motoko_script" &
+  _motoko_follow "$!" "$_motoko_script"
 done
 exit 0
 """
@@ -62,7 +85,12 @@ def group_script(
             longest = resources.walltime_s * len(scripts)
             shape = shape._replace(resources=resources._replace(walltime_s=longest))
         directives = generator.directives(name, shape, log)
-        body = _PACK.format(place=shlex.quote(place), scripts=" \\\n".join(quoted))
+        body = _PACK.format(
+            place=shlex.quote(place),
+            scripts=" \\\n".join(quoted),
+            below=BELOW.strip(),
+            look_s=_LOOK_S,
+        )
     else:
         array = Array(len(scripts), grouped.most_at_once)
         directives = generator.directives(name, shape, log, array)

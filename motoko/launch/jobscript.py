@@ -43,6 +43,7 @@ class JobScript(NamedTuple):
     path: Sequence[str]
     n_threads: int
     modules: Sequence[str] = ()
+    warning: shell.Forewarning | None = None
 
     def text(self, directives: Sequence[str], system: str) -> str:
         """The whole script, with its lines of directives."""
@@ -70,7 +71,7 @@ class JobScript(NamedTuple):
                 modules + "\n".join(exports),
                 shell.TAKING.strip("\n"),
                 f"IFS= read -r -d '' _motoko_text <<'{_WORD}'",
-                shell.TEXT.strip("\n"),
+                shell.text(self.warning).strip("\n"),
                 _WORD,
                 f'exec {shell.SHELL} -c "$_motoko_text" {shlex.join(command)} "$_motoko_fd"'
                 f" {quote(self.bell)}",

@@ -24,8 +24,9 @@ from motoko.crashpoints import reached
 from motoko.launch.attempt import Attempt
 from motoko.launch.batch_executor import BatchExecutor
 from motoko.launch.batch_generator import BatchGenerator
+from motoko.launch.batch_watch import BatchWatch
 from motoko.launch.desk import Desk
-from motoko.launch.environment import make_names_dir, make_python_dir, names_dir
+from motoko.launch.environment import make_names_dir, make_python_dir, names_dir, user_name
 from motoko.launch.executor import Executor
 from motoko.launch.generator import (
     Generator,
@@ -33,7 +34,9 @@ from motoko.launch.generator import (
     find_generator,
     plain_name,
 )
+from motoko.launch.handing import Handing
 from motoko.launch.knocks import heard_knocks
+from motoko.launch.login import N_CORES, login_system, login_words
 from motoko.launch.slots import Slots, available_cores
 from motoko.launch.tracking import Pace
 from motoko.launch.trouble import Trouble, Troubles, unexpected
@@ -46,6 +49,7 @@ log = logging.getLogger(__name__)
 
 #: Every so many ticks of the slow timer the database is looked at although nothing executes.
 _QUIET_TICKS = 12
+_REST_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,15 @@ async def launch(
     settings: LauncherSettings,
     ready: Callable[[], object] = lambda: None,
     tell: Callable[[Sequence[Trouble]], object] = lambda _: None,
+    rest: Callable[[bool], object] | None = None,
 ) -> None:
     """Launch the runs of these studies until cancelled; ``ready`` is called once it works.
 
     What does not work for now (no space, a database that is away) is told to ``tell``, all of
     it, whenever that changes.
+
+    ``rest`` is told whether there is nothing to do before something changes elsewhere, whenever
+    that changes: whoever wants all to leave asks for it.
 
     Databases that are away are waited for. Raises UnknownGenerator, and AlreadyRunning when
     another launcher has taken a study over. When cancelled, what is known is recorded, and
@@ -105,6 +113,7 @@ async def launch(
     desks = list(of)
     for desk, executor in of.items():
         executor.add(desk)
+    handing = _handing(list(set(of.values())), settings, troubles)
 
     def fold(desk: Desk, attempt: Attempt) -> None:
         of[desk].watch.fold(desk, attempt)
@@ -112,6 +121,8 @@ async def launch(
     with _told_errors(troubles), heard_knocks(settings.knock, desks, fold):
         try:
             async with _single_errors(), anyio.create_task_group() as group:
+                for one in handing:
+                    one.group = group
                 for executor in set(of.values()):
                     executor.group = group
                     if isinstance(executor, BatchExecutor):
@@ -121,6 +132,8 @@ async def launch(
                 for desk in desks:
                     group.start_soon(desk.run)
                 group.start_soon(_tick, of, settings.poll_s)
+                if rest is not None:
+                    group.start_soon(_tell_rest, of, rest)
                 for desk in desks:
                     await desk.wait_until_tried()
                 log.info("launching %d studies", len(desks))
@@ -156,6 +169,37 @@ def _executors(
     return found
 
 
+def usable_cores(settings: LauncherSettings) -> int:
+    """Cores for runs as processes: those that there are, or few on a login node."""
+    n_cores = available_cores()
+    system = None if settings.max_concurrent else login_system(settings.environment)
+    if system is not None and n_cores > N_CORES:
+        log.warning("%s", login_words(system))
+    return n_cores if system is None else min(n_cores, N_CORES)
+
+
+def _handing(
+    executors: Sequence[Executor | BatchExecutor],
+    settings: LauncherSettings,
+    troubles: Troubles,
+) -> list[Handing]:
+    """Let every executor follow the jobs that its scripts have handed their work on to."""
+    watches = {e.generator.name: e.watch for e in executors if isinstance(e, BatchExecutor)}
+    user = user_name(settings.environment)
+    found = []
+    for executor in executors:
+        handing = Handing(
+            executor.generator,
+            watches,
+            lambda generator, starting=executor: BatchWatch(  # type: ignore[misc]
+                generator, user, starting, troubles, settings.pace
+            ),
+        )
+        executor.hands_on_by(handing)
+        found.append(handing)
+    return found
+
+
 def _executor(
     generator: Generator, settings: LauncherSettings, troubles: Troubles
 ) -> Executor | BatchExecutor:
@@ -174,7 +218,7 @@ def _executor(
     assert isinstance(generator, LocalGenerator)
     return Executor(
         generator,
-        Slots(available_cores(), settings.max_concurrent),
+        Slots(usable_cores(settings), settings.max_concurrent),
         settings.python_dir,
         knock,
         settings.environment,
@@ -212,6 +256,18 @@ async def _single_errors() -> AsyncIterator[None]:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         raise error from None
+
+
+async def _tell_rest(
+    of: Mapping[Desk, Executor | BatchExecutor], tell: Callable[[bool], object]
+) -> None:
+    told = False
+    while True:
+        now = all(desk.is_at_rest and executor.is_at_rest for desk, executor in of.items())
+        if now != told:
+            told = now
+            tell(now)
+        await anyio.sleep(_REST_S)
 
 
 async def _tick(of: Mapping[Desk, Executor | BatchExecutor], poll_s: float) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 
+from motoko.config import parse_walltime
 from motoko.config.retry import MEMORY, WALLTIME
 from motoko.errors import SchedulerOutputError
 from motoko.launch.batch_generator import (
     Array,
     BatchGenerator,
     JobStatus,
+    OwnFacts,
     Phase,
     Shape,
 )
@@ -39,6 +42,7 @@ class Pbs(BatchGenerator):
     name = "pbs"
     prefix = "#PBS"
     array_variable = "PBS_ARRAY_INDEX"
+    own_variables = ("PBS_JOBID",)
     busy, away = _BUSY, _AWAY
     dialect = Dialect(
         reserved={
@@ -121,6 +125,29 @@ class Pbs(BatchGenerator):
 
     def array_ids(self, job_id: str, size: int) -> list[str]:
         return [job_id.replace("[]", f"[{number}]", 1) for number in range(size)]
+
+    def own_job_command(self, job_id: str) -> list[str]:
+        return ["qstat", "-f", job_id]
+
+    def parse_own_job(self, output: str) -> OwnFacts:
+        for _, said in _jobs(output):
+            limit, used = (
+                said.get("Resource_List.walltime"),
+                said.get("resources_used.walltime"),
+            )
+            given = shlex.split(said.get("Submit_arguments", said.get("submit_args", "")))
+            place = re.search(r"PBS_O_WORKDIR=([^,\n]*)", said.get("Variable_List", ""))
+            return OwnFacts(
+                parse_walltime(limit) - (_seconds(used)) if limit else None,
+                ("qsub", *given) if given else (),
+                place[1] if place is not None else None,
+            )
+        return OwnFacts()
+
+
+def _seconds(clock: str | None) -> float:
+    parts = [int(part) for part in (clock or "0").split(":")]
+    return float(sum(part * 60**i for i, part in enumerate(reversed(parts))))
 
 
 def _jobs(output: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -56,7 +56,7 @@ class Left(Attempt):
 
     def write_files(self) -> None:
         """Leave the directory as it is."""
-        self._outcome = self._sentinel = None
+        self._leaving.drop()
 
     def take_ending(self) -> None:
         """Find out from its files how it ended, if it did; OSError if they cannot be read."""

@@ -107,7 +107,9 @@ class Record(NamedTuple):
             return Decision(self.policy.last)
         history = [a for a in tables.attempts(self.run_id) if a["number"] < self.number]
         entries = {**self.resources, **row}
-        return decide(self.policy, history, self.facts.get("class"), entries)
+        decision = decide(self.policy, history, self.facts.get("class"), entries)
+        is_stuck = self.facts.get("progress") is False and not decision.changes
+        return Decision(self.policy.last) if is_stuck else decision
 
     def _try_again(
         self, tables: Tables, changes: Mapping[str, Any], decision: Decision

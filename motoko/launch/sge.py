@@ -12,6 +12,7 @@ from motoko.launch.batch_generator import (
     Array,
     BatchGenerator,
     JobStatus,
+    OwnFacts,
     Phase,
     Shape,
 )
@@ -25,7 +26,7 @@ _AWAY = re.compile(
     r"cl_com|can't connect|connection refused|denied: timeout",
     re.IGNORECASE,
 )
-_SUBMITTED = re.compile(r"(\d+)(?:\.\d+-\d+:\d+)?")
+_SUBMITTED = re.compile(r"(?:Your job )?(\d+)(?:\.\d+-\d+:\d+)?(?: \(.*)?")
 _ENFORCED = ("37", "38")  # the master's own limits of time and memory; time, as a rule
 
 
@@ -35,6 +36,7 @@ class GridEngine(BatchGenerator):
     name = "sge"
     prefix = "#$"
     array_variable = "SGE_TASK_ID"
+    own_variables = ("JOB_ID", "SGE_TASK_ID")
     busy, away = _BUSY, _AWAY
     array_base = 1
     dialect = Dialect(
@@ -146,6 +148,17 @@ class GridEngine(BatchGenerator):
 
     def cancel_command(self, ids: Sequence[str]) -> list[str]:
         return ["qdel", ",".join(job_id.replace("_", ".") for job_id in ids)]
+
+    def own_job_command(self, job_id: str) -> list[str]:
+        return ["qstat", "-j", job_id]
+
+    def parse_own_job(self, output: str) -> OwnFacts:
+        limit = re.search(r"^hard.resource_list:.*\bh_rt=(\d+)", output, re.MULTILINE)
+        number = re.search(r"^job_number: +(\d+)", output, re.MULTILINE)
+        return OwnFacts(
+            float(limit[1]) if limit is not None else None,
+            ("qresub", number[1]) if number is not None else (),
+        )
 
 
 def _status(job_id: str, state: str, name: str) -> JobStatus:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
+from motoko.config import parse_walltime
 from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, WALLTIME
 from motoko.errors import SchedulerOutputError
 from motoko.launch.batch_generator import (
     Array,
     BatchGenerator,
     JobStatus,
+    OwnFacts,
     Phase,
     Shape,
 )
@@ -41,7 +44,7 @@ _AWAY = re.compile(
     r"|Protocol authentication error|Invalid authentication credential",
     re.IGNORECASE,
 )
-_SUBMITTED = re.compile(r"(\d+)(?:;.*)?")
+_SUBMITTED = re.compile(r"(?:Submitted batch job )?(\d+)(?:;.*| on cluster .*)?")
 
 
 class Slurm(BatchGenerator):
@@ -50,6 +53,7 @@ class Slurm(BatchGenerator):
     name = "slurm"
     prefix = "#SBATCH"
     array_variable = "SLURM_ARRAY_TASK_ID"
+    own_variables = ("SLURM_JOB_ID",)
     busy, away = _BUSY, _AWAY
     dialect = Dialect(
         reserved={
@@ -159,14 +163,38 @@ class Slurm(BatchGenerator):
                     job_id = f"{said['ArrayJobId']}_{said.get('ArrayTaskId', '')}"
                 state, code, name = said["JobState"], said.get("ExitCode", ""), said["JobName"]
             elif line.count("|") >= 3:
+                said = {}
                 job_id, state, code, name = line.split("|", 3)
             else:
                 raise SchedulerOutputError("sacct", line)
-            found[job_id] = _status(job_id, state, name, "", code)
+            status = _status(job_id, state, name, "", code)
+            is_placed = "NodeList" in said and said["NodeList"] != "(null)"
+            found[job_id] = status._replace(was_placed=is_placed)
         return found
 
     def cancel_command(self, ids: Sequence[str]) -> list[str]:
         return ["scancel", *ids]
+
+    def own_job_command(self, job_id: str) -> list[str]:
+        return ["scontrol", "show", "job", job_id]
+
+    def parse_own_job(self, output: str) -> OwnFacts:
+        said = dict(re.findall(r"(\w+)=(\S+)", output))
+        script = re.search(r"^ *Command=(/.*)$", output, re.MULTILINE)
+        place = re.search(r"^ *WorkDir=(/.*)$", output, re.MULTILINE)
+        limit_s, used_s = _clock(said.get("TimeLimit")), _clock(said.get("RunTime"))
+        return OwnFacts(
+            None if limit_s is None else limit_s - (used_s or 0.0),
+            ("sbatch", "--parsable", *shlex.split(script[1])) if script is not None else (),
+            place[1] if place is not None else None,
+        )
+
+
+def _clock(text: str | None) -> float | None:
+    try:
+        return parse_walltime(text)
+    except ValueError:  # UNLIMITED, or nothing yet
+        return None
 
 
 def _status(job_id: str, words: str, name: str, reason: str, code: str = "") -> JobStatus:
@@ -180,7 +208,8 @@ def _status(job_id: str, words: str, name: str, reason: str, code: str = "") -> 
         Phase.ENDED,
         state,
         name,
-        exit_code=_exit_code(code),
+        # What Slurm has ended itself has the code 0 too.
+        exit_code=0 if state == "COMPLETED" else _exit_code(code) or None,
         failure=_FAILURES.get(state),
         is_cancelled=state == "CANCELLED",
     )

@@ -28,6 +28,8 @@ from motoko.launch.desk import Desk
 from motoko.launch.environment import Environment
 from motoko.launch.executing import held_attempts
 from motoko.launch.failure import is_transient
+from motoko.launch.folding import Folding
+from motoko.launch.handing import Handing
 from motoko.launch.rundir import Kit, RunDirs
 from motoko.launch.trouble import Troubles
 from motoko.study.study import Study
@@ -43,6 +45,9 @@ _PATIENCE_S = 10.0
 
 class Starter(ABC):
     """Starts the attempts of studies; how, others say."""
+
+    #: Who follows them.
+    watch: Folding
 
     def __init__(
         self, python_dir: Path, knock: str, inherited: Mapping[str, str], troubles: Troubles
@@ -63,6 +68,25 @@ class Starter(ABC):
         self._copying: set[Desk] = set()
         #: Where work in threads is waited for; set before anything starts.
         self.group: TaskGroup | None = None
+        #: Who follows what scripts hand on.
+        self.handing: Handing | None = None
+
+    def hands_on_by(self, handing: Handing) -> None:
+        """Let the jobs be followed that scripts have handed their work on to."""
+        self.handing = handing
+        self.watch.on_handed = handing.take
+
+    def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """Find out what became of an attempt that another launcher began."""
+        self._watch_of(attempt).adopt(desk, attempt, state)
+
+    def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
+        """End an attempt whose run somebody has put into this state."""
+        self._watch_of(attempt).withdraw(desk, attempt, state)
+
+    def _watch_of(self, attempt: Attempt) -> Folding:
+        assert self.handing is not None
+        return self.handing.watch_of(attempt) if attempt.is_handed_on else self.watch
 
     def add(self, desk: Desk) -> None:
         """Serve this study too."""

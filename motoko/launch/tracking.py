@@ -97,6 +97,11 @@ class Tracker:
         wait_s = self._pace.least_s if self._hurried else self._interval_s
         return self._asked_at + wait_s
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether there was an answer, or none, or nothing to ask for."""
+        return self._asked_at > -math.inf or not (self.jobs or self.sought)
+
     # answers
 
     def failed(self, now: float) -> None:

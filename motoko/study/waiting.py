@@ -128,7 +128,7 @@ async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
 
     if not awaited:
         return []
-    stop = study.lookout.watch(look)
+    stop = study.lookout.watch(look, is_awaited=True)
     try:
         await all_over.wait()
     finally:
@@ -160,7 +160,7 @@ async def until_true(
     def look(tables: Tables, changed: set[int] | None) -> None:
         has_news.set()
 
-    stops = [study.lookout.watch(look) for study in studies]
+    stops = [study.lookout.watch(look, is_awaited=True) for study in studies]
     try:
         while True:
             has_news = anyio.Event()

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +32,10 @@ from motoko.errors import (
 )
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
 from motoko.store import layout
-from motoko.store.address import socket_address
 from motoko.study.study import shared_places
 from motoko.workflow import whereabouts
 from motoko.workflow.custody import Custody, using
-from motoko.workflow.generators import generators_of, python_dir
+from motoko.workflow.generators import generators_of, launcher_settings, room_of
 from motoko.workflow.places import address, has_many_hosts, how_served, served
 from motoko.workflow.restarts import until_it_stands
 
@@ -283,6 +282,7 @@ def ensure_running(
     studies: tuple[str, ...] = (),
     *,
     takeover: bool = False,
+    tells_rest: bool = False,
 ) -> None:
     """Start what does not run of server and launcher, and connect to all databases.
 
@@ -295,7 +295,9 @@ def ensure_running(
     def bring_up() -> None:
         server = _serve(workflow, takeover)
         try:
-            start_launcher(workflow, generator, studies, takeover=takeover)
+            start_launcher(
+                workflow, generator, studies, takeover=takeover, tells_rest=tells_rest
+            )
         except StartFailed as error:
             office = server_office(workflow)
             if office.owner() != server:  # of which the launcher has died
@@ -359,6 +361,8 @@ class LauncherOptions:
     takeover: bool = False
     #: A file with the runs that may begin, of studies of which not all may.
     only: Path | None = None
+    #: Whether it tells when there is nothing to do.
+    tells_rest: bool = False
 
 
 async def run_launcher(
@@ -366,51 +370,44 @@ async def run_launcher(
 ) -> None:
     """Be the launcher until cancelled."""
     from motoko.launch.choice import read_chosen
-    from motoko.launch.launcher import LauncherSettings, launch
-    from motoko.launch.slots import available_cores
+    from motoko.launch.launcher import launch
 
-    office = launcher_office(workflow)
-    names = options.studies or tuple(workflow.task_managers)
+    office, server = launcher_office(workflow), server_office(workflow)
+    names = list(options.studies or workflow.task_managers)
     studies = [workflow.task_manager(name).base for name in names]
     generators = generators_of(workflow, names, options.generator)
-    facts = {
+    facts: dict[str, Any] = {
         "generator": options.generator,
         "generators": generators,
-        "studies": list(names),
+        "studies": names,
         "chosen": {"generator": options.generator, "studies": list(options.studies)},
         "files": _files_mark(workflow),
-        "cores": available_cores(),
         "is_limited": options.only is not None,
+        "is_at_rest": False if options.tells_rest else None,
     }
+    facts |= room_of(settings := launcher_settings(workflow, generators))
+
+    def note(**news: Any) -> None:
+        facts.update(news)
+        with suppress(OSError):
+            office.update(facts)
 
     def tell(troubles: Sequence[Trouble]) -> None:
-        with suppress(OSError):
-            office.update({**facts, "troubles": [one._asdict() for one in troubles]})
+        note(troubles=[one._asdict() for one in troubles])
 
+    rest = (lambda now: note(is_at_rest=now)) if options.tells_rest else None
     with ExitStack() as stack:
-        use = Use(server_office(workflow))
-        stack.callback(use.leave)
+        stack.callback((use := Use(server)).leave)
         use.begin()
         office.take(facts, takeover=options.takeover)
         stack.callback(office.leave)
         stack.callback(use.leave)  # who has waited for the office may end the server then
         reached("launcher.taken")
-        settings = LauncherSettings(
-            generators={
-                workflow.task_manager(name).base.name: kind for name, kind in generators.items()
-            },
-            options=workflow.config.options,
-            max_concurrent=workflow.config.max_concurrent,
-            max_submitted=workflow.config.max_submitted,
-            knock=socket_address(workflow.state_dir, "knock.sock"),
-            python_dir=python_dir(workflow),
-            epoch=office.epoch,
-            office=office.mark,
-            only={} if options.only is None else read_chosen(options.only),
-        )
+        only = {} if options.only is None else read_chosen(options.only)
+        settings = replace(settings, epoch=office.epoch, office=office.mark, only=only)
         async with anyio.create_task_group() as group:
             group.start_soon(_end_when_lost, office, group.cancel_scope)
-            await launch(studies, settings=settings, ready=ready, tell=tell)
+            await launch(studies, settings=settings, ready=ready, tell=tell, rest=rest)
             group.cancel_scope.cancel()
 
 
@@ -436,6 +433,7 @@ def start_launcher(
     *,
     takeover: bool = False,
     only: Path | None = None,
+    tells_rest: bool = False,
 ) -> Owner:
     """Start the launcher in the background, unless it runs; who it is.
 
@@ -462,6 +460,7 @@ def start_launcher(
             command = _launcher_command(workflow, generator, studies, takeover)
             if only is not None:
                 command += ["--only", str(only)]
+            command += ["--tell-rest"] * tells_rest
             use.started(_start(command, office, launcher_log(workflow)))
         return _present(office)
 

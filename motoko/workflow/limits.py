@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from motoko.errors import SchemaError
+from motoko.errors import WorkflowError
 from motoko.launch.work import LIMITS
 from motoko.phrases import listed, nearest
 from motoko.workflow import control
@@ -29,18 +29,19 @@ class Limit(NamedTuple):
 
 
 def read_limit(workflow: Workflow, text: str) -> Limit:
-    """What ``[study.]name=number`` means; SchemaError, UnknownTaskManager for what is none."""
+    """What ``[study.]name=number`` means; WorkflowError for what is none."""
     found = _WRITTEN.fullmatch(text)
     value = None if found is None or not found[3] else int(found[3])
     if found is None or value == 0:
-        why, allowed = (
-            f"found {text!r}",
-            "expected [STUDY.]NAME=NUMBER",
+        raise WorkflowError(
+            f"{text!r} sets no limit: expected [STUDY.]NAME=NUMBER, 1 at least, as in"
+            " solve.max_concurrent=20; without a number, what the files say"
         )
-        raise SchemaError("launcher", "set", why, allowed)
     if found[2] not in NAMES:
-        why = f"is no limit{nearest(found[2], NAMES)}"
-        raise SchemaError("launcher", found[2], why, f"known: {listed(NAMES)}")
+        raise WorkflowError(
+            f"{found[2]!r} is no limit that can be set{nearest(found[2], NAMES)}"
+            f" (known: {listed(NAMES)})"
+        )
     study = workflow.task_manager(found[1]).base.name if found[1] else None
     return Limit(study, found[2], value)
 

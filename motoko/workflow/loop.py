@@ -282,6 +282,14 @@ class EventLoop:
                 self._fire_when_due(rule, left)
         return n_true
 
+    @property
+    def is_awaiting(self) -> bool:
+        """Whether whatever is called, main and actions, awaits runs or selections."""
+        n_called = sum(rule.n_firings for rule in self.rules.values())
+        n_called += not self.prospects.is_main_done
+        managers = self._workflow.task_managers.values()
+        return n_called <= sum(manager.base.lookout.n_awaited for manager in managers)
+
     async def evaluate_anew(self) -> int:
         """Evaluate all conditions on what is newest; how many are true."""
         self._refresh(*self.rules.values())

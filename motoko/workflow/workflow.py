@@ -434,6 +434,13 @@ class Workflow:
         return await Orchestration(self, self._loop).run(main)
 
     @property
+    def n_noticed(self) -> int | None:
+        """How many changes were noticed; None while something else than runs is awaited."""
+        if self._loop is None or not self._loop.is_awaiting:
+            return None
+        return self._loop.n_changes
+
+    @property
     def is_stalled(self) -> bool:
         """Whether nothing can happen any more by itself, although nothing is finished."""
         return self.stall is not None

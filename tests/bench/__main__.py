@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import batches, commands, large, latency, recording, table
+from tests.bench import batch_jobs, batches, commands, large, latency, recording, table
 from tests.bench.harness import Figures
 from tests.bench.peers import REQUIREMENTS, NotThere, Peers
 
@@ -20,6 +20,8 @@ from tests.bench.peers import REQUIREMENTS, NotThere, Peers
 Measurement = Callable[[Peers], Figures | list[Figures]]
 
 LARGE = "million"
+#: Needs root, and Slurm.
+JOBS = "jobs"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motoko-bench"
 OLD_SIZES = {"chain": 3, "fan_out": 15, "creation": 1000, "single": 100}
 
@@ -48,6 +50,7 @@ FULL: dict[str, Measurement] = {
     "old": _old_motoko,
     "idle": lambda peers: commands.idle(10, 1000, 60.0),
     "batch": lambda peers: _repeated(5, lambda: batches.overhead(1000)),
+    JOBS: lambda peers: batch_jobs.measure(200, 3),
     LARGE: lambda peers: _million(1_000_000),
 }
 TINY: dict[str, Measurement] = {
@@ -60,6 +63,7 @@ TINY: dict[str, Measurement] = {
     "old": _old_motoko,
     "idle": lambda peers: commands.idle(2, 5, 0.1),
     "batch": lambda peers: batches.overhead(20),
+    JOBS: lambda peers: batch_jobs.measure(5, 1),
     LARGE: lambda peers: {f"million: {k}": v for k, v in recording.measure(20, 1).items()},
 }
 

@@ -33,12 +33,15 @@ Figures = dict[str, float]
 
 @contextmanager
 def measured_workflow(
-    scripts: Mapping[str, str], *, launcher: bool = True
+    scripts: Mapping[str, str], *, launcher: bool = True, more: str = ""
 ) -> Iterator[Workflow]:
-    """A new workflow with a study for each script, its processes started and then stopped."""
+    """A new workflow with a study for each script, its processes started and then stopped.
+
+    ``more`` goes behind what is in each ``bd.yaml``.
+    """
     directory = Path(tempfile.mkdtemp(prefix="motoko-bench-"))
     try:
-        write_workflow(directory, {name: BD_YAML.format(name=name) for name in scripts})
+        write_workflow(directory, {name: BD_YAML.format(name=name) + more for name in scripts})
         for name, script in scripts.items():
             (directory / name / "launch.sh").write_text(script)
         workflow = Workflow(str(directory))

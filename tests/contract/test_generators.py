@@ -23,7 +23,7 @@ from tests.support.launch_session import (
     wait_for_file,
     wait_for_state,
 )
-from tests.support.systems import System, fake_system
+from tests.support.systems import QUICK, System, fake_system
 from tests.support.waiting import wait_until
 
 FAKE = [
@@ -141,6 +141,102 @@ def test_a_cancelled_run_ends(system: System, tmp_path: Path) -> None:
         wait_until(lambda: system.jobs() == [])
 
 
+#: Saves what it has when it is told to, unless it is the second run; goes on with that.
+SAVING = """
+[[ -e saved ]] && exit 0
+save='echo half >> saved'
+[[ $MOTOKO_RUN_ID == 2 ]] && save=:
+trap "$save; exit 9" USR1
+while :; do read -t 0.05 <> <(:); done
+"""
+
+
+@ALL
+def test_a_run_is_told_of_the_end_of_its_walltime_and_goes_on_if_it_has_saved_something(
+    system: System, tmp_path: Path
+) -> None:
+    yaml = YAML + "walltime: 60\ncheckpoint_signal: B:USR1@58\n"
+    yaml += "retry: {walltime: 3}\ncarry_over: [saved]\n"
+    with new_study(tmp_path / "s", SAVING, yaml) as study:
+        with launching(study, **system.settings):
+            create(study, 2)
+            wait_for_state(study, "FINISHED", 1)
+            wait_for_state(study, "FAILED", 2)
+
+        first, second = attempts(study, 1)
+        (stuck,) = attempts(study, 2)
+        assert (first["class"], first["exit_code"], first["progress"]) == ("walltime", 9, True)
+        assert "USR1 had said that its walltime is nearly over" in first["cause"]
+        assert second["state"] == "FINISHED"
+        assert (stuck["class"], stuck["progress"]) == ("walltime", False)
+        assert "no progress" in stuck["cause"]
+
+
+HANDS_ON = """
+cat > sub.sh <<'END'
+#!/bin/bash
+{0}
+echo $(basename $PWD) >> {1}/ran; until [[ -e {1}/go ]]; do read -t 0.05 <> <(:); done
+[[ $PWD != *run-2 ]]
+END
+{2} sub.sh > "$MOTOKO_HANDED_ON"
+"""
+SUBMIT = {"slurm": "sbatch", "sge": "qsub -cwd", "pbs": "qsub"}
+NAMES = {
+    "slurm": "#SBATCH --job-name=mine-motoko",
+    "sge": "#$ -N motoko",
+    "pbs": "#PBS -N motoko",
+}
+
+
+@BATCH
+def test_a_job_that_a_script_has_handed_its_work_on_to_is_tracked_like_any_other(
+    system: System, tmp_path: Path
+) -> None:
+    script = HANDS_ON.format(NAMES[system.name], tmp_path, SUBMIT[system.name])
+    yaml = ONCE + "completion: explicit\n"
+    # The accounts, which alone tell of its end, may be some time behind.
+    settings = {**system.settings, "pace": QUICK._replace(confirm_s=60.0, unseen_s=60.0)}
+    with new_study(tmp_path / "s", script, yaml) as study:
+
+        def handed_on() -> bool:
+            told = [a.get("batch", {}) for r in (1, 2) for a in attempts(study, r)]
+            return sum(bool(batch.get("handed_on")) for batch in told) == 2
+
+        with launching(study, **settings):
+            create(study, 2)
+            wait_for(study, handed_on)
+        with launching(study, **settings):
+            begun = tmp_path / "ran"
+            wait_until(lambda: begun.exists() and len(begun.read_text().split()) == 2)
+            (tmp_path / "go").touch()
+            wait_for_state(study, "FINISHED", 1)
+            wait_for_state(study, "FAILED", 2)
+
+        (failed,) = attempts(study, 2)
+        assert (failed["class"], failed.get("exit_code")) == ("application", 1), failed
+        assert sorted((tmp_path / "ran").read_text().split()) == ["run-1", "run-2"]
+    wait_until(lambda: system.jobs() == [])
+
+
+@BATCH
+def test_what_a_process_has_handed_on_to_a_batch_system_is_cancelled_there(
+    system: System, tmp_path: Path
+) -> None:
+    script = HANDS_ON.format(NAMES[system.name], tmp_path, SUBMIT[system.name])
+    script += f"echo {system.name} $(<$MOTOKO_HANDED_ON) > x; mv x $MOTOKO_HANDED_ON\n"
+    yaml = ONCE + "completion: explicit\n"
+    with new_study(tmp_path / "s", script, yaml) as study:
+        with launching(study, **{**system.settings, "generator": "bash"}):
+            create(study)
+            wait_for(study, lambda: any("batch" in one for one in attempts(study)))
+            study.database.write(lambda tables: tables.update_run(1, {"state": "CANCELLED"}))
+            wait_for_attempts(study, 1)
+
+        assert row(study)["state"] == "CANCELLED"
+    wait_until(lambda: system.jobs() == [])
+
+
 @BATCH
 def test_a_job_that_is_refused_fails_once_with_the_systems_words(
     system: System, tmp_path: Path
@@ -152,9 +248,9 @@ def test_a_job_that_is_refused_fails_once_with_the_systems_words(
             ids = create(study, 5)
             wait_for(study, lambda: any(row(study, r)["state"] == "FAILED" for r in ids))
 
-        states = [row(study, r)["state"] for r in ids]
-        assert states.count("FAILED") == 1, states
-        (attempt,) = attempts(study, 1)
+        failed = [r for r in ids if row(study, r)["state"] == "FAILED"]
+        assert len(failed) == 1, failed
+        (attempt,) = attempts(study, failed[0])
         assert attempt["class"] == "submission" and "nonsense" in attempt["cause"]
         assert any("nonsense" in text and "other runs" in text for text in troubles)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from motoko.cli import scaffold
 from tests.support.command_line import CommandLine
 from tests.support.launch_session import (
     ONCE,
@@ -15,6 +18,7 @@ from tests.support.launch_session import (
     attempts,
     create,
     launching,
+    make_gate,
     new_study,
     row,
     wait_for,
@@ -35,8 +39,20 @@ async def main(workflow, **params):
 LONGEST_S = 500
 #: What dies once so many runs have begun; the controller is ended by a signal.
 DEATHS = {20: "launcher", 60: "server", 90: "TERM", 130: "KILL"}
+#: A killed controller may hold jobs for running which no node has: Slurm ends them for that.
+BOUNDED = "walltime: 60\nretry: {infrastructure: 3, walltime: 3}\n"
+#: Says that it has begun; and waits, with so many others, for what is to die then.
+HELD = """
+cd DIRECTORY
+echo $MOTOKO_RUN_ID-$MOTOKO_ATTEMPT >> ran
+for n in NUMBERS; do
+  if (( $(wc -l < ran) >= n )); then
+    until [[ -e died-$n ]]; do read -t 0.1 <> <(:); done
+  fi
+done
+""".replace("NUMBERS", " ".join(map(str, DEATHS)))
 #: How runs become jobs, in a line of ``bd.yaml``.
-SHAPES = {"single": ""}
+SHAPES = {"single": "", "array": "array: true\n", "pack": "pack: 5\n"}
 
 
 def n_ran(directory: Path) -> int:
@@ -50,13 +66,13 @@ def test_every_run_executes_once_whatever_dies(
     real_slurm: System, tmp_path: Path, shape: str
 ) -> None:
     directory = tmp_path / "w"
-    script = f"echo $MOTOKO_RUN_ID-$MOTOKO_ATTEMPT >> {directory}/ran; sleep 0.3\n"
+    script = HELD.replace("DIRECTORY", str(directory))
     (directory / "s").mkdir(parents=True)
     (directory / "motoko.yaml").write_text(
         "task_managers: {s: }\norchestrator: o.main\ngenerator: slurm\n"
     )
     (directory / "o.py").write_text(ORCHESTRATOR)
-    (directory / "s" / "bd.yaml").write_text(YAML + SHAPES[shape])
+    (directory / "s" / "bd.yaml").write_text(YAML + SHAPES[shape] + BOUNDED)
     (directory / "s" / "launch.sh").write_text(script)
     cli = CommandLine(directory)
     cli.run("create", ".", "--validated")
@@ -64,24 +80,26 @@ def test_every_run_executes_once_whatever_dies(
     def begun(n_begun: int) -> None:
         wait_for_condition(lambda: n_ran(directory) >= n_begun, LONGEST_S)
 
+    def is_last_seen() -> bool:
+        [*_, last] = cli.json("runs", "show", f"s.{N_RUNS}")["attempts"] or [{}]
+        return "state" in last.get("batch", {})
+
     def have_all_begun() -> bool:
         real_slurm.resume()
         return n_ran(directory) >= N_RUNS
 
     try:
         with cli.started("run") as process:
-            for n_begun, what in (
-                (20, "launcher"),
-                (60, "server"),
-                (90, "TERM"),
-                (130, "KILL"),
-            ):
-                begun(n_begun)
+            for n_begun, what in DEATHS.items():
+                begun(n_begun)  # more do not begin until it has died
+                if what == "TERM":  # a job that was never seen is doubted for longer
+                    wait_for_condition(is_last_seen, LONGEST_S)
                 if what in ("launcher", "server"):
                     pid = cli.pid(what)
                     assert pid is not None
                     os.kill(pid, signal.SIGKILL)
-                else:
+                (directory / f"died-{n_begun}").touch()
+                if what not in ("launcher", "server"):
                     real_slurm.restart_controller(signal.Signals[f"SIG{what}"])
             # A controller that was killed starts running jobs a second time, and drains the
             # node that has them already.
@@ -94,15 +112,16 @@ def test_every_run_executes_once_whatever_dies(
         kill_processes_of(directory)
     ran = (directory / "ran").read_text().split()
     executed = [one.partition("-")[0] for one in ran]
-    assert len(set(executed)) == len(executed) == N_RUNS, "a run was executed again"
-    assert real_slurm.jobs() == []
+    assert len(set(ran)) == len(ran), "an attempt was executed again"
+    assert len(set(executed)) == N_RUNS
+    wait_for_condition(lambda: real_slurm.jobs() == [], LONGEST_S)
 
 
 #: The least limit that Slurm knows is a minute; the other one needs more memory than it gets.
 ENDS = """
 case $MOTOKO_RUN_ID in
-  1) sleep 300 ;;
-  2) python3 -c "import time; x = bytearray(400 << 20); time.sleep(60)" ;;
+  1) read -r _ <> <(:) ;;
+  2) python3 -c "x = bytearray(400 << 20); open('../../gate').read()" ;;
 esac
 """
 
@@ -112,6 +131,7 @@ def test_what_slurm_ends_has_the_class_that_it_says(
 ) -> None:
     yaml = ONCE + "mem: 100M\nwalltime: 60\n"
     with new_study(tmp_path / "s", ENDS, yaml) as study:
+        make_gate(study.directory)
         with launching(study, **real_slurm_accounts.settings):
             ids = create(study, 3)
             wait_for(study, lambda: all("end_time" in row(study, r) for r in ids), LONGEST_S)
@@ -121,3 +141,38 @@ def test_what_slurm_ends_has_the_class_that_it_says(
         assert classes == {1: "walltime", 2: "out of memory", 3: None}, told
         assert row(study, 3)["state"] == "FINISHED"
     assert real_slurm_accounts.jobs() == []
+
+
+#: The least limit that Slurm knows is a minute; a third of that is kept for the end.
+WHOLE = """#!/bin/bash
+#SBATCH --time=1 --output=log-%j --mem=1G
+exec {python} -m motoko run --foreground --run_name a --generator bash
+"""
+
+
+def test_one_job_holds_a_whole_workflow_and_submits_itself_again(
+    real_slurm: System, tmp_path: Path
+) -> None:
+    directory = tmp_path / "demo"
+    scaffold.make(directory)
+    held = "until [[ -e ../../../go ]]; do sleep 0.1; done\n"
+    script = directory / "sample" / "launch.sh"
+    script.write_text(held + script.read_text())
+    (directory / "job.sh").write_text(WHOLE.format(python=sys.executable))
+
+    def logs() -> list[str]:
+        return [file.read_text() for file in sorted(directory.glob("log-*"))]
+
+    try:
+        subprocess.run(["sbatch", "job.sh"], cwd=directory, check=True)
+        wait_for_condition(lambda: len(logs()) == 2, LONGEST_S)
+        (directory / "go").touch()
+        wait_for_condition(lambda: "finished after" in logs()[1], LONGEST_S)
+        wait_for_condition(lambda: real_slurm.jobs() == [], LONGEST_S)
+    finally:
+        kill_processes_of(directory)
+
+    first, second = logs()
+    assert "CREATED again" in first and "submitted again: " in first
+    assert "sample 5 runs, mean 1 run" in second
+    assert CommandLine(directory).counts("sample") == {"FINISHED": 5}

@@ -20,7 +20,9 @@ def test_second_start_is_refused_before_anything_is_said_or_changed(
     with served_workflow(tmp_path, "mult") as workflow:
         office = control.orchestrator_office(workflow, "test")
         monkeypatch.setattr(running, "_check_free", lambda *_: office)  # it has looked before
-        monkeypatch.setattr(running, "_ensure_running", lambda r, g=None: r.workflow.connect())
+        monkeypatch.setattr(
+            running, "_ensure_running", lambda r, *_, **__: r.workflow.connect()
+        )
         office.take({"run_name": "test"})
 
         options = [str(tmp_path), "--run_name", "test", "--retry-failed"]

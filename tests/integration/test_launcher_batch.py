@@ -307,6 +307,57 @@ def test_a_packed_run_is_kept_from_its_turn_and_the_others_go_on(
 
 
 @pytest.mark.slow
+def test_a_packed_run_that_executes_is_ended_alone_also_by_the_next_launcher(
+    slurm: System, tmp_path: Path
+) -> None:
+    gate = make_gate(tmp_path)
+    script = RAN.format(tmp_path) + f"[[ $MOTOKO_RUN_ID == 2 ]] || {{ read -r _ < {gate}; }}\n"
+    with new_study(tmp_path / "s", script, YAML + "pack: 3\n") as study:
+        with launching(study, **slurm.settings):
+            create(study, 3)
+            wait_for_state(study, "RUNNING", 1)
+        study.database.write(lambda tables: tables.update_run(1, {"state": "CANCELLED"}))
+        with launching(study, **slurm.settings):
+            wait_for_attempts(study, 1, 1)
+            wait_for_state(study, "FINISHED", 2)
+            open_gate(gate)
+            wait_for_state(study, "FINISHED", 3)
+
+        assert row(study, 1)["state"] == "CANCELLED"
+        assert ran(tmp_path) == [1, 2, 3]
+        assert fake_of(slurm).count("sbatch") == 1
+        assert fake_of(slurm).count("scancel") == 0
+
+
+SCONTROL = """#!/bin/sh
+echo "JobId=$4 JobName=$(sed 's/.*"name": "\\([^"]*\\)".*/\\1/' {0}/job-$4.json)"\\
+  "JobState=CANCELLED ExitCode=0:0 NodeList=n1"
+"""
+
+
+def test_a_job_that_the_system_cancels_because_it_cannot_launch_it_is_tried_again(
+    slurm: System, tmp_path: Path
+) -> None:
+    place = fake_of(slurm).place
+    (place / "bin" / "sacct").unlink()  # nobody keeps accounts
+    (place / "bin" / "scontrol").write_text(SCONTROL.format(place))
+    (place / "bin" / "scontrol").chmod(0o755)
+    fault(slurm, "held")
+    with new_study(tmp_path / "s", RAN.format(tmp_path)) as study:
+        with launching(study, **slurm.settings):
+            create(study)
+            wait_for(study, lambda: any("batch" in a for a in attempts(study)))
+            (place / "held").unlink()
+            fake_of(slurm).tell("1", "CANCELLED")
+            wait_for_state(study, "FINISHED")
+
+        told = attempts(study)
+        assert len(told) == 2, (told, row(study))
+        first, second = told
+        assert (first["class"], second["state"]) == ("infrastructure", "FINISHED"), first
+
+
+@pytest.mark.slow
 def test_packed_runs_whose_turn_did_not_come_are_submitted_again(
     slurm: System, tmp_path: Path
 ) -> None:

@@ -198,7 +198,9 @@ class Fake:
     def sacct(self, ids):
         for job_id, name, state, code in self.jobs():
             if job_id in ids:
-                print(f"{job_id}|{state}|{code or 0}:0|{name}")
+                # Who was ended by a signal: a shell says 128 more.
+                said = f"0:{code - 128}" if code and code > 128 else f"{code or 0}:0"
+                print(f"{job_id}|{state}|{said}|{name}")
 
     def qstat_sge(self):
         print("<job_info><queue_info>")

@@ -21,6 +21,7 @@ from motoko.config import (
 )
 from motoko.config.policy import read_policy
 from motoko.config.retry import CLASSES
+from motoko.errors import ConfigError
 from motoko.workflow import Workflow
 from tests.support.workflows import write_workflow
 
@@ -247,11 +248,30 @@ def test_keys_in_use_are_known_and_those_without_effect_say_so(study):
 
     idle = {one.key for one in config.warnings if "has no effect" in one.found}
     assert {one.key for one in config.warnings} == idle
-    assert idle == {"checkpoint_signal", "host"}
+    assert idle == {"host"}
     assert (
         not {"run_space", "mem", "walltime", "nproc", "retry", "on_failure", "outpath"} & idle
     )
     assert config.generator == "sge"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("USR1@60", ("USR1", 60.0, False)),
+        ("sigusr2@5m", ("USR2", 300.0, False)),
+        ("B:TERM@1h30m", ("TERM", 5400.0, True)),
+        ("HUP", ("HUP", 60.0, False)),
+    ],
+)
+def test_checkpoint_signal_is_a_signal_and_how_long_before_the_end(study, text, found):
+    assert study(f"study: s\njob:\ncheckpoint_signal: {text}\n").checkpoint_signal == found
+
+
+@pytest.mark.parametrize("text", ["KILL@60", "USR1@", "USR1@soon", "10", "true", "C:USR1@3"])
+def test_what_is_no_checkpoint_signal_is_refused(study, text):
+    with pytest.raises(ConfigError, match="checkpoint_signal"):
+        study(f"study: s\njob:\ncheckpoint_signal: {text}\n")
 
 
 def test_study_may_have_no_parameters(study):

@@ -19,7 +19,7 @@ from motoko.job.outcome import (
     write_outcome,
     write_sentinel,
 )
-from motoko.job.shell import script
+from motoko.job.shell import Forewarning, script
 from motoko.job.token import read_token, take_token, token_facts
 
 
@@ -28,6 +28,7 @@ def run(
     text: str,
     exec_file: str = "launch.sh",
     env: dict[str, str] | None = None,
+    warning: Forewarning | None = None,
 ) -> subprocess.CompletedProcess[str]:
     path = run_dir / exec_file
     path.parent.mkdir(exist_ok=True)
@@ -36,7 +37,7 @@ def run(
     assert fd is not None
     try:
         return subprocess.run(
-            script(run_dir, exec_file, "n", 1, fd),
+            script(run_dir, exec_file, "n", 1, fd, warning),
             pass_fds=[fd],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -304,3 +305,32 @@ def test_the_sentinel_of_a_failure_says_why(tmp_path: Path) -> None:
     write_sentinel(tmp_path, "FINISHED")
     assert (tmp_path / "FINISHED").read_bytes() == b""
     assert read_failure(tmp_path, "a") is None
+
+
+HEARS = "trap 'echo heard; exit 3' USR1; while :; do read -t 0.05 <> <(:); done"
+
+
+@pytest.mark.slow
+def test_what_handles_the_signal_is_told_and_nothing_else_is_disturbed(tmp_path: Path) -> None:
+    text = f"sleep 2 & (bash -c '{HEARS.replace(chr(39), chr(34))}'; echo $?)\nwait; echo on\n"
+
+    done = run(tmp_path, text, warning=Forewarning(signal.SIGUSR1, 1.5, False))
+
+    assert (done.stdout, done.returncode) == ("heard\n3\non\n", 0), done.stderr
+    assert (tmp_path / ".motoko-warned-1").exists()
+
+
+@pytest.mark.slow
+def test_a_signal_for_the_script_is_for_it_alone(tmp_path: Path) -> None:
+    warning = Forewarning(signal.SIGUSR1, 1.0, True)
+
+    done = run(tmp_path, f"(trap 'echo no' USR1; sleep 1.5) &\n{HEARS}\n", warning=warning)
+
+    assert (done.stdout, done.returncode) == ("heard\n", 3), done.stderr
+
+
+def test_who_ends_in_time_is_not_told_and_waits_for_nobody(tmp_path: Path) -> None:
+    done = run(tmp_path, "true & wait; echo on\n", warning=Forewarning(10, 3600.0, False))
+
+    assert done.stdout == "on\n"
+    assert not (tmp_path / ".motoko-warned-1").exists()

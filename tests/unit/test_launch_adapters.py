@@ -314,3 +314,13 @@ def test_required_commands_are_those_that_are_used() -> None:
         assert system.submit_command("x")[0] in needed
         assert system.status_command("u")[0] in needed
         assert system.cancel_command(["1"])[0] in needed
+
+
+@pytest.mark.parametrize("state", ["TIMEOUT", "NODE_FAIL", "CANCELLED by 0", "PREEMPTED"])
+def test_what_slurm_has_ended_is_no_success_although_its_code_is_0(state: str) -> None:
+    slurm = find_generator("slurm")
+    assert isinstance(slurm, BatchGenerator)
+
+    accounts = slurm.parse_accounting(f"7|{state}|0:0|n\n8|COMPLETED|0:0|n\n9|FAILED|0:9|n\n")
+
+    assert [one.exit_code for one in accounts.values()] == [None, 0, -9]

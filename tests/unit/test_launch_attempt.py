@@ -182,9 +182,9 @@ def test_an_attempt_writes_into_its_own_run_directory_alone(
     facts |= {"format": job_facts.FORMAT, "nonce": nonce}
     Path(layout.run_file(str(tmp_path))).parent.mkdir(exist_ok=True)
     Path(layout.run_file(str(tmp_path))).write_text(json.dumps(facts))
-    attempt.unwritten = OSError("the disk was full")
-    attempt._outcome = Outcome(0, 1.0, 2.0, "here", 1)
-    attempt._sentinel = "FINISHED"
+    attempt._leaving.unwritten = OSError("the disk was full")
+    attempt._leaving._outcome = Outcome(0, 1.0, 2.0, "here", 1)
+    attempt._leaving._sentinel = "FINISHED"
 
     attempt.write_files()
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from motoko.config import GENERATORS, retry
-from motoko.errors import UnknownGenerator
+from motoko.errors import UnknownGenerator, WorkflowError
 from motoko.launch import slots
 from motoko.launch.failure import MemoryKills, classify, is_transient
 from motoko.launch.generator import find_generator, generator_names
 from motoko.launch.slots import Slots, available_cores, cgroup_quota
+from motoko.workflow.limits import read_limit
 
 
 def test_runs_take_as_many_cores_as_they_say() -> None:
@@ -151,3 +152,19 @@ def test_an_unknown_generator_is_an_error_with_the_known_ones() -> None:
 
 def test_configuration_names_the_generators_that_there_are() -> None:
     assert list(GENERATORS) == generator_names()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_concurent=3", "'max_concurent' is no limit that can be set; did you mean"),
+        ("solve.walltime=3", "'walltime' is no limit that can be set"),
+        ("max_submitted=0", "'max_submitted=0' sets no limit: expected [STUDY.]NAME=NUMBER"),
+        ("solve", "'solve' sets no limit"),
+    ],
+)
+def test_what_is_no_limit_is_said_in_words_about_limits(text: str, said: str) -> None:
+    with pytest.raises(WorkflowError) as caught:
+        read_limit(None, text)  # type: ignore[arg-type]
+
+    assert said in str(caught.value) and "study" not in str(caught.value)

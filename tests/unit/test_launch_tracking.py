@@ -6,9 +6,12 @@ import random
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from motoko.launch.batch_generator import JobStatus, Phase
 from motoko.launch.tracking import Pace, Tracker
+from tests.support.effort import examples
 
 PACE = Pace()
 
@@ -116,6 +119,96 @@ def test_a_thousand_jobs_cost_one_question_an_interval_and_fewer_when_all_is_qui
     assert len(asked) <= 600 / PACE.most_s + 10
     tracker.hurry()
     assert tracker.due_at == asked[-1] + PACE.least_s
+
+
+def test_a_thousand_jobs_that_end_one_after_the_other_cost_one_question_an_interval() -> None:
+    tracker = Tracker(PACE)
+    for number in range(1000):
+        tracker.track(str(number), "", 0.0)
+
+    now, asked = 0.0, []
+    while now < 600:
+        n_over = int(now / 600 * 1000)
+        if tracker.due_at <= now:
+            asked.append(now)
+            queue = {str(n): status(str(n)) for n in range(n_over, 1000)}
+            tracker.answered(queue, now)
+            ended = {str(n): status(str(n), Phase.ENDED) for n in range(n_over)}
+            tracker.accounted({j: ended[j] for j in tracker.to_account(now, 50) if j in ended})
+        for job in list(tracker.jobs.values()):
+            if job.status is not None and job.status.phase is Phase.ENDED:
+                tracker.drop(job.id)
+        tracker.hurry()  # scripts tell of their ends meanwhile
+        now += 1.0
+
+    assert len(asked) <= 600 / PACE.least_s + 1
+    assert all(b - a >= PACE.least_s for a, b in pairwise(asked))
+
+
+class Submitting(World):
+    """Whose submissions are answered, lost on the way, or not answered though they arrived."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.of_name: dict[str, list[str]] = {}
+
+    def submit(self, name: str, now: float) -> str | None:
+        """The id of a new job; None when nobody knows whether there is one."""
+        fault = self.random.random()
+        if fault < 0.2:
+            return None
+        job_id = f"{name}/{len(self.of_name.setdefault(name, []))}"
+        self.of_name[name].append(job_id)
+        begun = now + self.random.uniform(0, 900)
+        self.lives[job_id] = now, begun, begun + self.random.uniform(300, 1800)
+        return None if fault < 0.5 else job_id
+
+    def named(self, now: float) -> dict[str, JobStatus] | None:
+        found = self.queue(now)
+        if found is None:
+            return None
+        return {j: s._replace(name=j.partition("/")[0]) for j, s in found.items()}
+
+
+@given(st.integers(0, 1 << 32))
+@settings(max_examples=examples(5))
+def test_no_fault_of_the_system_makes_a_job_be_submitted_twice(seed: int) -> None:
+    world, tracker = Submitting(seed), Tracker(PACE)
+    world.forgotten.clear()
+    names = [f"job-{n}" for n in range(20)]
+    due = {name: world.random.uniform(0, 600) for name in names}
+    now, over = 0.0, set()
+
+    while now < 3 * World.END_S and len(over) < len(names):
+        for name in [n for n, at in due.items() if at <= now]:
+            del due[name]
+            job_id = world.submit(name, now)
+            if job_id is None:
+                tracker.seek(name, now)
+            else:
+                tracker.track(job_id, name, now)
+        if tracker.due_at <= now:
+            answer = world.named(now)
+            if answer is None:
+                tracker.failed(now)
+            else:
+                tracker.answered(answer, now)
+                tracker.accounted(world.accounts(tracker.to_account(now, 50), now))
+            for name, found in tracker.found().items():
+                del tracker.sought[name]
+                tracker.track(found.id, name, now)
+            for name in tracker.not_found(now):
+                del tracker.sought[name]
+                due[name] = now
+        for job in list(tracker.jobs.values()):
+            if job.id in tracker.gone(now) or (job.status and job.status.phase is Phase.ENDED):
+                assert world.truth(job.id, now) is Phase.ENDED
+                over.add(job.name)
+                tracker.drop(job.id)
+        now += 5.0
+
+    assert over == set(names), "an end was never found out"
+    assert {len(ids) for ids in world.of_name.values()} == {1}, "submitted twice"
 
 
 def test_nothing_is_asked_when_there_is_nothing_to_ask_for() -> None:

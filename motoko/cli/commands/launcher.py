@@ -181,19 +181,21 @@ def set_(limits: tuple[str, ...], directory: str | None) -> None:
 @_generator
 @_takeover
 @click.option("--only", type=click.Path(path_type=Path), help="A file with the runs to begin.")
+@click.option("--tell-rest", is_flag=True)
 def serve(
     directory: str | None,
     studies: tuple[str, ...],
     generator: str | None,
     takeover: bool,
     only: Path | None,
+    tell_rest: bool,
 ) -> None:
     """Be the launcher, until asked to end."""
     from motoko import daemon
 
     daemon.log_to(find_directory(directory) / WORKFLOW_STATE / LAUNCHER_LOG)
     workflow = load_workflow(directory)
-    _be_launcher(workflow, generator, study_names(workflow, studies), takeover, only)
+    _be_launcher(workflow, generator, study_names(workflow, studies), takeover, only, tell_rest)
 
 
 def _be_launcher(
@@ -202,11 +204,12 @@ def _be_launcher(
     studies: tuple[str, ...],
     takeover: bool,
     only: Path | None = None,
+    tells_rest: bool = False,
 ) -> None:
     from motoko import daemon
     from motoko.workflow import control
 
-    options = control.LauncherOptions(generator, studies, takeover, only)
+    options = control.LauncherOptions(generator, studies, takeover, only, tells_rest)
 
     async def be() -> None:
         with anyio.CancelScope() as scope, Interrupts(scope.cancel, workflow.hurry):

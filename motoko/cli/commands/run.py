@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
+from motoko.cli.parting import declare as declare_parting
 
 _DESCRIPTION = """\
 Run a workflow: everything in one command.
@@ -36,3 +37,4 @@ def _declare(parser: Any) -> None:
         metavar="NAME",
         help="How runs are executed, if not as motoko.yaml says.",
     )
+    declare_parting(parser)

@@ -1,0 +1,37 @@
+"""Asking a batch system's accounts of jobs that its queue does not tell of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from anyio import to_thread
+
+from motoko.errors import SchedulerOutputError
+from motoko.launch.batch_generator import BatchGenerator, JobStatus
+from motoko.launch.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+
+async def ask_accounts(
+    generator: BatchGenerator, tracker: Tracker, ids: Sequence[str], timeout_s: float
+) -> list[JobStatus]:
+    """What is new of these jobs, by one source after the other until all are found."""
+    news: list[JobStatus] = []
+    missing = set(ids)
+    for command in generator.accounting_commands(ids) if ids else ():
+        if not missing:
+            break
+        if command[-1] in ids and command[-1] not in missing:
+            continue  # it asks for one job alone, and another has told of that
+        answer = await to_thread.run_sync(generator.ask, command, timeout_s)
+        if answer.is_good:
+            try:
+                said = generator.parse_accounting(answer.output)
+            except SchedulerOutputError as error:
+                log.warning("%s", error)
+                continue
+            missing -= said.keys()
+            news += tracker.accounted(said)
+    return news
