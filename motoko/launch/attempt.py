@@ -16,7 +16,7 @@ from motoko.host import boot_clock, boot_id, host_name
 from motoko.job import layout, outcome, verdict
 from motoko.job.facts import read_facts
 from motoko.launch.entries import converted
-from motoko.launch.failure import classify, is_full, is_lost, signal_name
+from motoko.launch.failure import classify, is_full, is_lost, signal_name, with_removal
 from motoko.launch.generator import LocalProcess
 from motoko.launch.limits import walltime_s
 from motoko.launch.reading import Reading, last_lines
@@ -217,7 +217,7 @@ class Attempt:
                 out_of_memory=killed and out_of_memory(),
                 is_full=has_no_space,
             )
-            cause = self._ended_for or self._lost_for or cause
+            cause = self._ended_for or self._lost_for or with_removal(cause, self.run_dir)
             if self._failure == INFRASTRUCTURE and exit_code is not None and has_no_space:
                 cause = f"{cause}, with no space left on its disk"
         self._become(said, cause)
