@@ -78,6 +78,8 @@ def examine_study(directory: Path) -> Examined[StudyConfig]:
     """Look at ``bd.yaml`` of a study's directory, or at that file itself."""
     file = _file_in(directory, STUDY_FILE)
     advice = "expected a study's directory; its bd.yaml names the study and its parameters"
+    if directory.is_file() and directory.suffix not in _YAML_SUFFIXES:
+        return Examined(None, (Mistake(str(directory), 0, "", "is a file", advice),))
     return _examine(StudyConfig, file, advice, study_mistakes, study_warnings)
 
 
