@@ -63,13 +63,25 @@ _GO_ON = "nothing is lost: once that is mended, the same command goes on"
 def _in_custody(workflow: Workflow) -> Iterator[Custody]:
     """What comes up in the block ends with it, unless it was left."""
     custody = None
+    refusal: MotokoError | None = None
     try:
         with control.in_custody(workflow) as custody:
             yield custody
+    except MotokoError as error:
+        refusal = error
+        raise
     finally:
         if custody is not None and custody.is_passed_on:
             names = ", ".join(map(repr, control.orchestrators(workflow)))
-            click.echo(f"server and launcher go on for {names or 'another command'}", err=True)
+            _say_after(refusal, f"server and launcher go on for {names or 'another command'}")
+
+
+def _say_after(refusal: MotokoError | None, text: str) -> None:
+    """Say what goes on, after why this one does not."""
+    if refusal is None:
+        click.echo(text, err=True)
+    else:
+        refusal.add_note(text)
 
 
 def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
@@ -124,7 +136,7 @@ def _check_free(workflow: Workflow, run_name: str) -> daemon.Office:
     office = control.orchestrator_office(workflow, run_name)
     owner = office.owner()
     if owner is not None and owner.is_here:
-        raise AlreadyRunning(office.what, str(owner))
+        raise AlreadyRunning(office.what, str(owner), office.stop)
     return office
 
 

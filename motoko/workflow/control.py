@@ -7,6 +7,7 @@ orchestrator for each run name. Each holds an office in ``.wf``, so that there i
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -87,7 +88,8 @@ def orchestrator_file(workflow: Workflow, run_name: str | None = None) -> Path:
 def orchestrator_office(workflow: Workflow, run_name: str) -> Office:
     """Who orchestrates a run name."""
     what = f"the orchestrator of run name {run_name!r}"
-    return Office(orchestrator_file(workflow, run_name), what)
+    words = ["motoko", "orchestrator", "stop", str(workflow.directory), "--run_name", run_name]
+    return Office(orchestrator_file(workflow, run_name), what, shlex.join(words))
 
 
 def log_file(workflow: Workflow) -> Path:
