@@ -107,6 +107,7 @@ def test_mistake_in_an_own_option_is_a_usage_error(
         OwnOptions(module, declare, "motoko run").parse(words)
 
     assert message in raised.value.message
+    assert "--run-name" not in raised.value.message  # which is another spelling
 
 
 def test_word_that_is_no_option_is_taken_for_a_directory(module: ModuleType) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -172,7 +172,7 @@ def look(
         overview.studies.append(StudyOverview(name, directory, error=workflow.unread[name]))
     if not overview.studies or not all(study.problem for study in overview.studies):
         _add_ledger(overview, workflow, run_name, most_events)
-    known = list(dict.fromkeys([*sorted(seen), *overview.run_names]))
+    known = in_order(seen, overview.run_names)
     if run_name is not None and run_name not in known and _is_complete(overview):
         raise RunNameNotFound(run_name, known)
     overview.troubles += map(str, workflow.mistakes)
@@ -180,6 +180,12 @@ def look(
     is_at_work = bool(overview.orchestrators or overview.launcher)
     overview.troubles += troubles(workflow) if is_at_work else standing_troubles(workflow)
     return overview
+
+
+def in_order(names: Iterable[str], began: Iterable[str]) -> list[str]:
+    """Run names, the one that was begun last at the end; of others nobody knows when."""
+    ordered = list(began)
+    return [*sorted(set(names).difference(ordered)), *ordered]
 
 
 def stalls(
