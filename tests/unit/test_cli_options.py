@@ -17,7 +17,7 @@ from motoko.errors import OrchestratorNotLoadable, StudyNotFound
 
 def declare(parser: Any) -> None:
     """Two options as Motoko's own commands have them."""
-    parser.add_argument("--run_name", "-n", dest=f"{PREFIX}run_name")
+    parser.add_argument("--run_name", "--run-name", "-n", dest=f"{PREFIX}run_name")
     parser.add_argument("--detach", "-d", action="store_true", dest=f"{PREFIX}detach")
 
 
