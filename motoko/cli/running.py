@@ -16,7 +16,7 @@ import click
 from motoko import daemon
 from motoko.cli import exit_codes, failures, interrupts, output, run_options, views, words
 from motoko.cli.failures import Stopped
-from motoko.cli.logs import Latest, is_shown_on_stderr
+from motoko.cli.logs import Latest, is_shown_on_stderr, warn_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
 from motoko.crashpoints import reached
@@ -32,6 +32,7 @@ from motoko.errors import (
 )
 from motoko.starter import is_awaited
 from motoko.store.patience import patiently
+from motoko.study import files
 from motoko.workflow import control, resuming
 from motoko.workflow.custody import Custody
 from motoko.workflow.generators import check_generators
@@ -323,6 +324,8 @@ def _prepared(
         latest = Latest(_N_EVENTS)
         logging.getLogger().addHandler(latest)
         view = views.Live(latest)
+    elif not is_silent and not is_shown_on_stderr():
+        warn_on_stderr(files.__name__)  # slips of the user's, in what runs are made with
     return Orchestration(workflow, params, view, keeper)
 
 
