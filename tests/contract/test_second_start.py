@@ -11,7 +11,6 @@ from motoko.cli import failures, running
 from motoko.cli.program import program
 from motoko.errors import AlreadyRunning
 from motoko.workflow import Workflow, control, making
-from motoko.workflow.custody import Custody
 from tests.support.workflows import served_workflow, write_workflow
 
 
@@ -59,10 +58,10 @@ def test_reason_of_a_refusal_comes_before_what_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workflow = Workflow(str(write_workflow(tmp_path, {"mult": None})))
-    monkeypatch.setattr(Custody, "is_passed_on", True)
     monkeypatch.setattr(control, "orchestrators", lambda workflow: {"b": None})
 
-    with pytest.raises(AlreadyRunning) as refused, running._in_custody(workflow):
+    with pytest.raises(AlreadyRunning) as refused, running._in_custody(workflow) as custody:
+        custody.is_passed_on = True
         raise AlreadyRunning("it", "process 1")
 
     assert list(failures.explanation(refused.value)) == [
