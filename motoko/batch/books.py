@@ -1,7 +1,8 @@
 """What is written down of a batch while it runs.
 
-The manifest is rewritten after each job, unless jobs end so quickly that this would take most
-of the time; then a rewriting has several of them. Beside it lies a journal, ``.NAME.journal``,
+The manifest is rewritten after each job; one rewriting has those that ended at one moment. In a
+batch of thousands it has also those that end so quickly that to rewrite it for each would take
+most of the time. Beside it lies a journal, ``.NAME.journal``,
 while a batch runs and when one was killed: a line when a job begins, ``{"begun": ID, "output":
 PATH}``, and its record when it has ended. It is locked while a batch runs. From it the next
 call knows what the manifest could not be told any more, and which outputs may be half done.
@@ -29,7 +30,9 @@ from motoko.errors import BatchRunning
 _PATIENCE_S = 2.0
 #: How often the manifest is forced to disk, which takes longer than many a job.
 _FORCING_S = 1.0
-#: What rewriting the manifest may take, for each job and as a share of the time, before jobs
+#: A manifest of so many jobs is written in a fraction of a millisecond.
+_MOST_ALWAYS = 2000
+#: What rewriting a larger one may take, for each job and as a share of the time, before jobs
 #: that end in quick succession share one: the journal has them anyway.
 _ALLOWED_AT_FIRST_S, _ALLOWED_S, _ALLOWED_SHARE = 0.1, 0.0004, 0.02
 
@@ -79,10 +82,16 @@ class Books:
         reached("batch.noted")
         self._keep(index, status, record)
         self._n_ended += 1
+
+    def keep_up(self) -> None:
+        """Have the manifest say what was recorded, which of a large one may wait for more."""
+        if len(self._jobs) <= _MOST_ALWAYS:
+            self.save()
+            return
         elapsed_s = time.monotonic() - self._begun_at
         allowed_s = _ALLOWED_AT_FIRST_S + _ALLOWED_S * self._n_ended
         if self._spent_s + self._last_s <= allowed_s + _ALLOWED_SHARE * elapsed_s:
-            self._write()
+            self.save()
 
     def skip(self, index: int, record: bytes) -> None:
         """A job is skipped; the manifest is told with the next one, or at the end."""

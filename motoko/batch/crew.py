@@ -84,10 +84,16 @@ class Crew:
         for member in self._members.values():
             member.end(at_once=kind is not None)
 
-    def results(self, indexes: Iterator[int], pause: Callable[[], object]) -> Iterator[Result]:
+    def results(
+        self,
+        indexes: Iterator[int],
+        after: Callable[[], object],
+        pause: Callable[[], object],
+    ) -> Iterator[Result]:
         """Do the jobs with these indexes, taken one by one; results as they come.
 
-        ``pause`` is called when there is none for a moment.
+        ``after`` is called after those that came at once, ``pause`` when none comes for a
+        moment.
         """
         idle: list[_Member] = []
         while True:
@@ -110,6 +116,7 @@ class Crew:
                 yield result
                 # While this one is recorded, a worker that is free goes on.
                 self._begin(indexes, idle)
+            after()
 
     def _begin(self, indexes: Iterator[int], idle: list[_Member]) -> None:
         while idle or len(self._members) < self._size:

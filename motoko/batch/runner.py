@@ -110,11 +110,11 @@ class _Batch:
         indexes = self._beginning(pending)
         with ExitStack() as stack:
             if max_workers == 1:
-                results: Iterator[Result] = ((i, do(self._jobs[i], worker)) for i in indexes)
+                results = self._done_here(indexes, worker)
             else:
                 size = min(max_workers, len(pending))
                 crew = stack.enter_context(Crew(size, worker, self._jobs))
-                results = crew.results(indexes, self._books.save)
+                results = crew.results(indexes, self._books.keep_up, self._books.save)
             for index, result in results:
                 self._end(index, result)
 
@@ -127,7 +127,17 @@ class _Batch:
             is_new = job.id not in crew.taken_over
             self._marks[index] = mark(job.output) if is_new else None
             self._begun[index] = now()
-        crew.work(pending, self._end)
+
+        def end(index: int, result: bytes | str) -> None:
+            self._end(index, result)
+            self._books.keep_up()
+
+        crew.work(pending, end)
+
+    def _done_here(self, indexes: Iterator[int], worker: BatchWorker) -> Iterator[Result]:
+        for index in indexes:
+            yield index, do(self._jobs[index], worker)
+            self._books.keep_up()
 
     def _pending(self, force: bool, taken_over: Collection[str] = ()) -> list[int]:
         pending = []

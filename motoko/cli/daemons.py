@@ -11,7 +11,7 @@ import click
 
 from motoko import daemon
 from motoko.cli import exit_codes, output, words
-from motoko.cli.places import directory_argument, load_workflow
+from motoko.cli.places import directory_argument, load_to_look, warn_of_mistakes
 from motoko.daemon import Office, Owner
 
 TAKEOVER = "Take over from a host that is gone; one that is not sees it and ends."
@@ -66,7 +66,8 @@ def add_stop_and_status(group: click.Group, kind: str, stop_help: str) -> None:
     def office_and_log(directory: str | None) -> tuple[Office, Path]:
         from motoko.workflow import control
 
-        workflow = load_workflow(directory)
+        workflow = load_to_look(directory)
+        warn_of_mistakes(workflow)
         if kind == "server":
             return control.server_office(workflow), control.server_log(workflow)
         return control.launcher_office(workflow), control.launcher_log(workflow)

@@ -49,6 +49,16 @@ def show_on_stderr(level: int = logging.INFO) -> None:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
+def warn_on_stderr(name: str) -> None:
+    """Show the warnings of one logger on standard error, which are also in the log."""
+    log = logging.getLogger(name)
+    if not any(isinstance(handler, _Stderr) for handler in log.handlers):
+        handler = _Stderr()
+        handler.setLevel(logging.WARNING)
+        handler.setFormatter(logging.Formatter("warning: %(message)s"))
+        log.addHandler(handler)
+
+
 def is_shown_on_stderr() -> bool:
     """Whether `show_on_stderr` was called."""
     return any(isinstance(handler, _Stderr) for handler in logging.getLogger().handlers)

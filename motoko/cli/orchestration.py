@@ -181,7 +181,11 @@ def _variables(workflow: Workflow) -> Iterator[str]:
 
 
 def _beginning(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+    """As much of a value as there is room for, ending between two of its parts."""
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    room = text[: _LONGEST_VALUE - 3]
+    return f"{room.rpartition(' ')[0] or room} ..."
 
 
 def still_running(workflow: Workflow, n_active: int) -> str:

@@ -106,7 +106,9 @@ class _Parser(argparse.ArgumentParser):
 
     def _said_of(self, unknown: Sequence[str]) -> str:
         word = unknown[0]
-        known = [s for s in self._option_string_actions if s.startswith("--")]
+        spelled = [s for s in self._option_string_actions if s.startswith("--")]
+        # Of two spellings of one option the first.
+        known = list({s.replace("_", "-"): s for s in reversed(spelled)}.values())[::-1]
         if not word.startswith("-"):
             return f"unexpected argument {word!r}"
         matches = difflib.get_close_matches(word.split("=")[0], known, n=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from motoko.errors import StudyNotFound
-from motoko.paths import STUDY_FILE, WORKFLOW_FILE, is_study_alone
+from motoko.paths import STUDY_FILE, WORKFLOW_FILE, WORKFLOW_STATE, is_study_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,30 @@ def load_workflow(given: str | None) -> Workflow:
     directory = find_directory(given)
     is_file = given is not None and Path(given).is_file()
     return Workflow(str(given if is_file else directory))
+
+
+def load_to_look(given: str | None) -> Workflow:
+    """The workflow that a command is about, for what its own directory tells.
+
+    No mistake in its files keeps anybody from seeing or stopping what runs; `warn_of_mistakes`
+    says them.
+    """
+    from motoko.workflow.workflow import Workflow
+
+    try:
+        place = find_directory(given)
+    except StudyNotFound:
+        place = Path(given or ".").absolute()
+        if not (place / WORKFLOW_STATE).is_dir():
+            raise
+    is_file = given is not None and Path(given).is_file()
+    return Workflow(str(given if is_file else place), may_be_wrong=True)
+
+
+def warn_of_mistakes(workflow: Workflow) -> None:
+    """Say on standard error what is wrong with the files of a workflow that may be."""
+    for mistake in workflow.all_mistakes:
+        click.echo(f"warning: {mistake}", err=True)
 
 
 def study_names(workflow: Workflow, given: tuple[str, ...]) -> tuple[str, ...]:

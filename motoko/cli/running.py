@@ -25,7 +25,7 @@ from motoko.cli import (
     words,
 )
 from motoko.cli.failures import Stopped
-from motoko.cli.logs import Latest, is_shown_on_stderr
+from motoko.cli.logs import Latest, is_shown_on_stderr, warn_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, left_line, still_running
 from motoko.cli.own_options import PREFIX, Declare
 from motoko.crashpoints import reached
@@ -42,6 +42,7 @@ from motoko.errors import (
 )
 from motoko.starter import is_awaited
 from motoko.store.patience import patiently
+from motoko.study import files
 from motoko.workflow import control, resuming, whereabouts
 from motoko.workflow.custody import Custody
 from motoko.workflow.generators import check_generators
@@ -74,13 +75,25 @@ _GO_ON = "nothing is lost: once that is mended, the same command goes on"
 def _in_custody(workflow: Workflow) -> Iterator[Custody]:
     """What comes up in the block ends with it, unless it was left."""
     custody = None
+    refusal: MotokoError | None = None
     try:
         with control.in_custody(workflow) as custody:
             yield custody
+    except MotokoError as error:
+        refusal = error
+        raise
     finally:
         if custody is not None and custody.is_passed_on:
             names = ", ".join(map(repr, control.orchestrators(workflow)))
-            click.echo(f"server and launcher go on for {names or 'another command'}", err=True)
+            _say_after(refusal, f"server and launcher go on for {names or 'another command'}")
+
+
+def _say_after(refusal: MotokoError | None, text: str) -> None:
+    """Say what goes on, after why this one does not."""
+    if refusal is None:
+        click.echo(text, err=True)
+    else:
+        refusal.add_note(text)
 
 
 def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
@@ -151,7 +164,7 @@ def _check_free(workflow: Workflow, run_name: str) -> daemon.Office:
     office = control.orchestrator_office(workflow, run_name)
     owner = office.owner()
     if owner is not None and owner.is_here:
-        raise AlreadyRunning(office.what, str(owner))
+        raise AlreadyRunning(office.what, str(owner), office.stop)
     return office
 
 
@@ -357,6 +370,8 @@ def _prepared(
         latest = Latest(_N_EVENTS)
         logging.getLogger().addHandler(latest)
         view = views.Live(latest)
+    elif not is_silent and not is_shown_on_stderr():
+        warn_on_stderr(files.__name__)  # slips of the user's, in what runs are made with
     return Orchestration(workflow, params, view, keeper, leave_when)
 
 

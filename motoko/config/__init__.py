@@ -34,7 +34,7 @@ from motoko.config.schemas import study_schema, workflow_schema
 from motoko.config.values import TYPES, UNSET, Unset
 from motoko.config.walltime import parse_walltime
 from motoko.errors import ConfigError, Mistake
-from motoko.paths import STUDY_FILE, WORKFLOW_FILE
+from motoko.paths import STUDY_DATABASE, STUDY_FILE, STUDY_STATE, WORKFLOW_FILE
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -78,6 +78,8 @@ def examine_study(directory: Path) -> Examined[StudyConfig]:
     """Look at ``bd.yaml`` of a study's directory, or at that file itself."""
     file = _file_in(directory, STUDY_FILE)
     advice = "expected a study's directory; its bd.yaml names the study and its parameters"
+    if directory.is_file() and directory.suffix not in _YAML_SUFFIXES:
+        return Examined(None, (Mistake(str(directory), 0, "", "is a file", advice),))
     return _examine(StudyConfig, file, advice, study_mistakes, study_warnings)
 
 
@@ -95,6 +97,20 @@ def read_study(directory: Path) -> StudyConfig:
     Raises ConfigError with every mistake in it.
     """
     return _sound(examine_study(directory))
+
+
+def glimpse_workflow(directory: Path) -> tuple[WorkflowConfig, tuple[Mistake, ...]]:
+    """What can be told of a workflow's file with mistakes, and these.
+
+    Of one that does not say which studies there are, those are meant that have databases.
+    """
+    found = examine_workflow(directory)
+    if found.config is not None and "task_managers" not in found.wrong:
+        return found.config, found.mistakes
+    file = _file_in(directory, WORKFLOW_FILE)
+    made = sorted(file.parent.glob(f"*/{STUDY_STATE}/{STUDY_DATABASE}"))
+    names = (database.parents[1].name for database in made)
+    return WorkflowConfig.of_studies(file, names), found.mistakes
 
 
 def _file_in(directory: Path, name: str) -> Path:
@@ -158,6 +174,7 @@ __all__ = [
     "WorkflowConfig",
     "examine_study",
     "examine_workflow",
+    "glimpse_workflow",
     "parse_walltime",
     "read_study",
     "read_workflow",

@@ -46,8 +46,11 @@ from motoko.phrases import closest, listed, nearest
 #: Attributes of a workflow, which no alias may hide.
 WORKFLOW_ATTRIBUTES = frozenset(
     {
+        "all_mistakes",
         "close",
         "databases",
+        "mistakes",
+        "unread",
         "hurry",
         "connect",
         "is_orchestrated",

@@ -200,7 +200,7 @@ class _Survey:
             self._scalar(node, path)
 
     def _walk_mapping(self, node: yaml.MappingNode, path: KeyPath) -> None:
-        first: dict[Any, int] = {}
+        first: dict[Any, tuple[int, str]] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if key_node.tag == _MERGE:
@@ -214,13 +214,19 @@ class _Survey:
                 self._fail(line, path, f"found {shown(key)} as a key", "expected text")
                 continue
             place = (*path, key)
-            if key in first:
-                found = f"given twice, first on line {first[key]}"
+            before = first.get(key)
+            if before is None:
+                first[key] = (line, key_node.value)
+            elif before[1] != key_node.value:  # but one key to YAML: on and yes, 1 and true
+                place = (*path, key_node.value)
+                found = f"found {key_node.value} without quotes, which YAML reads as {_as(key)}"
+                allowed = "put it in quotes, or name it otherwise"
+                self.mistakes.append(Mistake(self.file, line, key_text(place), found, allowed))
+            else:
+                found = f"given twice, first on line {before[0]}"
                 self.mistakes.append(
                     Mistake(self.file, line, key_text(place), found, "expected each key once")
                 )
-            else:
-                first[key] = line
             self.lines[place] = line
             self.walk(value_node, place)
 
@@ -237,6 +243,13 @@ class _Survey:
     def _fail(self, line: int, path: KeyPath, found: str, allowed: str) -> None:
         self.is_fatal = True
         self.mistakes.append(Mistake(self.file, line, key_text(path), found, allowed))
+
+
+def _as(key: Hashable) -> str:
+    """What a key that is no text is to YAML, in words."""
+    if isinstance(key, bool):
+        return f"the truth value {str(key).lower()}"
+    return f"the number {key}" if isinstance(key, int | float) else shown(key)
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:

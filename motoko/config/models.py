@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import (
+    Collection,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -248,6 +256,14 @@ class WorkflowConfig(FileConfig):
         config._raw = study._raw
         config._warnings = study.warnings
         config._is_alone = True
+        return config
+
+    @classmethod
+    def of_studies(cls, file: Path, names: Iterable[str]) -> Self:
+        """What stands for a file that says nothing to be relied on: these studies."""
+        managers = dict.fromkeys(names)
+        config = cls.model_validate({**cls._stand_ins, "task_managers": managers})
+        config._file = file.absolute()
         return config
 
     @property

@@ -109,9 +109,11 @@ class Owner:
 class Office:
     """What one process at a time may do; `take` it, `leave` it."""
 
-    def __init__(self, file: Path, what: str) -> None:
+    def __init__(self, file: Path, what: str, stop: str = "") -> None:
+        """``stop`` is the command with which people end its holder."""
         self.file = file
         self.what = what
+        self.stop = stop
         self._fd: int | None = None
         self._inode = 0
         #: Open beside the file: the one that is locked in its place, that of who was before.
@@ -277,7 +279,9 @@ class Office:
             self._close(fd)
             if is_it:
                 is_named = last is not None and not last.has_left
-                raise AlreadyRunning(self.what, str(last) if is_named else "starting")
+                raise AlreadyRunning(
+                    self.what, str(last) if is_named else "starting", self.stop
+                )
 
     def _lock_either(self, fd: int) -> tuple[bool, str | None]:
         """Lock the file, or another where that cannot be: whether it is ours, which other."""
@@ -315,7 +319,7 @@ class Office:
             with _one_at_a_time(self.file):
                 last = self.last_owner()
                 if last is not None and last.is_here:
-                    raise AlreadyRunning(self.what, str(last))
+                    raise AlreadyRunning(self.what, str(last), self.stop)
                 aside.replace(self.file)
         except BaseException:
             aside.unlink(missing_ok=True)

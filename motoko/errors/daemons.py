@@ -15,10 +15,12 @@ class DaemonError(MotokoError):
 
 
 class AlreadyRunning(DaemonError, RuntimeError):
-    """Another process does this already."""
+    """Another process does this already; ``stop`` is the command that ends it, if any."""
 
-    def __init__(self, what: str, owner: str) -> None:
-        super().__init__(f"{what} is already running ({owner})", what=what, owner=owner)
+    def __init__(self, what: str, owner: str, stop: str = "") -> None:
+        stops = f"; `{stop}` stops it" if stop else ""
+        message = f"{what} is already running ({owner}{stops})"
+        super().__init__(message, what=what, owner=owner, stop=stop)
 
 
 class NotRunning(DaemonError, RuntimeError):

@@ -16,7 +16,14 @@ from motoko.job import layout, outcome, verdict
 from motoko.job.facts import is_directory_of
 from motoko.launch.checkpoint import Notice
 from motoko.launch.entries import converted
-from motoko.launch.failure import classify, is_full, is_lost, late_words, signal_name
+from motoko.launch.failure import (
+    classify,
+    is_full,
+    is_lost,
+    late_words,
+    signal_name,
+    with_removal,
+)
 from motoko.launch.generator import LocalProcess
 from motoko.launch.leaving import Leaving
 from motoko.launch.limits import walltime_s
@@ -222,7 +229,7 @@ class Attempt:
                 warned=self._was_warned,
                 is_full=has_no_space,
             )
-            cause = self._ended_for or self._lost_for or cause
+            cause = self._ended_for or self._lost_for or with_removal(cause, self.run_dir)
             if self._failure == INFRASTRUCTURE and exit_code is not None and has_no_space:
                 cause = f"{cause}, with no space left on its disk"
         self._become(said, cause)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from motoko.config.retry import APPLICATION, INFRASTRUCTURE, MEMORY, WALLTIME
 from motoko.job.outcome import Outcome
+from motoko.job.verdict import DIED
 
 #: Errors of the system that another try in a while may not meet.
 TRANSIENT: Final = frozenset(
@@ -75,6 +76,18 @@ def classify(
     if exit_code is None or exit_code in _FROM_OUTSIDE or is_full:
         return INFRASTRUCTURE
     return APPLICATION
+
+
+def with_removal(cause: str | None, run_dir: str) -> str | None:
+    """The cause of a failure; that its directory was removed under it, if it was."""
+    try:
+        os.stat(run_dir)
+    except FileNotFoundError:
+        gone = f"its directory {run_dir} was removed while it executed"
+        return gone if cause in (None, DIED) else f"{cause}; {gone}"
+    except OSError:
+        pass
+    return cause
 
 
 def is_lost(attempt: Mapping[str, Any]) -> bool:

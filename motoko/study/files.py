@@ -7,6 +7,7 @@ files of a run by name with digest, size, mode and whether markers are to be rep
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -14,17 +15,50 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from motoko.config import StudyConfig
 from motoko.errors import ConfigError, Mistake
 from motoko.host import NO_ROOM
 
+log = logging.getLogger(__name__)
+
 #: A marker in a text file: replaced by the job's or run's entry of that name.
 MARKER = re.compile(rb"__BLACKDYNAMITE__([a-z_][a-z0-9_]*?)__")
+#: The beginning of one and the word behind it, whatever follows.
+_BEGINNING = re.compile(rb"BLACKDYNAMITE__([A-Za-z0-9_]+?)(?=__|\W|$)")
+#: A larger text is not looked through for slips.
+_LARGEST_TEXT = 1 << 24
 #: Given to every run too, where it is there.
 _PROGRAM = "doIt.py"
 _TEXT_PROBE = 1 << 16
+
+
+class Slip(NamedTuple):
+    """What begins like a marker in a text and is none: the program gets it as it stands."""
+
+    line: int
+    text: str
+    #: What it says between the underscores.
+    word: str
+
+    def __str__(self) -> str:
+        return f"{self.text} is no marker and stays as it is"
+
+
+def slips(content: bytes) -> Iterator[Slip]:
+    """Markers without their end, of another case, without some of their underscores."""
+    if b"BLACKDYNAMITE__" not in content or b"\0" in content[:_TEXT_PROBE]:
+        return
+    whole = {found.start() + 2 for found in MARKER.finditer(content)}
+    for found in _BEGINNING.finditer(content):
+        if found.start() not in whole:
+            first = found.start()
+            while content[first - 1 : first] == b"_":
+                first -= 1
+            text = content[first : found.end()].decode()
+            word = found.group(1).decode().lower().strip("_")
+            yield Slip(content.count(b"\n", 0, first) + 1, text, word)
 
 
 class FileStore:
@@ -86,6 +120,7 @@ class FileStore:
                 copy.flush()
                 os.fsync(copy.fileno())
             name = digest.hexdigest()
+            _warn_of_slips(file, Path(aside))
             os.chmod(aside, 0o400)
             os.replace(aside, self.directory / name)
         except BaseException:
@@ -98,6 +133,14 @@ class FileStore:
             "mode": stat.S_IMODE(found.st_mode) | stat.S_IWUSR,
             "has_markers": has_markers,
         }
+
+
+def _warn_of_slips(file: Path, copy: Path) -> None:
+    if copy.stat().st_size > _LARGEST_TEXT:
+        return
+    for slip in slips(copy.read_bytes()):
+        meant = f"did you mean __BLACKDYNAMITE__{slip.word}__?"
+        log.warning("%s:%d: %s; %s", file, slip.line, slip, meant)
 
 
 def content_digest(file: Path) -> str:

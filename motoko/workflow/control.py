@@ -1,12 +1,13 @@
 """A workflow's background processes and databases: making, starting, stopping, asking.
 
-Three processes, however many studies: one server of all local databases, one launcher, one
-orchestrator for each run name. Each holds an office in ``.wf``, so that there is one of it.
+One server of all local databases, one launcher, one orchestrator for each run name: each holds
+an office in ``.wf``, so that there is one of it.
 """
 
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _START_S = 30.0
-#: File systems take names of 255 bytes.
-_LONGEST_NAME = 200
+_LONGEST_NAME = 200  # file systems take 255 bytes
 
 
 def server_office(workflow: Workflow) -> Office:
@@ -86,8 +86,9 @@ def orchestrator_file(workflow: Workflow, run_name: str | None = None) -> Path:
 
 def orchestrator_office(workflow: Workflow, run_name: str) -> Office:
     """Who orchestrates a run name."""
+    stop = shlex.join(["stop", str(workflow.directory), "--run_name", run_name])
     what = f"the orchestrator of run name {run_name!r}"
-    return Office(orchestrator_file(workflow, run_name), what)
+    return Office(orchestrator_file(workflow, run_name), what, f"motoko orchestrator {stop}")
 
 
 def log_file(workflow: Workflow) -> Path:
@@ -506,9 +507,6 @@ def _chosen(workflow: Workflow, facts: Mapping[str, Any]) -> tuple[str | None, t
     chosen = facts.get("chosen", {})
     there = (name for name in chosen.get("studies", ()) if name in workflow.task_managers)
     return chosen.get("generator"), tuple(there)
-
-
-# all of them
 
 
 def stop_all(workflow: Workflow, *, at_once: bool = False) -> list[str]:

@@ -33,7 +33,8 @@ def create(workflow: Workflow, *, reset: bool, keep_backup: bool = True) -> Path
     backup = None
     if reset:
         for name, owner in control.orchestrators(workflow).items():
-            raise AlreadyRunning(f"the orchestrator of run name {name!r}", str(owner))
+            office = control.orchestrator_office(workflow, name)
+            raise AlreadyRunning(office.what, str(owner), office.stop)
         stop_idle(workflow)
         backup = set_aside(workflow, keep_backup=keep_backup)
     control.ensure_served(workflow)

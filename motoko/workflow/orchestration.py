@@ -159,7 +159,7 @@ class Orchestration:
         if owner is None or owner.epoch <= office.epoch:
             await anyio.sleep_forever()  # removed, which whoever watches the databases says
         log.warning("%s", why)
-        return AlreadyRunning(office.what, str(owner))
+        return AlreadyRunning(office.what, str(owner), office.stop)
 
     async def _record_begin(self) -> None:
         known = await until_answered(self._ledger, self._known)

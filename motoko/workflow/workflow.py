@@ -8,6 +8,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from motoko.artifacts import ArtifactStore
-from motoko.config import read_study, read_workflow
+from motoko.config import glimpse_workflow, read_study, read_workflow
 from motoko.daemon import Office
 from motoko.errors import ConfigError, Mistake, UnknownTaskManager, WorkflowError
 from motoko.paths import ARTIFACTS, WORKFLOW_DATABASE, WORKFLOW_STATE
@@ -76,12 +77,21 @@ class Workflow:
     #: What finished runs leave in its store, while it is.
     artifact_deposits: Deposits | None = None
 
-    def __init__(self, filename: str) -> None:
+    def __init__(self, filename: str, *, may_be_wrong: bool = False) -> None:
         """Reads ``motoko.yaml`` (or the one in a directory) and each study's ``bd.yaml``.
 
-        Raises ConfigError with the mistakes of all of them. Connects to nothing.
+        Raises ConfigError with the mistakes of all of them; one that ``may_be_wrong`` keeps
+        them and is without the studies that are `unread`, for whoever only looks or stops.
+        Connects to nothing.
         """
-        self.config = read_workflow(Path(filename))
+        #: Mistakes in its own file, if it may be wrong.
+        self.mistakes: tuple[Mistake, ...] = ()
+        #: By name of a study those in its file.
+        self.unread: dict[str, ConfigError] = {}
+        if may_be_wrong:
+            self.config, self.mistakes = glimpse_workflow(Path(filename))
+        else:
+            self.config = read_workflow(Path(filename))
         self.directory = self.config.directory
         self.config_path = str(self.config.file)
         self.orchestrator_script = self.config.orchestrator
@@ -95,7 +105,10 @@ class Workflow:
         self._listeners: list[Callable[[Change], None]] = []
         self._loop: EventLoop | None = None
         self.task_managers: dict[str, TaskManager] = {}
+        self.mistakes += tuple(pipeline_mistakes(self.config))
         self._load_task_managers()
+        if not may_be_wrong and (found := self.all_mistakes):
+            raise ConfigError(found)
 
     def __repr__(self) -> str:
         return f"Workflow({self.config_path})"
@@ -114,6 +127,8 @@ class Workflow:
         """The task manager of this name or alias."""
         manager = self.task_managers.get(self.aliases.get(name, name))
         if manager is None:
+            if name in self.unread:
+                raise self.unread[name]
             raise UnknownTaskManager(name, [*self.task_managers, *self.aliases])
         return manager
 
@@ -132,15 +147,18 @@ class Workflow:
             certificates=self.config.certificates_for(name),
         )
 
+    @property
+    def all_mistakes(self) -> list[Mistake]:
+        """Those in its own file and in those of its studies."""
+        found = [error.mistakes for error in self.unread.values()]
+        return [*self.mistakes, *chain.from_iterable(found)]
+
     def _load_task_managers(self) -> None:
-        mistakes: list[Mistake] = list(pipeline_mistakes(self.config))
         for name in self.config.task_managers:
             try:
                 self.task_managers[name] = TaskManager(self, name)
             except ConfigError as error:
-                mistakes += error.mistakes
-        if mistakes:
-            raise ConfigError(mistakes)
+                self.unread[name] = error
         for manager in self.task_managers.values():
             manager.base.database.ledger = self.vars.db
 

@@ -231,6 +231,30 @@ def test_kill_with_reset_ends_executing_runs(
     wait_until(lambda: not Path(f"/proc/{pids.read_text().strip()}").exists(), "its end")
 
 
+def test_mistakes_in_files_keep_nobody_from_seeing_and_stopping(here: CommandLine) -> None:
+    here.run("launcher")
+    (here.directory / "sample" / "bd.yaml").write_text("study: sample\njob: {")
+
+    seen = here.run("info", code=3).stdout
+    status = here.run("launcher", "status")
+    stopped = here.run("launcher", "stop").stdout
+    (here.directory / "motoko.yaml").write_text("task_managers: [")
+    of_a_guess = here.run("info", code=3).stdout
+    killed = here.run("kill", "--reset", code=3)
+
+    assert "sample/bd.yaml:2: broken YAML" in seen
+    assert "\nmean " in seen
+    assert "the launcher: process" in status.stdout
+    assert "warning: " in status.stderr
+    assert "stopped the launcher" in stopped
+    assert "motoko.yaml:1: broken YAML" in of_a_guess
+    assert "\nmean " in of_a_guess
+    assert killed.stdout.startswith("stopped the database server (")
+    assert "once that is mended, `motoko kill --reset`" in killed.stderr
+    (here.directory / "motoko.yaml").unlink()
+    assert here.run("server", "status", code=6).stdout == "the database server: not running\n"
+
+
 @pytest.mark.slow
 def test_kill_of_one_study_keeps_the_launcher_for_the_others(here: CommandLine) -> None:
     here.run("launcher")

@@ -56,7 +56,9 @@ def test_new_workflow_passes_check_and_runs_to_its_result(here: CommandLine) -> 
     assert done.stderr == ""
 
 
-def test_closing_line_shortens_long_variables_and_says_where_all_is(here: CommandLine) -> None:
+def test_closing_line_shortens_long_variables_and_slips_in_scripts_are_warned_of(
+    here: CommandLine,
+) -> None:
     file = here.directory / "orchestrator.py"
     source = file.read_text()
     assert "workflow.vars.mean = " in source
@@ -69,9 +71,17 @@ def test_closing_line_shortens_long_variables_and_says_where_all_is(here: Comman
         )
     )
 
-    last = here.run("run").stdout.splitlines()[-1]
+    script = here.directory / "sample" / "launch.sh"
+    script.write_text(f"# __BLACKDYNAMITE__seed\n{script.read_text()}")
+
+    done = here.run("run")
+    last = done.stdout.splitlines()[-1]
     shown = here.run("info", "--verbose").stdout
 
+    assert done.stderr == (
+        f"warning: {script}:1: __BLACKDYNAMITE__seed is no marker and stays as it is;"
+        " did you mean __BLACKDYNAMITE__seed__?\n"
+    )
     assert f"vars.many  {[7] * 99}\n" in shown
     assert f"vars.zone  {1 / 3!r}\n" in shown
     assert all(f"vars.v{i:02}   {i}\n" in shown for i in range(30))
@@ -353,7 +363,7 @@ def test_full_disk_is_seen_and_waited_for(tmp_path: Path) -> None:
                 "python3 doIt.py\n"
             )
             with here.started("run", "-n", "first") as process:
-                wait_until(lambda: has_trouble(here, "no space is left"), "the trouble")
+                wait_until(lambda: has_trouble(here, "less than 1 MB is left"), "the trouble")
                 info = here.run("info").stdout
                 (disk / "big").unlink()
                 code, _, _ = ended(process)
@@ -362,7 +372,8 @@ def test_full_disk_is_seen_and_waited_for(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
     full = (
-        f"trouble: no space is left on the disk of {here.directory}: free some, and all goes on"
+        f"trouble: less than 1 MB is left on the disk of {here.directory}: free some; what"
+        " cannot be recorded waits"
     )
     assert full in info
     assert (code, over) == (0, [])

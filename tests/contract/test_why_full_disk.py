@@ -31,7 +31,7 @@ def test_full_disk_is_named_for_runs_that_are_not_over_and_for_events(
         said = [run_reasons.why(workflow, f"mult.{i}").sentence for i in (1, 2, 3)]
         event = Inquiry(workflow, "test", rule.report(), report).reason([]).sentence
 
-    assert [text.count("no space is left on the disk of") for text in (*said, event)] == [
+    assert [text.count("less than 1 MB is left on the disk of") for text in (*said, event)] == [
         1,
         1,
         0,

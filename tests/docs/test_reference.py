@@ -11,6 +11,7 @@ import pytest
 from docs.generate import EXPLANATION, PAGES, generated
 from docs.generator import markdown
 from docs.generator.yaml_files import WITHOUT_EFFECT
+from motoko.config.retry import CLASSES
 from tests.support.docs_pages import ROOT
 
 PACKAGE = ROOT / "motoko"
@@ -116,3 +117,11 @@ def test_page_on_dependencies_has_those_of_development():
 
     assert names
     assert [name for name in names if name not in page] == []
+
+
+@pytest.mark.parametrize("page", ["explanation/states", "howto/retry", "reference/bd-yaml"])
+def test_page_on_failures_has_all_classes_and_what_is_tried_again_by_itself(page):
+    text = " ".join((ROOT / "docs" / f"{page}.md").read_text().split())
+
+    assert [name for name in CLASSES if name not in text] == []
+    assert re.search(r"whose process or host went away.{,30} is tried again.{,11} twice", text)

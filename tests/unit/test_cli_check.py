@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -134,11 +135,63 @@ def test_unknown_key_is_a_warning_and_the_workflow_good(directory: Path) -> None
     assert is_good(list(check(directory)))
 
 
-@pytest.mark.parametrize("marker", ["x", "method", "run_id", "id", "nproc", "dbhost"])
+@pytest.mark.parametrize("marker", ["x", "run_id", "id", "nproc", "dbhost"])
 def test_marker_with_a_value_is_good(directory: Path, marker: str) -> None:
     (directory / "mult" / "launch.sh").write_text(f"echo __BLACKDYNAMITE__{marker}__\n")
 
     assert not found(directory, WARNING)
+
+
+def test_slips_in_markers_are_warnings_here_and_when_runs_are_made(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = directory / "mult" / "launch.sh"
+    script.write_text(
+        "# __BLACKDYNAMITE__ ...\necho __BLACKDYNAMITE__x\necho '__BLACKDYNAMITE__X__'\n"
+        "echo _BLACKDYNAMITE__mehtod__ __BLACKDYNAMITE__x__\n"
+    )
+
+    warned = [finding.text for finding in found(directory, WARNING)]
+    study = Workflow(str(directory)).mult.base
+    study.manifest()
+    study.manifest()
+
+    stays = "is no marker and stays as it is; did you mean __BLACKDYNAMITE__"
+    said = [
+        f"{script}:2: __BLACKDYNAMITE__x {stays}x__?",
+        f"{script}:3: __BLACKDYNAMITE__X {stays}x__?",
+        f"{script}:4: _BLACKDYNAMITE__mehtod {stays}",
+    ]
+    assert warned == [*said[:2], f"{said[2]}method__?"]
+    assert caplog.messages == [*said[:2], f"{said[2]}mehtod__?"]
+
+
+@pytest.mark.parametrize("n_warnings", [0, 1])
+def test_marker_of_a_declared_entry_needs_somebody_who_sets_it(
+    directory: Path, n_warnings: int
+) -> None:
+    params = "" if n_warnings else "run_params: {tol: 1.0}\n"
+    file = directory / "mult" / "bd.yaml"
+    file.write_text(f"study: mult\njob: {{x: int}}\nrun: {{tol: float}}\n{params}")
+    (directory / "mult" / "launch.sh").write_text("echo __BLACKDYNAMITE__tol__\n")
+
+    texts = [finding.text for finding in found(directory, WARNING)]
+
+    assert len(texts) == n_warnings
+    said = (
+        "marker 'tol' has no value unless a task gives it: `run` declares it without a default"
+    )
+    assert all(said in text for text in texts)
+
+
+def test_file_in_the_place_of_a_study_is_the_only_thing_said_of_it(directory: Path) -> None:
+    shutil.rmtree(directory / "mult")
+    (directory / "mult").write_text("study: mult\n")
+
+    mistakes = [finding.text for finding in found(directory, MISTAKE)]
+
+    [text] = mistakes
+    assert text.startswith(f"{directory}/mult: is a file; expected a study's directory")
 
 
 def test_marker_that_nothing_declares_is_a_warning_with_its_line(directory: Path) -> None:

@@ -17,7 +17,7 @@ from motoko.errors import OrchestratorNotLoadable, StudyNotFound
 
 def declare(parser: Any) -> None:
     """Two options as Motoko's own commands have them."""
-    parser.add_argument("--run_name", "-n", dest=f"{PREFIX}run_name")
+    parser.add_argument("--run_name", "--run-name", "-n", dest=f"{PREFIX}run_name")
     parser.add_argument("--detach", "-d", action="store_true", dest=f"{PREFIX}detach")
 
 
@@ -107,6 +107,7 @@ def test_mistake_in_an_own_option_is_a_usage_error(
         OwnOptions(module, declare, "motoko run").parse(words)
 
     assert message in raised.value.message
+    assert "--run-name" not in raised.value.message  # which is another spelling
 
 
 def test_word_that_is_no_option_is_taken_for_a_directory(module: ModuleType) -> None:

@@ -147,6 +147,18 @@ RETRY = (
     " others, a delay, backoff and then perhaps"
 )
 STUDIES = {
+    "keys that are one to YAML": (
+        "study: s\njob:\n  x: int\n  on: int\n  yes: int\n  1: int\n  x: int\n",
+        [
+            "4: job.True: found on, yes or true without quotes, which YAML reads as true;"
+            " expected text: put the key in quotes",
+            "5: job.yes: found yes without quotes, which YAML reads as the truth value true;"
+            " put it in quotes, or name it otherwise",
+            "6: job.1: found 1 without quotes, which YAML reads as the number 1; put it in"
+            " quotes, or name it otherwise",
+            "7: job.x: given twice, first on line 3; expected each key once",
+        ],
+    ),
     "further attempts as text": (
         "study: s\njob: {x: int}\nretry: often\n",
         [f"3: retry: found text 'often'; expected {RETRY}"],

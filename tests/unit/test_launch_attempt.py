@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -145,6 +146,24 @@ def test_nothing_that_a_script_said_is_lost_whichever_file_cannot_be_opened(
     assert n_needed >= 8
     for n_refused in range(1, n_needed + 1):
         assert ended(tmp_path / str(n_refused))[1] == expected
+
+
+@pytest.mark.parametrize(("exit_code", "before"), [(0, ""), (1, "exit code 1; ")])
+def test_removed_directory_is_the_cause_of_a_failure(
+    tmp_path: Path, exit_code: int, before: str
+) -> None:
+    run_dir = tmp_path / "run-1"
+    run_dir.mkdir()
+    Journal(str(run_dir), 1, NONCE).append("start")
+    attempt = attempt_in(run_dir)
+    attempt.begin(1, 1.0)
+    attempt.fold()
+    shutil.rmtree(run_dir)
+
+    attempt.end(exit_code, 3.0)
+
+    cause = f"{before}its directory {run_dir} was removed while it executed"
+    assert attempt.take_record().facts["cause"] == cause
 
 
 def test_an_attempt_whose_sentinels_cannot_be_read_has_not_ended(tmp_path: Path) -> None:

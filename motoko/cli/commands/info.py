@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from motoko.cli import daemons, exit_codes, output, words
-from motoko.cli.places import directory_argument, load_workflow, study_names
+from motoko.cli.places import directory_argument, load_to_look, study_names
 from motoko.phrases import listed
 
 if TYPE_CHECKING:
@@ -46,12 +46,13 @@ def command(
 ) -> int:
     """Show what runs, and how far each study is: runs by run name and state.
 
-    Answers at once, however many runs there are, and whether or not the server runs. With
-    --events it shows which actions were called, for which runs, and what they changed.
+    Answers at once, however many runs there are, and whether or not the server runs, and with
+    mistakes in the workflow's files too, which it shows. With --events it shows which actions
+    were called, for which runs, and what they changed.
     """
     from motoko.workflow.views import overview
 
-    workflow = load_workflow(directory)
+    workflow = load_to_look(directory)
     try:
         names = study_names(workflow, studies)
         found = overview.look(workflow, names, run_name, None if is_all else limit)
@@ -73,6 +74,8 @@ def command(
         _show_failed(found)
         if verbose:
             _show_more(found)
+    if workflow.mistakes:
+        return exit_codes.MISTAKE
     errors = [study.error for study in found.studies if study.is_broken]
     return exit_codes.of(errors[0]) if errors and errors[0] else exit_codes.DONE
 

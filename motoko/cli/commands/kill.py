@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from motoko.cli import output, words
-from motoko.cli.places import directory_argument, load_workflow, study_names
+from motoko.cli.places import (
+    directory_argument,
+    load_to_look,
+    load_workflow,
+    study_names,
+    warn_of_mistakes,
+)
+from motoko.errors import ConfigError
 
 if TYPE_CHECKING:
     from motoko.launch.executing import Executing
@@ -39,7 +46,8 @@ def command(
     from motoko.workflow import control
     from motoko.workflow.upkeep import ending
 
-    workflow = load_workflow(directory)
+    # Of one study the launcher is started anew, which reads all files.
+    workflow = load_workflow(directory) if studies else load_to_look(directory)
     names = study_names(workflow, studies)
     if names:
         stopped = ending.leave_alone(workflow, names)
@@ -47,6 +55,11 @@ def command(
         stopped = control.stop_all(workflow, at_once=aggressive)
     for what in stopped:
         click.echo(f"stopped {what}")
+    if reset and (mistakes := workflow.all_mistakes):
+        error = ConfigError(mistakes)
+        error.add_note("once that is mended, `motoko kill --reset` ends what executes, too")
+        raise error
+    warn_of_mistakes(workflow)
     if reset:
         done = ending.reset_active(workflow, names, at_once=aggressive)
         click.echo(f"{words.counted(done.n_runs, 'run')} back to CREATED")

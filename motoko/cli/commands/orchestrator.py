@@ -9,7 +9,7 @@ import click
 
 from motoko.cli import daemons, exit_codes, output, words
 from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
-from motoko.cli.places import directory_argument, load_workflow
+from motoko.cli.places import directory_argument, load_to_look, warn_of_mistakes
 from motoko.errors import NotRunning
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def stop(directory: str | None, run_name: str | None) -> None:
     from motoko.cli.orchestration import still_running
     from motoko.workflow import control
 
-    workflow = load_workflow(directory)
+    workflow = load_to_look(directory)
+    warn_of_mistakes(workflow)
     active = sorted(control.orchestrators(workflow))
     if run_name is None and len(active) > 1:
         raise click.UsageError(f"several run: say --run_name, one of {', '.join(active)}")
@@ -80,7 +81,8 @@ def status(
     from motoko.workflow import control
     from motoko.workflow.views import overview
 
-    workflow = load_workflow(directory)
+    workflow = load_to_look(directory)
+    warn_of_mistakes(workflow)
     active = {
         name: owner
         for name, owner in control.orchestrators(workflow).items()

@@ -100,7 +100,7 @@ def show(run: str, is_script: bool, directory: str | None, as_json: bool) -> Non
     click.echo(click.style(f"{found.study}.{found.run['id']}  {found.run['state']}", bold=True))
     for heading, pairs in runs.sections(found):
         shown = [(k, v if isinstance(v, words.Whole) else words.value(v)) for k, v in pairs]
-        if shown:
+        if any(text for _, text in shown):
             click.echo(f"\n{heading}")
             output.facts([(f"  {name}", text) for name, text in shown])
 
@@ -172,8 +172,8 @@ def retry(
 def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: bool) -> int:
     """Make runs CANCELLED; the launcher ends the processes of those that execute.
 
-    Runs whose state does not allow it, as FINISHED ones, are left alone. Ends with code 4 if
-    all are.
+    Those that are over or have finished once, whatever their state is now, are left alone.
+    Ends with code 4 if all are.
     """
     from motoko.workflow.upkeep import run_changes
 

@@ -26,9 +26,9 @@ from motoko.launch.batch_executor import MOST_SUBMITTED
 from motoko.launch.generator import LocalGenerator, find_generator
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
-from motoko.phrases import listed, nearest
+from motoko.phrases import closest, listed, nearest
 from motoko.store.address import socket_address
-from motoko.study.files import MARKER, clashes, given_files
+from motoko.study.files import MARKER, clashes, given_files, slips
 from motoko.study.study import shared_places
 from motoko.workflow import inspection
 from motoko.workflow.pipelines.written import written_pipeline
@@ -181,31 +181,43 @@ def _is_there(file: Path) -> bool:
     return os.access(file, os.F_OK)  # false also for names that no file can have
 
 
-def _value_names(study: StudyConfig) -> set[str] | None:
-    """What markers may name; None when the file does not say it in the proper form."""
-    names = {*RUN_ENTRIES, *_PLACES}
+def _value_names(study: StudyConfig) -> dict[str, bool] | None:
+    """What markers may name, and whether that has a value whatever a task gives; None when the
+    file does not say it in the proper form."""
+    names = dict.fromkeys((*RUN_ENTRIES, *_PLACES), True)
     for section in ("job", "run", "run_params", "run_space"):
         declared = study.get(section) or {}
         if not isinstance(declared, Mapping):
             return None
-        names.update(str(name).lower() for name in declared)
+        for name, field in declared.items():
+            has_value = section != "run" or _has_default(field)
+            names[str(name).lower()] = names.get(str(name).lower(), False) or has_value
     return names
 
 
-def _markers(about: str, file: Path, known: set[str]) -> Iterator[Finding]:
+def _has_default(field: Any) -> bool:
+    return isinstance(field, Mapping) and field.get("default") is not None
+
+
+def _markers(about: str, file: Path, known: Mapping[str, bool]) -> Iterator[Finding]:
     if file.stat().st_size > _LARGEST_TEXT:
         return
     content = file.read_bytes()
     if b"\0" in content[:65536]:
         return
+    for slip in slips(content):
+        meant = f"did you mean __BLACKDYNAMITE__{closest(slip.word, known) or slip.word}__?"
+        yield Finding(WARNING, about, f"{file}:{slip.line}: {slip}; {meant}")
     for found in MARKER.finditer(content):
         name = found.group(1).decode()
-        if name not in known:
-            line = content.count(b"\n", 0, found.start()) + 1
-            text = (
-                f"{file}:{line}: marker {name!r} has no value unless a task gives it"
-                f"{nearest(name, known)}"
+        if not known.get(name):
+            why = (
+                ": `run` declares it without a default"
+                if name in known
+                else nearest(name, known)
             )
+            line = content.count(b"\n", 0, found.start()) + 1
+            text = f"{file}:{line}: marker {name!r} has no value unless a task gives it{why}"
             yield Finding(WARNING, about, text)
 
 

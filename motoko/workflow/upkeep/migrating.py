@@ -34,7 +34,7 @@ def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome |
     for office in [*offices, control.launcher_office(workflow)]:
         owner = office.owner()
         if owner is not None:
-            raise AlreadyRunning(office.what, str(owner))
+            raise AlreadyRunning(office.what, str(owner), office.stop or "motoko launcher stop")
     study = workflow.task_manager(name).base
     control.require_created(workflow)
     place = making.new_backup(workflow)

@@ -85,7 +85,7 @@ def check_nothing_runs(workflow: Workflow) -> None:
     for office in offices:
         owner = office.owner()
         if owner is not None:
-            raise AlreadyRunning(office.what, f"{owner}; `motoko kill` stops it")
+            raise AlreadyRunning(office.what, str(owner), "motoko kill")
 
 
 class _Repair:

@@ -284,18 +284,20 @@ class _Retrying:
 
 def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes:
     """Make runs CANCELLED that wait, execute or are in a state of the user's own; the launcher
-    ends what executes. A run that has ended badly stays as it is."""
+    ends what executes. A run that has ended badly, or has finished once, stays as it is."""
     changes = Changes()
     for study, ids in chosen.items():
 
         def one(tables: Tables, run_id: int, changes: Changes, study: Study = study) -> None:
-            state = tables.run(run_id)["state"]
-            is_over = state in (states.CANCELLED, states.FAILED)
+            row = tables.run(run_id)
+            state, has_finished = row["state"], row.get("has_finished")
+            is_over = has_finished or state in (states.CANCELLED, states.FAILED)
             if not is_over and states.is_allowed(state, states.CANCELLED):
                 tables.update_run(run_id, {"state": states.CANCELLED})
                 changes.done.append(f"{study.name}.{run_id}")
             else:
-                changes.left[f"{study.name}.{run_id}"] = f"is {state}"
+                then = ", and has finished" if has_finished and state != states.FINISHED else ""
+                changes.left[f"{study.name}.{run_id}"] = f"is {state}{then}"
 
         _in_batches(study, ids, one, changes)
     return changes

@@ -12,6 +12,7 @@ from motoko.config.retry import INFRASTRUCTURE
 from motoko.errors import MotokoError, RunNameNotFound
 from motoko.model import states
 from motoko.workflow import control
+from motoko.workflow.views.overview import in_order
 
 if TYPE_CHECKING:
     from motoko.store.ledger import Ledger
@@ -71,12 +72,13 @@ def record(workflow: Workflow, run_name: str, **facts: Any) -> None:
 def check_known(workflow: Workflow, run_name: str) -> None:
     """RunNameNotFound for a name that nothing was begun under. The databases must be open."""
     with workflow.vars.db.read() as ledger:
-        known = dict.fromkeys(ledger.run_names())
+        began = ledger.run_names()
+    known = set(began)
     for manager in workflow.task_managers.values():
         with manager.base.database.read() as tables:
-            known |= dict.fromkeys(name for name, _, n in tables.groups.counted() if n)
+            known.update(name for name, _, n in tables.groups.counted() if n)
     if run_name not in known:
-        raise RunNameNotFound(run_name, known)
+        raise RunNameNotFound(run_name, in_order(known, began))
 
 
 def _new_name(known: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,9 @@ class StudyOverview:
 
     name: str
     directory: str
-    runs_dir: str
-    address: str
+    #: Of a study whose file has mistakes nobody knows.
+    runs_dir: str | None = None
+    address: str | None = None
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     #: Since when no run of it is to begin; None if nobody holds them.
     held: float | None = None
@@ -133,6 +134,7 @@ def look(
     RunNameNotFound for a run name that nothing was begun under.
     """
     names = studies or tuple(workflow.task_managers)
+    unread = () if studies else tuple(workflow.unread)
     office = control.server_office(workflow)
     overview = Overview(
         directory=str(workflow.directory),
@@ -150,7 +152,8 @@ def look(
     )
     seen = set(overview.orchestrators)
     bases = [workflow.task_manager(name).base for name in names]
-    with ThreadPoolExecutor(len(bases)) as pool:  # a server that is silent is waited for once
+    # A server that is silent is waited for once.
+    with ThreadPoolExecutor(max(1, len(bases))) as pool:
         problems = list(pool.map(lambda study: _open(study, office), bases))
     for name, study, problem in zip(names, bases, problems, strict=True):
         found = StudyOverview(
@@ -168,15 +171,25 @@ def look(
                 _add_failed(overview, study, tables, run_name)
         except MotokoError as error:
             found.error = error
-    if not all(study.problem for study in overview.studies):
+    for name in unread:
+        directory = str(workflow.config.study_dir(name))
+        overview.studies.append(StudyOverview(name, directory, error=workflow.unread[name]))
+    if not overview.studies or not all(study.problem for study in overview.studies):
         _add_ledger(overview, workflow, run_name, most_events)
-    known = list(dict.fromkeys([*sorted(seen), *overview.run_names]))
+    known = in_order(seen, overview.run_names)
     if run_name is not None and run_name not in known and _is_complete(overview):
         raise RunNameNotFound(run_name, known)
+    overview.troubles += map(str, workflow.mistakes)
     overview.stalls = stalls(workflow, overview.orchestrators)
     is_at_work = bool(overview.orchestrators or overview.launcher)
     overview.troubles += troubles(workflow) if is_at_work else standing_troubles(workflow)
     return overview
+
+
+def in_order(names: Iterable[str], began: Iterable[str]) -> list[str]:
+    """Run names, the one that was begun last at the end; of others nobody knows when."""
+    ordered = list(began)
+    return [*sorted(set(names).difference(ordered)), *ordered]
 
 
 def stalls(

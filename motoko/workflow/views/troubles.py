@@ -6,7 +6,6 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
     from motoko.daemon import Office
     from motoko.workflow.workflow import Workflow
 
-#: With less than this nothing can be recorded any more.
+#: With less than this it is a matter of moments until nothing can be recorded any more.
 _LEAST_BYTES = 1_000_000
-_STEP_BYTES = 100_000
 #: So many holders that died soon after they began are no accident.
 _MANY = 2
 
@@ -89,11 +87,14 @@ def with_full_disk(workflow: Workflow, sentence: str) -> str:
     full = next(full_disks(workflow, is_at_work=True), None)
     if full is None or full in sentence:
         return sentence
-    return f"{sentence}; nothing can be recorded meanwhile: {full}"
+    return f"{sentence}; {full}"
 
 
 def full_disks(workflow: Workflow, *, is_at_work: bool) -> Iterator[str]:
-    """The disks of a workflow on which nothing can be written any more."""
+    """The disks of a workflow on which little or nothing can be written any more.
+
+    The sentence is the same however much is left, since it is one trouble until that is over.
+    """
     places = [workflow.directory, workflow.state_dir]
     for manager in workflow.task_managers.values():
         places += [manager.base.state_dir, manager.base.runs_dir]
@@ -107,15 +108,8 @@ def full_disks(workflow: Workflow, *, is_at_work: bool) -> Iterator[str]:
             seen.add(device)
             disk = os.statvfs(place)
             n_free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail
-            n_bytes = n_free * disk.f_frsize
-            if n_bytes < _LEAST_BYTES:
-                yield f"{_left(n_bytes)} on the disk of {place}: free some, {then}"
+            if n_free * disk.f_frsize < _LEAST_BYTES:
+                waits = "; what cannot be recorded waits" if is_at_work else ", then run again"
+                yield f"less than 1 MB is left on the disk of {place}: free some{waits}"
             elif disk.f_files and not disk.f_favail:
                 yield f"no more files fit on the disk of {place}: remove some, {then}"
-
-
-def _left(n_bytes: int) -> str:
-    """How much is left, in steps: whoever sees it change again and again is told but seldom."""
-    if n_bytes == 0:
-        return "no space is left"
-    return f"less than {ceil(n_bytes / _STEP_BYTES) * _STEP_BYTES / 1e6:.1f} MB is left"
