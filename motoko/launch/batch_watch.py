@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 
 from motoko.errors import SchedulerOutputError
-from motoko.job import layout, token
+from motoko.job import token
 from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
 from motoko.launch.accounts import ask_accounts
@@ -23,9 +23,9 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.batch_cancels import Cancels, is_kept_from_turn, was_cancelled
 from motoko.launch.batch_generator import BatchGenerator, JobStatus, Phase
 from motoko.launch.bells import Bells
+from motoko.launch.blame import COARSE_S, KILLED, blame, blame_loss
 from motoko.launch.desk import Desk
 from motoko.launch.folding import Folding
-from motoko.launch.reading import last_lines
 from motoko.launch.ticket import Ticket, read_ticket, write_ticket
 from motoko.launch.tracking import Pace, Tracker
 from motoko.launch.trouble import Troubles
@@ -34,10 +34,6 @@ from motoko.model import states
 log = logging.getLogger(__name__)
 
 _MOST_ACCOUNTED = 50
-#: A signal ended it, or a shell says so of a program of its own.
-_KILLED = 128
-#: A job that ends so shortly before its walltime was ended for that.
-_COARSE_S = 2.0
 
 
 class Starting(Protocol):
@@ -168,7 +164,7 @@ class BatchWatch(Folding):
         is_told = status is not None and status.phase is Phase.ENDED
         has_spoken = attempt.reading.final_word is not None
         is_packed = len(self._jobs.get(str(job_id), ())) > 1
-        is_own = left.exit <= _KILLED or attempt.is_ending
+        is_own = left.exit <= KILLED or attempt.is_ending
         is_sure = left.exit == 0 or (is_packed and is_own)
         if is_sure or has_spoken or is_told or tracked is None:
             self._finish(desk, attempt, left.exit, left.end, status)
@@ -188,34 +184,8 @@ class BatchWatch(Folding):
     ) -> None:
         attempt.hear_of_job(state=status.state if status is not None else None, reason=None)
         if code != 0 and not attempt.is_ending:
-            self._blame(attempt, code, status)
+            blame(self._generator, attempt, code, status)
         self.end(desk, attempt, code, ended)
-
-    def _blame(self, attempt: Attempt, code: int | None, status: JobStatus | None) -> None:
-        """Find out what ended a job that did not end well."""
-        system = self._generator.name
-        is_killed = code is None or code < 0 or code > _KILLED
-        left_s = attempt.left_s
-        said = self._said(attempt) if is_killed else None
-        if status is not None and status.failure is not None:
-            why = status.reason or f"{system} says {status.state}"
-            attempt.judge(status.failure, why)
-        elif said is not None:
-            attempt.judge(*said)
-        elif status is not None and was_cancelled(attempt, status):
-            attempt.cancel(f"its job {status.id} was cancelled at {system}")
-        elif is_killed and left_s is not None and left_s < _COARSE_S:
-            attempt.time_out()
-        elif status is not None and code is None:
-            attempt.lose(f"{system} says {status.state}, and it left no outcome")
-
-    def _said(self, attempt: Attempt) -> tuple[str, str] | None:
-        """The class of failure that the system has written into the log of a job, in words."""
-        log_text = last_lines(f"{attempt.run_dir}/{layout.scheduler_log(attempt.number)}")
-        failure = self._generator.failure_in(log_text)
-        if failure is None:
-            return None
-        return failure, f"{self._generator.name} says: {log_text.splitlines()[-1]}"
 
     def _ended(self, desk: Desk, attempt: Attempt) -> None:
         job_id = attempt.batch.get("id")
@@ -266,7 +236,7 @@ class BatchWatch(Folding):
             return self._pace.word_s
         status = ended.status
         is_clear = status is not None and (status.failure or status.is_cancelled)
-        return min(_COARSE_S, self._pace.record_s) if is_clear else self._pace.record_s
+        return min(COARSE_S, self._pace.record_s) if is_clear else self._pace.record_s
 
     async def _ask(self) -> None:
         generator = self._generator
@@ -392,11 +362,7 @@ class BatchWatch(Folding):
         if is_alive or offsets != attempt.reading.offsets:
             self.tracker.is_alive(job_id)
             return
-        if (said := self._said(attempt)) is not None:
-            attempt.judge(*said)
-        else:
-            system = self._generator.name
-            attempt.lose(f"its job {job_id} is gone from {system}, without an outcome")
+        blame_loss(self._generator, attempt)
         self.end(desk, attempt, None, time.time())
 
     def _unfound(self, desk: Desk, attempt: Attempt) -> None:

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import logging
 import shlex
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import anyio
-
 from motoko import daemon
-from motoko.crashpoints import reached
-from motoko.daemon import Office, Owner, Use
+from motoko.daemon import Office, Owner
 from motoko.errors import (
     ConfigError,
     DatabaseLost,
@@ -36,12 +31,10 @@ from motoko.store import layout
 from motoko.study.study import shared_places
 from motoko.workflow import whereabouts
 from motoko.workflow.custody import Custody, using
-from motoko.workflow.generators import generators_of, launcher_settings, room_of
 from motoko.workflow.places import address, has_many_hosts, how_served, served
 from motoko.workflow.restarts import until_it_stands
 
 if TYPE_CHECKING:
-    from motoko.launch.trouble import Trouble
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -110,37 +103,6 @@ def place(workflow: Workflow) -> str:
     """What names it on a command line: its directory, or the ``bd.yaml`` of a study that is
     one by itself."""
     return workflow.config_path if workflow.config.is_alone else str(workflow.directory)
-
-
-def run_server(
-    workflow: Workflow,
-    stop: threading.Event,
-    ready: Callable[[], object],
-    *,
-    takeover: bool = False,
-) -> str:
-    """Be the server until ``stop`` is set or the files are gone; says which, in words."""
-    from motoko.store.server import serve
-
-    check_not_lost(workflow)
-    files = served(workflow)
-    office = server_office(workflow)
-    facts = {"files": [str(one.file) for one in files], "places": how_served(files)}
-    office.take(facts, takeover=takeover)
-    reached("server.taken")
-
-    def tell(lack: str) -> None:
-        trouble = {"what": f"{office.what} takes no further connections", "why": lack}
-        with suppress(OSError):
-            office.update({**facts, "troubles": [trouble] if lack else []})
-
-    try:
-        office.wait_for_the_old_one()
-        why = serve(files, stop, ready, lambda: office.loss, tell)
-        log.info("%s ends: %s", office.what, why)
-        return why
-    finally:
-        office.leave()
 
 
 def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
@@ -353,80 +315,6 @@ def _is_hurried(workflow: Workflow) -> bool:
 # the launcher
 
 
-@dataclass(frozen=True)
-class LauncherOptions:
-    """What the command line may say about the launcher."""
-
-    generator: str | None = None
-    studies: tuple[str, ...] = ()
-    takeover: bool = False
-    #: A file with the runs that may begin, of studies of which not all may.
-    only: Path | None = None
-    #: Whether it tells when there is nothing to do.
-    tells_rest: bool = False
-
-
-async def run_launcher(
-    workflow: Workflow, options: LauncherOptions, ready: Callable[[], object]
-) -> None:
-    """Be the launcher until cancelled."""
-    from motoko.launch.choice import read_chosen
-    from motoko.launch.launcher import launch
-
-    office, server = launcher_office(workflow), server_office(workflow)
-    names = list(options.studies or workflow.task_managers)
-    studies = [workflow.task_manager(name).base for name in names]
-    generators = generators_of(workflow, names, options.generator)
-    facts: dict[str, Any] = {
-        "generator": options.generator,
-        "generators": generators,
-        "studies": names,
-        "chosen": {"generator": options.generator, "studies": list(options.studies)},
-        "files": _files_mark(workflow),
-        "is_limited": options.only is not None,
-        "is_at_rest": False if options.tells_rest else None,
-    }
-    facts |= room_of(settings := launcher_settings(workflow, generators))
-
-    def note(**news: Any) -> None:
-        facts.update(news)
-        with suppress(OSError):
-            office.update(facts)
-
-    def tell(troubles: Sequence[Trouble]) -> None:
-        note(troubles=[one._asdict() for one in troubles])
-
-    rest = (lambda now: note(is_at_rest=now)) if options.tells_rest else None
-    with ExitStack() as stack:
-        stack.callback((use := Use(server)).leave)
-        use.begin()
-        office.take(facts, takeover=options.takeover)
-        stack.callback(office.leave)
-        stack.callback(use.leave)  # who has waited for the office may end the server then
-        reached("launcher.taken")
-        only = {} if options.only is None else read_chosen(options.only)
-        settings = replace(settings, epoch=office.epoch, office=office.mark, only=only)
-        async with anyio.create_task_group() as group:
-            group.start_soon(_end_when_lost, office, group.cancel_scope)
-            await launch(studies, settings=settings, ready=ready, tell=tell, rest=rest)
-            group.cancel_scope.cancel()
-
-
-async def _end_when_lost(office: Office, scope: anyio.CancelScope) -> None:
-    why = await lost(office)
-    log.warning("%s ends: %s", office.what, why)
-    scope.cancel()
-
-
-async def lost(office: Office) -> str:
-    """Wait until an office that was taken is removed or taken over; why, in words."""
-    while True:  # nobody tells of that
-        await anyio.sleep(daemon.WATCH_S)
-        why = office.loss
-        if why is not None:
-            return why
-
-
 def start_launcher(
     workflow: Workflow,
     generator: str | None = None,
@@ -483,10 +371,10 @@ def _is_outdated(workflow: Workflow, owner: Owner) -> bool:
     """Whether a launcher does not know all studies that it should, or older files of them."""
     missing = set(workflow.task_managers) - set(owner.facts.get("studies", ()))
     is_short = bool(missing) and not _chosen(workflow, owner.facts)[1]
-    return is_short or owner.facts.get("files") != _files_mark(workflow)
+    return is_short or owner.facts.get("files") != files_mark(workflow)
 
 
-def _files_mark(workflow: Workflow) -> str:
+def files_mark(workflow: Workflow) -> str:
     """Stands for the content of ``motoko.yaml`` and every ``bd.yaml``."""
     mark = blake2b(digest_size=8)
     configs = [workflow.config, *(m.base.config for m in workflow.task_managers.values())]

@@ -18,7 +18,7 @@ from motoko.store.claim import Claim, epoch_of
 from motoko.store.database import Database, Write
 from motoko.store.patience import patience
 from motoko.study.waiting import until_answered
-from motoko.workflow import control, resuming
+from motoko.workflow import control, resuming, serving
 from motoko.workflow.deposits import Deposits
 from motoko.workflow.ends import End
 from motoko.workflow.history import History
@@ -154,7 +154,7 @@ class Orchestration:
     async def _taken_over(self) -> Exception:
         """Wait until somebody else orchestrates the run name."""
         office = self._office
-        why = await control.lost(office)
+        why = await serving.lost(office)
         owner = office.last_owner()  # who may have left by now
         if owner is None or owner.epoch <= office.epoch:
             await anyio.sleep_forever()  # removed, which whoever watches the databases says

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from itertools import chain
@@ -16,7 +15,6 @@ import anyio
 import anyio.to_thread
 
 from motoko.artifacts import ArtifactStore
-from motoko.config import glimpse_workflow, read_study, read_workflow
 from motoko.daemon import Office
 from motoko.errors import ConfigError, Mistake, UnknownTaskManager, WorkflowError
 from motoko.paths import ARTIFACTS, WORKFLOW_DATABASE, WORKFLOW_STATE
@@ -51,8 +49,6 @@ from motoko.workflow.pipelines.written import pipeline_mistakes
 from motoko.workflow.triggers import read_answer
 from motoko.workflow.variables import WorkflowVars
 
-log = logging.getLogger(__name__)
-
 
 class Workflow:
     """A workflow as its ``motoko.yaml`` describes it.
@@ -84,14 +80,10 @@ class Workflow:
         them and is without the studies that are `unread`, for whoever only looks or stops.
         Connects to nothing.
         """
-        #: Mistakes in its own file, if it may be wrong.
-        self.mistakes: tuple[Mistake, ...] = ()
+        #: What its own file says, and mistakes in it, if it may be wrong.
+        self.config, self.mistakes = loader.read(filename, may_be_wrong=may_be_wrong)
         #: By name of a study those in its file.
         self.unread: dict[str, ConfigError] = {}
-        if may_be_wrong:
-            self.config, self.mistakes = glimpse_workflow(Path(filename))
-        else:
-            self.config = read_workflow(Path(filename))
         self.directory = self.config.directory
         self.config_path = str(self.config.file)
         self.orchestrator_script = self.config.orchestrator
@@ -138,14 +130,7 @@ class Workflow:
 
     def load_study(self, name: str) -> Study:
         """The study in the directory of this name."""
-        config = read_study(self.config.study_dir(name))
-        return Study(
-            config,
-            name,
-            host=self.config.host_of(name),
-            workflow_file=self.config.file,
-            certificates=self.config.certificates_for(name),
-        )
+        return loader.load_study(self.config, name)
 
     @property
     def all_mistakes(self) -> list[Mistake]:

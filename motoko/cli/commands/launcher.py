@@ -207,12 +207,12 @@ def _be_launcher(
     tells_rest: bool = False,
 ) -> None:
     from motoko import daemon
-    from motoko.workflow import control
+    from motoko.workflow import serving
 
-    options = control.LauncherOptions(generator, studies, takeover, only, tells_rest)
+    options = serving.LauncherOptions(generator, studies, takeover, only, tells_rest)
 
     async def be() -> None:
         with anyio.CancelScope() as scope, Interrupts(scope.cancel, workflow.hurry):
-            await control.run_launcher(workflow, options, daemon.say_ready)
+            await serving.run_launcher(workflow, options, daemon.say_ready)
 
     anyio.run(be)

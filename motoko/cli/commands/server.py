@@ -85,10 +85,10 @@ def certs(
 def serve(directory: str | None, takeover: bool) -> None:
     """Be the server, until asked to end."""
     from motoko import daemon
-    from motoko.workflow import control
+    from motoko.workflow import serving
 
     daemon.log_to(find_directory(directory) / WORKFLOW_STATE / SERVER_LOG)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    control.run_server(load_workflow(directory), stop, daemon.say_ready, takeover=takeover)
+    serving.run_server(load_workflow(directory), stop, daemon.say_ready, takeover=takeover)
