@@ -18,7 +18,8 @@ def login_system(
     if system_of(environment) is not None:
         return None
     for generator in batch_generators():
-        if all(find(command) for command in generator.required_commands()):
+        commands = generator.required_commands()
+        if commands and all(map(find, commands)):
             return generator.name
     return None
 

@@ -1,4 +1,4 @@
-"""From a workflow's files to what they say, its studies and its orchestrator function."""
+"""From a workflow's files to its orchestrator function."""
 
 from __future__ import annotations
 
@@ -14,29 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from motoko.config import WorkflowConfig, glimpse_workflow, read_study, read_workflow
-from motoko.errors import Mistake, OrchestratorNotLoadable
+from motoko.errors import OrchestratorNotLoadable
 from motoko.paths import PIPELINE_ORCHESTRATOR
 from motoko.phrases import nearest
-from motoko.study.study import Study
-
-
-def read(filename: str, *, may_be_wrong: bool) -> tuple[WorkflowConfig, tuple[Mistake, ...]]:
-    """What ``motoko.yaml`` says, and the mistakes in it; ConfigError unless it may be wrong."""
-    if may_be_wrong:
-        return glimpse_workflow(Path(filename))
-    return read_workflow(Path(filename)), ()
-
-
-def load_study(config: WorkflowConfig, name: str) -> Study:
-    """The study of a task manager; ConfigError with the mistakes in its file."""
-    return Study(
-        read_study(config.study_dir(name)),
-        name,
-        host=config.host_of(name),
-        workflow_file=config.file,
-        certificates=config.certificates_for(name),
-    )
 
 
 def load_module(directory: Path, orchestrator: str) -> ModuleType:

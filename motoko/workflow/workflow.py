@@ -29,7 +29,7 @@ from motoko.study.study import WAIT_S, Study
 from motoko.systems import SimSystem
 from motoko.task_manager import TaskManager, check_run_name
 from motoko.workflow import actions as forms
-from motoko.workflow import control, loader, making, places
+from motoko.workflow import control, loader, making, places, reading
 from motoko.workflow.actions import (
     ALL_TASKS,
     ERROR_HANDLER,
@@ -81,7 +81,7 @@ class Workflow:
         Connects to nothing.
         """
         #: What its own file says, and mistakes in it, if it may be wrong.
-        self.config, self.mistakes = loader.read(filename, may_be_wrong=may_be_wrong)
+        self.config, self.mistakes = reading.read(filename, may_be_wrong=may_be_wrong)
         #: By name of a study those in its file.
         self.unread: dict[str, ConfigError] = {}
         self.directory = self.config.directory
@@ -130,7 +130,7 @@ class Workflow:
 
     def load_study(self, name: str) -> Study:
         """The study in the directory of this name."""
-        return loader.load_study(self.config, name)
+        return reading.load_study(self.config, name)
 
     @property
     def all_mistakes(self) -> list[Mistake]:

@@ -88,7 +88,7 @@ def test_what_is_missing_from_a_file_is_no_older_snapshot(
         with before.database.read() as tables:
             lost = tables.trees["runs"]._firstbucket._p_oid
         before.close()
-        del server._open[0]._storage._index[lost]
+        del server._open[0].file_storage._index[lost]
         study.database.connect()
         for look in looks:
             with pytest.raises(DatabaseFailed, match=r"a part of it is missing.*motoko repair"):

@@ -30,7 +30,7 @@ def interrupt() -> None:
 def test_signals_at_any_moment_of_the_start_leave_the_closing_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def begin(*_: object) -> None:
+    def begin(*_: object, **__: object) -> None:
         try:
             interrupt()
         finally:

@@ -100,7 +100,7 @@ def test_what_somebody_has_stopped_while_it_started_stays_stopped(office: Office
 def test_a_run_that_gives_up_says_that_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KILLED
 
     monkeypatch.setattr(running, "_ensure_running", fail)
