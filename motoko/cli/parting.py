@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from motoko import daemon
 from motoko.cli import exit_codes, words
 from motoko.cli.own_options import PREFIX
-from motoko.errors import LaunchError, NotRunning
+from motoko.errors import LaunchError
 from motoko.launch.commands import ask
 from motoko.launch.generator import LocalGenerator
 from motoko.launch.own_job import OwnJob, own_job
@@ -85,7 +84,8 @@ class Parting:
         await anyio.sleep(max(0.0, self.deadline - time.monotonic()))
 
     def end_local(self, workflow: Workflow, generator: str | None) -> None:
-        """End the runs that execute as processes of this job, and put them back."""
+        """End the runs that execute as processes of this job, and put them back, unless their
+        launcher was started by another command, or serves another one too."""
         from motoko.workflow.upkeep import ending
 
         kinds = generators_of(workflow, workflow.task_managers, generator)
@@ -94,10 +94,11 @@ class Parting:
             for name, kind in kinds.items()
             if isinstance(generator_named(workflow, kind), LocalGenerator)
         ]
-        try:
-            daemon.stop(control.launcher_office(workflow))
-        except NotRunning:
-            pass
+        office = control.launcher_office(workflow)
+        if office.owner() is not None:
+            use = workflow.custody.use(office) if workflow.custody is not None else None
+            if use is None or use.own is None or use.end():
+                return  # others use it: what it executes goes on
         if local:
             done = ending.reset_active(workflow, local, at_once=False)
             if done.n_runs:

@@ -23,9 +23,13 @@ RAW_DOCUMENT: Final = "quoted here-document"
 _HARMLESS = re.compile(rb"[A-Za-z0-9_@%+=:,./-]*")
 _HARMLESS_WORDS = re.compile(rb"[A-Za-z0-9_@%+=:,./ -]*")
 _HERE = re.compile(
-    rb"<<(-?)[ \t]*(?:(['\"])([^'\"\n\\$`]+)\2|(\\?)([A-Za-z_][A-Za-z0-9_.-]*))(?=[\s;&|)<>])"
+    rb"<<(-?)[ \t]*(?:(['\"])([^'\"\n\\$`]+)\2|(\\?)([A-Za-z_][A-Za-z0-9_.-]*))"
+    rb"(?=[ \t\n;&|)<>])"
 )
 _CASE = re.compile(rb"case\s")
+#: An array's subscript is evaluated, also one that comes out of a value.
+_SUBSCRIPT = re.compile(rb"[A-Za-z0-9_]\[[^\]]*$")
+_EVALUATED = re.compile(rb"\[.*(?:`|\$[({\[])", re.DOTALL)
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 
 # What is open: quotes, a substitution, and what has rules of its own.
@@ -60,6 +64,8 @@ class Place(NamedTuple):
         """Why the text cannot stand there as nothing but text; empty when it can."""
         if self.doubt and not _HARMLESS.fullmatch(text):
             return self.doubt
+        if self.kind not in (COMMENT, RAW_DOCUMENT) and _EVALUATED.search(text):
+            return "it could be a subscript, which bash evaluates"
         if not self.delimiter or not text:
             return ""
         text = _LINE_ENDS.sub(b" ", text)
@@ -125,6 +131,8 @@ class Reader:
                 doubt = "behind a backslash"
             elif self._last == b"$" and kind != ANSI:
                 doubt = "behind a dollar sign"
+            elif not self._in_document and _SUBSCRIPT.search(self._line):
+                doubt = "in a subscript"
         if not self._in_document:
             return Place(kind, doubt)
         line = (self._line, following) if is_last and not self._has_text else None
@@ -178,8 +186,12 @@ class Reader:
                 self._open.pop()
             return 1
         if char == b"\\":
+            if piece[i + 1 : i + 2] == b"\n":
+                self._last = before  # the line goes on
             self._line += piece[i + 1 : i + 2].strip(b"\n")
             self._is_escaped = i + 1 == len(piece)
+            if _BACKTICKS in self._open and b'"' in self._open[: self._open.index(_BACKTICKS)]:
+                self._lose("a backslash in backticks in quotes")
             return 2
         if kind == b"$'":
             if char == b"'":
@@ -194,7 +206,7 @@ class Reader:
                 self._open.pop()
             return 1
         if kind == _BRACES:
-            return self._step_in_braces(char)
+            return self._step_in_braces(char, before)
         if kind in (_ARITHMETIC, _IN_ARITHMETIC):
             return self._step_in_arithmetic(piece, i, kind)
         return self._step_in_plain(piece, i, kind, before)
@@ -219,13 +231,13 @@ class Reader:
             return 1
         return 0
 
-    def _step_in_braces(self, char: bytes) -> int:
+    def _step_in_braces(self, char: bytes, before: bytes) -> int:
         if char == b"}":
             self._open.pop()
         elif char == b'"':
             self._open.append(char)
         elif char == b"'":
-            if self._in_document or b'"' in self._open:
+            if self._in_document or b'"' in self._open or before == b"$":
                 self._lose("a single quote in ${ }")
             else:
                 self._open.append(char)
@@ -249,10 +261,12 @@ class Reader:
 
     def _step_in_plain(self, piece: bytes, i: int, kind: bytes, before: bytes) -> int:
         char = piece[i : i + 1]
-        if char == b"#" and before in b" \t\n;&|()<>`":
+        if char == b"#" and before in b" \t\n;&|":
             self._is_comment = True
             if _BACKTICKS in self._open:
                 self._lose("a comment in backticks")
+        elif char == b"#" and before in b"()<>`":
+            self._lose("`#` that may begin a comment")
         elif piece.startswith((b"$'", b"$[", b"((", b"<<"), i):
             return self._step_by_two(piece, i)
         elif char in (b"'", b'"'):

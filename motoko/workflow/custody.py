@@ -21,6 +21,7 @@ class Custody:
 
     def __init__(self, launcher: Office, server: Office, *, is_passing: bool = True) -> None:
         """Unless it ``is_passing``, what this command starts stays."""
+        self.is_passing = is_passing
         # The launcher uses the server.
         self._uses = [Use(office, is_passing=is_passing) for office in (launcher, server)]
         #: Whether they are to run on.
@@ -68,6 +69,8 @@ def using(workflow: Workflow, office: Office) -> Iterator[Use]:
         use = workflow.custody.use(office)
         use.begin()
         yield use
+        if not workflow.custody.is_passing:
+            use.keep()
         return
     use = Use(office, is_passing=False)
     try:

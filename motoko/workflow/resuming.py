@@ -54,11 +54,15 @@ def check(
     changes = [
         (key, *_contrasted(_shown(before, key), _shown(now, key)))
         for key in sorted({*before, *now})
-        if key not in before or key not in now or before[key] != now[key]
+        if key not in before or key not in now or not _is_same(before[key], now[key])
     ]
     if changes and not is_accepted:
         raise ParametersChanged(run_name, changes, most_shown)
     return changes
+
+
+def _is_same(before: Any, now: Any) -> bool:
+    return bool(before == now) or encode(before) == encode(now)  # NaN equals nothing
 
 
 def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:

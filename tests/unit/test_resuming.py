@@ -61,6 +61,10 @@ def test_changes_are_refused_with_what_is_old_and_new() -> None:
     assert check(None, now) == check(now, dict(now)) == []
 
 
+def test_what_is_no_number_stays_what_it_was() -> None:
+    assert check({"x": [float("nan")], "y": 1}, {"x": [float("nan")], "y": 1.0}) == []
+
+
 @given(
     before=st.dictionaries(st.text("abc", min_size=1), st.integers(0, 2)),
     now=st.dictionaries(st.text("abc", min_size=1), st.integers(0, 2)),

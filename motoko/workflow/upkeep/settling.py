@@ -81,7 +81,7 @@ def _check_nothing_runs(workflow: Workflow) -> None:
 
 def _leave_processes(state_dir: Path) -> None:
     """Forget the processes of the original, and where they are reached."""
-    for pattern in ("*.lock", "*.stop-*", "*.sock", "*.sock.path"):
+    for pattern in ("*.lock", "*.stop-*", "*.kept-*", "*.passed-*", "*.sock", "*.sock.path"):
         for file in state_dir.glob(pattern):
             if _is_linked(file) or not host.is_locked(str(file)):
                 file.unlink(missing_ok=True)
