@@ -92,9 +92,11 @@ def test_databases_without_runs_begin_anew(here: CommandLine) -> None:
 def test_what_is_removed_under_a_run_comes_back(here: CommandLine, what: list[str]) -> None:
     with here.started("run", "-n", "first") as process:
         wait_until(lambda: here.counts("sample").get("FINISHED") == 3, "three samples")
+        server = here.pid("server")
         for one in what:
             removed(here, one)
         _, said = process.communicate(timeout=60)
+    wait_until(lambda: not Path(f"/proc/{server}").exists(), "the end of its server")
 
     assert process.returncode == 7, said
     assert "is gone" in said

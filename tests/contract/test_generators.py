@@ -60,6 +60,10 @@ def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
 
 ALL = pytest.mark.parametrize("system", ["bash", *FAKE, *REAL], indirect=True)
 BATCH = pytest.mark.parametrize("system", [*FAKE, *REAL], indirect=True)
+#: Those with a command by which a script submits a job itself.
+HANDING_ON = pytest.mark.parametrize(
+    "system", [*FAKE, *(p for p in REAL if p.values != ("real dask",))], indirect=True
+)
 #: Also without the slow tests.
 EACH = pytest.mark.parametrize(
     "system", ["bash", "fake slurm", *FAKE[1:], *REAL], indirect=True
@@ -189,7 +193,7 @@ NAMES = {
 }
 
 
-@BATCH
+@HANDING_ON
 def test_a_job_that_a_script_has_handed_its_work_on_to_is_tracked_like_any_other(
     system: System, tmp_path: Path
 ) -> None:
@@ -219,7 +223,7 @@ def test_a_job_that_a_script_has_handed_its_work_on_to_is_tracked_like_any_other
     wait_until(lambda: system.jobs() == [])
 
 
-@BATCH
+@HANDING_ON
 def test_what_a_process_has_handed_on_to_a_batch_system_is_cancelled_there(
     system: System, tmp_path: Path
 ) -> None:
