@@ -86,9 +86,12 @@ def test_existing_workflow_is_copied_moved_and_packed(tmp_path: Path) -> None:
         assert ids.split()[:3] == ["id", "total", "1"] and "12.6" in ids
 
         # Packed: what the shell reads is as before.
+        reading = "canYouDigIt runs exec --run_id 1 cat vec.csv"
+        read = shell(moved, "add", reading)
+        assert "vec-0" in read
         moved.run("archive", "add")
         assert not list(moved.directory.glob("add/BD-add-runs/run-*"))
-        assert "5.2" in shell(moved, "add", "canYouDigIt runs exec --run_id 1 cat vec.csv")
+        assert shell(moved, "add", reading) == read
         assert totals(moved) == done
     finally:
         kill_processes_of(tmp_path)
