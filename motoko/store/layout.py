@@ -102,16 +102,37 @@ def check_not_emptied(file: Path) -> None:
         raise DatabaseLost(str(file), f"{what}, though it was a database once")
 
 
+def check_not_cut(file: Path) -> None:
+    """DatabaseLost if the file of a database, which nobody has open, is shorter than it was:
+    ZODB would cut off the rest of what is torn, and ids would be given again.
+
+    What a server that was killed has not written whole is behind what counts here.
+    """
+    check_not_emptied(file)
+    if not has_content(file):
+        return
+    size, had = file.stat().st_size, _indexed(Path(f"{file}.index"))
+    if had is not None and size < had:
+        raise DatabaseLost(str(file), f"ends at byte {size}, though it had {had} bytes once")
+
+
 def _had_content(index: Path) -> bool:
     """Whether a database had something in it when its server wrote this index of it."""
+    had = _indexed(index)
+    return index.exists() if had is None else had > _N_BYTES_EMPTY
+
+
+def _indexed(index: Path) -> int | None:
+    """Up to where a database was whole when its server wrote this index of it; None if there
+    is none, or one that is damaged."""
     try:
-        return int(fsIndex.load(str(index))["pos"]) > _N_BYTES_EMPTY
+        return int(fsIndex.load(str(index))["pos"])
     except FileNotFoundError:
-        return False
+        return None
     except OSError:  # nobody knows
         raise
     except Exception:  # whatever a damaged pickle may raise when it is read
-        return True
+        return None
 
 
 def trees(root: Any, kind: str, where: str) -> Any:

@@ -227,6 +227,8 @@ class _Storage:
     def _pack(self) -> None:
         before = self.file_storage.getSize()
         try:
+            # An index of what is longer would tell of a loss to whoever comes after a crash.
+            Path(f"{self.file}.index").unlink(missing_ok=True)
             self.file_storage.pack(time.time() - _PACK_KEEP_S, referencesf)
             self._packed_file.write_text(f"{self.file_storage.getSize()}\n")
         except Exception:
@@ -240,7 +242,7 @@ class _Storage:
 
 
 def _open_file(file: Path) -> Any:
-    layout.check_not_emptied(file)
+    layout.check_not_cut(file)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with _for_this_user_only(), _locked_where_possible(file):

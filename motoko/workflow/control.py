@@ -126,6 +126,8 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
             _end(office)
             owner = None
         if owner is None:
+            for one in files:
+                layout.check_not_cut(Path(one.file))
             command = daemon.python_command("server", "serve", place(workflow))
             if takeover:
                 command.append("--takeover")

@@ -141,6 +141,21 @@ def test_the_damaged_file_is_kept(here: CommandLine) -> None:
     assert (aside / "calc/.bd/motoko.db").read_bytes() == before
 
 
+def test_a_database_that_was_cut_short_is_not_gone_on_with(here: CommandLine) -> None:
+    before = picture(here.directory), run_dirs(here.directory)
+    size = database(here.directory).stat().st_size
+    os.truncate(database(here.directory), 9000)
+
+    for command in (["run", "-n", "again"], ["server", "start"]):
+        refused = here.run(*command, code=7).stderr
+        assert f"motoko.db: ends at byte 9000, though it had {size} bytes once" in refused
+        assert "motoko repair" in refused
+    assert database(here.directory).stat().st_size == 9000
+
+    repaired(here.directory)
+    assert (picture(here.directory), run_dirs(here.directory)) == before
+
+
 def test_an_emptied_database_is_not_replaced_by_a_new_one(here: CommandLine) -> None:
     os.truncate(database(here.directory), 0)
 
@@ -183,8 +198,8 @@ def test_the_workflows_database(here: CommandLine, how: str) -> None:
 
 
 def test_it_refuses_while_something_runs(here: CommandLine) -> None:
-    os.truncate(database(here.directory), 9000)
     here.run("server", "start")
+    os.truncate(database(here.directory), 9000)
     try:
         error = here.run("repair", code=6).stderr
     finally:

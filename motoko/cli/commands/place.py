@@ -15,7 +15,8 @@ from motoko.cli.places import directory_argument, load_workflow
 def command(directory: str | None, answer: str | None) -> None:
     """Say whether a workflow that is not where it was has been moved or copied.
 
-    Databases know where they were used last. Found elsewhere they start nothing before this is
+    Databases know where they were used last. Found elsewhere, and not
+    only under another name on the same file system, they start nothing before this is
     said: what executed may execute for the original. After --moved everything goes on. After
     --copied the databases are others than the original's, and runs that were executing are
     CREATED again. Without an answer it only looks, and ends with code 6 if one is needed.
