@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from motoko.cli import reading, words
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from motoko.workflow.workflow import Workflow
 
 
 @click.command()
@@ -34,11 +40,13 @@ def command(
     file = csv_file or parquet_file
     if file is None or (csv_file and parquet_file):
         raise click.UsageError("say --csv FILE or --parquet FILE")
-    with reading.opened(directory, study) as workflow:
-        base = workflow.task_manager(study).base
-        with base.database.read() as tables:
+
+    def gather(workflow: Workflow) -> DataFrame:
+        with workflow.task_manager(study).base.database.read() as tables:
             found = tables.select(tables.parse(as_constraints(constraints)))
-            table = frame.frame(tables, found)
+            return frame.frame(tables, found)
+
+    table = reading.read(directory, gather, study)
     if csv_file == "-":
         table.to_csv(sys.stdout)
         return
@@ -50,4 +58,4 @@ def command(
         except ImportError as error:
             why = "--parquet needs pyarrow: pip install 'motoko[parquet]'"
             raise click.UsageError(why) from error
-    click.echo(f"{words.counted(len(found), 'run')} in {file}")
+    click.echo(f"{words.counted(len(table), 'run')} in {file}")

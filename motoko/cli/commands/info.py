@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from motoko.cli import daemons, exit_codes, output, words
+from motoko.cli import daemons, exit_codes, output, reading, words
 from motoko.cli.places import directory_argument, load_to_look, study_names
 from motoko.phrases import listed
 
 if TYPE_CHECKING:
     from motoko.workflow.views.overview import Overview, StudyOverview
+    from motoko.workflow.workflow import Workflow
 
 _MOST_EVENTS = 20
 _MOST_FILES = 5
@@ -52,12 +53,13 @@ def command(
     """
     from motoko.workflow.views import overview
 
-    workflow = load_to_look(directory)
-    try:
+    def gather(workflow: Workflow) -> overview.Overview:
         names = study_names(workflow, studies)
-        found = overview.look(workflow, names, run_name, None if is_all else limit)
-    finally:
-        workflow.close()
+        return overview.look(workflow, names, run_name, None if is_all else limit)
+
+    found = reading.steadily(
+        lambda: load_to_look(directory), gather, lambda found: found.is_cut_off
+    )
     if as_json:
         shown = found.as_json()
         output.as_json(shown["events"] if events else shown)
@@ -74,7 +76,7 @@ def command(
         _show_failed(found)
         if verbose:
             _show_more(found)
-    if workflow.mistakes:
+    if found.has_mistakes:
         return exit_codes.MISTAKE
     errors = [study.error for study in found.studies if study.is_broken]
     return exit_codes.of(errors[0]) if errors and errors[0] else exit_codes.DONE

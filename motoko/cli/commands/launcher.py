@@ -17,6 +17,7 @@ from motoko.paths import LAUNCHER_LOG, WORKFLOW_STATE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from motoko.launch.preview import Preview
     from motoko.workflow.workflow import Workflow
 
 _studies = click.option(
@@ -94,17 +95,22 @@ def _show_scripts(workflow: Workflow, kinds: Mapping[str, str]) -> int:
     from motoko.launch.preview import previews
     from motoko.workflow import generators
 
-    with reading.opened(str(workflow.directory)) as opened:
+    def gather(opened: Workflow) -> list[tuple[str, str, list[Preview]]]:
+        found = []
         for name, kind in kinds.items():
             generator = generators.generator_named(opened, kind)
             study = opened.task_manager(name).base
-            found = previews(study, generator, generators.python_dir(opened))
-            for one in found:
-                said = words.counted(one.n_runs, "run")
-                click.secho(f"# {name}: {said} like {one.run}, by `{one.command}`", bold=True)
-                click.echo(one.script)
-            if not found:
-                click.echo(f"# {name}: no run waits to be submitted ({generator.name})")
+            shown = previews(study, generator, generators.python_dir(opened))
+            found.append((name, generator.name, shown))
+        return found
+
+    for name, kind, shown in reading.read(str(workflow.directory), gather):
+        for one in shown:
+            said = words.counted(one.n_runs, "run")
+            click.secho(f"# {name}: {said} like {one.run}, by `{one.command}`", bold=True)
+            click.echo(one.script)
+        if not shown:
+            click.echo(f"# {name}: no run waits to be submitted ({kind})")
     return 0
 
 

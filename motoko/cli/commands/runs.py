@@ -59,15 +59,17 @@ def list_runs(
     from motoko.workflow.upkeep import run_names
     from motoko.workflow.views import rows
 
-    with reading.opened(directory, study) as workflow:
+    def gather(workflow: Workflow) -> rows.Listed:
         if run_name is not None:
             run_names.check_known(workflow, run_name)
-        found = rows.listed(
+        return rows.listed(
             workflow.task_manager(study).base,
             as_constraints(constraints),
             run_name=run_name,
             limit=None if is_all else limit,
         )
+
+    found = reading.read(directory, gather, study)
     if as_json:
         output.as_json(found.rows)
         return
@@ -89,11 +91,12 @@ def show(run: str, is_script: bool, directory: str | None, as_json: bool) -> Non
     from motoko.cli import runs
     from motoko.workflow.views import rows, scripts
 
-    with reading.opened(directory, run.rpartition(".")[0] or None) as workflow:
-        if is_script:
-            click.echo(scripts.script(workflow, run), nl=False)
-            return
-        found = rows.card(workflow, run)
+    study = run.rpartition(".")[0] or None
+    if is_script:
+        text = reading.read(directory, lambda workflow: scripts.script(workflow, run), study)
+        click.echo(text, nl=False)
+        return
+    found = reading.read(directory, lambda workflow: rows.card(workflow, run), study)
     if as_json:
         output.as_json(found.as_json())
         return

@@ -31,8 +31,7 @@ def command(
     for no run, and which part of it; it is in flight; it waits since its last firing changed
     nothing. The orchestrator must run to be asked about its conditions.
     """
-    with reading.opened(directory) as workflow:
-        reasons = _reasons(workflow, what, run_name)
+    reasons = reading.read(directory, lambda workflow: _reasons(workflow, what, run_name))
     if as_json:
         output.as_json([reason.as_json() for reason in reasons])
         return

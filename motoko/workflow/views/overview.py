@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from motoko.errors import MotokoError, RunNameNotFound, StudyNotFound
+from motoko.errors import DatabaseUnavailable, MotokoError, RunNameNotFound, StudyNotFound
 from motoko.model import states
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
@@ -86,6 +86,14 @@ class Overview:
     stalls: dict[str, Mapping[str, Any]]
     #: What keeps it from going on, in sentences.
     troubles: list[str]
+    #: Whether the workflow's own file has some; they are among the troubles.
+    has_mistakes: bool = False
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether a server did not answer, which may have come to its end meanwhile."""
+        errors = [study.error for study in self.studies]
+        return any(isinstance(e, DatabaseUnavailable) and e.transient for e in errors)
 
     def as_json(self) -> dict[str, Any]:
         """The documented keys of ``motoko info --json``."""
@@ -179,6 +187,7 @@ def look(
     known = in_order(seen, overview.run_names)
     if run_name is not None and run_name not in known and _is_complete(overview):
         raise RunNameNotFound(run_name, known)
+    overview.has_mistakes = bool(workflow.mistakes)
     overview.troubles += map(str, workflow.mistakes)
     overview.stalls = stalls(workflow, overview.orchestrators)
     is_at_work = bool(overview.orchestrators or overview.launcher)
