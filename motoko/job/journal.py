@@ -6,7 +6,8 @@ the epoch) and ``op``::
 
     start
     finish
-    fail      reason, and of an exception: error, message, traceback
+    fail      reason, and of an exception: error, message, traceback, and no_space (true) when
+              it met a full disk
     set       name, value          (name "state": a state of the user's)
     quantity  name, columns, description
 

@@ -53,6 +53,10 @@ def read_outcome(run_dir: StrPath, attempt: int, nonce: str) -> Optional[Outcome
         line = b""
     if not line.endswith(b"\n"):
         line = _line_in_token(run_dir, attempt)
+    return _parsed(line, nonce)
+
+
+def _parsed(line: bytes, nonce: str) -> Optional[Outcome]:
     if not line.endswith(b"\n"):
         return None
     try:
@@ -76,6 +80,13 @@ def is_untold(run_dir: StrPath, attempt: int) -> bool:
         return os.stat(outcome_file(run_dir, attempt)).st_size == 0
     except OSError:
         return False
+
+
+def met_full_disk(run_dir: StrPath, attempt: int, nonce: str) -> bool:
+    """Whether the shell found no space left when it came to its end; that stays known after
+    there is space again."""
+    said = _parsed(_line_in_token(run_dir, attempt), nonce)
+    return said is not None or is_untold(run_dir, attempt)
 
 
 def _line_in_token(run_dir: StrPath, attempt: int) -> bytes:

@@ -7,6 +7,7 @@ scripts of this attempt have done since.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import warnings
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
 LONGEST_TRACEBACK = 20_000
+#: On a full disk the journal has no more room than the rest of its last block.
+LONGEST_WITHOUT_SPACE = 1_000
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Run(Results):
@@ -220,12 +224,27 @@ def _failure(reason: Union[str, BaseException, None]) -> Dict[str, Any]:
 
     kind, message = type(reason).__name__, str(reason)
     lines = traceback.format_exception(type(reason), reason, reason.__traceback__)
-    return {
+    has_space = not _met_full_disk(reason)
+    longest = LONGEST_TRACEBACK if has_space else LONGEST_WITHOUT_SPACE
+    facts = {
         "reason": f"{kind}: {message}" if message else kind,
         "error": kind,
         "message": message,
-        "traceback": "".join(lines)[-LONGEST_TRACEBACK:],
+        "traceback": "".join(lines)[-longest:],
     }
+    return facts if has_space else {**facts, "no_space": True}
+
+
+def _met_full_disk(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, is that of a disk or quota that is full."""
+    seen: List[int] = []
+    found: Optional[BaseException] = error
+    while found is not None and id(found) not in seen:
+        if isinstance(found, OSError) and found.errno in _NO_SPACE:
+            return True
+        seen.append(id(found))
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return False
 
 
 def get_run(run_dir: Optional[str] = None) -> Tuple[Run, Job]:

@@ -18,7 +18,6 @@ from motoko.launch.checkpoint import Notice
 from motoko.launch.entries import converted
 from motoko.launch.failure import (
     classify,
-    is_full,
     is_lost,
     late_words,
     signal_name,
@@ -30,6 +29,7 @@ from motoko.launch.limits import walltime_s
 from motoko.launch.reading import Reading, last_lines
 from motoko.launch.record import Record
 from motoko.launch.sentinels import Sentinels, failure_in
+from motoko.launch.space import lacked_space, with_no_space
 from motoko.model import states
 from motoko.model.schema import Schema
 
@@ -221,7 +221,7 @@ class Attempt:
             said, cause = states.CANCELLED, self._ended_for
         elif said == states.FAILED and not has_spoken:
             killed = exit_code is not None and exit_code in (-signal.SIGKILL, 137)
-            has_no_space = not self._ended_for and is_full(self.run_dir)
+            has_no_space = not self._ended_for and self._lacked_space()
             self._failure = self._told_failure or classify(
                 exit_code,
                 timed_out=self._has_timed_out,
@@ -231,7 +231,7 @@ class Attempt:
             )
             cause = self._ended_for or self._lost_for or with_removal(cause, self.run_dir)
             if self._failure == INFRASTRUCTURE and exit_code is not None and has_no_space:
-                cause = f"{cause}, with no space left on its disk"
+                cause = with_no_space(cause)
         self._become(said, cause)
 
     def has_ended(self, left: outcome.Outcome) -> bool:
@@ -342,6 +342,10 @@ class Attempt:
         if final is not None:
             self.end_time = float(final["t"])
         if state == states.FAILED:
+            if self._failure is None and final is not None and self._lacked_space(final):
+                self._failure = INFRASTRUCTURE
+            if final is not None and self._failure == INFRASTRUCTURE:
+                self._cause = cause if "no_space" in final else with_no_space(cause)
             self._failure = self._failure or classify(1, warned=self._was_warned)
             self._see_progress()
             self._stderr = last_lines(
@@ -352,12 +356,14 @@ class Attempt:
         self._leaving.add_sentinel(sentinel, told)
         self.write_files()
 
+    def _lacked_space(self, word: Mapping[str, Any] | None = None) -> bool:
+        return lacked_space(self.run_dir, self.number, self.nonce, word)
+
     @property
     def _was_warned(self) -> bool:
         return self.notice is not None and self.notice.was_given
 
     def _see_progress(self) -> None:
-        """Find out whether another attempt would go on where this one ended."""
         if self.notice is not None and self._failure == WALLTIME and self._progress is None:
             found = self.notice.ending(self.reading.last_step, self.before)
             self._progress, self._cause = found.has_progress, f"{self._cause}{found.words}"
@@ -373,13 +379,9 @@ class Attempt:
 
     def _leave_outcome(self, exit_code: int, now: float) -> None:
         """Write the outcome that the script's shell could not, for whoever asks later."""
-        if layout.outcome_file("", self.number) in self.reading.names and not outcome.is_untold(
-            self.run_dir, self.number
-        ):
-            return
         begin = self.start_time or now
         left = outcome.Outcome(exit_code, begin, now, self.host, self.pid or 0)
-        self._leaving.add_outcome(left)
+        self._leaving.add_outcome(left, self.reading.names)
         self.write_files()
 
     def warn(self, text: str) -> None:

@@ -32,23 +32,10 @@ TRANSIENT: Final = frozenset(
 #: down. A program that runs into an error of its own ends by others.
 _FROM_OUTSIDE: Final = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP})
 
-#: A disk with less than this is full: what a program could not write was larger.
-_LEAST_SPACE = 1 << 16
-
 
 def is_transient(error: OSError) -> bool:
     """Whether what failed may work in a while, with nothing changed by the user."""
     return error.errno in TRANSIENT
-
-
-def is_full(directory: str) -> bool:
-    """Whether the disk of a directory has no space left that a program could use."""
-    try:
-        found = os.statvfs(directory)
-    except OSError:
-        return False
-    has_no_names = found.f_files > 0 and found.f_favail == 0
-    return found.f_bavail * found.f_frsize < _LEAST_SPACE or has_no_names
 
 
 def classify(

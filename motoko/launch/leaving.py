@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from motoko.crashpoints import reached
-from motoko.job import outcome
+from motoko.job import layout, outcome
 from motoko.job.facts import is_directory_of
 from motoko.model import states
 
@@ -24,9 +24,12 @@ class Leaving:
         self._sentinel: str | None = None
         self._facts: Mapping[str, Any] = {}
 
-    def add_outcome(self, left: outcome.Outcome) -> None:
-        """The outcome that the script's shell could not write, for whoever asks later."""
-        self._outcome = left
+    def add_outcome(self, left: outcome.Outcome, names: Collection[str]) -> None:
+        """The outcome that the script's shell could not write, for whoever asks later; the
+        names are those in the directory."""
+        is_there = layout.outcome_file("", self._number) in names
+        if not is_there or outcome.is_untold(self._run_dir, self._number):
+            self._outcome = left
 
     def add_sentinel(self, state: str, facts: Mapping[str, Any]) -> None:
         """That of FINISHED or FAILED; for a failure with what is in no other file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -189,3 +190,53 @@ def test_what_an_office_says_of_itself_can_change_on_a_full_disk(disk: Path) -> 
     assert began is not None and owner is not None
     assert owner.facts["troubles"] == [trouble._asdict()]
     assert owner.began == began.began
+
+
+SCRIPT = """\
+import motoko
+with motoko.running() as (run, job):
+    open("GATE").read()
+    WORK
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_watched", [True, False])
+@pytest.mark.parametrize("filling", [fill, fill_blocks])
+@pytest.mark.parametrize(
+    "work",
+    [
+        "open('result', 'wb').write(b'0' * 900_000)",
+        "open('/dev/full', 'w').write('0' * 900_000)",  # which is no disk of its own
+        "run.push_quantity(list(range(60_000)), list(range(60_000)), 'u')",
+    ],
+)
+def test_a_script_that_meets_a_full_disk_has_failed_for_that(
+    tmp_path: Path,
+    disk: Path,
+    work: str,
+    filling: Callable[[Path], None],
+    is_watched: bool,
+) -> None:
+    gate = make_gate(tmp_path)
+    program = tmp_path / "doIt.py"
+    program.write_text(SCRIPT.replace("GATE", str(gate)).replace("WORK", work))
+    script = f"echo $$ >> {tmp_path}/pids; {sys.executable} {program}\n"
+    with new_study(tmp_path / "s", script, f"{ONCE}outpath: {disk}\n") as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pids"))
+            wait_until(lambda: list(study.run_dir(1).glob(".motoko-journal-*")))
+            if is_watched:
+                filling(disk)
+                open_gate(gate)
+                wait_for_attempts(study, 1)
+        if not is_watched:
+            filling(disk)
+            open_gate(gate)
+            reap(pid)
+        free(disk)
+        with launching(study):
+            (attempt,) = wait_for_attempts(study, 1)
+
+        assert attempt["class"] == "infrastructure", attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from pathlib import Path
@@ -378,6 +379,29 @@ class TestRunning:
             with pytest.raises(KeyError, match="mine"), motoko.running(str(run_dir)):
                 monkeypatch.setattr("motoko.job.journal.write_all", refuse)
                 raise KeyError("mine")
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+    def test_full_disk_is_told_from_other_failures(self, run_dir: Path, number: int) -> None:
+        with pytest.raises(RuntimeError), motoko.running(str(run_dir)) as (run, _):
+            try:
+                raise OSError(number, "there is no room " * 100)
+            except OSError as error:
+                raise RuntimeError("cannot save") from error
+
+        entry = entries(run_dir)[-1]
+        assert (entry["error"], entry["no_space"]) == ("RuntimeError", True)
+        assert len(entry["traceback"]) == 1_000
+
+    def test_what_came_after_a_full_disk_was_dealt_with_is_another_failure(
+        self, run_dir: Path
+    ) -> None:
+        with pytest.raises(RuntimeError), motoko.running(str(run_dir)):
+            try:
+                raise OSError(errno.ENOSPC, "full")
+            except OSError:
+                raise RuntimeError("diverged") from None
+
+        assert "no_space" not in entries(run_dir)[-1]
 
     def test_message_of_an_endless_traceback_is_cut(self, run_dir: Path) -> None:
         with pytest.raises(ValueError), motoko.running(str(run_dir)):

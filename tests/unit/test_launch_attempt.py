@@ -251,3 +251,52 @@ def test_a_walltime_on_another_host_is_told_by_a_clock_that_nobody_sets(
         left.append(attempt.left_s)
 
     assert left == [pytest.approx(50, abs=5)] * 2
+
+
+FAIL = {"reason": "OSError: full", "error": "OSError", "message": "full", "traceback": ""}
+
+
+@pytest.mark.parametrize(
+    ("said", "is_full", "is_told", "expected"),
+    [
+        ({**FAIL, "no_space": True}, False, False, ("infrastructure", "OSError: full")),
+        (
+            FAIL,
+            True,
+            False,
+            ("infrastructure", "OSError: full, with no space left on its disk"),
+        ),
+        (
+            FAIL,
+            False,
+            True,
+            ("infrastructure", "OSError: full, with no space left on its disk"),
+        ),
+        (FAIL, False, False, ("application", "OSError: full")),
+        ({"reason": "diverged"}, True, True, ("application", "diverged")),
+        (None, False, True, ("infrastructure", "exit code 1, with no space left on its disk")),
+        (None, False, False, ("application", "exit code 1")),
+    ],
+)
+def test_a_full_disk_is_a_matter_of_infrastructure_as_long_as_it_is_known(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: dict[str, Any] | None,
+    is_full: bool,
+    is_told: bool,
+    expected: tuple[str, str],
+) -> None:
+    monkeypatch.setattr("motoko.launch.space.is_full", lambda directory: is_full)
+    if is_told:  # by a shell that had no space for its outcome
+        line = '{"nonce":"abc","exit":1,"begin":1.0,"end":2.0,"host":"h","pid":7}'
+        Path(layout.token_file(str(tmp_path), 1)).write_text(f"{{}}\nended {line}\n")
+    attempt = attempt_in(tmp_path)
+    attempt.begin(7, 1.0)
+    if said is not None:
+        Journal(str(tmp_path), 1, NONCE).append("fail", **said)
+        attempt.fold()
+
+    attempt.end(1, 2.0)
+
+    facts = attempt.take_record().facts
+    assert (facts["class"], facts["cause"]) == expected
