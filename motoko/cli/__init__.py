@@ -6,14 +6,21 @@ A command parses, calls one function and prints. Commands are loaded when they a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run ``motoko`` and end the process with one of the codes in `exit_codes`."""
-    from motoko.cli.failures import replace_closed_streams
-    from motoko.cli.program import program
-    from motoko.starter import is_awaited
+    try:
+        from motoko.cli.failures import replace_closed_streams
+        from motoko.cli.program import program
+        from motoko.starter import is_awaited
+    except KeyboardInterrupt:
+        from motoko.cli.exit_codes import INTERRUPTED
+
+        sys.stderr.write("motoko: interrupted before anything was begun\n")
+        sys.exit(INTERRUPTED)
 
     is_awaited()
     replace_closed_streams()

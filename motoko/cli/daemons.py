@@ -14,8 +14,6 @@ from motoko.cli import exit_codes, output, words
 from motoko.cli.places import directory_argument, load_to_look, warn_of_mistakes
 from motoko.daemon import Office, Owner
 
-TAKEOVER = "Take over from a host that is gone; one that is not sees it and ends."
-
 
 def in_words(owner: Owner | None) -> str:
     """A process in a line."""

@@ -27,6 +27,8 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+        #: Whether it was said what still runs.
+        self.is_said = False
 
 
 def report(error: BaseException, *, with_traceback: bool = False) -> int:

@@ -59,6 +59,23 @@ def raising() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def put_off() -> Iterator[list[int]]:
+    """Inside the block signals are only noted, by their numbers, for who looks afterwards:
+    modules that are being imported are not left half imported."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in _signals()}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Interrupts:
     """Inside the block the first signal calls ``hurry`` at once, and ``end`` in the loop.
 

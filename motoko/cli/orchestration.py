@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shlex
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
 from motoko.errors import ActionFailed, DatabaseLost, MotokoError
 from motoko.workflow import control
+from motoko.workflow.executing import n_held
 from motoko.workflow.views.progress import Progress
 
 if TYPE_CHECKING:
@@ -189,15 +191,22 @@ def _beginning(text: str) -> str:
 
 
 def still_running(workflow: Workflow, n_active: int) -> str:
-    """After the orchestrator has ended: what goes on, and the commands to deal with it."""
+    """After the orchestrator has ended: what goes on, and the commands to deal with it.
+
+    Runs of other run names are among it, and whatever executes although no launcher is there.
+    """
     where = shlex.quote(str(workflow.directory))
     running = []
+    n_active = max(n_active, n_held(workflow))
     if n_active:
         running.append(words.counted(n_active, "run"))
+    for name, owner in control.orchestrators(workflow).items():
+        if owner.pid != os.getpid():
+            running.append(f"the orchestrator of {name} (process {owner.pid})")
     for office in (control.launcher_office(workflow), control.server_office(workflow)):
-        owner = office.owner()
-        if owner is not None:
-            running.append(f"{office.what} (process {owner.pid})")
+        other = office.owner()
+        if other is not None:
+            running.append(f"{office.what} (process {other.pid})")
     if not running:
         return "nothing runs any more"
     nothing = f"still running: {', '.join(running)}; nothing of it is recorded any more"

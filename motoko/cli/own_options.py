@@ -16,13 +16,14 @@ from typing import Any, NoReturn
 
 import click
 
-from motoko.cli.daemons import TAKEOVER
 from motoko.cli.places import find_directory
 from motoko.errors import MotokoError, StudyNotFound
 from motoko.phrases import listed
 
 #: The names under which Motoko's own options are kept begin so.
 PREFIX = "motoko_"
+#: What the option --takeover does, wherever there is one.
+TAKEOVER = "Take over from a host that is gone; one that is not sees it and ends."
 
 Declare = Callable[[Any], None]
 

@@ -27,7 +27,8 @@ from motoko.cli import (
 from motoko.cli.failures import Stopped
 from motoko.cli.logs import Latest, is_shown_on_stderr, warn_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, left_line, still_running
-from motoko.cli.own_options import PREFIX, Declare
+from motoko.cli.own_options import PREFIX, Declare, split
+from motoko.cli.places import load_to_look
 from motoko.crashpoints import reached
 from motoko.errors import (
     AlreadyRunning,
@@ -96,12 +97,38 @@ def _say_after(refusal: MotokoError | None, text: str) -> None:
         refusal.add_note(text)
 
 
-def run(arguments: Sequence[str], declare: Declare, description: str) -> int:
+def run(
+    arguments: Sequence[str], declare: Declare, description: str, signals: Sequence[int] = ()
+) -> int:
     """Run a workflow from its files to its end, or until it is left; the exit code."""
-    request = run_options.read(arguments, declare, "motoko run", description)
-    leaving = parting.parting_of(request)
-    code = _run(request, leaving)
-    return leaving.conclude(request.workflow, code)
+    with _never_silent(arguments, declare, signals):
+        request = run_options.read(arguments, declare, "motoko run", description)
+        leaving = parting.parting_of(request)
+        code = _run(request, leaving)
+        return leaving.conclude(request.workflow, code)
+
+
+@contextmanager
+def _never_silent(
+    arguments: Sequence[str], declare: Declare, signals: Sequence[int]
+) -> Iterator[None]:
+    """A signal before anything was begun, such as those that came already, or after its end:
+    others may run."""
+    with interrupts.raising():
+        try:
+            if signals:
+                raise Stopped(signals[0])
+            yield
+        except (Stopped, KeyboardInterrupt) as stopped:
+            if isinstance(stopped, Stopped) and stopped.is_said:
+                raise
+            interrupts.be_deaf()
+            by = str(stopped) or "SIGINT"
+            with suppress(MotokoError, click.ClickException):
+                found = split(arguments, declare)
+                if found is not None:
+                    _say_what_runs(load_to_look(str(found.directory)), None, by)
+            raise Stopped(signal.Signals[by]) from None
 
 
 def _run(request: Request, leaving: Parting) -> int:
@@ -231,8 +258,15 @@ def _leave(custody: Custody, workflow: Workflow) -> None:
         run_names.record(workflow, str(workflow.run_name), daemons=pids)
 
 
-def start_orchestrator(arguments: Sequence[str], declare: Declare, description: str) -> int:
+def start_orchestrator(
+    arguments: Sequence[str], declare: Declare, description: str, signals: Sequence[int] = ()
+) -> int:
     """Run only the orchestrator: here, or with ``--detach`` in the background."""
+    with _never_silent(arguments, declare, signals):
+        return _start_orchestrator(arguments, declare, description)
+
+
+def _start_orchestrator(arguments: Sequence[str], declare: Declare, description: str) -> int:
     request = run_options.read(arguments, declare, "motoko orchestrator start", description)
     workflow = request.workflow
     run_name = request.mine[f"{PREFIX}run_name"]
@@ -292,7 +326,9 @@ def _stopped_in_words(workflow: Workflow) -> Iterator[_Ending]:
             interrupts.be_deaf()
             by = str(stopped) or "SIGINT"
             _say_what_runs(workflow, ending.progress, by)
-            raise Stopped(signal.Signals[by]) from None
+            told = Stopped(signal.Signals[by])
+            told.is_said = True
+            raise told from None
         except MotokoError as error:
             if _goes_on(workflow, error):
                 error.add_note(_GO_ON)

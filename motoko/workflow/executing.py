@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from motoko.launch.holders import find_held
 from motoko.launch.work import is_open, open_runs
 from motoko.model import states
 from motoko.store.tables import Tables
@@ -16,6 +17,12 @@ def n_runs(workflow: Workflow, *wanted: str) -> int:
     """How many runs of the run name are in these states."""
     counts = [m.base.counts(workflow.run_name) for m in workflow.task_managers.values()]
     return sum(found.get(state, 0) for found in counts for state in wanted)
+
+
+def n_held(workflow: Workflow) -> int:
+    """How many runs, of whichever run name, have processes on this host: asked of these."""
+    studies = (manager.base for manager in workflow.task_managers.values())
+    return sum(len({run_id for run_id, _ in find_held(str(s.runs_dir))}) for s in studies)
 
 
 class Unlisted:

@@ -12,12 +12,15 @@ import anyio
 import pytest
 from click.testing import CliRunner
 
-from motoko.cli import running
+from motoko.cli import orchestration, running
 from motoko.cli.failures import Stopped
-from motoko.cli.interrupts import Interrupts, raising
+from motoko.cli.interrupts import Interrupts, put_off, raising
 from motoko.cli.orchestration import Orchestration
+from motoko.cli.own_options import declare_shared
 from motoko.cli.program import program
 from motoko.cli.views import Silent
+from motoko.daemon import Owner
+from motoko.workflow import control
 from motoko.workflow.upkeep.keeper import Keeper
 from motoko.workflow.workflow import Workflow
 from tests.support.workflows import write_workflow
@@ -50,6 +53,35 @@ def test_signals_at_any_moment_of_the_start_leave_the_closing_words(
     assert stopped.stderr == "stopped during start-up\nstill running: it all\n"
 
 
+def test_a_signal_while_the_files_are_read_or_modules_imported_leaves_the_words_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_workflow(tmp_path, {"mult": None})
+    orchestrator = tmp_path / "orchestrator.py"
+    text = orchestrator.read_text()
+    orchestrator.write_text(f"import os\nos.kill(os.getpid(), 2)\n{text}")
+    other = Owner("h", "b", 7, None, 1, 0.0, {})
+    monkeypatch.setattr(control, "orchestrators", lambda workflow: {"night": other})
+    monkeypatch.setattr(orchestration, "n_held", lambda workflow: 3)
+
+    with put_off() as early:
+        interrupt()
+    stops = [
+        CliRunner().invoke(program, ["run", str(tmp_path)]),
+        CliRunner().invoke(program, ["orchestrator", "start", str(tmp_path), "-n", "a"]),
+    ]
+    with raising(), pytest.raises(Stopped) as stopped:
+        running.run([str(tmp_path)], declare_shared, "", early)
+
+    still = (
+        "stopped during start-up\nstill running: 3 runs, the orchestrator of night (process 7)"
+    )
+    assert [one.exit_code for one in stops] == [130, 130]
+    assert all(one.stderr.startswith(still) for one in stops)
+    assert stopped.value.is_said is False
+    assert early == [signal.SIGINT]
+
+
 def test_two_signals_end_an_orchestrator_with_its_first_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,10 +94,10 @@ def test_two_signals_end_an_orchestrator_with_its_first_one(
         raise AssertionError("goes on")
 
     monkeypatch.setattr(workflow, "run", run)
-    orchestration = Orchestration(workflow, {}, Silent(), Keeper(workflow, restarts=False))
+    going = Orchestration(workflow, {}, Silent(), Keeper(workflow, restarts=False))
 
     with raising(), pytest.raises(Stopped, match="SIGTERM"):
-        orchestration.run()
+        going.run()
 
 
 def test_no_signal_is_heard_after_the_one_that_ended_a_loop() -> None:

@@ -382,7 +382,7 @@ class TestRunning:
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
     def test_full_disk_is_told_from_other_failures(self, run_dir: Path, number: int) -> None:
-        with pytest.raises(RuntimeError), motoko.running(str(run_dir)) as (run, _):
+        with pytest.raises(RuntimeError), motoko.running(str(run_dir)) as (_, _):
             try:
                 raise OSError(number, "there is no room " * 100)
             except OSError as error:

@@ -11,6 +11,7 @@ import click
 from motoko.cli import daemons, logs, reading, words
 from motoko.cli.defaulting import DefaultGroup
 from motoko.cli.interrupts import Interrupts
+from motoko.cli.own_options import TAKEOVER
 from motoko.cli.places import directory_argument, find_directory, load_workflow, study_names
 from motoko.paths import LAUNCHER_LOG, WORKFLOW_STATE
 
@@ -27,7 +28,7 @@ _generator = click.option(
     "--generator", metavar="NAME", help="How runs are executed: bash, slurm, sge, pbs."
 )
 
-_takeover = click.option("--takeover", is_flag=True, help=daemons.TAKEOVER)
+_takeover = click.option("--takeover", is_flag=True, help=TAKEOVER)
 
 
 @click.group(cls=DefaultGroup)

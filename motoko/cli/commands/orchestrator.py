@@ -32,9 +32,12 @@ def command() -> None:
 @command.command(cls=RawCommand)
 def start(arguments: tuple[str, ...]) -> int:
     """Run the orchestrator until the workflow is finished."""
-    from motoko.cli import running
+    from motoko.cli import interrupts
 
-    return running.start_orchestrator(arguments, _declare, _DESCRIPTION)
+    with interrupts.put_off() as signals:
+        from motoko.cli import running
+
+    return running.start_orchestrator(arguments, _declare, _DESCRIPTION, signals)
 
 
 def _declare(parser: Any) -> None:

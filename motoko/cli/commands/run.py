@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
-from motoko.cli.parting import declare as declare_parting
 
 _DESCRIPTION = """\
 Run a workflow: everything in one command.
@@ -24,12 +23,17 @@ Ctrl-C ends the orchestrator; what executes goes on, and `motoko run` takes it u
 @click.command(cls=RawCommand)
 def command(arguments: tuple[str, ...]) -> int:
     """Run a workflow: everything in one command."""
-    from motoko.cli import running
+    from motoko.cli import interrupts
 
-    return running.run(arguments, _declare, _DESCRIPTION)
+    with interrupts.put_off() as signals:
+        from motoko.cli import running
+
+    return running.run(arguments, _declare, _DESCRIPTION, signals)
 
 
 def _declare(parser: Any) -> None:
+    from motoko.cli import parting
+
     declare_shared(parser)
     parser.add_argument(
         "--generator",
@@ -37,4 +41,4 @@ def _declare(parser: Any) -> None:
         metavar="NAME",
         help="How runs are executed, if not as motoko.yaml says.",
     )
-    declare_parting(parser)
+    parting.declare(parser)

@@ -8,10 +8,11 @@ import threading
 import click
 
 from motoko.cli import daemons
+from motoko.cli.own_options import TAKEOVER
 from motoko.cli.places import directory_argument, find_directory, load_workflow
 from motoko.paths import SERVER_LOG, WORKFLOW_STATE
 
-_takeover = click.option("--takeover", is_flag=True, help=daemons.TAKEOVER)
+_takeover = click.option("--takeover", is_flag=True, help=TAKEOVER)
 
 
 @click.group()
