@@ -135,21 +135,26 @@ def _run(request: Request, leaving: Parting) -> int:
     workflow = request.workflow
     generator = request.mine[f"{PREFIX}generator"]
     check_generators(workflow, workflow.task_managers, generator)
-    if request.mine[f"{PREFIX}run_name"] is not None:
-        _check_free(workflow, request.mine[f"{PREFIX}run_name"])
+    given = request.mine[f"{PREFIX}run_name"]
+    if given is not None:
+        _check_free(workflow, given)
     with (
         _stopped_in_words(workflow) as ending,
         _in_custody(workflow) as custody,
         ExitStack() as stack,
     ):
+        _check_place(request)
+        if given is not None:  # whoever asks for the same name meanwhile hears so at once
+            workflow.run_name = given
+            stack.enter_context(taken(workflow))
         _ensure_running(request, generator, tells_rest=leaving.is_once)
         _say_how_executed(workflow)
         keeper = stack.enter_context(_kept(workflow, restarts=True))
-        given = request.mine[f"{PREFIX}run_name"]
         chosen = _patiently(workflow, lambda: run_names.choose(workflow, given, request.rest))
         custody.adopt((chosen.facts or {}).get("daemons", ()))
-        workflow.run_name = chosen.run_name
-        stack.enter_context(taken(workflow))
+        if given is None:
+            workflow.run_name = chosen.run_name
+            stack.enter_context(taken(workflow))
         # Known from the start: who is killed leaves them to the next one of this run name.
         orchestration = _prepared(
             request, chosen, keeper, leave_when=leaving.watch(workflow), daemons=custody.pids()
@@ -202,21 +207,26 @@ def _say_how_executed(workflow: Workflow) -> None:
         click.echo(owner.facts["limited"], err=True)
 
 
+def _check_place(request: Request) -> None:
+    """Refuse, before anything is begun, what another host or place has."""
+    takeover = request.mine[f"{PREFIX}takeover"]
+    whereabouts.check(request.workflow)
+    if not takeover:
+        control.check_takeover(request.workflow, request.mine[f"{PREFIX}run_name"])
+    request.workflow.takes_over = takeover
+
+
 def _ensure_running(
     request: Request, generator: str | None = None, *, tells_rest: bool = False
 ) -> None:
     takeover = request.mine[f"{PREFIX}takeover"]
     run_name = request.mine[f"{PREFIX}run_name"]
-    whereabouts.check(request.workflow)
-    if not takeover:
-        control.check_takeover(request.workflow, run_name)
     # Before a launcher begins in these directories.
     if request.mine[f"{PREFIX}clean_failures"] and control.is_created(request.workflow):
         clear_failures(request.workflow, run_name=run_name)
     control.ensure_running(
         request.workflow, generator, takeover=takeover, tells_rest=tells_rest
     )
-    request.workflow.takes_over = takeover
 
 
 @contextmanager
@@ -273,10 +283,8 @@ def _start_orchestrator(arguments: Sequence[str], declare: Declare, description:
     if run_name is None:
         raise RunNameMissing
     workflow.run_name = run_name
-    whereabouts.check(workflow)
     office = _check_free(workflow, run_name)
-    if not request.mine[f"{PREFIX}takeover"]:
-        control.check_takeover(workflow, run_name)
+    _check_place(request)
     if request.mine[f"{PREFIX}detach"]:
         _detach(request, office)
         return 0
@@ -286,9 +294,9 @@ def _start_orchestrator(arguments: Sequence[str], declare: Declare, description:
         control.in_custody(workflow, is_passing=False),
         ExitStack() as stack,
     ):
+        stack.enter_context(taken(workflow))
         _ensure_running(request)
         keeper = stack.enter_context(_kept(workflow, restarts=False))
-        stack.enter_context(taken(workflow))
         chosen = _patiently(
             workflow, lambda: run_names.choose(workflow, run_name, request.rest)
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from motoko.cli import orchestration, running
 from motoko.cli.failures import Stopped
@@ -111,3 +111,26 @@ def test_no_signal_is_heard_after_the_one_that_ended_a_loop() -> None:
         interrupt()
     with pytest.raises(KeyboardInterrupt):
         interrupt()
+
+
+@pytest.mark.parametrize("command", [["run"], ["orchestrator", "start"]])
+def test_a_run_name_is_taken_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    write_workflow(tmp_path, {"mult": None})
+    again: list[Result] = []
+
+    def begin(*_: object, **__: object) -> None:
+        if not again:  # as slow as it may be: another one of the same name hears at once
+            again.append(CliRunner().invoke(program, [*command, str(tmp_path), "-n", "a"]))
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(running, "_ensure_running", begin)
+
+    CliRunner().invoke(program, [*command, str(tmp_path), "-n", "a"])
+
+    (second,) = again
+    assert second.exit_code == 6
+    assert f"'a' is already running (process {os.getpid()} on " in second.stderr
+    assert f"`motoko orchestrator stop {tmp_path} --run_name a` stops it" in second.stderr
+    assert control.orchestrators(Workflow(str(tmp_path))) == {}
