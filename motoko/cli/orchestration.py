@@ -18,6 +18,7 @@ from motoko.cli.interrupts import Interrupts
 from motoko.errors import ActionFailed, DatabaseLost, MotokoError
 from motoko.workflow import control
 from motoko.workflow.executing import n_held
+from motoko.workflow.variables import written
 from motoko.workflow.views.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 _MOST_VARIABLES = 4
 _LONGEST_VALUE = 60
+#: Of so many of the last firings it is asked which variables they have set.
+_MOST_FIRINGS = 1000
 
 
 class Orchestration:
@@ -168,10 +171,13 @@ def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
 
 
 def _variables(workflow: Workflow) -> Iterator[str]:
-    """The first of the workflow's variables, and where to see what is left out of them."""
+    """The first of the variables that this run name has set, and where to see the rest."""
+    own = set(written(workflow.vars))
     try:
         with workflow.vars.db.read() as ledger:
-            found = ledger.variables()
+            for record in ledger.firings(_MOST_FIRINGS, workflow.run_name).values():
+                own.update(record["variables"])
+            found = {name: v for name, v in ledger.variables().items() if name in own}
     except MotokoError:
         return
     texts = {name: " ".join(str(value).split()) for name, value in found.items()}

@@ -15,7 +15,7 @@ from motoko.store.operations import RemoveVariable, SetVariable
 from motoko.store.session import Session, current_session
 from motoko.store.single_calls import SingleCalls
 
-_OWN = frozenset({"db_fname", "db", "_single_calls"})
+_OWN = frozenset({"db_fname", "db", "_single_calls", "_written"})
 
 
 class WorkflowVars:
@@ -34,6 +34,7 @@ class WorkflowVars:
         place = address or socket_address(file.parent)
         self.db: Database[Ledger] = Database(place, Ledger, "variables")
         self._single_calls = SingleCalls()
+        self._written: set[str] = set()
 
     @property
     def conn(self) -> Session:
@@ -77,6 +78,7 @@ class WorkflowVars:
         except TypeError as error:
             raise SchemaError("workflow.vars", name, str(error), "store its data") from error
         self.conn.do(self.db, SetVariable(name, value))
+        self._written.add(name)
 
     def __delattr__(self, name: str) -> None:
         if name not in self:
@@ -99,6 +101,11 @@ class WorkflowVars:
 
 
 _MISSING = object()
+
+
+def written(variables: WorkflowVars) -> frozenset[str]:
+    """The names that were set through this object, as the last thing or not."""
+    return frozenset(variables._written)
 
 
 def storable(values: Mapping[str, Any]) -> dict[str, Any]:

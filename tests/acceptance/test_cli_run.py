@@ -90,6 +90,26 @@ def test_closing_line_shortens_long_variables_and_slips_in_scripts_are_warned_of
     assert last.endswith("; `motoko info --verbose` shows all")
 
 
+@pytest.mark.slow
+def test_closing_line_has_the_variables_of_its_own_run_name(here: CommandLine) -> None:
+    file = here.directory / "orchestrator.py"
+    source = file.read_text()
+    early = "    workflow.vars.began = n_samples\n"
+    file.write_text(
+        source.replace("    workflow.sample.create", f"{early}    workflow.sample.create")
+    )
+    first = here.run("run", "-n", "first").stdout.splitlines()[-1]
+    file.write_text(source.replace("workflow.vars.mean = ", "workflow.vars.middle = "))
+    second = here.run("run", "-n", "second", "--n_samples", "2").stdout.splitlines()[-1]
+    again = here.run("run", "-n", "first").stdout.splitlines()[-1]
+
+    assert f"; began = 5, mean = {MEAN}" in first
+    assert "; middle = " in second
+    assert "mean = " not in second
+    assert "began = " not in second
+    assert f"; mean = {MEAN}" in again
+
+
 def test_nothing_runs_any_more_after_run_and_everything_can_be_looked_at(
     here: CommandLine,
 ) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from motoko import errors
 from motoko.cli import exit_codes, failures
 from motoko.cli.program import COMMANDS, program, spelled
+from tests.support.workflows import write_workflow
 
 HEAVY = ("pydantic", "ZODB", "ZEO", "rich", "yaml", "anyio", "numpy", "pandas")
 
@@ -108,6 +109,19 @@ def test_unknown_command_is_a_usage_error_with_the_nearest_known_one() -> None:
 
     assert code == exit_codes.USAGE
     assert "no command 'lanucher'; did you mean 'launcher'?" in output
+
+
+def test_a_study_that_is_not_there_is_said_before_a_database_that_is_not(
+    tmp_path: Path,
+) -> None:
+    write_workflow(tmp_path, {"mult": None})
+
+    wrong = CliRunner().invoke(program, ["why", "nostudy.1", "--dir", str(tmp_path)])
+    right = CliRunner().invoke(program, ["why", "mult.1", "--dir", str(tmp_path)])
+
+    assert "has no task manager or attribute 'nostudy'" in wrong.stderr
+    assert "database" not in wrong.stderr
+    assert "has no database yet" in right.stderr
 
 
 def test_bd_is_a_spelling_of_bd_study_except_after_two_dashes() -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from motoko.cli import output, reading, words
+from motoko.cli.places import load_workflow
+from motoko.errors import EventNotFound, StudyNotFound
 
 if TYPE_CHECKING:
     from motoko.workflow.views.reason import Reason
@@ -31,7 +33,13 @@ def command(
     for no run, and which part of it; it is in flight; it waits since its last firing changed
     nothing. The orchestrator must run to be asked about its conditions.
     """
-    reasons = reading.read(directory, lambda workflow: _reasons(workflow, what, run_name))
+    try:
+        reasons = reading.read(directory, lambda workflow: _reasons(workflow, what, run_name))
+    except (EventNotFound, StudyNotFound):
+        study, _, number = what.rpartition(".")
+        if number.isdecimal():  # a run: of no study, whether there are databases or not
+            load_workflow(directory).task_manager(study)
+        raise
     if as_json:
         output.as_json([reason.as_json() for reason in reasons])
         return
