@@ -59,5 +59,7 @@ def _open(database: Database[Any], file: Path, server: Office) -> None:
     is_served = owner is not None and str(file) in owner.facts.get("files", ())
     if is_served and owner is not None and (owner.is_here or database.address.path is None):
         database.connect()
-    else:
-        database.open_file(file)
+        return
+    if owner is None:  # nobody changes it, or writes an index of it
+        layout.check_not_cut(file)
+    database.open_file(file)

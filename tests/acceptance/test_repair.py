@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from motoko.workflow import Workflow
+from motoko.errors import DatabaseLost
+from motoko.workflow import Workflow, opening
+from motoko.workflow.upkeep.backups import back_up
 from motoko.workflow.upkeep.repair import Repaired, repair
 from motoko.workflow.upkeep.verification import verify
 from tests.support.command_line import CommandLine
@@ -150,6 +152,16 @@ def test_a_database_that_was_cut_short_is_not_gone_on_with(here: CommandLine) ->
         refused = here.run(*command, code=7).stderr
         assert f"motoko.db: ends at byte 9000, though it had {size} bytes once" in refused
         assert "motoko repair" in refused
+    assert database(here.directory).stat().st_size == 9000
+
+    workflow = Workflow(str(here.directory))
+    for look in (opening.open_all, back_up):
+        with pytest.raises(DatabaseLost, match=r"ends at byte 9000, .*`motoko repair`"):
+            look(workflow)
+    workflow.close()
+    assert "ends at byte 9000, though" in here.run("why", "calc.1", code=7).stderr
+    assert "motoko.db: ends at byte 9000, though" in here.run("info", code=7).stdout
+    assert not list(here.directory.glob("motoko-backup-*"))
     assert database(here.directory).stat().st_size == 9000
 
     repaired(here.directory)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko.errors import ForeignDatabase, ForeignOwner, StudyNotFound
+from motoko.store import layout
 from motoko.store.backup import copy_together
 from motoko.study.files import content_digest
 from motoko.study.versions import CODE
 from motoko.workflow import control, making
+from motoko.workflow.places import served
 from motoko.workflow.upkeep.repair import Repaired, check_nothing_runs, repair
 
 if TYPE_CHECKING:
@@ -56,6 +58,9 @@ def back_up(workflow: Workflow, target: Path | None = None) -> Backup:
     owner = office.owner()
     if owner is not None and not owner.is_here:
         raise ForeignOwner(office.what, str(owner))
+    if owner is None:
+        for one in served(workflow):
+            layout.check_not_cut(Path(one.file))
     made = Backup(target)
     aside = target.with_name(target.name + _UNFINISHED)
     shutil.rmtree(aside, ignore_errors=True)
