@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from motoko.columns import HIDDEN
 from motoko.errors import MarkerUnsafe, MarkerUnset
 from motoko.launch import shell_text
 from motoko.study.files import MARKER
@@ -72,5 +73,7 @@ def marker_values(
     job: Mapping[str, Any], run: Mapping[str, Any], places: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What markers stand for. ``id`` is the job's, ``run_id`` the run's; a parameter of the
-    job comes before an entry of the run of that name, and ``places`` before both."""
-    return {**run, **job, **places, "id": run["job_id"], "run_id": run["id"]}
+    job comes before an entry of the run of that name, and ``places`` before both. What users
+    do not see is none of them."""
+    shown = {name: value for name, value in run.items() if name not in HIDDEN}
+    return {**shown, **job, **places, "id": run["job_id"], "run_id": run["id"]}

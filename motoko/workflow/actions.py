@@ -168,8 +168,10 @@ def _check(action: Action) -> None:
     if any(form(condition) for form in (is_run_filter, is_workflow_filter, is_no_param_func)):
         return
     names = positional_names(condition)
-    found = repr(condition) if names is None else f"a function of ({', '.join(names)})"
-    raise ConditionError(action.label, f"is {found}; {_FORMS}")
+    if names is None:
+        raise ConditionError(action.label, f"is {condition!r}; {_FORMS}")
+    found = f"{condition_in_words(condition)} is a function of ({', '.join(names)})"
+    raise ConditionError(action.label, f"{found}; {_FORMS}")
 
 
 def accepted(f: EventCallback, offered: Mapping[str, Any]) -> dict[str, Any]:

@@ -369,7 +369,10 @@ def test_plain_functions_and_generators_are_actions_too(workflow: Workflow) -> N
     [
         (None, "is None"),
         (3, "is 3"),
-        (lambda a, b, c: True, r"a function of \(a, b, c\)"),
+        (
+            lambda a, b, c: True,
+            r"<lambda> \(test_workflow\.py:\d+\) is a function of \(a, b, c\)",
+        ),
         ([1, 2], r"is \[1, 2\]"),
     ],
 )
