@@ -24,6 +24,14 @@ def in_words(owner: Owner | None) -> str:
     return f"process {owner.pid}{where}, since {words.moment(owner.began)} ({elapsed})"
 
 
+def died(owner: Owner) -> str:
+    """That an orchestrator ended and could not say how."""
+    return (
+        f"the last orchestrator of {owner.facts.get('run_name')} ({owner}) ended without a"
+        " word: it was killed, or something in it called os._exit"
+    )
+
+
 def stall_in_words(run_name: str, stall: Mapping[str, Any]) -> Iterator[str]:
     """Since when nothing can happen under a run name, and what each condition lacks."""
     since = words.moment(stall["since"])

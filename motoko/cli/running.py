@@ -15,6 +15,7 @@ import click
 
 from motoko import daemon
 from motoko.cli import (
+    daemons,
     exit_codes,
     failures,
     interrupts,
@@ -146,7 +147,7 @@ def _run(request: Request, leaving: Parting) -> int:
         _check_place(request)
         if given is not None:  # whoever asks for the same name meanwhile hears so at once
             workflow.run_name = given
-            stack.enter_context(taken(workflow))
+            _take(workflow, stack)
         _ensure_running(request, generator, tells_rest=leaving.is_once)
         _say_how_executed(workflow)
         keeper = stack.enter_context(_kept(workflow, restarts=True))
@@ -154,7 +155,7 @@ def _run(request: Request, leaving: Parting) -> int:
         custody.adopt((chosen.facts or {}).get("daemons", ()))
         if given is None:
             workflow.run_name = chosen.run_name
-            stack.enter_context(taken(workflow))
+            _take(workflow, stack)
         # Known from the start: who is killed leaves them to the next one of this run name.
         orchestration = _prepared(
             request, chosen, keeper, leave_when=leaving.watch(workflow), daemons=custody.pids()
@@ -198,6 +199,14 @@ def _check_free(workflow: Workflow, run_name: str) -> daemon.Office:
     if owner is not None and owner.is_here:
         raise AlreadyRunning(office.what, str(owner), office.stop)
     return office
+
+
+def _take(workflow: Workflow, stack: ExitStack) -> None:
+    """Take the run name; say so if its last orchestrator could not say how it ended."""
+    last = control.died_orchestrator(workflow, str(workflow.run_name))
+    stack.enter_context(taken(workflow))
+    if last is not None:
+        click.echo(f"{daemons.died(last)}; see {control.log_file(workflow)}", err=True)
 
 
 def _say_how_executed(workflow: Workflow) -> None:
@@ -294,7 +303,7 @@ def _start_orchestrator(arguments: Sequence[str], declare: Declare, description:
         control.in_custody(workflow, is_passing=False),
         ExitStack() as stack,
     ):
-        stack.enter_context(taken(workflow))
+        _take(workflow, stack)
         _ensure_running(request)
         keeper = stack.enter_context(_kept(workflow, restarts=False))
         chosen = _patiently(

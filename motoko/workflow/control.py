@@ -84,6 +84,12 @@ def orchestrator_office(workflow: Workflow, run_name: str) -> Office:
     return Office(orchestrator_file(workflow, run_name), what, f"motoko orchestrator {stop}")
 
 
+def died_orchestrator(workflow: Workflow, run_name: str) -> Owner | None:
+    """The last orchestrator of a run name, if it ended neither in good order nor when asked."""
+    office = orchestrator_office(workflow, run_name)
+    return office.last_owner() if office.has_died else None
+
+
 def log_file(workflow: Workflow) -> Path:
     """The log of the workflow's orchestrators."""
     return workflow.state_dir / WORKFLOW_LOG

@@ -21,6 +21,7 @@ from motoko.cli.program import program
 from motoko.cli.views import Silent
 from motoko.daemon import Owner
 from motoko.workflow import control
+from motoko.workflow.orchestration import taken
 from motoko.workflow.upkeep.keeper import Keeper
 from motoko.workflow.workflow import Workflow
 from tests.support.workflows import write_workflow
@@ -134,3 +135,32 @@ def test_a_run_name_is_taken_before_anything_is_started(
     assert f"'a' is already running (process {os.getpid()} on " in second.stderr
     assert f"`motoko orchestrator stop {tmp_path} --run_name a` stops it" in second.stderr
     assert control.orchestrators(Workflow(str(tmp_path))) == {}
+
+
+def test_an_orchestrator_that_ended_without_a_word_is_told_of_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_workflow(tmp_path, {"mult": None})
+    workflow = Workflow(str(tmp_path))
+    workflow.run_name = "a"
+    pid = os.fork()
+    if pid == 0:
+        with taken(workflow):
+            os._exit(3)
+    os.waitpid(pid, 0)
+
+    def begin(*_: object, **__: object) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(running, "_ensure_running", begin)
+
+    first, second = (
+        CliRunner().invoke(program, ["run", str(tmp_path), "-n", "a"]).stderr for _ in range(2)
+    )
+
+    assert f"the last orchestrator of a (process {pid} on " in first
+    assert (
+        f"without a word: it was killed, or something in it called os._exit; see {tmp_path}"
+        in first
+    )
+    assert "without a word" not in second

@@ -117,7 +117,7 @@ def status(
 def _last(workflow: Workflow, run_name: str | None) -> str:
     """How the last one ended, from the workflow's database."""
     from motoko.errors import MotokoError
-    from motoko.workflow import opening
+    from motoko.workflow import control, opening
 
     known: dict[str, dict[str, Any]] = {}
     with suppress(MotokoError):
@@ -134,4 +134,5 @@ def _last(workflow: Workflow, run_name: str | None) -> str:
         return f"; {names[-1]} finished {when}"
     if facts.get("error"):
         return f"; {names[-1]} ended {when}: {facts['error']}"
-    return f"; {names[-1]} is not finished"
+    last = control.died_orchestrator(workflow, names[-1])
+    return f"; {names[-1]} is not finished" if last is None else f"; {daemons.died(last)}"
