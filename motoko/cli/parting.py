@@ -166,7 +166,10 @@ async def _until_at_rest(workflow: Workflow) -> None:
     while seen is None or time.monotonic() - since < _QUIET_S:
         await anyio.sleep(_LOOK_S)
         owner = office.owner()
-        is_busy = owner is not None and owner.facts.get("is_at_rest") is False
+        if owner is None:
+            is_busy = not office.was_stopped  # it has died, and is started again
+        else:
+            is_busy = owner.facts.get("is_at_rest") is False
         now = None if is_busy else workflow.n_noticed
         if now is None or now != seen:
             seen, since = now, time.monotonic()

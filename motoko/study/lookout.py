@@ -41,17 +41,14 @@ class Lookout:
         self._pause_s = PAUSE_S
         self._again: asyncio.TimerHandle | None = None
         self._stop_listening: Callable[[], None] | None = None
-        #: How many of the watchers are there because somebody awaits something.
-        self.n_awaited = 0
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop this belongs to."""
         return self._loop
 
-    def watch(self, watcher: Watcher, *, is_awaited: bool = False) -> Callable[[], None]:
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Call ``watcher`` at each change, and once soon; the result ends that."""
-        self.n_awaited += is_awaited
         self._watchers.append(watcher)
         if self._stop_listening is None:
             self._stop_listening = self._database.feed.listen(self._hear)
@@ -61,7 +58,6 @@ class Lookout:
         def stop() -> None:
             if watcher in self._watchers:
                 self._watchers.remove(watcher)
-                self.n_awaited -= is_awaited
             self._behind.discard(watcher)
             if not self._watchers:
                 self._release()

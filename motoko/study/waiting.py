@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import anyio
@@ -16,12 +18,49 @@ from motoko.store.database import Database
 from motoko.store.patience import PAUSE_S, Absence, patience_s
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
+from motoko.study.lookout import Watcher
 from motoko.study.study import Study
 
 R = TypeVar("R")
 
 #: Said in place of the state of a run that is not there any more.
 DELETED = "deleted"
+
+
+class Called:
+    """Something that was called, with all tasks that it starts."""
+
+    def __init__(self) -> None:
+        #: How many waits for runs or selections are under way in it; they may be several.
+        self.n_awaited = 0
+
+
+_called: ContextVar[Called | None] = ContextVar("called", default=None)
+
+
+@contextmanager
+def calling() -> Iterator[Called]:
+    """What awaits inside of the block does so on behalf of what it gives."""
+    called = Called()
+    token = _called.set(called)
+    try:
+        yield called
+    finally:
+        _called.reset(token)
+
+
+@contextmanager
+def _awaited(watchers: Iterable[tuple[Study, Watcher]]) -> Iterator[None]:
+    """Inside the block somebody awaits what is shown to these."""
+    called = _called.get() or Called()
+    stops = [study.lookout.watch(watcher) for study, watcher in watchers]
+    called.n_awaited += 1
+    try:
+        yield
+    finally:
+        called.n_awaited -= 1
+        for stop in stops:
+            stop()
 
 
 async def until_answered(database: Database[Any], call: Callable[[], R]) -> R:
@@ -128,11 +167,8 @@ async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
 
     if not awaited:
         return []
-    stop = study.lookout.watch(look, is_awaited=True)
-    try:
+    with _awaited([(study, look)]):
         await all_over.wait()
-    finally:
-        stop()
     return [failed[run_id] for run_id in sorted(failed)]
 
 
@@ -160,8 +196,7 @@ async def until_true(
     def look(tables: Tables, changed: set[int] | None) -> None:
         has_news.set()
 
-    stops = [study.lookout.watch(look, is_awaited=True) for study in studies]
-    try:
+    with _awaited((study, look) for study in studies):
         while True:
             has_news = anyio.Event()
             # Another task of the session may have begun to read before the news: that snapshot
@@ -172,6 +207,3 @@ async def until_true(
             await commit_current()  # nothing is kept open meanwhile
             with anyio.move_on_after(wait_s):
                 await has_news.wait()
-    finally:
-        for stop in stops:
-            stop()

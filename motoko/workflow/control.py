@@ -349,6 +349,7 @@ def start_launcher(
         if owner is not None and (is_ending or is_short or _is_outdated(workflow, owner)):
             chosen_generator, chosen_studies = _chosen(workflow, owner.facts)
             generator, studies = generator or chosen_generator, studies or chosen_studies
+            tells_rest = tells_rest or _tells_rest(owner.facts)
             if not is_ending:
                 log.info("the launcher is replaced: studies or their files have changed")
             _end(office)
@@ -394,7 +395,13 @@ def files_mark(workflow: Workflow) -> str:
 def restart_launcher(workflow: Workflow) -> Owner:
     """Start a launcher with what somebody chose for the last one; the rest is as configured."""
     last = launcher_office(workflow).last_owner()
-    return start_launcher(workflow, *_chosen(workflow, last.facts if last is not None else {}))
+    facts = last.facts if last is not None else {}
+    return start_launcher(workflow, *_chosen(workflow, facts), tells_rest=_tells_rest(facts))
+
+
+def _tells_rest(facts: Mapping[str, Any]) -> bool:
+    """Whether a launcher tells when there is nothing to do: somebody waits for that."""
+    return facts.get("is_at_rest") is not None
 
 
 def _chosen(workflow: Workflow, facts: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:

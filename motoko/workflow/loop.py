@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from motoko.store.firing import Firing
 from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience, patience_s
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
-from motoko.study.waiting import until_answered, until_connected
+from motoko.study.waiting import Called, calling, until_answered, until_connected
 from motoko.task_manager import RunList
 from motoko.workflow import triggers
 from motoko.workflow.actions import Action
@@ -71,6 +72,8 @@ class EventLoop:
         self._away = Away(workflow)
         self._scope = anyio.CancelScope()
         self._group: Any = None
+        #: Main and the actions that are called now.
+        self._called: set[Called] = set()
 
     # running
 
@@ -128,7 +131,8 @@ class EventLoop:
     async def _run_main(self, main: Callable[[], Any] | None) -> None:
         try:
             if main is not None:
-                await main()
+                with self._calling():
+                    await main()
             reached("main.returned")
         except SystemExit as stop:
             self._stop(End(exit_code=exit_code(stop)))
@@ -287,8 +291,16 @@ class EventLoop:
         """Whether whatever is called, main and actions, awaits runs or selections."""
         n_called = sum(rule.n_firings for rule in self.rules.values())
         n_called += not self.prospects.is_main_done
-        managers = self._workflow.task_managers.values()
-        return n_called <= sum(manager.base.lookout.n_awaited for manager in managers)
+        return n_called <= sum(called.n_awaited > 0 for called in self._called)
+
+    @contextmanager
+    def _calling(self) -> Iterator[None]:
+        with calling() as called:
+            self._called.add(called)
+            try:
+                yield
+            finally:
+                self._called.remove(called)
 
     async def evaluate_anew(self) -> int:
         """Evaluate all conditions on what is newest; how many are true."""
@@ -341,7 +353,7 @@ class EventLoop:
         reached("firing.begun")
         try:
             # It may be started while the conditions are asked, which do not wait for databases.
-            with patience(PATIENCE_S):
+            with patience(PATIENCE_S), self._calling():
                 with anyio.CancelScope(shield=action.is_error_handler):
                     outcome = await self._call(rule, trigger, firing)
                 if outcome.exit_code is not None:

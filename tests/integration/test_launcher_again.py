@@ -54,15 +54,35 @@ def test_a_launcher_that_was_restarted_keeps_to_the_studies_chosen(directory: Pa
 def test_a_launcher_that_was_restarted_keeps_to_the_generator_chosen(
     directory: Path, monkeypatch: pytest.MonkeyPatch, chosen: str | None
 ) -> None:
+    command = command_of_the_next(directory, monkeypatch, generator=chosen)
+
+    assert ("--generator" in command) is (chosen is not None)
+
+
+@pytest.mark.parametrize("is_at_rest", [None, False, True])
+def test_a_launcher_that_was_restarted_tells_somebody_who_waits_when_it_is_at_rest(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, is_at_rest: bool | None
+) -> None:
+    command = command_of_the_next(directory, monkeypatch, is_at_rest=is_at_rest)
+
+    assert ("--tell-rest" in command) is (is_at_rest is not None)
+
+
+def command_of_the_next(
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    generator: str | None = None,
+    is_at_rest: bool | None = None,
+) -> list[str]:
+    """With what a launcher is started in the place of one that has died."""
     workflow = Workflow(str(directory))
     office = control.launcher_office(workflow)
-    choice = {"generator": chosen, "studies": []}
-    office.take({"generator": "bash", "studies": ["mult", "norm"], "chosen": choice})
+    chosen = {"generator": generator, "studies": []}
+    facts = {"generator": "bash", "studies": ["mult", "norm"], "is_at_rest": is_at_rest}
+    office.take({**facts, "chosen": chosen})
     office.leave()
     commands: list[list[str]] = []
     monkeypatch.setattr(control, "_start", lambda command, *_: commands.append(command))
-
     with pytest.raises(NotRunning):
         control.restart_launcher(workflow)
-
-    assert ("--generator" in commands[0]) is (chosen is not None)
+    return commands[0]
