@@ -18,6 +18,7 @@ from urllib.parse import quote
 from motoko import daemon
 from motoko.daemon import Office, Owner
 from motoko.errors import (
+    AlreadyRunning,
     ConfigError,
     DatabaseLost,
     ForeignOwner,
@@ -335,17 +336,20 @@ def start_launcher(
     """Start the launcher in the background, unless it runs; who it is.
 
     ForeignOwner for one on another host, unless it is taken over, or works from there. ``only``
-    is a file of `write_chosen`: one that was started with such is replaced by whoever wants all
-    runs.
+    is a file of `write_chosen`, which has been read when this returns: AlreadyRunning for any
+    other launcher; one that was started with such is replaced by whoever wants all runs.
     """
     office = launcher_office(workflow)
-    there = None if takeover or not has_many_hosts(workflow) else office.owner()
+    is_any = not takeover and only is None
+    there = office.owner() if is_any and has_many_hosts(workflow) else None
     if there is not None and there.is_foreign:
         return there
     with using(workflow, office) as use:
         owner = _owner_here(office, takeover)
         is_ending = _is_ending(office)
-        is_short = owner is not None and only is None and owner.facts.get("is_limited", False)
+        if only is not None and not is_ending:
+            check_no_launcher(office)
+        is_short = owner is not None and owner.facts.get("is_limited", False)
         if owner is not None and (is_ending or is_short or _is_outdated(workflow, owner)):
             chosen_generator, chosen_studies = _chosen(workflow, owner.facts)
             generator, studies = generator or chosen_generator, studies or chosen_studies
@@ -359,8 +363,19 @@ def start_launcher(
             if only is not None:
                 command += ["--only", str(only)]
             command += ["--tell-rest"] * tells_rest
-            use.started(_start(command, office, launcher_log(workflow)))
+            pid = _start(command, office, launcher_log(workflow))
+            use.started(pid)
+            if only is not None and pid is None:
+                check_no_launcher(office)
         return _present(office)
+
+
+def check_no_launcher(office: Office) -> None:
+    """AlreadyRunning for a launcher, where one is wanted that begins chosen runs alone."""
+    owner = office.owner()
+    if owner is not None:
+        which = "others than these" if owner.facts.get("is_limited") else "all"
+        raise AlreadyRunning(office.what, f"{owner}; it begins {which}: stop it first")
 
 
 def _launcher_command(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,10 +13,8 @@ import click
 from motoko.cli import daemons, words
 from motoko.cli.bd import study as studies
 from motoko.cli.bd.options import Arguments
-from motoko.errors import AlreadyRunning
 
 if TYPE_CHECKING:
-    from motoko.daemon import Owner
     from motoko.study.study import Study
     from motoko.workflow.workflow import Workflow
 
@@ -108,10 +106,9 @@ def daemon(given: Arguments) -> int:
         return daemons.show_status(office, control.launcher_log(workflow), as_json=False)
     before = office.owner()
     if _is_limited(given):
-        _check_none_runs(before)
+        control.check_no_launcher(office)
         control.ensure_served(workflow)
-        only = _write_chosen(workflow, study, _created(study, given))
-        control.start_launcher(workflow, _generator(given), only=only)
+        _start_limited(workflow, study, _created(study, given), given)
     else:
         control.ensure_running(workflow, _generator(given))
     workflow.close()
@@ -140,15 +137,17 @@ def launch(given: Arguments) -> int:
 
     workflow, study = studies.found(given)
     if _is_limited(given):
-        _check_none_runs(control.launcher_office(workflow).owner())
+        control.check_no_launcher(control.launcher_office(workflow))
     with control.in_custody(workflow):
         control.ensure_served(workflow)
         ids = _created(study, given)
         if not ids:
             click.echo("no such run is CREATED" if _is_limited(given) else "no run is CREATED")
             return 0
-        only = _write_chosen(workflow, study, ids) if _is_limited(given) else None
-        control.start_launcher(workflow, _generator(given), only=only)
+        if _is_limited(given):
+            _start_limited(workflow, study, ids, given)
+        else:
+            control.start_launcher(workflow, _generator(given))
         failed = anyio.run(until_over, study, ids)
         while find_executing(study):  # a script may go on after it has said finish()
             time.sleep(_LOOK_S)
@@ -162,23 +161,25 @@ def _is_limited(given: Arguments) -> bool:
     return given.nruns >= 0 or given.constraints is not None
 
 
-def _check_none_runs(owner: Owner | None) -> None:
-    if owner is not None:
-        raise AlreadyRunning("the launcher", f"{owner}; it begins all runs: stop it first")
-
-
 def _created(study: Study, given: Arguments) -> list[int]:
     texts = [] if given.constraints is None else [given.constraints]
     ids = study.select(study.parse([*texts, "state = CREATED"]))
     return ids[: given.nruns] if given.nruns >= 0 else ids
 
 
-def _write_chosen(workflow: Workflow, study: Study, ids: list[int]) -> Path:
-    """Let a launcher begin these runs, and none of other studies."""
+def _start_limited(workflow: Workflow, study: Study, ids: list[int], given: Arguments) -> None:
+    """Start a launcher that begins these runs, and none of other studies."""
     from motoko.launch.choice import write_chosen
+    from motoko.workflow import control
 
-    others = {m.base.name: () for m in workflow.task_managers.values()}
-    return write_chosen(workflow.state_dir / "launch-only.json", {**others, study.name: ids})
+    chosen: dict[str, list[int]] = {m.base.name: [] for m in workflow.task_managers.values()}
+    chosen[study.name] = ids
+    file = workflow.state_dir / f"launch-only-{os.getpid()}.json"
+    try:
+        write_chosen(file, chosen)
+        control.start_launcher(workflow, _generator(given), only=file)
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _generator(given: Arguments) -> str | None:
