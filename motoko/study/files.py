@@ -13,11 +13,12 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from motoko.config import StudyConfig
+from motoko.durable import force_directory
 from motoko.errors import ConfigError, Mistake
 from motoko.host import NO_ROOM
 
@@ -86,12 +87,12 @@ class FileStore:
         name = hashlib.blake2b(content, digest_size=20).hexdigest()
         if name not in self._contents:
             if not self.path(name).exists():
-                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-                handle, aside = tempfile.mkstemp(dir=self.directory, prefix=".new-")
-                with open(handle, "wb") as copy:
+
+                def write(copy: IO[bytes]) -> str:
                     copy.write(content)
-                os.chmod(aside, 0o400)
-                os.replace(aside, self.path(name))
+                    return name
+
+                self._put(write)
             self._contents.add(name)
         return name
 
@@ -100,32 +101,27 @@ class FileStore:
         return self.directory / digest
 
     def _copy(self, file: Path, found: os.stat_result) -> dict[str, Any]:
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        digest = hashlib.blake2b(digest_size=20)
         has_markers = False
-        handle, aside = tempfile.mkstemp(dir=self.directory, prefix=".new-")
-        try:
-            with open(handle, "wb") as copy, open(file, "rb") as source:
-                tail = b""
-                is_text: bool | None = None
-                while chunk := source.read(1 << 20):
-                    if is_text is None:
-                        is_text = b"\0" not in chunk[:_TEXT_PROBE]
-                    digest.update(chunk)
-                    copy.write(chunk)
-                    has_markers = has_markers or (
-                        is_text and MARKER.search(tail + chunk) is not None
-                    )
-                    tail = chunk[-256:]
-                copy.flush()
-                os.fsync(copy.fileno())
-            name = digest.hexdigest()
-            _warn_of_slips(file, Path(aside))
-            os.chmod(aside, 0o400)
-            os.replace(aside, self.directory / name)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+
+        def write(copy: IO[bytes]) -> str:
+            nonlocal has_markers
+            digest = hashlib.blake2b(digest_size=20)
+            tail = b""
+            is_text: bool | None = None
+            while chunk := source.read(1 << 20):
+                if is_text is None:
+                    is_text = b"\0" not in chunk[:_TEXT_PROBE]
+                digest.update(chunk)
+                copy.write(chunk)
+                has_markers = has_markers or (
+                    is_text and MARKER.search(tail + chunk) is not None
+                )
+                tail = chunk[-256:]
+            return digest.hexdigest()
+
+        with open(file, "rb") as source:
+            name = self._put(write)
+        _warn_of_slips(file, self.path(name))
         return {
             "name": file.name,
             "hash": name,
@@ -133,6 +129,23 @@ class FileStore:
             "mode": stat.S_IMODE(found.st_mode) | stat.S_IWUSR,
             "has_markers": has_markers,
         }
+
+    def _put(self, write: Callable[[IO[bytes]], str]) -> str:
+        """Keep what ``write`` writes under the digest that it returns; on disk by then."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, aside = tempfile.mkstemp(dir=self.directory, prefix=".new-")
+        try:
+            with open(handle, "wb") as copy:
+                name = write(copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+            os.chmod(aside, 0o400)
+            os.replace(aside, self.path(name))
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+        force_directory(self.directory)
+        return name
 
 
 def _warn_of_slips(file: Path, copy: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from motoko import daemon
 from motoko.errors import AlreadyRunning
-from motoko.store.claim import Claim, epoch_of
+from motoko.store.claim import Claim, epoch_of, is_later
 from motoko.store.tables import Tables
 from motoko.workflow import Workflow, control
 from tests.support.workflows import no_daemons, run, served_workflow
@@ -152,7 +152,23 @@ def test_who_claims_while_another_commits_is_heard(workflow: Workflow) -> None:
         with pytest.raises(AlreadyRunning, match=r"holder 2"):
             database.write(change)
         with pytest.raises(AlreadyRunning, match=r"holder 2"):
-            database.write(old.take)
+            other.norm.base.database.write(old.take)  # as one that has claimed nothing yet
     finally:
         other.close()
     assert workflow.norm.base.counts() == {"CREATED": 1}
+
+
+@pytest.mark.parametrize(
+    ("epoch", "own", "is_so"),
+    [
+        ("office:10-aa", "office:9-bb", True),
+        ("office:9-aa", "office:10-bb", False),
+        ("office:9-bb", "office:9-aa", False),
+        ("office:10-aa", "other:9-bb", False),
+        ("a:b:2-aa", "a:b:1-bb", True),
+        (":10-aa", ":9-bb", False),
+        ("10-aa", "9-bb", False),
+    ],
+)
+def test_a_later_holder_is_one_of_the_same_office(epoch: str, own: str, is_so: bool) -> None:
+    assert is_later(epoch, own) is is_so
