@@ -96,7 +96,7 @@ class Use:
     def adopt(self, pids: Collection[int]) -> None:
         """Take a holder for one's own that is one of these processes."""
         owner = self.office.owner()
-        if owner is not None:
+        if owner is not None and owner.pid in pids:
             self._own = owner
 
     @property

@@ -263,7 +263,8 @@ class Database(Generic[V]):
         """Hear of everything that has been committed before: the server answers in order."""
         ask = getattr(self._db.storage, "ping", None)
         if ask is not None:
-            ask()
+            with self.translated():
+                ask()
 
     def tell(self, view: View) -> None:
         """Tell this process's own listeners what a view has committed."""

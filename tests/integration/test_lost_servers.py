@@ -76,32 +76,38 @@ LOOKS: dict[str, tuple[type, str, Callable[[Workflow, Session], object]]] = {
 
 
 @pytest.mark.parametrize(
-    ("error", "told", "has_news"),
+    ("error", "told", "then"),
     [
-        (ClientDisconnected("lost"), DatabaseUnavailable, False),
-        (POSKeyError(b"12345678"), SessionConflict, True),
-        (POSKeyError(b"12345678"), DatabaseFailed, False),
-        (ReadConflictError("packed"), SessionConflict, False),
+        (ClientDisconnected("lost"), DatabaseUnavailable, ""),
+        (POSKeyError(b"12345678"), SessionConflict, "news"),
+        (POSKeyError(b"12345678"), DatabaseFailed, ""),
+        (POSKeyError(b"12345678"), DatabaseUnavailable, "away"),
+        (ReadConflictError("packed"), SessionConflict, ""),
     ],
-    ids=["away", "packed", "damaged", "packed meanwhile"],
+    ids=["away", "packed", "damaged", "packed or damaged, and away", "packed meanwhile"],
 )
 def test_whoever_looks_in_a_session_is_told_what_can_be_waited_for(
     workflow: Workflow,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     told: type[Exception],
-    has_news: bool,
+    then: str,
 ) -> None:
     databases = (workflow.mult.base.database, workflow.vars.db)
 
     def lost(*arguments: object) -> None:
-        if has_news:  # so the snapshot is not the newest
-            for database in databases:
+        for database in databases:
+            if then == "news":  # so the snapshot is not the newest
                 database.feed.count()
+            elif then == "away":
+                monkeypatch.setattr(database._db.storage, "ping", away)
         raise error
 
+    def away() -> None:
+        raise ClientDisconnected("lost")
+
     for title, (kind, method, look) in LOOKS.items():
-        if has_news and title == "view":
+        if then and title == "view":
             continue  # which is made of what is newest
         session = Session()
         with entered(session), monkeypatch.context() as patched:
