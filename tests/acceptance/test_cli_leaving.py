@@ -71,6 +71,27 @@ def test_foreground_leaves_nothing_running_and_submits_itself_again_in_time(
     assert "finished after" in last.stdout and "job 7" not in last.stdout
 
 
+def test_what_others_use_goes_on_when_who_has_begun_beside_them_leaves(
+    here: CommandLine,
+) -> None:
+    with here.started("run", "--run_name", "a") as run:
+        here.wait_for_script("sample")
+        pids = here.pid("server"), here.pid("launcher")
+        command = ("run", "--foreground", "--walltime", "6s", "--run_name", "b")
+        said = here.run(*command, code=exit_codes.GOES_ON)
+        assert "CREATED again" not in said.stdout
+        assert (here.pid("server"), here.pid("launcher")) == pids
+
+        with here.started("orchestrator", "start", "--run_name", "c") as orchestrator:
+            office = here.directory / ".wf" / "orchestrator-c.lock"
+            wait_until(lambda: office.exists())
+            (here.directory / "go").touch()
+            assert run.wait(60) == 0
+            assert orchestrator.wait(60) == 0
+
+    assert (here.pid("server"), here.pid("launcher")) == pids
+
+
 def test_options_that_do_not_go_together_are_refused(here: CommandLine) -> None:
     for wrong in (["--once", "--foreground"], ["--walltime", "1h"], ["--resubmit", "true"]):
         here.run("run", *wrong, code=exit_codes.USAGE)

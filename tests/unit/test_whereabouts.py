@@ -14,6 +14,7 @@ import pytest
 
 from motoko.cli import questions
 from motoko.daemon import Office
+from motoko.daemon.office import KEPT, PASSED, STOPPED
 from motoko.errors import ConfigError, MovedOrCopied
 from motoko.paths import local_lock_file
 from motoko.workflow import Workflow, control, whereabouts
@@ -149,6 +150,30 @@ def test_an_office_that_was_copied_by_a_hard_link_is_nobodys(tmp_path: Path) -> 
         assert Office(tmp_path / "renamed" / "server.lock", "the server").owner() is not None
     finally:
         office.leave()
+
+
+@pytest.mark.parametrize("note", [KEPT, PASSED, STOPPED])
+def test_what_is_noted_of_a_process_is_not_of_the_first_one_of_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: str
+) -> None:
+    original = workflow_in(tmp_path / "w")
+    office = control.server_office(original)
+    office.take()
+    owner = office.owner()
+    assert owner is not None
+    office.note(owner, note)
+    office.leave()
+    copy = copy_of(original)
+    monkeypatch.setattr(settling, "_make_own", lambda workflow, studies: 0)
+
+    settling.settle(copy, is_copy=True)
+
+    now = control.server_office(copy)
+    now.take()
+    first = now.owner()
+    now.leave()
+    assert first is not None and first.epoch == owner.epoch
+    assert not now.is_noted(first, note)
 
 
 @pytest.mark.slow
