@@ -45,6 +45,16 @@ _WHERE_DOUBTFUL = {
     _ARITHMETIC: "in arithmetic",
     _IN_ARITHMETIC: "in arithmetic",
 }
+#: What ends each of them; backticks are the same at both ends.
+_ENDS = {
+    b"'": b"'",
+    b'"': b'"',
+    b"$'": b"'",
+    _SUBSTITUTION: b")",
+    _BRACES: b"}",
+    _ARITHMETIC: b")",
+    _IN_ARITHMETIC: b")",
+}
 #: What opens in text of any kind, the longest first.
 _OPENS = ((b"$((", _ARITHMETIC), (b"$(", _SUBSTITUTION), (b"${", _BRACES))
 
@@ -181,9 +191,8 @@ class Reader:
             return 1
         in_text = self._is_text_of_document()
         kind = self._open[-1] if self._open and not in_text else b""
-        if kind == b"'" or (in_text and self._documents[0].is_raw):
-            if char == kind:
-                self._open.pop()
+        is_end = char == _ENDS.get(kind)
+        if (kind == b"'" and not is_end) or (in_text and self._documents[0].is_raw):
             return 1
         if char == b"\\":
             if piece[i + 1 : i + 2] == b"\n":
@@ -193,23 +202,32 @@ class Reader:
             if _BACKTICKS in self._open and b'"' in self._open[: self._open.index(_BACKTICKS)]:
                 self._lose("a backslash in backticks in quotes")
             return 2
+        if is_end:
+            return self._end(piece, i, kind)
         if kind == b"$'":
-            if char == b"'":
-                self._open.pop()
             return 1
         if opened := self._begin(piece, i, kind):
             return opened
-        if in_text:
+        if in_text or kind == b'"':
             return 1
-        if kind == b'"':
-            if char == b'"':
-                self._open.pop()
+        if char in (b"'", b'"'):
+            self._begin_quotes(char, kind, before)
             return 1
-        if kind == _BRACES:
-            return self._step_in_braces(char, before)
-        if kind in (_ARITHMETIC, _IN_ARITHMETIC):
-            return self._step_in_arithmetic(piece, i, kind)
+        if kind in (_ARITHMETIC, _IN_ARITHMETIC) and char == b"(":
+            self._open.append(_IN_ARITHMETIC)
+        if kind in (_BRACES, _ARITHMETIC, _IN_ARITHMETIC):
+            return 1
         return self._step_in_plain(piece, i, kind, before)
+
+    def _end(self, piece: bytes, i: int, kind: bytes) -> int:
+        """Close what was opened last; the length of the mark that does."""
+        self._open.pop()
+        if kind != _ARITHMETIC:
+            return 1
+        if piece[i + 1 : i + 2] != b")":
+            self._lose("`((` that is no arithmetic")
+            return 1
+        return 2
 
     def _begin(self, piece: bytes, i: int, kind: bytes) -> int:
         """Open what may begin in any text that is not quoted singly; the length of its mark."""
@@ -231,33 +249,18 @@ class Reader:
             return 1
         return 0
 
-    def _step_in_braces(self, char: bytes, before: bytes) -> int:
-        if char == b"}":
-            self._open.pop()
-        elif char == b'"':
-            self._open.append(char)
-        elif char == b"'":
-            if self._in_document or b'"' in self._open or before == b"$":
-                self._lose("a single quote in ${ }")
-            else:
-                self._open.append(char)
-        return 1
-
-    def _step_in_arithmetic(self, piece: bytes, i: int, kind: bytes) -> int:
-        char = piece[i : i + 1]
-        if char == b"(":
-            self._open.append(_IN_ARITHMETIC)
-        elif char == b"'":
+    def _begin_quotes(self, char: bytes, kind: bytes, before: bytes) -> None:
+        """Open quotes outside of any, where it is certain that they are."""
+        if char == b"'" and kind in (_ARITHMETIC, _IN_ARITHMETIC):
             self._lose("a single quote in arithmetic")
-        elif char == b'"':
+        elif (
+            char == b"'"
+            and kind == _BRACES
+            and (self._in_document or b'"' in self._open or before == b"$")
+        ):
+            self._lose("a single quote in ${ }")
+        else:
             self._open.append(char)
-        elif char == b")":
-            self._open.pop()
-            if kind == _ARITHMETIC:
-                if piece[i + 1 : i + 2] == b")":
-                    return 2
-                self._lose("`((` that is no arithmetic")
-        return 1
 
     def _step_in_plain(self, piece: bytes, i: int, kind: bytes, before: bytes) -> int:
         char = piece[i : i + 1]
@@ -269,12 +272,8 @@ class Reader:
             self._lose("`#` that may begin a comment")
         elif piece.startswith((b"$'", b"$[", b"((", b"<<"), i):
             return self._step_by_two(piece, i)
-        elif char in (b"'", b'"'):
-            self._open.append(char)
         elif char == b"(" and _SUBSTITUTION in self._open:
             self._open.append(_SUBSTITUTION)
-        elif char == b")" and kind == _SUBSTITUTION:
-            self._open.pop()
         elif kind == _SUBSTITUTION and before in b" \t\n;&|({" and _CASE.match(piece, i):
             self._lose("`case` in a substitution")  # its patterns end with a parenthesis
         return 1

@@ -23,6 +23,7 @@ from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow, control, loop, triggers
 from tests.support.studies import ServerProcess, open_study, process_serving
 from tests.support.workflows import no_daemons, run, served_workflow, write_workflow
+from tests.support.workflows import until as until_changed
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -494,8 +495,8 @@ def test_actions_that_create_tasks_between_their_waits_do_not_hold_each_other_up
         for x in (1.0, 2.0, 3.0):
             workflow.add_action(f"act_{x:g}", "mult", f"state = FINISHED and x = {x}", f=act)
         workflow.mult.createTask(x=[1.0, 2.0, 3.0])
-        while len(workflow.norm.select("state = FINISHED")) < 6:
-            await anyio.sleep(0.01)
+        made = workflow.norm.select("state = FINISHED")
+        await until_changed(workflow, lambda: len(made) == 6)
         workflow.finished = True
 
     assert run(workflow, main) == 0

@@ -13,13 +13,10 @@ from typing import Any
 import anyio
 import pytest
 
-from motoko.errors import DatabaseUnavailable
 from motoko.host import host_name
 from motoko.job.outcome import Outcome, write_outcome
 from motoko.launch import starter
-from motoko.launch.desk import Desk
 from motoko.launch.reconcile import reconcile
-from motoko.launch.work import Done, Work
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import until_over
@@ -29,6 +26,7 @@ from tests.support.launch_session import (
     attempts,
     create,
     launching,
+    losing_the_answer,
     make_gate,
     new_study,
     open_gate,
@@ -220,17 +218,7 @@ def test_a_clock_that_was_set_back_before_a_boot_makes_no_delay_longer(tmp_path:
 def test_a_retry_whose_answer_was_lost_happens_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Desk._write
-    lost: list[Done] = []
-
-    def writing(self: Desk, work: Work) -> Done:
-        done = write(self, work)
-        if done.retried and not lost:
-            lost.append(done)
-            raise DatabaseUnavailable("of s", "the answer was lost")
-        return done
-
-    monkeypatch.setattr(Desk, "_write", writing)
+    lost = losing_the_answer(monkeypatch, lambda done: done.retried)
     with new_study(tmp_path / "s", killed_until(2, tmp_path)) as study, launching(study):
         create(study)
         wait_for_state(study, "FINISHED")

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from motoko.errors import AlreadyRunning, DatabaseUnavailable
+from motoko.errors import AlreadyRunning
 from motoko.host import boot_clock, boot_id
 from motoko.job import token
 from motoko.job.journal import Journal
 from motoko.launch import attempt as attempts_of_launchers
 from motoko.launch.desk import Desk
 from motoko.launch.watch import Watch
-from motoko.launch.work import Done, Work
 from tests.support.launch_session import (
     DEADLINE_S,
     ONCE,
@@ -27,6 +26,7 @@ from tests.support.launch_session import (
     create,
     is_process_there,
     launching,
+    losing_the_answer,
     make_gate,
     new_study,
     open_gate,
@@ -368,17 +368,7 @@ def test_a_run_that_ends_while_the_database_is_away_is_recorded_later(tmp_path: 
 def test_runs_claimed_by_a_commit_whose_answer_was_lost_are_started_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = Desk._write
-    lost: list[Done] = []
-
-    def writing(self: Desk, work: Work) -> Done:
-        done = write(self, work)
-        if done.claimed and not lost:
-            lost.append(done)
-            raise DatabaseUnavailable("of s", "the answer was lost")
-        return done
-
-    monkeypatch.setattr(Desk, "_write", writing)
+    lost = losing_the_answer(monkeypatch, lambda done: done.claimed)
     script = f"echo $MOTOKO_RUN_ID >> {tmp_path}/ran\n"
     with new_study(tmp_path / "s", script) as study, launching(study):
         create(study, 5)

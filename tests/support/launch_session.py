@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
+from motoko.errors import DatabaseUnavailable
 from motoko.launch import watch
+from motoko.launch.desk import Desk
 from motoko.launch.launcher import LauncherSettings, launch
+from motoko.launch.work import Done, Work
 from motoko.store.address import socket_address
 from motoko.study.study import Study
 from tests.support.studies import open_study, served, write_study
@@ -211,6 +214,24 @@ def watched_withdrawals(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     monkeypatch.setattr(watch.Watch, "withdraw", withdrawing)
     return is_withdrawn
+
+
+def losing_the_answer(
+    monkeypatch: pytest.MonkeyPatch, is_meant: Callable[[Done], object]
+) -> list[Done]:
+    """The first commit that is meant is made, and no launcher hears of it; what it was."""
+    write = Desk._write
+    lost: list[Done] = []
+
+    def writing(self: Desk, work: Work) -> Done:
+        done = write(self, work)
+        if is_meant(done) and not lost:
+            lost.append(done)
+            raise DatabaseUnavailable("of s", "the answer was lost")
+        return done
+
+    monkeypatch.setattr(Desk, "_write", writing)
+    return lost
 
 
 def is_process_there(pid: int) -> bool:

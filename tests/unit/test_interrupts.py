@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -105,7 +104,7 @@ def test_no_signal_is_heard_after_the_one_that_ended_a_loop() -> None:
     async def run() -> None:
         with anyio.CancelScope() as scope, Interrupts(scope.cancel, lambda: None):
             interrupt()
-            await asyncio.sleep(60)
+            await anyio.sleep_forever()
 
     with raising():
         anyio.run(run)
