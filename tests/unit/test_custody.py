@@ -76,3 +76,19 @@ def test_what_is_to_stay_does_whoever_has_started_it(directory: Path, is_first: 
             use_launcher(passing, is_first=False)
         assert control.launcher_office(passing).owner() is not None
     assert control.launcher_office(passing).owner() is not None
+
+
+def test_what_is_left_goes_on_and_ends_with_the_next_that_adopts_it(directory: Path) -> None:
+    first, second = Workflow(str(directory)), Workflow(str(directory))
+    office = control.launcher_office(first)
+    with control.in_custody(first) as custody:
+        use_launcher(first, is_first=True)
+        pids = custody.leave()
+    owner = office.owner()
+    assert owner is not None and pids == [owner.pid]
+
+    with control.in_custody(second) as custody:
+        use_launcher(second, is_first=False)
+        custody.adopt(pids)
+        assert custody.left_by_others() == []
+    assert office.owner() is None

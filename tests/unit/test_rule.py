@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,19 @@ def test_what_changes_something_or_is_for_other_runs_is_not_waited_for(known: Ru
     assert known.due(Trigger("mult", (1,)), 2) == 0.0
     assert fire(known, Trigger("mult", (1,)), 3) == 0.0
     assert fire(known, Trigger("mult", (1,)), 4, has_changed=True) == 0.0
+
+
+@pytest.mark.parametrize("condition", ["state = FINISHED", lambda: True])
+def test_what_changes_nothing_is_repeated_as_time_passes_if_a_function_asks_for_it(
+    known: Rule, condition: Any
+) -> None:
+    rule = known.replaced(Action("e", "mult", condition, no_action), {})
+    trigger = Trigger("mult", (1,))
+    fire(rule, trigger, 0)
+
+    rule.look_again()
+
+    assert (rule.due(trigger, 0) < math.inf) is callable(condition)
 
 
 def test_an_action_that_is_registered_again_keeps_its_pauses(known: Rule) -> None:
