@@ -244,6 +244,8 @@ class Attempt:
             return False
         self.begin(left.pid, left.begin, left.host)
         self.end(left.exit, left.end)
+        if self.state == states.FAILED:
+            self.warn(late_words(left))
         return self.is_over
 
     def is_found_finished(self, now: float) -> bool:

@@ -425,12 +425,10 @@ class Desk:
         return former
 
     def look_for_late(self, run_id: int | None = None) -> None:
-        """Look whether attempts that were given up, of this run or of some, have succeeded."""
+        """Record how attempts that were given up, of this run or of some, have ended since."""
         for claim, left in self._given_up.found(run_id):
             former = self._former(claim, instead_of=claim.row["nonce"])
             log.info("run %s: it has ended after all, with code %d", former.title, left.exit)
-            if left.exit != 0:
-                continue
             with suppress(OSError):  # the next launcher looks again
                 if former.run_id not in self.held and former.has_ended(left):
                     self._take(former)

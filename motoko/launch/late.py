@@ -1,7 +1,8 @@
 """Attempts that were given up as lost, with nothing after them: they may have ended after all.
 
 Their runs are FAILED, since nobody knows how they ended. An outcome that comes later says it,
-as long as no other attempt has begun.
+as long as no other attempt has begun: a success makes the run FINISHED, a failure is in the
+history of attempts from then on.
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ class Record(NamedTuple):
             self._take_back(tables)
             return False
         if is_last:
-            return False  # somebody has given it another state, which counts
+            if nonce == self.nonce:  # somebody has given it another state, which counts
+                tables.set_attempt(self.run_id, self.number, self.facts)
+            return False
         if nonce != self.nonce:
             # It was set back to CREATED, or is at its next attempt.
             if number > self.number or (number and nonce is None):

@@ -38,7 +38,6 @@ from tests.support.launch_session import (
     wait_for_state,
 )
 from tests.support.studies import open_study, served
-from tests.support.waiting import wait_until
 
 DELAYED = YAML + "retry: {delay: 1h}\n"
 
@@ -285,24 +284,48 @@ def test_a_success_that_comes_after_the_last_attempt_counts(
     assert len((tmp_path / "pid").read_text().split()) == 1
 
 
-@pytest.mark.parametrize(("exit_code", "state"), [(3, "FAILED"), (0, "GIVEN_UP")])
-def test_what_comes_after_the_last_attempt_does_not_change_what_has_become_of_the_run(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, exit_code: int, state: str
+def test_a_failure_that_comes_after_the_last_attempt_is_told_in_its_history(
+    tmp_path: Path,
 ) -> None:
-    caplog.set_level("INFO", "motoko.launch")
+    script = f"echo $$ >> {tmp_path}/pid; echo no such luck >&2; exec sleep 60\n"
+    with new_study(
+        tmp_path / "s", script, YAML + "retry: {infrastructure: 0, application: 3}\n"
+    ) as study:
+        lost = lose_first_attempt(study, tmp_path)
+        leave_late(study, lost, 3)
+        with launching(study):
+            wait_for(study, lambda: "exit_code" in attempts(study)[0])
+        with launching(study):  # it is recorded, and not looked for again
+            ids = create(study)
+            anyio.run(until_over, study, ids)
+
+        (attempt,), run = attempts(study), row(study)
+    told = (attempt["class"], attempt["exit_code"], attempt["cause"], attempt["stderr"])
+    assert told == ("application", 3, "exit code 3", "no such luck")
+    assert attempt["end_time"] == run["end_time"] == lost["start_time"] + 5
+    [warning] = attempt["warnings"]
+    assert "after it was given up: it ended with exit code 3" in warning
+    assert (run["state"], run["attempt"], run["nonce"]) == ("FAILED", 1, lost["nonce"])
+
+
+@pytest.mark.parametrize("exit_code", [3, 0])
+def test_what_comes_after_the_last_attempt_leaves_the_state_that_somebody_has_set(
+    tmp_path: Path, exit_code: int
+) -> None:
     script = f"echo $$ >> {tmp_path}/pid; exec sleep 60\n"
     with new_study(tmp_path / "s", script, ONCE) as study:
         lost = lose_first_attempt(study, tmp_path)
         with launching(study, poll_s=0.02):
-            if state != "FAILED":
-                study.update_run(1, {"state": state})
+            study.update_run(1, {"state": "GIVEN_UP"})
             leave_late(study, lost, exit_code)
-            wait_until(lambda: "it has ended after all" in caplog.text, "that it is seen")
+            wait_for(study, lambda: "exit_code" in attempts(study)[0])
 
         (attempt,) = attempts(study)
-        assert row(study)["state"] == state
+        assert row(study)["state"] == "GIVEN_UP"
         assert "has_finished" not in row(study)
-        assert (attempt["class"], attempt.get("exit_code")) == ("infrastructure", None)
+        assert (attempt["exit_code"], attempt.get("class")) == (
+            (0, None) if exit_code == 0 else (3, "application")
+        )
 
 
 def test_a_success_that_comes_too_late_is_kept_in_the_history(tmp_path: Path) -> None:
