@@ -14,8 +14,9 @@ from motoko.errors import ConditionError, FailedRun, RunNameMissing, RunsFailed,
 from motoko.model import states
 from motoko.model.constraints import Constraint
 from motoko.store.session import current_session
+from motoko.study.presence import check_created
 from motoko.study.records import Job, Pairs, Run
-from motoko.study.study import Study, check_created
+from motoko.study.study import Study
 from motoko.study.waiting import until_over, until_true
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from motoko.errors import DatabaseUnavailable
+from motoko.host import NO_ROOM, in_words
 from motoko.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 PAUSE_S = 0.2
 #: How long a call outside any session blocks while a database is away.
 PATIENCE_S = 120.0
+_LACK = "waiting for room: %s"
 _patience: ContextVar[float] = ContextVar("motoko_patience", default=PATIENCE_S)
 
 
@@ -57,13 +59,14 @@ class Absence:
 
 
 def patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
-    """Make a call again until the database that it needs is there, as long as that may take.
+    """Make a call again until the database that it needs is there, and room for its files, as
+    long as that may take.
 
     It blocks the calling thread; what may not awaits `until_answered`.
     What it raises then is passed on. `Database.hurry` ends it: the waiting task is cancelled.
     """
     deadline = time.monotonic() + _patience.get()
-    absence = Absence("waiting")
+    absence, is_told = Absence("waiting"), False
     while True:
         try:
             return call()
@@ -73,7 +76,14 @@ def patiently(database: Database[Any], call: Callable[[], Any]) -> Any:
             if database.is_hurried:
                 raise CancelledError("the process ends") from None
             absence.met(error)
-            time.sleep(PAUSE_S)
+        except OSError as error:
+            if error.errno not in NO_ROOM or time.monotonic() > deadline:
+                raise
+            if database.is_hurried:
+                raise CancelledError("the process ends") from None
+            log.log(logging.DEBUG if is_told else logging.WARNING, _LACK, in_words(error))
+            is_told = True
+        time.sleep(PAUSE_S)
 
 
 def patience_s() -> float:

@@ -18,11 +18,8 @@ from motoko.config import StudyConfig
 from motoko.config.policy import FailurePolicy
 from motoko.errors import (
     ConfigError,
-    DatabaseLost,
-    ForeignDatabase,
     Mistake,
     SchemaError,
-    StudyNotFound,
 )
 from motoko.job.layout import run_file
 from motoko.model import policy
@@ -30,17 +27,18 @@ from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import expand, merge
 from motoko.paths import STUDY_DATABASE, STUDY_STATE, private_directory
-from motoko.phrases import counted
 from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
 from motoko.store.database import Database
 from motoko.store.operations import CreateTasks, UpdateRun
+from motoko.store.patience import patiently
 from motoko.store.session import Session, current_session
 from motoko.store.single_calls import SingleCalls
 from motoko.store.tables import Tables, TaskIdentity
 from motoko.study import files
 from motoko.study.archive import ARCHIVE, unpacked
 from motoko.study.lookout import Lookout
+from motoko.study.presence import is_created
 from motoko.study.records import Job, Run
 from motoko.study.versions import Versions
 
@@ -54,8 +52,6 @@ WAIT_S = 5.0
 _MOST_COMPARED = 1000
 #: The entry of a run that was imported: its directory there.
 ORIGIN = "origin"
-#: Files by which a state directory written by BlackDynamite is recognised.
-_FOREIGN = ("bd.zeo", "zeo.conf", "bd.zeo.index")
 
 
 class Study:
@@ -114,20 +110,8 @@ class Study:
 
     @property
     def is_created(self) -> bool:
-        """Whether there is a database; ForeignDatabase if it is somebody else's, DatabaseLost
-        if it has lost what it held, or is gone while directories of its runs are there. One
-        that another machine serves is taken to be there."""
-        if layout.has_content(self.database_file):
-            return True
-        check_not_foreign(self.state_dir)
-        if self.address.path is None and not self.is_served_here:
-            return True  # as far as can be known here
-        if self.is_served_here and (n_runs := self.n_recorded):
-            how = "is empty" if self.database_file.exists() else "is gone"
-            where = f"directories of {counted(n_runs, 'run')} are in {self.runs_dir}"
-            raise DatabaseLost(str(self.database_file), f"{how}, and {where}", n_runs)
-        layout.check_not_emptied(self.database_file)
-        return False
+        """Whether there is a database; see `presence.is_created`."""
+        return is_created(self)
 
     @property
     def runs_dir(self) -> Path:
@@ -414,11 +398,14 @@ class Study:
 
     def manifest(self) -> dict[str, Any]:
         """The files that a run created now is given. ConfigError for those that cannot be."""
-        mistakes = tuple(files.clashes(self.config))
-        if mistakes:
+        if mistakes := tuple(files.clashes(self.config)):
             raise ConfigError(mistakes)
         *others, exec_file = files.given_files(self.config)
-        return self.versions.with_code(files.manifest(self.files, others, exec_file))
+
+        def make() -> dict[str, Any]:
+            return self.versions.with_code(files.manifest(self.files, others, exec_file))
+
+        return make() if current_session() is not None else patiently(self.database, make)
 
 
 class _Records(Mapping[int, Any]):
@@ -477,21 +464,3 @@ def study_address(directory: Path, host: str | None) -> Address:
     if isinstance(found, Path):
         return socket_address(found / STUDY_STATE)
     return found
-
-
-def check_not_foreign(state_dir: Path) -> None:
-    """ForeignDatabase if a state directory was written by BlackDynamite."""
-    for name in _FOREIGN:
-        if (state_dir / name).exists():
-            raise ForeignDatabase(
-                str(state_dir),
-                f"was written by BlackDynamite ({name}); Motoko neither opens nor overwrites"
-                " it: move it away and run `motoko create`, or bring it to another directory"
-                " with `motoko import`",
-            )
-
-
-def check_created(study: Study) -> None:
-    """StudyNotFound unless the study has a database."""
-    if not study.is_created:
-        raise StudyNotFound(str(study.directory), layout.NO_DATABASE)

@@ -29,6 +29,7 @@ from motoko.errors import (
 )
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
 from motoko.store import layout
+from motoko.study.presence import check_not_begun_anew
 from motoko.study.study import shared_places
 from motoko.workflow import whereabouts
 from motoko.workflow.custody import Custody, using
@@ -312,6 +313,8 @@ def _serve(workflow: Workflow, takeover: bool) -> Owner | None:
     owner = start_server(workflow, takeover=takeover)
     for database in workflow.databases:
         database.connect()
+    for manager in workflow.task_managers.values():
+        check_not_begun_anew(manager.base)
     workflow.initialise()
     workflow.recover()
     return owner

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motoko.errors import AlreadyRunning, RunsExecuting
-from motoko.study.study import check_not_foreign
+from motoko.study.presence import check_not_foreign
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow

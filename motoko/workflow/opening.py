@@ -11,7 +11,8 @@ from motoko.errors import StudyNotFound
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.store import layout
 from motoko.store.database import Database
-from motoko.study.study import Study, check_created
+from motoko.study.presence import check_created, check_not_begun_anew
+from motoko.study.study import Study
 from motoko.workflow import control
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def open_study(study: Study, server: Office) -> None:
         return
     check_created(study)
     _open(study.database, study.database_file, server)
+    check_not_begun_anew(study)
 
 
 def _is_idle(file: Path, server: Office) -> bool:

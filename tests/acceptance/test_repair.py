@@ -168,6 +168,24 @@ def test_a_database_that_was_cut_short_is_not_gone_on_with(here: CommandLine) ->
     assert (picture(here.directory), run_dirs(here.directory)) == before
 
 
+@pytest.mark.parametrize("size", [100, 300, 1200])
+def test_a_database_of_which_the_beginning_is_left_is_damaged_and_none_that_is_new(
+    here: CommandLine, size: int
+) -> None:
+    before = picture(here.directory)
+    os.truncate(database(here.directory), size)
+    Path(f"{database(here.directory)}.index").unlink()
+
+    said = [here.run("info", code=7).stdout, here.run("run", "-n", "again", code=7).stderr]
+
+    for words in said:
+        assert "is damaged" in words
+        assert "`motoko repair` rebuilds it" in words
+        assert "no database yet" not in words
+    repaired(here.directory)
+    assert picture(here.directory) == before
+
+
 def test_an_emptied_database_is_not_replaced_by_a_new_one(here: CommandLine) -> None:
     os.truncate(database(here.directory), 0)
 

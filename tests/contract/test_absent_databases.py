@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -14,7 +15,9 @@ import pytest
 
 from motoko.errors import ActionFailed, DatabaseUnavailable
 from motoko.host import in_words
+from motoko.store import patience
 from motoko.store.tables import Tables
+from motoko.study.files import FileStore
 from motoko.workflow import Workflow, firings
 from motoko.workflow.history import History
 from motoko.workflow.rule import Rule
@@ -107,6 +110,39 @@ def test_an_action_that_can_open_no_more_files_is_begun_again(
     assert run(workflow, main, outcome=None) == 0
     assert n_calls == 3
     assert workflow.mult.base.counts() == {"CREATED": 1}
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_single_call_that_can_open_no_more_files_waits_for_them(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, caplog: Any, is_cancelled: bool
+) -> None:
+    monkeypatch.setattr(patience, "PAUSE_S", 0.0)
+    make = FileStore.keep
+    n_calls = 0
+
+    def keep(self: FileStore, file: Path) -> dict[str, Any]:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls < 3:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(file))
+        return make(self, file)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        if is_cancelled:
+            workflow.mult.base.database.hurry()
+        workflow.mult.createTask(x=1.0)
+        workflow.finished = True
+
+    monkeypatch.setattr(FileStore, "keep", keep)
+    if is_cancelled:
+        with pytest.raises(asyncio.CancelledError):
+            anyio.run(main, workflow)
+        return
+
+    assert run(workflow, main, outcome=None) == 0
+    assert workflow.mult.base.counts() == {"CREATED": 1}
+    assert "waiting for room: Too many open files" in caplog.text
+    assert "`prlimit --pid" in caplog.text
 
 
 def test_a_limit_that_was_reached_is_named_with_what_raises_it() -> None:

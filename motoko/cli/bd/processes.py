@@ -23,7 +23,7 @@ _LOOK_S = 0.1
 
 def init(given: Arguments) -> int:
     """Make the database, and leave its server running as the habit is."""
-    from motoko.study.study import check_not_foreign
+    from motoko.study.presence import check_not_foreign
     from motoko.workflow import control
 
     workflow, study = studies.found(given)
