@@ -143,6 +143,11 @@ POINTS: Dict[str, Point] = {
         "a background process is marked as stopped and was not told",
         "the next command that needs it ends it and starts another",
     ),
+    "stop.told": Point(
+        "any command",
+        "a background process was told to end, nobody waits for that",
+        "it ends by itself",
+    ),
     "server.voted": Point(
         "server",
         "the data of a commit lies in the file and is no part of it",
@@ -229,10 +234,33 @@ POINTS: Dict[str, Point] = {
         "what became of an attempt of an earlier launcher is known, and not recorded",
         "the launcher after it finds it out again",
     ),
+    "launcher.ending": Point(
+        "launcher", "it was told to end, what it knows is not recorded", _LOOKS
+    ),
+    "launcher.closed": Point(
+        "launcher",
+        "what it knows is recorded, its lock file names it",
+        "its lock is free again",
+    ),
+    "server.ending": Point("server", "it was told to end, its databases are open", _AGAIN),
+    "server.closed": Point(
+        "server", "its databases are closed, its lock file names it", "its lock is free again"
+    ),
+    "orchestrator.unclaimed": Point(
+        "orchestrator",
+        "it has come to its end and claims no database any more, its lock file names it",
+        "its lock is free again",
+    ),
+    "office.passed": Point(
+        "any command",
+        "it is noted that a background process ends with the last command that uses it, which"
+        " was this one",
+        "the process goes on; the next command that uses it ends it, or `motoko kill`",
+    ),
 }
 
-#: The same of what changes an artifact store, works through a batch, or submits to a batch
-#: system.
+#: The same of what changes an artifact store, works through a batch, submits to a batch
+#: system, or looks after databases.
 OTHER_POINTS: Dict[str, Point] = {
     "artifacts.copied": Point(
         "a writer of artifacts",
@@ -273,6 +301,65 @@ OTHER_POINTS: Dict[str, Point] = {
         "launcher",
         "the batch system has taken the job, whose id is nowhere",
         "the job is found by its name",
+    ),
+    "call.failed": Point(
+        "orchestrator",
+        "of a pipeline, that a call of a function failed is recorded, the orchestrator has not"
+        " taken note",
+        "the failure counts; it is called again as often as is left",
+    ),
+    "delete.removed": Point(
+        "motoko runs delete",
+        "runs are out of the database, their directories are where they were",
+        "`motoko verify` names the directories; `motoko repair` brings these runs back",
+    ),
+    "archive.made": Point(
+        "motoko archive",
+        "an archive is complete, the database does not say so",
+        "the directories are there still; the next call packs them again",
+    ),
+    "archive.told": Point(
+        "motoko archive",
+        "the runs are said to be packed, their directories are there still",
+        "the directories are used; the next call removes them",
+    ),
+    "archive.unpacked": Point(
+        "motoko archive",
+        "directories are back, the database says that their runs are packed",
+        "the directories are used",
+    ),
+    "backup.copied": Point(
+        "motoko backup",
+        "all is copied, under another name",
+        "there is no backup of that name; the next one of that name begins anew",
+    ),
+    "restore.aside": Point(
+        "motoko backup --restore",
+        "the present database is moved aside, the other one is not in its place",
+        "nothing begins anew; the same command again",
+    ),
+    "restore.replaced": Point(
+        "motoko backup --restore",
+        "databases of the backup are in their places, and lack what run directories know",
+        "the same command again",
+    ),
+    "repair.aside": Point(
+        "motoko repair",
+        "the old database is moved aside, the new one has another name",
+        "nothing begins anew; `motoko repair` again",
+    ),
+    "repair.replaced": Point(
+        "motoko repair", "one database is new, others are as they were", "`motoko repair` again"
+    ),
+    "place.disowned": Point(
+        "motoko place --copied",
+        "one database is the copy's own, others may not be",
+        "the same command again",
+    ),
+    "place.settled": Point(
+        "motoko place --copied",
+        "all databases are the copy's own, where they lie is not recorded",
+        "the same command again",
     ),
     "batch.begun": Point(
         "a batch",

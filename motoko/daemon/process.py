@@ -120,6 +120,7 @@ def stop(office: Office, wait_s: float = 10.0, *, at_once: bool = False) -> Owne
         with suppress(ProcessLookupError):
             if owner.is_alive:
                 os.kill(owner.pid, number)
+                reached("stop.told")
         deadline = time.monotonic() + wait_s
         while time.monotonic() < deadline:
             _reap(owner.pid)

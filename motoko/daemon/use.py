@@ -19,6 +19,7 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
+from motoko.crashpoints import reached
 from motoko.daemon.office import KEPT, PASSED, Office, Owner
 from motoko.daemon.process import stop
 from motoko.errors import MotokoError
@@ -133,6 +134,7 @@ class Use:
             if self._fd is None or owner is None or not self._is_to_end(owner):
                 return False
             self.office.note(owner, PASSED)  # first: by now another one may be the last
+            reached("office.passed")
             if not self._is_alone():
                 return True
             if _are_one(self.office.owner(), owner):

@@ -140,6 +140,7 @@ async def launch(
                 reached("launcher.ready")
                 ready()
         finally:
+            reached("launcher.ending")
             for executor in set(of.values()):
                 executor.close()
             with anyio.CancelScope(shield=True):
@@ -152,6 +153,7 @@ async def launch(
                         closing.callback(executor.watch.close, desk)
                     for executor in set(of.values()):
                         closing.push_async_callback(executor.watch.insist)
+            reached("launcher.closed")
 
 
 def _executors(

@@ -339,4 +339,6 @@ def serve(
         ready()
         return server.run_until(stop)
     finally:
+        reached("server.ending")
         server.close()
+        reached("server.closed")

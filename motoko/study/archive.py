@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motoko import __version__
+from motoko.crashpoints import reached
 from motoko.durable import force_directory
 from motoko.errors import ArchiveDamaged
 from motoko.model import states
@@ -105,6 +106,7 @@ def unpack(study: Study, run_ids: Iterable[int]) -> int:
             continue
         _reader(archives_dir(study) / name).extract(run_id, study.run_dir(run_id))
         back.append(run_id)
+    reached("archive.unpacked")
     _tell(study, back, None)
     return len(back)
 
@@ -146,7 +148,9 @@ def _pack_some(study: Study, run_ids: list[int], packed: Packed) -> None:
         force_directory(directory)
     finally:
         aside.unlink(missing_ok=True)
+    reached("archive.made")
     _tell(study, run_ids, file.name)
+    reached("archive.told")
     for run_id in run_ids:
         shutil.rmtree(study.run_dir(run_id))
     packed.n_runs += len(run_ids)

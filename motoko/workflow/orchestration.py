@@ -105,6 +105,7 @@ class Orchestration:
             workflow.is_orchestrated = False
             with anyio.CancelScope(shield=True):
                 await self._give_up_claim()
+            reached("orchestrator.unclaimed")
             workflow.artifact_deposits = workflow.office = None
             office.leave()
 

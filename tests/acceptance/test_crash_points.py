@@ -46,6 +46,11 @@ _BEFORE = {
     "main.returned",
 }
 _AFTER = {"workflow.finished", "workflow.recorded", "stop.asked"}
+#: Those that it may not come to any more if something was left to run by a command that died.
+_LAST = {
+    *("orchestrator.unclaimed", "office.passed", "stop.told"),
+    *("launcher.ending", "launcher.closed", "server.ending", "server.closed"),
+}
 #: To how many places of a kind one workflow can come, where that is more than one.
 _MOST = {"before": 2, "orchestrator": 2, "launcher": 2}
 LONGEST_S = 60
@@ -73,6 +78,8 @@ def groups(places: Sequence[str]) -> list[list[str]]:
 
 
 def _has_room(group: Sequence[str], place: str) -> bool:
+    if any(_is_last(other) != _is_last(place) for other in group):
+        return False
     kind = _kind(place)
     beside = [other for other in group if _kind(other) == kind]
     is_counted = any("#" in other for other in [*beside, place])  # each process begins anew
@@ -81,8 +88,14 @@ def _has_room(group: Sequence[str], place: str) -> bool:
     return len(beside) < most and taken.isdisjoint(points(place))
 
 
+def _is_last(place: str) -> bool:
+    return points(place)[-1] in _LAST
+
+
 def _kind(place: str) -> str:
     point = points(place)[-1]
+    if point in _LAST:
+        return f"last of {point.split('.')[0]}"
     if point in _BEFORE:
         return "before"
     if point in _AFTER:

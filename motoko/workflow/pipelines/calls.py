@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from motoko.config.policy import RETRY
 from motoko.config.retry import APPLICATION, PRUNE
+from motoko.crashpoints import reached
 from motoko.errors import PhaseFailed, StudyError
 from motoko.model.policy import RETRY_AT, decide
 from motoko.store.database import Write
@@ -124,6 +125,7 @@ class Calls:
             if is_tried_again:
                 failure[RETRY_AT] = time.time() + decision.pause_s
             await self._keep(firing, failure)
+            reached("call.failed")
             history.append(failure)
             if is_tried_again:
                 log.warning("%s failed (%s); it is tried again", phase.name, cause)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motoko.crashpoints import reached
 from motoko.errors import ForeignDatabase, ForeignOwner, StudyNotFound
 from motoko.store import layout
 from motoko.store.backup import copy_together
@@ -66,6 +67,7 @@ def back_up(workflow: Workflow, target: Path | None = None) -> Backup:
     shutil.rmtree(aside, ignore_errors=True)
     try:
         _copy(workflow, aside, made)
+        reached("backup.copied")
         aside.rename(target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
@@ -126,6 +128,7 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
         present = workflow.directory / relative
         for path in present.parent.glob(f"{present.name}*"):
             making.move_into(aside, path, workflow)
+        reached("restore.aside")
         present.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         copied = Path(f"{present}{_UNFINISHED}")
         shutil.copyfile(source / relative, copied)
@@ -133,6 +136,7 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
         os.replace(copied, present)
         for kind in _STORES:
             _restore_store(source / relative.parent / kind, present.parent / kind)
+    reached("restore.replaced")
     done = repair(workflow, with_new=False)
     done.done.insert(0, f"put back {', '.join(str(path) for path in files)}")
     if aside.exists():

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, MotokoError, StudyNotFound
 from motoko.launch.reconcile import Reconciled, generation_of, reconcile
 from motoko.launch.stored_files import restore_stored
@@ -266,7 +267,9 @@ class _Repair:
             if path.exists():
                 making.move_into(self._aside, path, self._workflow)
                 self._result.aside = self._aside
+        reached("repair.aside")
         os.replace(new, file)
+        reached("repair.replaced")
         _remove(new)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from motoko.columns import FIXED, RUN_ENTRIES
 from motoko.config.fields import RUN_LIMITS
 from motoko.config.values import JOB_CONVERTERS, RUN_CONVERTERS, Refused
+from motoko.crashpoints import reached
 from motoko.errors import SchemaError
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
@@ -370,6 +371,7 @@ def delete(
                     return may, known, now
 
                 gone, known, now = study.database.write(remove)
+                reached("delete.removed")
                 deleted += gone
                 rows += known
                 changes.done += now.done

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motoko import host
+from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, ConfigError, Mistake
 from motoko.job import layout, token
 from motoko.launch.executing import find_executing
@@ -64,6 +65,7 @@ def settle(workflow: Workflow, *, is_copy: bool) -> Settled:
         for place in places:
             _break_links(place)
         settled.n_runs = _make_own(workflow, studies)
+        reached("place.settled")
     whereabouts.record(workflow)
     return settled
 
@@ -125,6 +127,7 @@ def _make_own(workflow: Workflow, studies: Iterable[Study]) -> int:
         control.serve_as_it_is(workflow)
         for study in studies:
             n_runs += len(study.database.write(_disown))
+            reached("place.disowned")
             for one in find_executing(study):
                 taken = Path(layout.token_file(one.run_dir, one.attempt))
                 if _is_linked(taken) or not token.is_held(one.run_dir, one.attempt):
