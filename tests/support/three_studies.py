@@ -32,6 +32,19 @@ STUDIES = ("draw", "square", "total")
 _VOLATILE = {*TIMES, "id", "job_id", "nonce", "attempt", "files"}
 
 _BEGIN = 'echo "$MOTOKO_STUDY.$MOTOKO_RUN_ID $MOTOKO_ATTEMPT" >>../../../executed\n'
+#: A script that has lost its launcher goes on once the next one has looked at it.
+_MEET_THE_NEXT = """
+[[ $(<.motoko-token-$MOTOKO_ATTEMPT) =~ '"launcher": '([0-9]+) ]]
+launcher=${BASH_REMATCH[1]}
+read -r _ _ _ parent _ <"/proc/$$/stat"
+if [ "$parent" != "$launcher" ]; then
+    for (( i = 0; i < 300; i++ )); do
+        [[ $(<../../../.wf/launcher.lock) == *'"pid": '$launcher,* ]] || break
+        sleep 0.1
+    done
+    sleep 1
+fi
+"""
 _FILES = {
     "motoko.yaml": "task_managers: {draw: , square: , total: }\norchestrator: order.main\n",
     "draw/bd.yaml": """\
@@ -40,8 +53,10 @@ job: {x: int}
 run: {value: float, ready: int, seen: int, again: int}
 run_params: {again: 0}
 """,
-    # One in ten is there still when the next launcher comes.
-    "draw/launch.sh": f"{_BEGIN}(( MOTOKO_RUN_ID % 10 )) || sleep 1\npython3 doIt.py\n",
+    # One in three takes long enough to lose its launcher.
+    "draw/launch.sh": (
+        f"{_BEGIN}(( MOTOKO_RUN_ID % 3 != 1 )) || sleep 0.5{_MEET_THE_NEXT}python3 doIt.py\n"
+    ),
     "draw/doIt.py": """\
 import motoko
 
