@@ -279,6 +279,34 @@ def test_function_that_raises_prunes_its_system_and_leaves_no_half_done_work(
     assert {job.system for _, job in workflow.prepare.select()} == {"a", "c"}
 
 
+def test_failure_of_a_function_counts_when_the_orchestrator_dies_over_it(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def die(point: str) -> None:
+        assert point == "call.failed"
+        raise Died
+
+    def look(system: Any) -> None:
+        called.append(system.name)
+        if system.name == "b":
+            raise ValueError
+
+    called: list[str] = []
+    monkeypatch.setattr("motoko.workflow.pipelines.calls.reached", die)
+    order = Pipeline([Step("look")])
+    with pytest.raises((Died, BaseExceptionGroup)) as caught:
+        piped(workflow, order, handlers={"look": look}, on_failure="prune")
+    assert not isinstance(caught.value, Exception)
+    n_calls = called.count("b")
+    survivors = piped(workflow, order, handlers={"look": look}, on_failure="prune")
+
+    assert survivors == ["a", "c"]
+    assert called.count("b") == n_calls > 0
+
+
 def test_function_is_not_called_where_files_say_that_its_work_is_finished(
     workflow: Workflow, tmp_path: Path
 ) -> None:
