@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,17 @@ signal.pause()
 @pytest.fixture
 def office(tmp_path: Path) -> Office:
     return Office(tmp_path / "office.lock", "it")
+
+
+def test_a_holder_of_an_earlier_start_of_the_system_is_dead_whoever_has_its_number(
+    office: Office,
+) -> None:
+    office.take({})
+    owner = office.last_owner()
+    office.leave()
+
+    assert owner is not None and owner.is_alive
+    assert not replace(owner, boot="0-before").is_alive
 
 
 def test_an_office_is_held_until_it_is_left(office: Office) -> None:
