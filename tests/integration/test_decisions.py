@@ -128,6 +128,15 @@ def test_recovering_again_changes_nothing(workflow: Workflow) -> None:
     assert state(workflow) == {**DONE, "note": "changed since"}
 
 
+def test_a_study_that_has_its_part_is_not_given_it_again(workflow: Workflow) -> None:
+    die_at(workflow, "commit.applied")
+    workflow.mult.base.update_run(1, {"note": None})  # as it was before the commit
+
+    workflow.recover()
+
+    assert state(workflow) == {**DONE, "note": None}
+
+
 def test_what_is_through_is_not_applied_by_a_recovery(workflow: Workflow) -> None:
     run_work(workflow)
     workflow.mult.base.run(1).note = "changed since"
