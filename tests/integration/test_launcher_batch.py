@@ -12,7 +12,7 @@ import pytest
 
 from motoko.launch.trouble import Trouble
 from motoko.launch.work import LIMITS
-from tests.support.fake_scheduler import Fake
+from tests.support.fake_scheduler import Fake, put
 from tests.support.launch_session import (
     ONCE,
     YAML,
@@ -45,7 +45,7 @@ def fake_of(system: System) -> Fake:
 
 
 def fault(system: System, name: str, times: int = 1) -> None:
-    (fake_of(system).place / name).write_text(str(times))
+    put(fake_of(system).place / name, str(times))
 
 
 def ran(tmp_path: Path) -> list[int]:

@@ -2,16 +2,19 @@
 
 `install` puts their commands into a directory. Jobs are processes. What goes wrong is written
 into files beside them: ``busy`` (so many submissions are refused for now), ``held`` (jobs stay
-pending), ``blind`` (so many status commands fail), ``empty`` (so many know of no job).
+pending), ``blind`` (so many status commands fail), ``empty`` (so many know of no job). Commands
+are called at the same time: whoever reads one of its files finds all of it, or none.
 Standard library only: it is copied, and executed without site packages.
 """
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,6 +41,13 @@ def install(directory, dialect):
     return place / "bin"
 
 
+def put(file, text):
+    """Write a file that appears complete."""
+    aside = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
+    aside.write_text(text)
+    aside.rename(file)
+
+
 class Fake:
     """The state of one of them, in a directory."""
 
@@ -59,13 +69,16 @@ class Fake:
     def uses_up(self, name):
         """Whether a fault is due; each is used up by that."""
         file = self.place / name
-        if not file.exists():
-            return False
-        left = int(file.read_text() or 0)
-        if left > 1:
-            file.write_text(str(left - 1))
-        else:
-            file.unlink()
+        with open(self.place / "turn", "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            try:
+                left = int(file.read_text() or 0)
+            except FileNotFoundError:
+                return False
+            if left > 1:
+                put(file, str(left - 1))
+            else:
+                file.unlink()
         return left > 0
 
     @contextmanager
@@ -123,7 +136,7 @@ class Fake:
         facts = {"name": name, "pid": None, "task": task, "cwd": str(Path.cwd())}
         if not (self.place / "held").exists():
             facts["pid"] = self.execute(job_id, facts).pid
-        (self.place / f"job-{job_id}.json").write_text(json.dumps(facts))
+        put(self.place / f"job-{job_id}.json", json.dumps(facts))
 
     def execute(self, job_id, facts):
         """Start the process of a job, and of whoever notes its end."""
@@ -172,7 +185,7 @@ class Fake:
 
     def tell(self, job_id, state):
         """Say that a job is in this state, whatever it is."""
-        (self.place / f"job-{job_id}.state").write_text(state)
+        put(self.place / f"job-{job_id}.state", state)
 
     def cancel(self, ids):
         """End jobs."""
