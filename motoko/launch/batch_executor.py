@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
@@ -31,8 +32,9 @@ from motoko.launch.environment import Environment, user_name
 from motoko.launch.grouping import MOST_IN_ARRAY, Grouped, group_script
 from motoko.launch.jobscript import JobScript
 from motoko.launch.resources import resources_of
+from motoko.launch.rundir import Kit
 from motoko.launch.starter import Starter, least
-from motoko.launch.ticket import Ticket, job_name, write_ticket
+from motoko.launch.ticket import Ticket, group_ticket, job_name, write_tickets
 from motoko.launch.tracking import Pace
 from motoko.launch.trouble import Troubles
 from motoko.study.study import Study
@@ -78,6 +80,8 @@ class BatchExecutor(Starter):
         self._submitting: dict[str, Desk] = {}
         # Studies of which several runs are being submitted together.
         self._gathering: set[Desk] = set()
+        # What the jobs of attempts ask for; None for what cannot be asked for.
+        self._shapes: WeakKeyDictionary[Attempt, Shape | None] = WeakKeyDictionary()
         # Shapes that were refused, and the run that was.
         self._refusals: dict[tuple[Desk, Shape], int] = {}
 
@@ -200,10 +204,12 @@ class BatchExecutor(Starter):
         return found
 
     def _shape(self, desk: Desk, attempt: Attempt) -> Shape | None:
-        try:
-            return shape_of(desk.study, self.generator, attempt)
-        except (ValueError, MotokoError):
-            return None  # which is said when it is submitted
+        if attempt not in self._shapes:
+            try:
+                self._shapes[attempt] = shape_of(desk.study, self.generator, attempt)
+            except (ValueError, MotokoError):
+                self._shapes[attempt] = None  # which is said when its script is written
+        return self._shapes[attempt]
 
     def _is_refused(self, desk: Desk, attempt: Attempt) -> bool:
         if not self._refusals:
@@ -216,19 +222,29 @@ class BatchExecutor(Starter):
             del self._refusals[key]
         return key in self._refusals
 
+    def _prepared(self, desk: Desk, attempt: Attempt, kit: Kit) -> None:
+        """Write its script ahead too: what is left then is one request."""
+        attempt.exec_file = kit.exec_file
+        shape = self._shape(desk, attempt) or shape_of(desk.study, self.generator, attempt)
+        environment = self._environments[desk.study]
+        script = job_script(desk.study, environment, attempt, desk.generation)
+        text = render(self.generator, script, _name(desk, attempt), shape)
+        Path(attempt.run_dir, layout.job_script(attempt.number)).write_text(text)
+        super()._prepared(desk, attempt, kit)
+
     async def _submit(self, desk: Desk, attempts: list[Attempt]) -> None:
-        scripts: dict[Attempt, str] = {}
+        found: list[Attempt] = []
         for attempt in attempts:
-            if attempt in desk.waiting:  # nobody has withdrawn it meanwhile
-                script = self._described(desk, attempt)
-                if script is not None:
-                    scripts[attempt] = script
-                if len(attempts) > 1:
-                    await anyio.lowlevel.checkpoint()
-        scripts = {a: s for a, s in scripts.items() if not a.has_process_ended}
-        if not scripts:
+            if attempt not in desk.waiting:
+                continue  # somebody has withdrawn it meanwhile
+            was_prepared = attempt.is_prepared
+            if self._is_ready(desk, attempt):
+                found.append(attempt)
+            if not was_prepared:
+                await anyio.lowlevel.checkpoint()
+        members = [attempt for attempt in found if not attempt.has_process_ended]
+        if not members:
             return
-        members = list(scripts)
         shape = shape_of(desk.study, self.generator, members[0])
         grouped = self._grouped(desk)
         tickets = self._tickets(desk, members, grouped)
@@ -236,7 +252,7 @@ class BatchExecutor(Starter):
         self._submitting.update(dict.fromkeys((a.nonce for a in members), desk))
         try:
             answer = await to_thread.run_sync(
-                self._hand_over, desk.study, scripts, tickets, shape, grouped
+                self._hand_over, desk.study, members, tickets, shape, grouped
             )
         except OSError as error:
             for attempt in members:
@@ -249,24 +265,21 @@ class BatchExecutor(Starter):
                 del self._submitting[attempt.nonce]
         self._take_answer(desk, members, shape, tickets, answer)
 
-    def _described(self, desk: Desk, attempt: Attempt) -> str | None:
-        """Take it from those that wait, and give its script; None if it cannot begin now."""
+    def _is_ready(self, desk: Desk, attempt: Attempt) -> bool:
+        """Take it from those that wait, if it can begin now."""
         desk.waiting.remove(attempt)
         if not attempt.is_prepared and not self._prepare(desk, attempt):
             if not attempt.has_process_ended and desk.held.get(attempt.run_id) is attempt:
                 desk.waiting.appendleft(attempt)
-            return None
+            return False
         try:
             if attempt.is_found_finished(time.time()):
                 desk.note(attempt)
-                return None
-            shape = shape_of(desk.study, self.generator, attempt)
-            environment = self._environments[desk.study]
-            script = job_script(desk.study, environment, attempt, desk.generation)
-            return render(self.generator, script, _name(desk, attempt), shape)
+                return False
         except Exception as error:
             self._refused(desk, attempt, error)
-            return None
+            return False
+        return True
 
     def _tickets(self, desk: Desk, members: list[Attempt], grouped: Grouped) -> list[Ticket]:
         kind = self.generator.name
@@ -283,23 +296,23 @@ class BatchExecutor(Starter):
     def _hand_over(
         self,
         study: Study,
-        scripts: Mapping[Attempt, str],
+        members: list[Attempt],
         tickets: list[Ticket],
         shape: Shape,
         grouped: Grouped,
     ) -> Answer:
         """Submit, in a thread: nothing may come between the answer and the tickets."""
-        generator, members = self.generator, list(scripts)
-        for (attempt, text), ticket in zip(scripts.items(), tickets, strict=True):
-            Path(attempt.run_dir, layout.job_script(attempt.number)).write_text(text)
-            write_ticket(attempt.run_dir, attempt.number, ticket)
-        place, file = members[0].run_dir, layout.job_script(members[0].number)
+        generator, first = self.generator, members[0]
+        place, file = first.run_dir, layout.job_script(first.number)
+        ticket_file = layout.job_ticket(first.run_dir, first.number)
         if grouped.most > 1:
             place, name = str(study.runs_dir), tickets[0].name
             files = [f"{Path(a.run_dir).name}/{layout.job_script(a.number)}" for a in members]
             file = f".{name}.sh"
             text = group_script(generator, name, shape, place, files, grouped)
             Path(place, file).write_text(text)
+            ticket_file = group_ticket(study.runs_dir, name)
+        write_tickets(ticket_file, tickets)
         reached("job.described")
         answer = generator.ask(generator.submit_command(file), self._pace.command_s, place)
         reached("job.submitted")
@@ -309,10 +322,9 @@ class BatchExecutor(Starter):
             job_id = generator.parse_submission(answer.output)
         except SchedulerOutputError as error:
             return Answer(None, answer.output, str(error))
-        for attempt, ticket, own in zip(
-            members, tickets, self._ids(job_id, tickets), strict=True
-        ):
-            write_ticket(attempt.run_dir, attempt.number, ticket._replace(id=own))
+        ids = self._ids(job_id, tickets)
+        known = [t._replace(id=own) for t, own in zip(tickets, ids, strict=True)]
+        write_tickets(ticket_file, known)
         return answer._replace(output=job_id)
 
     def _ids(self, job_id: str, tickets: list[Ticket]) -> list[str]:

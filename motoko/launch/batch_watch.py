@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 
 from motoko.errors import SchedulerOutputError
-from motoko.job import token
+from motoko.job import layout, token
 from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
 from motoko.launch.accounts import ask_accounts
@@ -26,7 +26,7 @@ from motoko.launch.bells import Bells
 from motoko.launch.blame import COARSE_S, KILLED, blame, blame_loss
 from motoko.launch.desk import Desk
 from motoko.launch.folding import Folding
-from motoko.launch.ticket import Ticket, read_ticket, write_ticket
+from motoko.launch.ticket import Ticket, Tickets, write_tickets
 from motoko.launch.tracking import Pace, Tracker
 from motoko.launch.trouble import Troubles
 from motoko.model import states
@@ -87,6 +87,7 @@ class BatchWatch(Folding):
         # Attempts that have begun without this batch system, as far as anybody knows.
         self._strange: dict[str, _Job] = {}
         self._ends: dict[str, _Ended] = {}
+        self._tickets: dict[Desk, Tickets] = {}
         # Attempts that are to end.
         self._leaving: dict[str, _Job] = {}
         self._cancels = Cancels(generator, self.tracker, pace, clock)
@@ -299,7 +300,7 @@ class BatchWatch(Folding):
             for desk, attempt in self._sought.pop(key):
                 log.info("run %s: its job is %s", attempt.title, status.id)
                 ticket = Ticket(attempt.nonce, self._generator.name, status.name, status.id)
-                write_ticket(attempt.run_dir, attempt.number, ticket)
+                write_tickets(layout.job_ticket(attempt.run_dir, attempt.number), [ticket])
                 self.follow(desk, attempt, ticket)
 
     def _settle(self) -> None:
@@ -425,7 +426,8 @@ class BatchWatch(Folding):
         if state == states.CANCELLED and not attempt.is_ending:
             attempt.withdraw(state)
         try:
-            ticket = read_ticket(attempt.run_dir, attempt.number, attempt.nonce)
+            tickets = self._tickets.setdefault(desk, Tickets(desk.study.runs_dir))
+            ticket = tickets.of(attempt.run_dir, attempt.number, attempt.nonce)
             taken = token.read_token(attempt.run_dir, attempt.number)
         except OSError as error:
             self._troubles.met(attempt.looking, error)

@@ -150,10 +150,9 @@ class Starter(ABC):
                 self.group.start_soon(self._copy, desk, attempt, kit)
                 return False
             dirs.make(attempt, desk.generation, kit)
+            self._prepared(desk, attempt, kit)
         except Exception as error:
             self._refused(desk, attempt, error)
-        else:
-            self._prepared(attempt, kit)
         return attempt.is_prepared
 
     async def _copy(self, desk: Desk, attempt: Attempt, kit: Kit) -> None:
@@ -162,24 +161,22 @@ class Starter(ABC):
         It is the only one of its study that is being made, so the next one cannot overtake it,
         and no later attempt of a run that was withdrawn meanwhile begins in it.
         """
-        problem: Exception | None = None
         try:
             make = self._dirs[desk.study].make
             await to_thread.run_sync(make, attempt, desk.generation, kit)
+            if attempt in desk.waiting:
+                self._prepared(desk, attempt, kit)
         except Exception as error:
-            problem = error
+            if attempt in desk.waiting:
+                self._refused(desk, attempt, error)
         finally:
             self._copying.remove(desk)
-        if attempt in desk.waiting:
-            if problem is None:
-                self._prepared(attempt, kit)
-            else:
-                self._refused(desk, attempt, problem)
-            if attempt.has_process_ended:
-                desk.waiting.remove(attempt)
+        if attempt in desk.waiting and attempt.has_process_ended:
+            desk.waiting.remove(attempt)
         self.schedule()
 
-    def _prepared(self, attempt: Attempt, kit: Kit) -> None:
+    def _prepared(self, desk: Desk, attempt: Attempt, kit: Kit) -> None:
+        """The run directory is made: do what else can be done ahead, which may fail."""
         attempt.exec_file = kit.exec_file
         attempt.is_prepared = True
 

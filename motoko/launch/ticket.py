@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,19 +43,53 @@ def job_name(study: str, run_id: int, attempt: int, nonce: str) -> str:
     return f"{JOB_PREFIX}{kept[:_LONGEST_NAME]}-{run_id}-{attempt}-{nonce[:8]}"
 
 
-def write_ticket(run_dir: str, attempt: int, ticket: Ticket) -> None:
-    """Put the ticket in its place in one step."""
-    path = layout.job_ticket(run_dir, attempt)
+def group_ticket(runs_dir: Path, name: str) -> str:
+    """The file of the tickets of all runs that were submitted together, by their job's name."""
+    return str(runs_dir / f".{name}.json")
+
+
+def write_tickets(path: str, tickets: Sequence[Ticket]) -> None:
+    """Put the tickets in their place in one step."""
     aside = f"{path}.{os.getpid()}"
-    Path(aside).write_text(json.dumps(ticket._asdict()) + "\n")
+    facts = [ticket._asdict() for ticket in tickets]
+    Path(aside).write_text(json.dumps(facts if len(facts) > 1 else facts[0]) + "\n")
     os.replace(aside, path)
 
 
-def read_ticket(run_dir: str, attempt: int, nonce: str) -> Ticket | None:
-    """The ticket of this attempt; None without one. OSError when it cannot be read."""
+class Tickets:
+    """The tickets of a study's runs: of one beside it, and of a group beside all runs."""
+
+    def __init__(self, runs_dir: Path) -> None:
+        self._runs_dir = runs_dir
+        self._grouped: dict[str, Ticket] = {}
+        self._read_at = -1
+
+    def of(self, run_dir: str, attempt: int, nonce: str) -> Ticket | None:
+        """The ticket of this attempt; None without one. OSError when it cannot be read."""
+        own = _read(layout.job_ticket(run_dir, attempt)).get(nonce)
+        if own is not None and own.id is not None:
+            return own
+        with suppress(FileNotFoundError):
+            self._read_groups()
+        return self._grouped.get(nonce, own)
+
+    def _read_groups(self) -> None:
+        """Read all of them, if there may be new ones; the latest of an attempt counts."""
+        changed_at = self._runs_dir.stat().st_mtime_ns
+        if changed_at == self._read_at:
+            return
+        files = list(self._runs_dir.glob(f".{JOB_PREFIX}*.json"))
+        self._grouped = {}
+        for file in sorted(files, key=lambda file: file.stat().st_mtime_ns):
+            self._grouped.update(_read(file))
+        self._read_at = changed_at
+
+
+def _read(path: str | Path) -> dict[str, Ticket]:
+    """The tickets in a file, by nonce; none when it is not there, or is none."""
     try:
-        said = json.loads(Path(layout.job_ticket(run_dir, attempt)).read_text())
-        ticket = Ticket(**said)
+        said = json.loads(Path(path).read_text())
+        found = [Ticket(**one) for one in (said if isinstance(said, list) else [said])]
     except (FileNotFoundError, ValueError, TypeError):
-        return None
-    return ticket if ticket.nonce == nonce else None
+        return {}
+    return {ticket.nonce: ticket for ticket in found}

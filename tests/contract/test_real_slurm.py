@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from motoko.cli import scaffold
 from tests.support.command_line import CommandLine
 from tests.support.launch_session import (
     ONCE,
@@ -141,38 +138,3 @@ def test_what_slurm_ends_has_the_class_that_it_says(
         assert classes == {1: "walltime", 2: "out of memory", 3: None}, told
         assert row(study, 3)["state"] == "FINISHED"
     assert real_slurm_accounts.jobs() == []
-
-
-#: The least limit that Slurm knows is a minute; a third of that is kept for the end.
-WHOLE = """#!/bin/bash
-#SBATCH --time=1 --output=log-%j --mem=1G
-exec {python} -m motoko run --foreground --run_name a --generator bash
-"""
-
-
-def test_one_job_holds_a_whole_workflow_and_submits_itself_again(
-    real_slurm: System, tmp_path: Path
-) -> None:
-    directory = tmp_path / "demo"
-    scaffold.make(directory)
-    held = "until [[ -e ../../../go ]]; do sleep 0.1; done\n"
-    script = directory / "sample" / "launch.sh"
-    script.write_text(held + script.read_text())
-    (directory / "job.sh").write_text(WHOLE.format(python=sys.executable))
-
-    def logs() -> list[str]:
-        return [file.read_text() for file in sorted(directory.glob("log-*"))]
-
-    try:
-        subprocess.run(["sbatch", "job.sh"], cwd=directory, check=True)
-        wait_for_condition(lambda: len(logs()) == 2, LONGEST_S)
-        (directory / "go").touch()
-        wait_for_condition(lambda: "finished after" in logs()[1], LONGEST_S)
-        wait_for_condition(lambda: real_slurm.jobs() == [], LONGEST_S)
-    finally:
-        kill_processes_of(directory)
-
-    first, second = logs()
-    assert "CREATED again" in first and "submitted again: " in first
-    assert "sample 5 runs, mean 1 run" in second
-    assert CommandLine(directory).counts("sample") == {"FINISHED": 5}

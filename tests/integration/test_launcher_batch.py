@@ -390,3 +390,35 @@ def test_a_group_whose_submission_was_not_answered_is_found_by_its_name(
 
         assert ran(tmp_path) == ids
         assert fake_of(slurm).count("sbatch") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "jobs"), [("array: true\n", ("1_0", "1_1", "1_2")), ("pack: 3\n", ("1",))]
+)
+def test_a_group_whose_jobs_were_not_recorded_is_found_by_its_tickets(
+    slurm: System, tmp_path: Path, shape: str, jobs: tuple[str, ...]
+) -> None:
+    fault(slurm, "held")
+    with new_study(tmp_path / "s", RAN.format(tmp_path), YAML + shape) as study:
+        with launching(study, **slurm.settings):
+            ids = create(study, 3)
+
+            def are_recorded() -> bool:
+                return all(any("batch" in a for a in attempts(study, r)) for r in ids)
+
+            wait_for(study, are_recorded)
+
+        def forget(tables):  # type: ignore[no-untyped-def]
+            for run_id in ids:
+                tables.set_attempt(run_id, 1, {"nonce": tables.run(run_id)["nonce"]})
+
+        study.database.write(forget)
+        with launching(study, **slurm.settings):
+            wait_for(study, are_recorded)
+            for job_id in jobs:
+                fake_of(slurm).again(job_id)
+            wait_for_state(study, "FINISHED", *ids)
+
+        assert fake_of(slurm).count("sbatch") == 1
+        assert ran(tmp_path) == ids
