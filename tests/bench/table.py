@@ -158,11 +158,22 @@ ROWS: Sequence[Row] = (
         ahead_of={"sbatch in a loop": 0.9},
     ),
     Row(
-        "the same as one array",
+        "the same as one array, its request",
         "submit array",
         "/s",
         is_speed=True,
         peers={"sbatch --array": "submit array of sbatch --array"},
+        ahead_of={"sbatch --array": 0.9},
+    ),
+    Row(
+        "  with the directories of its runs",
+        "submit array, all",
+        "/s",
+        is_speed=True,
+        peers={
+            "sbatch --array": "submit array of sbatch --array",
+            "the same by hand": "submit array by hand",
+        },
         ahead_of={"sbatch --array": 0.9},
     ),
     Row("end of a Slurm job to FINISHED", "job to FINISHED", "s", at_most=0.2, digits=3),
