@@ -9,11 +9,14 @@ answers had no jobs at all.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from motoko.launch.batch_generator import JobStatus, Phase
+
+_OF_ARRAY = re.compile(r"(\d+)[_\[]")
 
 
 class Pace(NamedTuple):
@@ -46,6 +49,8 @@ class Tracked:
     missing_since: float | None = None
     n_missing: int = 0
     n_empty: int = 0
+    #: How often it was missing while others of its array waited.
+    n_taken_out: int = 0
     asked_at: float = -math.inf
     is_cancelled: bool = False
 
@@ -120,11 +125,14 @@ class Tracker:
             self.unknown_since = None
         news = []
         has_changed = False
+        waiting = {(_array(s.id), s.name) for s in statuses.values() if _waits(s)}
         for job in self.jobs.values():
             status = statuses.get(job.id)
             if status is None or not _is_of(job, status):
                 has_changed |= job.missing_since is None
                 _miss(job, now, is_empty=is_empty)
+                if taken_out := self._taken_out(job, waiting):
+                    news.append(taken_out)
             elif _see(job, status):
                 news.append(status)
         by_name = {status.key: status for status in statuses.values() if status.name}
@@ -139,6 +147,23 @@ class Tracker:
         else:
             self._interval_s = min(1.5 * self._interval_s, self._pace.most_s)
         return news
+
+    def _taken_out(self, job: Tracked, waiting: Container[tuple[str, str]]) -> JobStatus | None:
+        """What to say of a job that waited, and still does its array, without it.
+
+        Somebody has cancelled it: Slurm takes such a job out of its array and forgets it.
+        """
+        status = job.status
+        if status is None or not _waits(status):
+            return None
+        if (_array(job.id), status.name) not in waiting:
+            job.n_taken_out = 0
+            return None
+        job.n_taken_out += 1
+        if job.n_taken_out != self._pace.n_confirm:
+            return None
+        job.status = JobStatus(job.id, Phase.ENDED, "CANCELLED", status.name, is_cancelled=True)
+        return job.status
 
     def accounted(self, statuses: Mapping[str, JobStatus]) -> list[JobStatus]:
         """Take in what the accounts say; what is new in that."""
@@ -191,6 +216,17 @@ class Tracker:
             self.unknown_since = now
 
 
+def _array(job_id: str) -> str:
+    """The id of the array that a job belongs to; empty for one that belongs to none."""
+    found = _OF_ARRAY.match(job_id)
+    return found[1] if found is not None else ""
+
+
+def _waits(status: JobStatus) -> bool:
+    """Whether it is a job of an array that has not begun."""
+    return status.phase is Phase.PENDING and bool(_array(status.id))
+
+
 def _is_of(job: Tracked, status: JobStatus) -> bool:
     """Whether a status is of that job, and not of one that has got its number."""
     return not status.name or not job.name or status.name == job.name
@@ -210,6 +246,6 @@ def _see(job: Tracked, status: JobStatus) -> bool:
     before = job.status
     if before is not None and before.phase is Phase.ENDED and status.phase is not Phase.ENDED:
         return False  # an old answer
-    job.missing_since, job.n_missing, job.n_empty = None, 0, 0
+    job.missing_since, job.n_missing, job.n_empty, job.n_taken_out = None, 0, 0, 0
     job.status = status
     return status != before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,27 @@ def test_what_slurm_ends_has_the_class_that_it_says(
         assert classes == {1: "walltime", 2: "out of memory", 3: None}, told
         assert row(study, 3)["state"] == "FINISHED"
     assert real_slurm_accounts.jobs() == []
+
+
+def test_a_run_that_somebody_takes_out_of_an_array_is_cancelled(
+    real_slurm_accounts: System, tmp_path: Path
+) -> None:
+    yaml = YAML + "array: true\nslurm_options: [hold]\n"
+    with new_study(tmp_path / "s", "true\n", yaml) as study:
+        with launching(study, **real_slurm_accounts.settings):
+            ids = create(study, 4)
+
+            def jobs() -> list[dict[str, str]]:
+                return [a["batch"] for r in ids for a in attempts(study, r) if "batch" in a]
+
+            wait_for(study, lambda: len([j for j in jobs() if "state" in j]) == len(ids))
+            first, second = (job["id"] for job in jobs()[:2])
+            real_slurm_accounts.cancel(second)  # of which Slurm knows nothing after that
+            wait_for(study, lambda: "end_time" in row(study, 2))
+            array = first.partition("_")[0]
+            subprocess.run(["scontrol", "release", array], check=True)
+            wait_for(study, lambda: all("end_time" in row(study, r) for r in ids))
+
+        states = {r: row(study, r)["state"] for r in ids}
+        assert states == dict.fromkeys(ids, "FINISHED") | {2: "CANCELLED"}
+        assert attempts(study, 2)[0]["cause"] == f"its job {second} was cancelled at slurm"

@@ -259,6 +259,29 @@ def test_a_cancelled_job_is_gone_as_soon_as_it_was_missing_twice() -> None:
     assert (before, tracker.gone(3.0)) == ([], ["1"])
 
 
+def test_a_job_that_was_taken_out_of_an_array_that_waits_was_cancelled() -> None:
+    first, second = (status(f"7_{i}", Phase.PENDING, "array") for i in range(2))
+    tracker = Tracker(PACE)
+    for one in (first, second):
+        tracker.track(one.id, one.name, 0.0)
+    tracker.answered({"7_0": first, "7_1": second}, 0.0)
+
+    # Whether an array that executes, or another one, lacks it says nothing yet.
+    executing, other = status("7_1", name="array"), status("8_1", Phase.PENDING, "other")
+    told = [
+        tracker.answered({"7_1": executing, "8_1": other}, float(now)) for now in range(9, 19)
+    ]
+    told = [[one for one in news if one.id == "7_0"] for news in told]
+    for now in range(20, 20 + PACE.n_confirm):
+        news = tracker.answered({"7_1": second}, float(now))
+        told.append([one for one in news if one.id == "7_0"])
+
+    assert not any(told[:-1])
+    assert [(one.id, one.phase, one.is_cancelled) for one in told[-1]] == [
+        ("7_0", Phase.ENDED, True)
+    ]
+
+
 def test_a_job_of_another_name_has_only_the_same_number() -> None:
     tracker = Tracker(PACE)
     tracker.track("1", "mine", 0.0)
