@@ -60,7 +60,7 @@ def test_foreground_leaves_nothing_running_and_submits_itself_again_in_time(
 ) -> None:
     command = ("run", "--foreground", "--run_name", "a", "--resubmit", "echo job 7")
 
-    first = here.run(*command, "--walltime", "10s")
+    first = here.run(*command, "--walltime", "40s")
     assert "that executed here: CREATED again" in first.stdout
     assert "submitted again: job 7" in first.stdout
     assert (here.pid("server"), here.pid("launcher")) == (None, None)
