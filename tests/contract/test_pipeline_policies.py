@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from motoko.errors import PipelineError, RunsFailed
+from motoko.errors import ActionFailed, PipelineError, RunsFailed
 from motoko.pipeline import Pipeline, Step
 from motoko.store.audit import ledger_problems
 from motoko.study.waiting import commit_current
@@ -61,6 +61,34 @@ def test_raise_names_the_systems_whose_phases_failed(tmp_path: Path, is_of_study
 
     assert "equil:b: equil." in str(caught.value)
     assert "motoko run --run_name test --retry-failed" in caught.value.__notes__[0]
+
+
+def test_raise_names_every_phase_that_has_failed_by_then(workflow: Workflow) -> None:
+    bad = failing("prepare:a", "prepare:c", "equil:b")
+
+    with pytest.raises(RunsFailed) as caught:
+        piped(workflow, outcome=bad, on_failure="raise")
+
+    assert [failed.phase for failed in caught.value.failed] == ["prepare:a", "prepare:c"]
+
+
+def test_raise_names_every_function_that_has_failed_by_then(workflow: Workflow) -> None:
+    failed: list[str] = []
+
+    async def look(system: Any, workflow: Workflow) -> None:
+        failed.append(system.name)
+        if len(failed) == len(SYSTEMS):
+            all_failed.set()
+        await all_failed.wait()
+        raise ValueError(f"no {system.name}")
+
+    all_failed = anyio.Event()
+    order = Pipeline([Step("look")])
+    with pytest.raises(ActionFailed) as caught:
+        piped(workflow, order, handlers={"look": look}, on_failure="raise")
+
+    told = "\n".join([str(caught.value), *caught.value.__notes__])
+    assert [name for name in "abc" if f"look:{name}" in told] == ["a", "b", "c"]
 
 
 def test_function_is_called_again_as_long_as_there_is_budget_and_told_why(

@@ -103,7 +103,8 @@ class PipelineRun:
         self._plan = plan(workflow, pipeline, handlers, units, on_failure)
         self._progress = Progress(pipeline, units)
         self._news = anyio.Event()
-        self._error: Exception | None = None
+        #: Whether a phase has failed that ends the workflow at once.
+        self._is_ending = False
         #: By study: the phases that a run is part of, as long as it may change.
         self._runs: dict[Study, dict[int, list[Phase]]] = {}
         self._stops: dict[Study, Callable[[], None]] = {}
@@ -137,31 +138,33 @@ class PipelineRun:
         pause_s = _FIRST_PAUSE_S
         while True:
             self._news = anyio.Event()
-            if self._error is not None:
-                await self._end(self._error)
+            if self._is_ending:
+                await self._end(RAISE)
             if self._depositing:
                 await self._deposit()
             elif self._progress.is_at_rest:
-                kept = [phase for phase in self._progress.failed if self._is_kept(phase)]
-                if not kept:
+                if not self._failed(KEEP):
                     return
                 if await self._workflow.has_decided() and not self._news.is_set():
-                    await self._end(_failure(kept))
+                    await self._end(KEEP)
                 with anyio.move_on_after(pause_s):
                     await self._news.wait()
                 pause_s = min(2 * pause_s, self._workflow.wait_s)
             else:
                 await self._news.wait()
 
-    async def _end(self, error: Exception) -> NoReturn:
+    async def _end(self, last: str) -> NoReturn:
         await self._calls.give_new_start()
+        error = _failure(self._failed(last))
         if not isinstance(error, RunsFailed):  # of which whoever ends says how to go on
             name = shlex.quote(self._workflow.run_name or "")
             error.add_note(f"go on with `motoko run --run_name {name}`")
         raise error
 
-    def _is_kept(self, phase: Phase) -> bool:
-        return self._plan[phase.step.name].policy.last == KEEP
+    def _failed(self, last: str) -> list[Phase]:
+        """The phases that failed, as far as this is what their policy leaves."""
+        failed = self._progress.failed
+        return [phase for phase in failed if self._plan[phase.step.name].policy.last == last]
 
     # steps that a study does
 
@@ -260,8 +263,8 @@ class PipelineRun:
 
     def _decide(self, phase: Phase) -> None:
         last = self._plan[phase.step.name].policy.last
-        if last == RAISE and self._error is None:
-            self._error = _failure([phase])
+        if last == RAISE:
+            self._is_ending = True
         elif last == PRUNE and self._progress.prune(phase):
             log.warning("%s failed (%s): its system is left out", phase.name, phase.cause)
 
