@@ -1,8 +1,8 @@
 """A store of artifacts: what is in it, and how it changes.
 
 A change is decided by a small file, the *intent*, which says what is to be done; whoever holds
-the lock of the store next completes what a process that died had intended. Data are copied, and
-removed, aside and without the lock, so that a large artifact keeps nobody waiting.
+the lock of the store next, or looks, completes what a process that died had intended. Data are
+copied, and removed, aside and without the lock, so that a large artifact keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -43,6 +43,8 @@ from motoko.errors import (
 
 #: Longer than any change takes, since nothing is copied meanwhile.
 _PATIENCE_S = 60.0
+#: Whoever only looks waits so long for a writer that is at it.
+_GLANCE_S = 1.0
 #: A directory of something under way: who is at it, and a mark.
 _ASIDE = re.compile(r"(\d+)-(\d+)-([0-9a-f]*)-[0-9a-f]{8}-(.*)")
 
@@ -146,7 +148,7 @@ class ArtifactStore:
         """
         if kind is not None and kind not in KINDS:
             raise ValueError(f"kind {kind!r}: expected {' or '.join(map(repr, KINDS))}")
-        found = sorted(self._manifest.read().values(), key=lambda artifact: artifact.name)
+        found = sorted(self._settled().values(), key=lambda artifact: artifact.name)
         return [
             artifact
             for artifact in found
@@ -182,7 +184,7 @@ class ArtifactStore:
         """
         target = ArtifactStore(new_root)
         for artifact in self.list_artifacts():
-            present = target._manifest.read().get(artifact.name)
+            present = target._settled().get(artifact.name)
             if present == artifact:
                 continue
             if present is not None:
@@ -205,8 +207,16 @@ class ArtifactStore:
         places = {artifact.name: self._place(artifact.path) for artifact in artifacts}
         return write_archive(Path(archive).absolute(), artifacts, places)
 
+    def _settled(self) -> Mapping[str, Artifact]:
+        """All artifacts by name, when what a writer that died had intended is done: who looks
+        for a name, and then puts it, is not told that it was there all the time."""
+        if os.path.lexists(self._intent):
+            with suppress(StoreBusy, OSError), self._locked(_GLANCE_S):
+                pass  # a writer that is alive does it, or whoever may write here
+        return self._manifest.read()
+
     def _get(self, name: str) -> Artifact:
-        artifacts = self._manifest.read()
+        artifacts = self._settled()
         if name not in artifacts:
             raise ArtifactNotFound(str(self._root), name, artifacts)
         return artifacts[name]
@@ -270,7 +280,7 @@ class ArtifactStore:
             self._intent.unlink(missing_ok=True)
 
     def _check_free(self, wanted: Artifact) -> None:
-        artifacts = self._manifest.read()
+        artifacts = self._settled()
         if wanted.name in artifacts:
             raise ArtifactExists(str(self._root), wanted.name)
         place = self._place(wanted.path)
@@ -300,15 +310,15 @@ class ArtifactStore:
             remove(aside)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, patience_s: float = _PATIENCE_S) -> Iterator[None]:
         """The only one who changes the store; what others had intended is done."""
         office = self._home / OFFICE
         office.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(office / "lock", _PATIENCE_S))
+                stack.enter_context(locked(office / "lock", patience_s))
             except TimeoutError:
-                raise StoreBusy(str(self._root), _PATIENCE_S) from None
+                raise StoreBusy(str(self._root), patience_s) from None
             self._complete()
             left = [aside for aside in (self._root / OFFICE).iterdir() if _is_left(aside)]
             yield

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from motoko.crashpoints import POINTS
+from motoko.crashpoints import OTHER_POINTS, POINTS
 from tests.support import three_studies
 from tests.support.processes import kill_processes_of
 from tests.support.three_studies import Ended
@@ -63,7 +64,7 @@ def points(place: str) -> list[str]:
 
 def is_lost_at(place: str) -> bool:
     """Whether an attempt may be lost there, for a reason that is recorded."""
-    return "vanished" in POINTS[points(place)[-1]].then
+    return "vanished" in {**POINTS, **OTHER_POINTS}[points(place)[-1]].then
 
 
 def groups(places: Sequence[str]) -> list[list[str]]:
@@ -133,9 +134,11 @@ class Driven:
         return found
 
 
-def drive(directory: Path, places: Sequence[str] = ()) -> Driven:
+def drive(
+    directory: Path, places: Sequence[str] = (), workflow: ModuleType = three_studies
+) -> Driven:
     """Start the workflow until it ends well; some process of it dies at each of the places."""
-    three_studies.write(directory)
+    workflow.write(directory)
     entries = [entry for place in places for entry in place.split(";")]
     files = {entry: directory / f"died-{i}" for i, entry in enumerate(entries)}
     crash_at = ";".join(f"{entry}:{file}" for entry, file in files.items())
@@ -151,7 +154,7 @@ def drive(directory: Path, places: Sequence[str] = ()) -> Driven:
             driven.codes.append(process.returncode)
         driven.unreached = [entry for entry, file in files.items() if not file.exists()]
         driven.output = output.read_text()
-        driven.ended = three_studies.read(directory)
+        driven.ended = workflow.read(directory)
     finally:
         kill_processes_of(directory)
     return driven

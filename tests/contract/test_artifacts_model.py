@@ -97,10 +97,12 @@ class Stores(RuleBasedStateMachine):
         """What a process that died had wanted has happened as a whole, or not at all."""
         assert self.open is not None
         (name, content), self.open = self.open, None
+        seen = self.store.list_artifacts()
         # The next writer, whoever it is and whatever it wants, completes or clears away.
         code = in_a_process(self.somebody_writes, None, self.directory / "died")
         assert code == _DONE
-        listed = {artifact.name for artifact in self.store.list_artifacts()}
+        assert self.store.list_artifacts() == seen  # whoever looked was told for good
+        listed = {artifact.name for artifact in seen}
         changed = dict(self.model)
         if content is None:
             changed.pop(name, None)
@@ -180,6 +182,10 @@ def test_each_point_is_reached_and_survived(point: str, change: str, tmp_path: P
         store.put_dir(source, "x") if change == "put" else store.remove("x")
 
     code = in_a_process(work, (point, 1), tmp_path / "died")
+    seen = [a.name for a in store.list_artifacts()]
+    if not seen:
+        store.put_dir(source, "x")
+        store.remove("x")
     store.put_dir(source, "y")
 
     is_reached = {
@@ -188,6 +194,7 @@ def test_each_point_is_reached_and_survived(point: str, change: str, tmp_path: P
     }
     assert (code == -signal.SIGKILL) == is_reached[change]
     has_x = change == "put" and point != "artifacts.copied"
-    assert [a.name for a in store.list_artifacts()] == (["x", "y"] if has_x else ["y"])
+    assert [a.name for a in store.list_artifacts()] == [*seen, "y"]
+    assert seen == (["x"] if has_x else [])
     assert store.verify() == []
     assert [p.name for p in (store.root / ".artifacts").iterdir()] == ["lock"]

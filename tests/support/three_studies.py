@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,8 @@ STUDIES = ("draw", "square", "total")
 #: What differs between two runs of the same workflow.
 _VOLATILE = {*TIMES, "id", "job_id", "nonce", "attempt", "files"}
 
-_BEGIN = 'echo "$MOTOKO_STUDY.$MOTOKO_RUN_ID $MOTOKO_ATTEMPT" >>../../../executed\n'
+#: What scripts say, apart from all databases, when they begin.
+BEGIN = 'echo "$MOTOKO_STUDY.$MOTOKO_RUN_ID $MOTOKO_ATTEMPT" >>../../../executed\n'
 #: A script that has lost its launcher goes on once the next one has looked at it.
 _MEET_THE_NEXT = """
 [[ $(<.motoko-token-$MOTOKO_ATTEMPT) =~ '"launcher": '([0-9]+) ]]
@@ -55,7 +56,7 @@ run_params: {again: 0}
 """,
     # One in three takes long enough to lose its launcher.
     "draw/launch.sh": (
-        f"{_BEGIN}(( MOTOKO_RUN_ID % 3 != 1 )) || sleep 0.5{_MEET_THE_NEXT}python3 doIt.py\n"
+        f"{BEGIN}(( MOTOKO_RUN_ID % 3 != 1 )) || sleep 0.5{_MEET_THE_NEXT}python3 doIt.py\n"
     ),
     "draw/doIt.py": """\
 import motoko
@@ -66,7 +67,7 @@ run.value = 1.5 * job.x
 run.ready = int(job.x != 2 or run.again)
 """,
     "square/bd.yaml": "study: square\njob: {x: int, given: float}\nrun: {value: float}\n",
-    "square/launch.sh": f"{_BEGIN}exec python3 doIt.py\n",
+    "square/launch.sh": f"{BEGIN}exec python3 doIt.py\n",
     "square/doIt.py": """\
 import motoko
 
@@ -75,7 +76,7 @@ with motoko.running() as (run, job):
     run.pushQuantity(job.given, 3, "steps")
 """,
     "total/bd.yaml": "study: total\njob: {x: int, given: float}\n",
-    "total/launch.sh": f'{_BEGIN}echo "__BLACKDYNAMITE__given__" >result\n',
+    "total/launch.sh": f'{BEGIN}echo "__BLACKDYNAMITE__given__" >result\n',
     "order.py": """\
 def populate_arg_parser(parser):
     parser.add_argument("--n_values", type=int, default=4)
@@ -167,8 +168,8 @@ def office_pid(directory: Path, word: str) -> int | None:
 class Ended:
     """What a workflow has left."""
 
-    #: Of each study: runs by the value of their jobs, without what may differ.
-    rows: dict[str, dict[int, dict[str, Any]]]
+    #: Of each study: runs by what tells their jobs apart, without what may differ.
+    rows: dict[str, dict[Hashable, dict[str, Any]]]
     variables: dict[str, Any]
     #: What of it must not be there: open firings, contradictions, lost or doubled runs.
     wrong: list[str]
@@ -186,11 +187,9 @@ def read(directory: Path) -> Ended:
     workflow = Workflow(str(directory))
     with closing(workflow):
         opening.open_all(workflow)
-        lines = [line.split() for line in (directory / "executed").read_text().splitlines()]
-        executed = Counter((run, int(attempt)) for run, attempt in lines)
-        ended = Ended({}, {}, [], Counter(), Counter(), Counter(), executed)
+        ended = Ended({}, {}, [], Counter(), Counter(), Counter(), read_executed(directory))
         for name in STUDIES:
-            _read_study(workflow.task_manager(name).base, ended)
+            read_study(workflow.task_manager(name).base, ended, lambda job: job["x"])
         with workflow.vars.db.read() as ledger:
             ended.variables = ledger.variables()
             if open_firings := ledger.open_firings(RUN_NAME):
@@ -208,7 +207,16 @@ def read(directory: Path) -> Ended:
     return ended
 
 
-def _read_study(study: Study, ended: Ended) -> None:
+def read_executed(directory: Path) -> Counter[tuple[str, int]]:
+    """How often each attempt was executed, as its script says."""
+    lines = [line.split() for line in (directory / "executed").read_text().splitlines()]
+    return Counter((run, int(attempt)) for run, attempt in lines)
+
+
+def read_study(
+    study: Study, ended: Ended, key: Callable[[Mapping[str, Any]], Hashable]
+) -> None:
+    """Add a study, its runs by what ``key`` says of their jobs."""
     rows = ended.rows[study.name] = {}
     with study.database.read() as tables:
         ended.wrong += problems(tables)
@@ -218,7 +226,7 @@ def _read_study(study: Study, ended: Ended) -> None:
             row = tables.run(run_id)
             job = {**tables.job(row["job_id"])}
             job.pop("id")
-            rows[job["x"]] = {
+            rows[key(job)] = {
                 **{key: value for key, value in row.items() if key not in _VOLATILE},
                 "job": job,
                 "quantities": tables.quantities(run_id),
@@ -226,7 +234,7 @@ def _read_study(study: Study, ended: Ended) -> None:
             _check_attempts(f"{study.name}.{run_id}", tables.attempts(run_id), ended)
             title = f"{study.name}.{run_id}"
             n_disturbed = ended.n_lost[title] + ended.n_killed[title]
-            rows[job["x"]]["attempts"] = row["attempt"] - n_disturbed
+            rows[key(job)]["attempts"] = row["attempt"] - n_disturbed
             _check_files(study.run_dir(run_id), row, ended)
 
 
