@@ -11,6 +11,8 @@ from typing import Any
 from motoko.compat.places import environment_of
 
 _NAME = "BlackDynamite"
+#: By variable of the environment: what it was, and what it was set to.
+_changed: dict[str, tuple[str | None, str]] = {}
 
 
 def load(shell: Any) -> None:
@@ -23,16 +25,27 @@ def load(shell: Any) -> None:
         module = importlib.util.module_from_spec(spec)
         sys.modules[_NAME] = module
         spec.loader.exec_module(module)
-    os.environ.update(environment_of(Path.cwd(), os.environ))
+    for name, value in environment_of(Path.cwd(), os.environ).items():
+        before, _ = _changed.get(name, (os.environ.get(name), None))
+        _changed[name] = before, value
+        os.environ[name] = value
     shell.push({"BD": module})
 
 
 def unload(shell: Any) -> None:
-    """Forget the names."""
+    """Forget the names, and what the environment has for them unless it was changed since."""
     module = sys.modules.get(_NAME)
     if module is not None and _is_ours(module):
         del sys.modules[_NAME]
     shell.drop_by_id({"BD": module})
+    while _changed:
+        name, (before, value) = _changed.popitem()
+        if os.environ.get(name) != value:
+            continue
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _file() -> Path:

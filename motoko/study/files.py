@@ -201,6 +201,10 @@ def manifest(store: FileStore, files: Sequence[Path], exec_file: Path) -> dict[s
             if error.errno in NO_ROOM:
                 raise
             why = error.strerror or str(error)
+            if Path(str(error.filename)).is_relative_to(store.directory):
+                whose = "what runs are given is kept there, by who may write to the workflow"
+                mistakes.append(Mistake(str(store.directory), 0, "", why, whose))
+                break
             mistakes.append(Mistake(str(file), 0, "", why, "every run needs this file"))
     if mistakes:
         raise ConfigError(mistakes)

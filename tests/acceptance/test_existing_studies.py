@@ -48,6 +48,14 @@ myrun.pushVectorQuantity([1.0, myjob.param2], 0, "vec")
 myrun.others = [run.id for run, _ in BD.RunSelector(BD.Base()).selectRuns("state != nothing")]
 myrun.finish()
 """,
+    "note.py": """\
+import BlackDynamite as BD
+base = BD.Base()
+for r, j in BD.RunSelector(base).selectRuns("runs.id < 3"):
+    r.seen = r.id / 2
+    base.commit()
+    r.kept = r.seen + 1
+""",
     "post.py": """\
 import BlackDynamite as BD
 parser = BD.BDParser()
@@ -111,6 +119,9 @@ def test_study_is_worked_with_by_habit(study: Path) -> None:
         "3 2.0 8.0 ekin q vec w",
         "1 3.14 12.56 ekin q vec w",
     ]
+    shell(study, "canYouDigIt server start; motoko exec -- python3 note.py")
+    notes = "canYouDigIt runs info --infos id,seen,kept --constraints 'id < 3'"
+    assert shell(study, notes).split()[3:] == ["1", "0.5", "1.5", "2", "1.0", "2.0"]
 
 
 @pytest.mark.slow

@@ -502,6 +502,7 @@ def test_an_action_that_meets_a_conflict_is_run_again(workflow: Workflow) -> Non
     async def add(workflow: Workflow, **params: Any) -> None:
         found = workflow.mult.base.run(1)
         attempts.append(found.get("total"))
+        workflow.mult.createTask(x=[10.0 * len(attempts) + i for i in (1, 2)])
         found.total = (found.get("total") or 0) + 1
         if len(attempts) == 1:
             await anyio.to_thread.run_sync(
@@ -514,6 +515,9 @@ def test_an_action_that_meets_a_conflict_is_run_again(workflow: Workflow) -> Non
         workflow.mult.createTask(x=1.0)
         await add(workflow)
         assert workflow.mult.base.run(1).total == 11
+        workflow.mult.createTask(x=3.0)
+        made = {(run.id, job.id): job.x for run, job in workflow.mult.select()}
+        assert made == {(1, 1): 1.0, (2, 2): 21.0, (3, 3): 22.0, (4, 4): 3.0}
 
     assert run(workflow, main, outcome=None) == 0
     assert attempts == [None, 10]

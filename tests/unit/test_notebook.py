@@ -33,10 +33,15 @@ def test_notebook_gets_the_names_and_loses_them(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("PATH", os.environ["PATH"])
     monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.delenv("BLACKDYNAMITE_STUDY", raising=False)
+    monkeypatch.delenv("BLACKDYNAMITE_HOST", raising=False)
+    (tmp_path / "bd.yaml").write_text("study: sums\njob: {x: int}\n")
     monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
     shell = Shell()
 
     motoko.load_ipython_extension(shell)
+    motoko.load_ipython_extension(shell)  # in a cell that is executed again
     try:
         import BlackDynamite as BD
 
@@ -47,7 +52,11 @@ def test_notebook_gets_the_names_and_loses_them(
             BD.nothing  # noqa: B018
         command = Path(os.environ["PATH"].split(os.pathsep)[0]) / "canYouDigIt"
         assert os.access(command, os.X_OK)
+        assert os.environ["BLACKDYNAMITE_STUDY"] == "sums"
+        os.environ["CHANGED"] = "since"
     finally:
         motoko.unload_ipython_extension(shell)
 
     assert "BlackDynamite" not in sys.modules and shell.names == {}
+    monkeypatch.delenv("CHANGED")
+    assert dict(os.environ) == before
