@@ -69,11 +69,10 @@ def archives_dir(study: Study) -> Path:
 def packable(study: Study, run_ids: Iterable[int]) -> list[int]:
     """Those of the runs that are over and have a directory."""
     open_states = {states.CREATED, *states.ACTIVE}
-    return [
-        run_id
-        for run_id in run_ids
-        if study.run_row(run_id)["state"] not in open_states and study.run_dir(run_id).is_dir()
-    ]
+    over = study.ask(
+        lambda tables: [i for i in run_ids if tables.run(i)["state"] not in open_states]
+    )
+    return [run_id for run_id in over if study.run_dir(run_id).is_dir()]
 
 
 def pack(study: Study, run_ids: Sequence[int], *, is_busy: Callable[[int], bool]) -> Packed:
@@ -84,10 +83,11 @@ def pack(study: Study, run_ids: Sequence[int], *, is_busy: Callable[[int], bool]
     """
     packed = Packed()
     chosen = []
-    for run_id in packable(study, run_ids):
+    ready = packable(study, run_ids)
+    names = study.ask(lambda tables: [tables.run(run_id).get(ARCHIVE) for run_id in ready])
+    for run_id, name in zip(ready, names, strict=True):
         if is_busy(run_id):
             continue
-        name = study.run_row(run_id).get(ARCHIVE)
         if name is not None and run_id in _packed_in(archives_dir(study) / name):
             shutil.rmtree(study.run_dir(run_id))  # where an earlier call was ended
         else:
@@ -100,8 +100,8 @@ def pack(study: Study, run_ids: Sequence[int], *, is_busy: Callable[[int], bool]
 def unpack(study: Study, run_ids: Iterable[int]) -> int:
     """Bring the directories of packed runs back to where they were; how many."""
     back = []
-    for run_id in run_ids:
-        name = study.run_row(run_id).get(ARCHIVE)
+    named = study.ask(lambda tables: [(i, tables.run(i).get(ARCHIVE)) for i in run_ids])
+    for run_id, name in named:
         if name is None or study.run_dir(run_id).exists():
             continue
         _reader(archives_dir(study) / name).extract(run_id, study.run_dir(run_id))

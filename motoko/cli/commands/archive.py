@@ -26,7 +26,7 @@ def command(
     FINISHED runs, or those that constraints hold for, as far as they are over. What is packed
     is read as before: info, dataframe, quantities, getFile.
     """
-    from motoko.launch.executing import find_executing
+    from motoko.launch.executing import executing_in
     from motoko.study import archive
     from motoko.workflow import control
     from motoko.workflow.selectors import as_constraints
@@ -42,8 +42,9 @@ def command(
         if unpack:
             n_back = archive.unpack(base, ids)
         else:
-            busy = {one.run_id for one in find_executing(base)}
-            packed = archive.pack(base, ids, is_busy=busy.__contains__)
+            packed = archive.pack(
+                base, ids, is_busy=lambda i: executing_in(base, i) is not None
+            )
     if unpack:
         if as_json:
             output.as_json({"runs": n_back})
