@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ import pytest
 from motoko.errors import ActionFailed, PipelineError, RunsFailed
 from motoko.pipeline import Pipeline, Step
 from motoko.store.audit import ledger_problems
+from motoko.store.tables import Tables
+from motoko.study.study import Study
 from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
+from motoko.workflow.pipelines import running
 from motoko.workflow.pipelines.again import give_new_start
 from tests.contract.test_pipelines import ORDER, STUDIES, SYSTEMS, TEXTS, failing, phases, piped
-from tests.support.workflows import no_daemons, run, served_workflow
+from tests.support.workflows import conclude, no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -70,6 +74,34 @@ def test_raise_names_every_phase_that_has_failed_by_then(workflow: Workflow) -> 
         piped(workflow, outcome=bad, on_failure="raise")
 
     assert [failed.phase for failed in caught.value.failed] == ["prepare:a", "prepare:c"]
+
+
+def test_raise_names_what_fails_a_moment_later_and_begins_nothing_meanwhile(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_TOGETHER_S", 20.0)
+
+    def outcome(study: Study, row: Mapping[str, Any]) -> str | None:
+        system = study.job_row(row["job_id"])["system"]
+        return {"a": "FAILED", "b": None, "c": "FINISHED"}[system]
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        database = workflow.prepare.base.database
+        later = asyncio.get_running_loop().call_later
+
+        def let_fail(tables: Tables, changed: set[int] | None) -> None:
+            if tables.in_state("FAILED") and list(tables.in_state("CREATED")) == [2]:
+                stop()
+                later(0.2, database.write, lambda t: conclude(t, 2, "FAILED"))
+
+        stop = workflow.prepare.base.lookout.watch(let_fail)
+        await workflow.run_pipeline(ORDER, SYSTEMS, on_failure="raise")
+
+    with pytest.raises(RunsFailed) as caught:
+        run(workflow, main, outcome=outcome)
+
+    assert [failed.phase for failed in caught.value.failed] == ["prepare:a", "prepare:b"]
+    assert set(phases(workflow)) == {"prepare:a", "prepare:b", "prepare:c"}
 
 
 def test_raise_names_every_function_that_has_failed_by_then(workflow: Workflow) -> None:

@@ -129,6 +129,11 @@ class Progress:
         return [self._phases[name][phase.row] for name in phase.step.requires]
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a phase is begun, and not over."""
+        return bool(self._begun)
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether nothing is begun, nor can begin."""
         return not self._begun and not any(self._ready.values())

@@ -44,6 +44,9 @@ log = logging.getLogger(__name__)
 
 #: Between two looks at whether an action still decides on what failed; it doubles each time.
 _FIRST_PAUSE_S = 0.05
+#: A failure that ends the workflow waits so long for others, which often come together: all are
+#: named then. Nothing begins meanwhile.
+_TOGETHER_S = 0.3
 #: So many failures are told of beside the first one.
 _MOST_TOLD = 10
 
@@ -139,6 +142,10 @@ class PipelineRun:
         while True:
             self._news = anyio.Event()
             if self._is_ending:
+                with anyio.move_on_after(_TOGETHER_S):
+                    while self._progress.has_begun:
+                        await self._news.wait()
+                        self._news = anyio.Event()
                 await self._end(RAISE)
             if self._depositing:
                 await self._deposit()
@@ -172,7 +179,8 @@ class PipelineRun:
         name = doing.step.name
 
         def can_begin() -> Ready:
-            return Ready(len(self._progress.ready(name)), self._progress.in_words(name))
+            n_ready = 0 if self._is_ending else len(self._progress.ready(name))
+            return Ready(n_ready, self._progress.in_words(name))
 
         return can_begin
 
@@ -240,7 +248,7 @@ class PipelineRun:
             for phase in news:
                 if phase.state is PhaseState.FAILED:
                     self._decide(phase)
-            news = self._calls.offer()
+            news = [] if self._is_ending else self._calls.offer()
         self._news.set()
         self._workflow.tell_of_change()
 
