@@ -33,6 +33,8 @@ STUDY = "study"
 WORKFLOW = "workflow"
 #: The fact of a study that ids of runs are not consecutive, since no id is given twice.
 HAS_DELETED = "has_deleted"
+#: The fact of a study up to which id directories are of runs that it was put back without.
+LEFT_BEHIND = "left_behind"
 #: The fact of a study which runs were deleted, as `ranges`.
 DELETED_RUNS = "deleted_runs"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motoko.errors import DatabaseLost, ForeignDatabase, StudyNotFound
+from motoko.errors import DatabaseLost, ForeignDatabase, JobSideError, StudyNotFound
+from motoko.job.facts import read_facts
 from motoko.phrases import counted
 from motoko.store import layout
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 #: Files by which a state directory written by BlackDynamite is recognised.
 _FOREIGN = ("bd.zeo", "zeo.conf", "bd.zeo.index")
+
+#: Runs may be launched in another order than they were created in.
+_AHEAD = 16
 
 
 def is_created(study: Study) -> bool:
@@ -37,14 +41,37 @@ def check_created(study: Study) -> None:
         raise StudyNotFound(str(study.directory), layout.NO_DATABASE)
 
 
-def check_not_begun_anew(study: Study) -> None:
-    """DatabaseLost if the open database is one that nothing was ever kept in, while directories
-    of its runs are there: of a file that was cut, the server keeps what is whole."""
+def check_not_cut_short(study: Study) -> None:
+    """DatabaseLost if directories are there of runs that come after all of the open database:
+    of a file that was cut, the server keeps what is whole."""
     try:
-        with study.database.read():
-            pass
+        if (run_id := _first_unknown(study)) is None:
+            return
+        study.database.await_news()  # it may have been made since the database was read
+        if (run_id := _first_unknown(study)) is None:
+            return
     except StudyNotFound:
         _check_no_runs(study, "is damaged: it is cut behind its beginning")
+        return
+    where = f"though {study.run_dir(run_id)} was made for it"
+    raise DatabaseLost(str(study.database_file), f"ends before run {run_id}, {where}")
+
+
+def _first_unknown(study: Study) -> int | None:
+    """The first of the next runs that has a directory already, which it was not put back
+    without."""
+    with study.database.read() as tables:
+        last = max(tables.last_run_id, tables.fact(layout.LEFT_BEHIND) or 0)
+        generations = tables.generations
+    coming = range(last + 1, last + 1 + _AHEAD) if study.is_served_here else ()
+    return next((i for i in coming if _is_of(study.run_dir(i), generations)), None)
+
+
+def _is_of(run_dir: Path, generations: frozenset[str]) -> bool:
+    try:
+        return read_facts(run_dir).get("generation") in generations
+    except JobSideError:
+        return False
 
 
 def _check_no_runs(study: Study, how: str) -> None:

@@ -29,7 +29,7 @@ from motoko.errors import (
 )
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
 from motoko.store import layout
-from motoko.study.presence import check_not_begun_anew
+from motoko.study.presence import check_not_cut_short
 from motoko.study.study import shared_places
 from motoko.workflow import whereabouts
 from motoko.workflow.custody import Custody, using
@@ -314,7 +314,7 @@ def _serve(workflow: Workflow, takeover: bool) -> Owner | None:
     for database in workflow.databases:
         database.connect()
     for manager in workflow.task_managers.values():
-        check_not_begun_anew(manager.base)
+        check_not_cut_short(manager.base)
     workflow.initialise()
     workflow.recover()
     return owner

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from motoko.errors import DatabaseLost
+from motoko.errors import DatabaseFailed, DatabaseLost
 from motoko.workflow import Workflow, opening
 from motoko.workflow.upkeep.backups import back_up
 from motoko.workflow.upkeep.repair import Repaired, repair
@@ -182,6 +182,41 @@ def test_a_database_of_which_the_beginning_is_left_is_damaged_and_none_that_is_n
         assert "is damaged" in words
         assert "`motoko repair` rebuilds it" in words
         assert "no database yet" not in words
+    repaired(here.directory)
+    assert picture(here.directory) == before
+
+
+def test_no_id_is_given_again_wherever_a_file_without_an_index_was_cut(
+    varied_once: Path, tmp_path: Path
+) -> None:
+    size = database(varied_once).stat().st_size
+    refused = 0
+    for offset in range(5, size // 4, size // 80):
+        here = copied(varied_once, tmp_path / "w")
+        os.truncate(database(here.directory), offset)
+        Path(f"{database(here.directory)}.index").unlink()
+        workflow = Workflow(str(here.directory))
+        try:
+            opening.open_all(workflow)
+            with workflow.calc.base.database.read() as tables:
+                assert tables.last_run_id >= N_LAUNCHED, offset
+        except (DatabaseLost, DatabaseFailed) as error:
+            assert "`motoko repair`" in str(error)
+            refused += 1
+        finally:
+            workflow.close()
+    assert refused > 3
+
+
+def test_a_database_without_its_end_is_refused_before_anything_runs(here: CommandLine) -> None:
+    before = picture(here.directory)
+    os.truncate(database(here.directory), 4000)
+    Path(f"{database(here.directory)}.index").unlink()
+
+    said = here.run("run", "-n", "again", code=7).stderr
+
+    assert "ends before run 1, though " in said
+    assert "`motoko repair` rebuilds it" in said
     repaired(here.directory)
     assert picture(here.directory) == before
 

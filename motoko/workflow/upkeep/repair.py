@@ -186,6 +186,8 @@ class _Repair:
             self._replace(database, file, new)
             self._tell(study, found, reconciled, lost)
         self._tell_rest(study, reconciled, [*filled.without_task, *reconciled.without_task])
+        if reconciled.newer:
+            _leave_behind(study, max(reconciled.newer))
         for what in taken.problems:
             self._result.undone.append(f"{study.name}: {what}")
         if without_files:
@@ -271,6 +273,13 @@ class _Repair:
         os.replace(new, file)
         reached("repair.replaced")
         _remove(new)
+
+
+def _leave_behind(study: Study, last: int) -> None:
+    """Let the database be without runs that have directories."""
+    study.database.open_file(study.database_file, is_writable=True)
+    study.database.write(lambda tables: tables.set_fact(layout.LEFT_BEHIND, last))
+    study.database.close()
 
 
 def _fill(study: Study, tables: Tables, found: Salvage | None) -> rebuild.Filled:
