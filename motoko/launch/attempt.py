@@ -16,13 +16,7 @@ from motoko.job import layout, outcome, verdict
 from motoko.job.facts import is_directory_of
 from motoko.launch.checkpoint import Notice
 from motoko.launch.entries import converted
-from motoko.launch.failure import (
-    classify,
-    is_lost,
-    late_words,
-    signal_name,
-    with_removal,
-)
+from motoko.launch.failure import classify, is_lost, late_words, signal_name, with_removal
 from motoko.launch.generator import LocalProcess
 from motoko.launch.leaving import Leaving
 from motoko.launch.limits import walltime_s
