@@ -160,3 +160,24 @@ def test_every_public_module_class_and_function_says_what_it_does():
     missing = [name for module in modules for name in undocumented(import_module(module))]
 
     assert not missing, "\n".join(missing)
+
+
+#: What no process needs that only holds, launches or executes.
+FOR_LOOKING = {"pandas", "numpy", "matplotlib", "rich"}
+
+
+@pytest.mark.parametrize(
+    ("module", "left_out"),
+    [
+        ("motoko.workflow.holding_files", HEAVY - {"ZODB", "ZEO"} | {"rich", "yaml", "anyio"}),
+        ("motoko.workflow.serving, motoko.launch.launcher", FOR_LOOKING),
+        ("motoko.workflow.workflow", FOR_LOOKING),
+        ("motoko.job", HEAVY | {"rich", "yaml", "anyio", "asyncio", "logging"}),
+    ],
+    ids=["server", "launcher", "orchestrator", "job"],
+)
+def test_process_imports_nothing_that_it_does_not_need(module, left_out):
+    imported = top_level(modules_imported_by(module))
+
+    assert "motoko" in imported
+    assert not imported & left_out

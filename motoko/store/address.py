@@ -15,7 +15,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from motoko.paths import is_private, private_directory
@@ -112,6 +112,30 @@ class Address(NamedTuple):
         if self.path is not None:
             return str(self.path)
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Served(NamedTuple):
+    """A database file and where it is reached: several at one port have other names there."""
+
+    file: Path
+    address: Address
+
+    def as_data(self) -> dict[str, Any]:
+        """It in the types of JSON."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in {"file": self.file, **self.address._asdict()}.items()
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Self:
+        """What `as_data` was asked of."""
+        places = {
+            name: None if data[name] is None else Path(data[name])
+            for name in ("path", "record", "certificates")
+        }
+        rest = {name: value for name, value in data.items() if name != "file"}
+        return cls(Path(data["file"]), Address(**{**rest, **places}))
 
 
 def parse_host(host: str) -> Address | Path:

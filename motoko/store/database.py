@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import pickle
 import random
@@ -35,7 +34,7 @@ from motoko.errors import (
     NoSpaceLeft,
 )
 from motoko.host import NO_ROOM, in_words
-from motoko.phrases import BRINGS_IT_BACK, MENDS_IT
+from motoko.phrases import MENDS_IT
 from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.claim import Claim
@@ -43,6 +42,7 @@ from motoko.store.client import CONNECTING_S, GivenUp, Haste
 from motoko.store.feed import SINGLE_WRITE, Change, Feed, FeedingStorage
 from motoko.store.ledger import Ledger
 from motoko.store.refusal import find_out
+from motoko.store.room import is_full
 from motoko.store.tables import Tables
 from motoko.store.turn import Turn
 
@@ -52,9 +52,7 @@ for _name in ("ZEO", "ZODB", "txn", "asyncio"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 MOST_ATTEMPTS = 50
-NO_DATABASE_FILE = f"is no database, or its beginning is damaged; {BRINGS_IT_BACK}"
 _CACHED_OBJECTS = 20_000
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 #: What a server says to one that had begun a commit with another one, and when it must end.
 _GO_BY = ("ZODB.POSException.StorageTransactionError", "ZEO.Exceptions.ClientDisconnected")
 
@@ -186,7 +184,7 @@ class Database(Generic[V]):
             try:
                 storage = FileStorage(str(file), read_only=not is_writable)
             except FileStorageFormatError as error:
-                raise ForeignDatabase(str(file), NO_DATABASE_FILE) from error
+                raise ForeignDatabase(str(file), layout.NO_DATABASE_FILE) from error
             try:
                 self._db = ZODB.DB(
                     storage, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30
@@ -473,18 +471,6 @@ def _reason(error: BaseException) -> str:
     if _is_of_file(error):
         return type(error).__name__  # its text shows bytes
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a disk is full: this process says so, or the server whose answer it is."""
-    match error:
-        case OSError(errno=number):
-            pass
-        case ServerException(args=("builtins.OSError", (int(number), *_))):
-            pass
-        case _:
-            return False
-    return number in _NO_SPACE
 
 
 def back_off(attempt: int) -> None:

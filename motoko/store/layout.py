@@ -22,12 +22,14 @@ from BTrees.OOBTree import OOBTree, OOTreeSet
 from ZODB.fsIndex import fsIndex
 
 from motoko.errors import DatabaseLost, ForeignDatabase, StudyNotFound
+from motoko.phrases import BRINGS_IT_BACK
 from motoko.store.codec import encode
 
 FORMAT = 4
 #: Of the file of a database that nothing was ever committed to.
 _N_BYTES_EMPTY = 4
 ROOT = "motoko"
+NO_DATABASE_FILE = f"is no database, or its beginning is damaged; {BRINGS_IT_BACK}"
 NO_DATABASE = "has no database yet; `motoko create` or `motoko run` makes it"
 STUDY = "study"
 WORKFLOW = "workflow"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ZEO.Exceptions import ClientDisconnected
 from ZEO.StorageServer import StorageServer
@@ -24,8 +24,8 @@ from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase, 
 from motoko.host import boot_clock, has_locks, in_words
 from motoko.paths import local_lock_file
 from motoko.store import layout, tls
-from motoko.store.address import Address, keep_alive
-from motoko.store.database import NO_DATABASE_FILE, is_full
+from motoko.store.address import Address, Served, keep_alive
+from motoko.store.room import is_full
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,6 @@ _PACK_FROM_BYTES = 64 << 20
 _PACK_FACTOR = 3
 #: Revisions younger than this survive a pack, so that open snapshots stay readable.
 _PACK_KEEP_S = 600.0
-
-
-class Served(NamedTuple):
-    """A database file and where it is reached: several at one port have other names there."""
-
-    file: Path
-    address: Address
 
 
 class Server:
@@ -251,7 +244,7 @@ def _open_file(file: Path) -> Any:
         if type(error).__name__ == "LockError":
             raise AlreadyRunning(f"a server of {file}", _lock_owner(file)) from error
         if isinstance(error, FileStorageFormatError):
-            raise ForeignDatabase(str(file), NO_DATABASE_FILE) from error
+            raise ForeignDatabase(str(file), layout.NO_DATABASE_FILE) from error
         if is_full(error):
             raise NoSpaceLeft(str(file)) from error
         raise DatabaseUnavailable(str(file), f"cannot be opened: {error}") from error

@@ -6,6 +6,7 @@ an office in ``.wf``, so that there is one of it.
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +34,13 @@ from motoko.study.presence import check_not_cut_short
 from motoko.study.study import shared_places
 from motoko.workflow import whereabouts
 from motoko.workflow.custody import Custody, using
-from motoko.workflow.places import address, has_many_hosts, how_served, served
+from motoko.workflow.places import (
+    address,
+    has_many_hosts,
+    how_served,
+    served,
+    server_office_in,
+)
 from motoko.workflow.restarts import until_it_stands
 
 if TYPE_CHECKING:
@@ -48,11 +55,6 @@ _LONGEST_NAME = 200  # file systems take 255 bytes
 def server_office(workflow: Workflow) -> Office:
     """Who serves the databases."""
     return server_office_in(workflow.state_dir)
-
-
-def server_office_in(state_dir: Path) -> Office:
-    """Who serves the databases of the workflow that has this state directory."""
-    return Office(state_dir / "server.lock", "the database server")
 
 
 def launcher_office(workflow: Workflow) -> Office:
@@ -136,7 +138,8 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
         if owner is None:
             for one in files:
                 layout.check_not_cut(Path(one.file))
-            command = daemon.python_command("server", "serve", place(workflow))
+            command = daemon.python_command("server", "serve", str(workflow.state_dir))
+            command += [json.dumps(one.as_data()) for one in files]
             if takeover:
                 command.append("--takeover")
             use.started(_start(command, office, server_log(workflow)))

@@ -21,7 +21,7 @@ from motoko.paths import WORKFLOW_STATE
 from motoko.store import tls
 from motoko.store.address import tcp_address
 from motoko.study.study import Study
-from motoko.workflow import control, opening
+from motoko.workflow import opening, places
 
 _IMPORT_S = 60.0
 _COMMAND_S = 10.0
@@ -140,7 +140,7 @@ def databases(
     config: WorkflowConfig, studies: Mapping[str, StudyConfig]
 ) -> Iterator[tuple[str, str, str]]:
     """Level, name and condition of each database and of the process that holds them."""
-    office = control.server_office_in(config.directory / WORKFLOW_STATE)
+    office = places.server_office_in(config.directory / WORKFLOW_STATE)
     server = office.owner()
     is_far = config.host is not None and not tcp_address(config.host).is_here
     if server is not None and not server.is_here and not is_far:
@@ -164,9 +164,9 @@ def databases(
 
 
 def _lacking_certificates(config: WorkflowConfig) -> Iterator[str]:
-    places = {name: config.host_of(name) for name in config.task_managers}
+    hosts_of = {name: config.host_of(name) for name in config.task_managers}
     hosts = {(config.host, config.certificates_for())} | {
-        (host, config.certificates_for(name)) for name, host in places.items()
+        (host, config.certificates_for(name)) for name, host in hosts_of.items()
     }
     found = set()
     for host, certificates in hosts:

@@ -1,19 +1,25 @@
-"""Where the databases of a workflow are served."""
+"""Where the databases of a workflow are served, and who does it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from motoko.daemon import Office
 from motoko.paths import WORKFLOW_DATABASE
-from motoko.store.address import Address, socket_address, tcp_address
+from motoko.store.address import Address, Served, socket_address, tcp_address
 
 if TYPE_CHECKING:
-    from motoko.store.server import Served
     from motoko.workflow.workflow import Workflow
 
 #: What the workflow's own database is called at its port, as no study can be.
 _STORAGE = ".wf"
+
+
+def server_office_in(state_dir: Path) -> Office:
+    """Who serves the databases of the workflow that has this state directory."""
+    return Office(state_dir / "server.lock", "the database server")
 
 
 def address(workflow: Workflow) -> Address:
@@ -35,8 +41,6 @@ def has_many_hosts(workflow: Workflow) -> bool:
 
 def served(workflow: Workflow) -> list[Served]:
     """The database files that the workflow's server holds: its own and the local studies'."""
-    from motoko.store.server import Served  # who only asks need not load a server
-
     found = [Served(workflow.state_dir / WORKFLOW_DATABASE, address(workflow))]
     for manager in workflow.task_managers.values():
         study = manager.base

@@ -1,12 +1,11 @@
-"""Being one of a workflow's background processes: its server of databases, its launcher.
+"""Being the process that launches the runs of a workflow.
 
-Who starts and stops them is `control`.
+Who starts and stops it is `control`.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -20,44 +19,12 @@ from motoko.crashpoints import reached
 from motoko.daemon import Office, Use
 from motoko.workflow import control
 from motoko.workflow.generators import generators_of, launcher_settings, room_of
-from motoko.workflow.places import how_served, served
 
 if TYPE_CHECKING:
     from motoko.launch.trouble import Trouble
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
-
-
-def run_server(
-    workflow: Workflow,
-    stop: threading.Event,
-    ready: Callable[[], object],
-    *,
-    takeover: bool = False,
-) -> str:
-    """Be the server until ``stop`` is set or the files are gone; says which, in words."""
-    from motoko.store.server import serve
-
-    control.check_not_lost(workflow)
-    files = served(workflow)
-    office = control.server_office(workflow)
-    facts = {"files": [str(one.file) for one in files], "places": how_served(files)}
-    office.take(facts, takeover=takeover)
-    reached("server.taken")
-
-    def tell(lack: str) -> None:
-        trouble = {"what": f"{office.what} takes no further connections", "why": lack}
-        with suppress(OSError):
-            office.update({**facts, "troubles": [trouble] if lack else []})
-
-    try:
-        office.wait_for_the_old_one()
-        why = serve(files, stop, ready, lambda: office.loss, tell)
-        log.info("%s ends: %s", office.what, why)
-        return why
-    finally:
-        office.leave()
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from motoko.errors import AlreadyRunning
-from motoko.store.address import socket_address
-from motoko.store.server import Served, Server
+from motoko.store.address import Served, socket_address
+from motoko.store.server import Server
 
 
 def test_a_database_is_locked_on_the_machine(

@@ -16,9 +16,9 @@ import pytest
 
 from motoko.errors import CertificatesNotMade, DatabaseRefused, DatabaseUnavailable
 from motoko.store import certificates, tls
-from motoko.store.address import Address
+from motoko.store.address import Address, Served
 from motoko.store.refusal import find_out
-from motoko.store.server import Served, Server
+from motoko.store.server import Server
 from tests.support.network import far_study, free_port, listener, make_certificates, mixed
 from tests.support.studies import served, write_study
 

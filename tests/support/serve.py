@@ -7,8 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
-from motoko.store.address import Address
-from motoko.store.server import Served, serve
+from motoko.store.address import Address, Served
+from motoko.store.server import serve
 
 
 def main() -> None:

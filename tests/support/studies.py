@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from motoko.config import read_study
+from motoko.store.address import Served
 from motoko.store.database import Database
-from motoko.store.server import Served, Server
+from motoko.store.server import Server
 from motoko.study.study import Study
 
 ROOT = Path(__file__).parents[2]

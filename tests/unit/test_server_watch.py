@@ -11,6 +11,7 @@ from ZEO.Exceptions import ClientDisconnected
 from motoko.daemon import WATCH_S
 from motoko.errors import DatabaseUnavailable
 from motoko.store import server
+from motoko.store.address import Served
 from tests.support.studies import open_study, write_study
 
 
@@ -41,7 +42,7 @@ def test_no_commit_passes_a_server_whose_files_are_anothers(
     losses: list[str | None] = [None]
     monkeypatch.setattr(server, "boot_clock", lambda: now)
     study = open_study(write_study(tmp_path / "mult"))
-    own = server.Server([server.Served(study.database_file, study.address)], lambda: losses[0])
+    own = server.Server([Served(study.database_file, study.address)], lambda: losses[0])
     own.start()
     try:
         study.initialise()
@@ -76,7 +77,7 @@ def test_a_server_that_stops_does_not_complain_of_connections_that_are_closed_al
     write_study(tmp_path / "s")
     farewells = logging.getLogger("ZEO.asyncio.server")
     study = open_study(tmp_path / "s")
-    one = server.Server([server.Served(study.database_file, study.address)])
+    one = server.Server([Served(study.database_file, study.address)])
     one.start()
     close = server._Storage.close
 

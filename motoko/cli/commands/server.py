@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
+from pathlib import Path
 
 import click
 
 from motoko.cli import daemons
 from motoko.cli.own_options import TAKEOVER
-from motoko.cli.places import directory_argument, find_directory, load_workflow
-from motoko.paths import SERVER_LOG, WORKFLOW_STATE
+from motoko.cli.places import directory_argument, load_workflow
+from motoko.paths import SERVER_LOG
 
 _takeover = click.option("--takeover", is_flag=True, help=TAKEOVER)
 
@@ -81,15 +83,18 @@ def certs(
 
 
 @command.command(hidden=True)
-@directory_argument
+@click.argument("state_dir", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1)
 @_takeover
-def serve(directory: str | None, takeover: bool) -> None:
-    """Be the server, until asked to end."""
+def serve(state_dir: Path, files: tuple[str, ...], takeover: bool) -> None:
+    """Be the server of these files, until asked to end."""
     from motoko import daemon
-    from motoko.workflow import serving
+    from motoko.store.address import Served
+    from motoko.workflow.holding_files import run_server
 
-    daemon.log_to(find_directory(directory) / WORKFLOW_STATE / SERVER_LOG)
+    daemon.log_to(state_dir / SERVER_LOG)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    serving.run_server(load_workflow(directory), stop, daemon.say_ready, takeover=takeover)
+    held = [Served.from_data(json.loads(one)) for one in files]
+    run_server(state_dir, held, stop, daemon.say_ready, takeover=takeover)
