@@ -119,6 +119,8 @@ class Desk:
         self._stored: dict[int, bytes] = {}
         # Runs that wait for their next attempt, and until when.
         self._delayed: dict[int, float] = {}
+        # Runs to be claimed once their attempt is let go.
+        self._passed_over: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._manifests: dict[str, Mapping[str, Any]] = {}
         self._wake = asyncio.Event()
@@ -351,6 +353,10 @@ class Desk:
         self.limits = done.limits
         self._manifests.update(done.manifests)
         self._stored = done.stored
+        self._passed_over |= done.passed_over
+        if not self.held.keys() >= self._passed_over:
+            self._passed_over &= self.held.keys()
+            self.look()
         if work.n_claims and done.has_more:
             self.has_created = True
         for record in done.retried:
@@ -463,4 +469,6 @@ class Desk:
         self._troubles.over(attempt.recording)
         if self.held.get(attempt.run_id) is attempt:
             del self.held[attempt.run_id]
-            self.look()  # its run may wait for the next attempt
+            if attempt.run_id in self._passed_over:
+                self._passed_over.remove(attempt.run_id)
+                self.look()

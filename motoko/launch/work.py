@@ -62,6 +62,8 @@ class Done:
     claimed: list[Claim] = field(default_factory=list)
     #: Whether there may be more of them.
     has_more: bool = False
+    #: Runs that are CREATED and not claimed, since an attempt of theirs is still held here.
+    passed_over: set[int] = field(default_factory=set)
     #: Runs that somebody is executing, or was, and that nobody here holds.
     found: list[Claim] = field(default_factory=list)
     #: Runs whose last attempt was given up as lost.
@@ -117,6 +119,7 @@ class Work:
             elif tables.raw_run(run_id) != stored:
                 done.changed[run_id] = tables.run(run_id)
         done.retried = [record for record in self.records if record.apply(tables)]
+        done.passed_over.update(record.run_id for record in done.retried)
         if self.is_search:
             done.found = [
                 self._claim(tables, run_id, done)
@@ -142,7 +145,10 @@ class Work:
             created = sorted(islice(chosen, most))
         done.has_more = len(created) == most
         for run_id in created:
-            if run_id in self.held or run_id in self.delayed:
+            if run_id in self.held:
+                done.passed_over.add(run_id)
+                continue
+            if run_id in self.delayed:
                 continue
             if len(done.claimed) == self.n_claims:
                 done.has_more = True

@@ -111,6 +111,44 @@ def test_what_there_is_to_say_of_many_runs_is_said_in_few_commits(
     assert ([n for n in commits if n] == [20]) is is_busy
 
 
+def test_who_has_claimed_all_runs_does_not_ask_for_more_at_each_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    write = Desk._write
+
+    def writing(desk: Desk, work: Work) -> Done:
+        asked.append(work.n_claims)
+        return write(desk, work)
+
+    monkeypatch.setattr(Desk, "_write", writing)
+    executing = AllAtOnce()
+    monkeypatch.setattr(executing, "n_wanted", lambda desk: 20)
+    executing.is_busy = False
+
+    async def execute(desk: Desk) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(desk.run)
+            while len(desk.waiting) < 5:
+                desk.claim()
+                await anyio.lowlevel.checkpoint()
+            while desk.waiting:
+                attempt = desk.waiting.popleft()
+                attempt.begin(1, 1.0)
+                attempt.end(0, 2.0)
+                desk.note(attempt)
+                while attempt.run_id in desk.held:
+                    desk.claim()
+                    await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+
+    with new_study(tmp_path / "s", "true\n") as study:
+        create(study, 5)
+        anyio.run(execute, Desk(study, "epoch", executing, Troubles(lambda _: None)))
+        assert study.counts() == {"FINISHED": 5}
+    assert [n for n in asked if n] == [20]
+
+
 def test_runs_that_could_not_be_claimed_are_claimed_later(
     tmp_path: Path, fail_once: FailOnce
 ) -> None:
