@@ -190,6 +190,26 @@ def clashes(study: StudyConfig) -> Iterator[Mistake]:
             yield Mistake(str(study.file), 0, "config_files", found, allowed)
 
 
+class GivenFiles:
+    """The files that runs of one study are given, which many runs ask for one by one."""
+
+    def __init__(self, study: StudyConfig) -> None:
+        self._study = study
+        self._program = study.directory / _PROGRAM
+        #: By whether the program is there, which alone may change.
+        self._known: dict[bool, list[Path]] = {}
+
+    def present(self) -> list[Path]:
+        """Them, the script last; ConfigError if two would have one name."""
+        has_program = self._program.exists()
+        if has_program not in self._known:
+            mistakes = tuple(clashes(self._study))
+            if mistakes:
+                raise ConfigError(mistakes)
+            self._known[has_program] = given_files(self._study)
+        return self._known[has_program]
+
+
 def manifest(store: FileStore, files: Sequence[Path], exec_file: Path) -> dict[str, Any]:
     """What a run created now will be given; ConfigError names files that are missing."""
     mistakes = []

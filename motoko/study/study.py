@@ -17,7 +17,6 @@ from motoko.columns import FIXED
 from motoko.config import StudyConfig
 from motoko.config.policy import FailurePolicy
 from motoko.errors import (
-    ConfigError,
     Mistake,
     SchemaError,
 )
@@ -79,6 +78,7 @@ class Study:
         self.database: Database[Tables] = Database(self.address, Tables, name)
         self.files = files.FileStore(self.state_dir / "files")
         self.versions = Versions(self.directory, self.state_dir)
+        self._given = files.GivenFiles(config)
         self._single_calls = SingleCalls()
         self._lookout: Lookout | None = None
         #: How often whoever awaits a selection of its runs looks again without any news.
@@ -398,9 +398,7 @@ class Study:
 
     def manifest(self) -> dict[str, Any]:
         """The files that a run created now is given. ConfigError for those that cannot be."""
-        if mistakes := tuple(files.clashes(self.config)):
-            raise ConfigError(mistakes)
-        *others, exec_file = files.given_files(self.config)
+        *others, exec_file = self._given.present()
 
         def make() -> dict[str, Any]:
             return self.versions.with_code(files.manifest(self.files, others, exec_file))
