@@ -162,6 +162,13 @@ def test_every_public_module_class_and_function_says_what_it_does():
     assert not missing, "\n".join(missing)
 
 
+def test_asking_whether_runs_are_held_back_imports_no_launcher():
+    imported = modules_imported_by("motoko.workflow.holding")
+
+    assert "motoko.launch.work" in imported
+    assert not imported & {"motoko.launch.launcher", "motoko.launch.batch_executor"}
+
+
 #: What no process needs that only holds, launches or executes.
 FOR_LOOKING = {"pandas", "numpy", "matplotlib", "rich"}
 

@@ -8,7 +8,11 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """A mapping of known keys; unknown ones are kept."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+    # What checks is built when a file is read, and only for the mapping that a file is: those
+    # inside are part of that.
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, extra="allow", protected_namespaces=()
+    )
 
     @classmethod
     def known_keys(cls) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ Windows = Annotated[
 class SentinelsConfig(BaseModel):
     """Which files say that the work of a run is finished, or has failed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
 
     directory: Text = Field(
         ".",
