@@ -37,7 +37,7 @@ endef
 export FIND_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all explore test-compat check lint ruff format mypy imports bench docs lock clean distclean \
+.PHONY: help run test test-all explore test-compat check lint ruff format mypy imports bench bench-growth docs lock clean distclean \
 	environment find-python
 
 help: ## this text
@@ -88,6 +88,9 @@ imports: $(STAMP)
 
 bench: $(STAMP) ## measure, as in docs/explanation/performance.md
 	@$(WITH_PATH) $(PY) -m tests.bench
+
+bench-growth: $(STAMP) ## measure from a thousand runs to a million, and draw docs/explanation/growth.png
+	@$(WITH_PATH) $(PY) -m tests.bench --growth docs/explanation/growth.png
 
 docs: $(STAMP) ## write the reference pages that follow from the code
 	@$(PY) -m docs.generate

@@ -11,6 +11,7 @@ import pytest
 
 from tests.bench import table
 from tests.bench.__main__ import TINY
+from tests.bench.growth import PANELS
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,18 @@ def test_a_measurement_gives_figures(name: str, tmp_path: Path) -> None:
         assert "motoko 0.1.4: not there" in done.stdout
     else:
         assert {row["what"] for row in found["rows"]}
+
+
+@pytest.mark.slow
+def test_growth_is_drawn(tmp_path: Path) -> None:
+    options = ["--tiny", "--growth", str(tmp_path / "growth.png")]
+    command = [sys.executable, "-m", "tests.bench", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((tmp_path / "growth.json").read_text())
+    assert all(found["10"][key] > 0 for _, _, lines in PANELS for key in lines.values())
 
 
 def test_a_bar_is_reached_by_the_median() -> None:

@@ -121,7 +121,9 @@ def main() -> None:
     parser.add_argument(
         "--large", action="store_true", help="also what takes many minutes: a million runs"
     )
-    parser.add_argument("--growth", type=Path, metavar="FILE", help="plot growth to this PNG")
+    parser.add_argument(
+        "--growth", type=Path, metavar="FILE", help="measure growth, and plot it to this PNG"
+    )
     parser.add_argument("--most", type=int, default=1_000_000, help="how far growth is plotted")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument(
@@ -135,7 +137,10 @@ def main() -> None:
     if options.growth:
         from tests.bench import growth
 
-        growth.plot(options.growth, options.most)
+        if options.tiny:
+            growth.plot(options.growth, [5, 10], growth.measure_here)
+        else:
+            growth.plot(options.growth, growth.sizes(options.most))
         return
     plan = TINY if options.tiny else FULL
     peers = Peers(options.peers, may_install=not (options.tiny or options.no_install))

@@ -1,21 +1,25 @@
-"""How it grows: creation, selection, wake-up and memory from a thousand runs to a million."""
+"""How it grows: creation, recording, selection, wake-up and memory by the number of runs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import large
+from tests.bench import large, recording
 from tests.bench.harness import Figures
 
 LEAST = 1000
 #: Title, unit and the lines (label and key) of each picture.
 PANELS: Sequence[tuple[str, str, Mapping[str, str]]] = (
     (
-        "creation",
-        "tasks a second",
-        {"in one call": "creation", "a call each, in one session": "single creation"},
+        "creation and recording",
+        "runs a second",
+        {
+            "created in one call": "creation",
+            "a call each, in one session": "single creation",
+            "completed by the launcher": "ended: recorded",
+        },
     ),
     (
         "selection",
@@ -35,8 +39,9 @@ PANELS: Sequence[tuple[str, str, Mapping[str, str]]] = (
         "memory",
         "MB",
         {
-            "server": "memory of server",
-            "orchestrator": "memory of orchestrator",
+            "server": "ended: memory of server",
+            "launcher": "ended: memory of launcher",
+            "orchestrator": "ended: memory of orchestrator",
             "who creates and iterates": "memory of creator",
         },
     ),
@@ -45,7 +50,11 @@ PANELS: Sequence[tuple[str, str, Mapping[str, str]]] = (
         "s",
         {"warm": "iterate warm", "cold": "iterate cold"},
     ),
-    ("database", "bytes a run", {"created": "bytes created"}),
+    (
+        "database",
+        "bytes a run",
+        {"created": "bytes created", "claimed and completed": "ended: bytes recorded"},
+    ),
 )
 
 
@@ -59,14 +68,28 @@ def sizes(most: int) -> list[int]:
     return found
 
 
-def plot(file: Path, most: int) -> None:
-    """Measure, and draw a picture; the figures lie beside it as JSON."""
-    measured = {}
-    for n_runs in sizes(most):
-        measured[n_runs] = large.in_new_process(n_runs, 5, 50)
-        print(n_runs, measured[n_runs], flush=True)
+def measure(n_runs: int) -> Figures:
+    """All that is drawn of so many runs; that they came to their end is measured apart."""
+    found = large.in_new_process(n_runs, 5, 50)
+    return found | {f"ended: {k}": v for k, v in recording.in_new_process(n_runs).items()}
+
+
+def measure_here(n_runs: int) -> Figures:
+    """The same for few runs, in this process."""
+    found = large.measure(n_runs, 1, 2)
+    return found | {f"ended: {k}": v for k, v in recording.measure(n_runs, 1).items()}
+
+
+def plot(
+    file: Path, numbers: Iterable[int], measure_one: Callable[[int], Figures] = measure
+) -> None:
+    """Measure, and draw a picture; the figures lie beside it as JSON, from the first one on."""
+    measured: dict[int, Figures] = {}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".json").write_text(json.dumps(measured, indent=2) + "\n")
+    for n_runs in numbers:
+        measured[n_runs] = measure_one(n_runs)
+        print(n_runs, json.dumps(measured[n_runs]), flush=True)
+        file.with_suffix(".json").write_text(json.dumps(measured, indent=2) + "\n")
     draw(file, measured)
 
 
