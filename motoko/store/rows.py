@@ -17,6 +17,8 @@ from motoko.store.index import Groups, JobValues
 COPIED_FROM = "copied_from"
 _MOST_JOBS = 20_000
 _FEW = 64
+#: So many decoded rows are kept, of runs and of jobs each: a hundred megabytes perhaps.
+_MOST_KEPT = 100_000
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -115,6 +117,8 @@ class Rows:
             return known[1]
         row = decode_run(raw)
         row["id"] = run_id
+        if len(self._run_rows) >= _MOST_KEPT:
+            self._run_rows.clear()
         self._run_rows[run_id] = (raw, row)
         return row
 
@@ -129,6 +133,8 @@ class Rows:
             raw = self._jobs.get(job_id)
             if raw is None:
                 raise JobNotFound(self.study, job_id)
+            if len(self._job_rows) >= _MOST_KEPT:
+                self._job_rows.clear()
             row = self._job_rows[job_id] = self._decode_job(job_id, raw)
         return row
 

@@ -26,6 +26,9 @@ from motoko.store.codec import (
 from motoko.store.index import value_key
 from motoko.store.rows import Rows
 
+#: So many new runs are kept in memory until they are committed.
+_MANY = 20_000
+
 
 class TaskIdentity(NamedTuple):
     """What, together with its job, makes a task the same task."""
@@ -91,6 +94,8 @@ class Tables(Rows):
                 run_id, next_id = next_id, next_id + 1
                 self._tasks[key] = run_id
                 self._runs[run_id] = encode_run(row)
+                if next_id % _MANY == 0:
+                    self._put_by()
             ids.append(int(run_id))
         if next_id > first_id:
             self.changed.update(range(first_id, next_id))
@@ -99,6 +104,13 @@ class Tables(Rows):
             group = self.groups.number(identity.run_name, states.CREATED)
             self.groups.add_many(group, range(first_id, next_id))
         return ids
+
+    def _put_by(self) -> None:
+        """Let what was made until now, by a transaction that makes very much, wait for the
+        commit in a file rather than in memory."""
+        jar = self.trees._p_jar
+        if jar is not None:
+            jar.transaction_manager.get().savepoint(optimistic=True)
 
     def has_applied(self, mark: str) -> bool:
         """Whether this part of a commit over several databases is in here."""

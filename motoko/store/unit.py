@@ -106,7 +106,7 @@ class Unit:
             operations = [operation for operation, _ in share.done]
             # No public name tells of which moment a connection's snapshot is: the newest
             # transaction that the database knows may be newer by now.
-            self._bases[key] = _Basis(share.connection._storage._start, operations)
+            self._bases[key] = _Basis(share.connection._normal_storage._start, operations)
 
     def ahead(self) -> Unit:
         """One for whoever goes on while this one, which is sealed, is committed."""

@@ -21,7 +21,7 @@ from motoko.errors import (
     SchemaError,
     SessionConflict,
 )
-from motoko.store import server
+from motoko.store import rows, server, tables
 from motoko.store.audit import problems
 from motoko.store.database import Write
 from motoko.store.feed import Change, FeedingStorage
@@ -181,6 +181,50 @@ def test_a_session_sees_what_it_did_and_nobody_else_does(study: Study) -> None:
 
     assert ids == [1]
     assert study.run(1).norm == 4.0
+
+
+def test_very_many_new_runs_wait_for_their_commit_in_a_file(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_MANY", 2)
+    put_by = []
+    save = transaction.Transaction.savepoint
+
+    def saving(self: transaction.Transaction, optimistic: bool = False) -> object:
+        put_by.append(self)
+        return save(self, optimistic)
+
+    monkeypatch.setattr(transaction.Transaction, "savepoint", saving)
+
+    session = Session()
+    with entered(session):
+        ids = create(study, x=[1.0, 2.0, 3.0, 4.0, 5.0])
+        seen = [study.run(i).job.x for i in ids]
+    with study.database.read() as others:
+        n_others = others.n_runs
+    create(study, x=[5.0])  # the session's commit meets a conflict
+    with pytest.raises(SessionConflict):
+        session.commit()
+    create(study, x=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+
+    assert len(put_by) > 2
+    assert (seen, n_others) == ([1.0, 2.0, 3.0, 4.0, 5.0], 0)
+    assert study.counts() == {"CREATED": 6}
+    assert problems(study.tables) == []
+
+
+def test_who_looks_at_very_many_runs_keeps_few_of_them(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_MOST_KEPT", 3)
+    ids = create(study, x=[float(i) for i in range(10)])
+
+    with study.database.read() as view:
+        found = [view.job(view.run(i)["job_id"])["x"] for i in ids]
+
+        assert found == [float(i) for i in range(10)]
+        assert len(view._run_rows) <= 3
+        assert len(view._job_rows) <= 3
 
 
 def test_an_aborted_session_leaves_nothing(study: Study) -> None:
