@@ -63,15 +63,19 @@ def _first_unknown(study: Study) -> int | None:
     with study.database.read() as tables:
         last = max(tables.last_run_id, tables.fact(layout.LEFT_BEHIND) or 0)
         generations = tables.generations
-    coming = range(last + 1, last + 1 + _AHEAD) if study.is_served_here else ()
-    return next((i for i in coming if _is_of(study.run_dir(i), generations)), None)
+        coming = [i for i in range(last + 1, last + 1 + _AHEAD) if not tables.has_run(i)]
+    if not study.is_served_here:
+        return None
+    return next((i for i in coming if _was_made(study.run_dir(i), i, generations)), None)
 
 
-def _is_of(run_dir: Path, generations: frozenset[str]) -> bool:
+def _was_made(run_dir: Path, run_id: int, generations: frozenset[str]) -> bool:
+    """Whether a directory was made for this run of one of these databases, and is no copy."""
     try:
-        return read_facts(run_dir).get("generation") in generations
+        facts = read_facts(run_dir)
     except JobSideError:
         return False
+    return facts.get("run_id") == run_id and facts.get("generation") in generations
 
 
 def _check_no_runs(study: Study, how: str) -> None:
