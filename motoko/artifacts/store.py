@@ -310,8 +310,9 @@ class ArtifactStore:
             remove(aside)
 
     @contextmanager
-    def _locked(self, patience_s: float = _PATIENCE_S) -> Iterator[None]:
+    def _locked(self, patience_s: float | None = None) -> Iterator[None]:
         """The only one who changes the store; what others had intended is done."""
+        patience_s = _PATIENCE_S if patience_s is None else patience_s
         office = self._home / OFFICE
         office.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
