@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,10 +155,15 @@ class ArtifactStore:
             if artifact.name.startswith(prefix or "") and kind in (None, artifact.kind)
         ]
 
-    def verify(self) -> list[Problem]:
-        """Compare all data with their digests; what is missing or changed, by name."""
+    def verify(self, *, of: Container[str | None] | None = None) -> list[Problem]:
+        """Compare all data with their digests; what is missing or changed, by name.
+
+        ``of`` are the runs whose artifacts are meant, if not all are.
+        """
         problems = []
         for artifact in self.list_artifacts():
+            if of is not None and artifact.run not in of:
+                continue
             what = self._what_is_wrong(artifact)
             if what and self._manifest.read().get(artifact.name) == artifact:
                 problems.append(Problem(artifact.name, self._root / artifact.path, what))
@@ -324,7 +329,8 @@ class ArtifactStore:
             left = [aside for aside in (self._root / OFFICE).iterdir() if _is_left(aside)]
             yield
         for aside in left:
-            remove(aside)
+            with suppress(FileNotFoundError):  # others clear up the same
+                remove(aside)
 
     @property
     def _intent(self) -> Path:

@@ -74,6 +74,7 @@ _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.ArtifactNotFound, NOT_FOUND),
     (errors.ArtifactStoreNotFound, NOT_FOUND),
     (errors.ArtifactsDamaged, FINDINGS),
+    (errors.ArtifactsRefused, FINDINGS),
     (errors.StoreBusy, PROCESSES),
     (errors.ArtifactError, MISTAKE),
     (errors.BatchRunning, PROCESSES),

@@ -57,6 +57,7 @@
         PathTaken (FileExistsError)            something else lies where an artifact was to go
         PathOutside (ValueError)               a path that would leave the store
         ArtifactsDamaged (ValueError)          names of what is missing or changed
+        ArtifactsRefused (RuntimeError)        runs, and why what they left cannot be stored
         ManifestUnreadable (ValueError)        not a manifest, or of a newer format
         StoreBusy (TimeoutError)               transient: another process holds the store
       BatchError
@@ -88,6 +89,7 @@ from motoko.errors.parts import (
     ArtifactExists,
     ArtifactNotFound,
     ArtifactsDamaged,
+    ArtifactsRefused,
     ArtifactStoreNotFound,
     BatchError,
     BatchMistake,
@@ -163,6 +165,7 @@ __all__ = [
     "ArtifactNotFound",
     "ArtifactStoreNotFound",
     "ArtifactsDamaged",
+    "ArtifactsRefused",
     "BatchError",
     "BatchMistake",
     "BatchRunning",

@@ -7,7 +7,7 @@ from motoko.phrases import listed, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Optional, Sequence, Tuple
+    from typing import Iterable, Mapping, Optional, Sequence, Tuple
 
 
 class PipelineError(MotokoError, ValueError):
@@ -116,6 +116,17 @@ class ArtifactsDamaged(ArtifactError, ValueError):
         message = f"{root}: {'; '.join(shown)}; put back what was stored, or remove it"
         names = tuple(name for name, _ in problems)
         super().__init__(message, root=root, names=names, problems=tuple(problems))
+
+
+class ArtifactsRefused(ArtifactError, RuntimeError):
+    """What finished runs have left could not be stored; ``causes`` has the reason of each."""
+
+    def __init__(self, root: str, causes: Mapping[str, str]) -> None:
+        shown = [f"{run}: {why}" for run, why in list(causes.items())[:10]]
+        if len(causes) > 10:
+            shown.append(f"and {len(causes) - 10} more")
+        message = f"{root}: {'; '.join(shown)}; `motoko run` of that run name tries again"
+        super().__init__(message, root=root, causes=dict(causes))
 
 
 class ManifestUnreadable(ArtifactError, ValueError):

@@ -7,7 +7,7 @@ is made up for by the next orchestrator.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 import anyio.to_thread
 
-from motoko.errors import ArtifactError, ArtifactsDamaged
+from motoko.errors import ArtifactError, ArtifactsDamaged, ArtifactsRefused
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import until_answered
@@ -37,6 +37,11 @@ class Finished(NamedTuple):
     attempt: str
 
     @property
+    def title(self) -> str:
+        """How it is called."""
+        return f"{self.study.name}.{self.run_id}"
+
+    @property
     def prefix(self) -> str:
         """What the names of its artifacts begin with."""
         return f"{self.study.name}/{self.run_id}/"
@@ -54,6 +59,8 @@ class Deposits:
         self._finished: dict[tuple[str, int], Finished] = {}
         #: Those that have deposited all that they left.
         self._seen: set[Finished] = set()
+        #: Those that cannot, which is a failure of a pipeline's.
+        self._told: set[Finished] = set()
         self._turn = anyio.Lock()
         self._news = anyio.Event()
 
@@ -98,14 +105,19 @@ class Deposits:
                 stop()
 
     async def finish(self) -> None:
-        """Deposit what is left to be."""
-        await self._make(await self._all())
+        """Deposit what is left to be; ArtifactsRefused if anything of it cannot, and nobody who
+        asked for it was told."""
+        refused = await self._make(await self._all())
+        whys = {run.title: why for run, why in refused.items() if run not in self._told}
+        if whys:
+            raise ArtifactsRefused(str(self._store.root), whys)
 
     async def made(self, study: Study, run_ids: Sequence[int]) -> dict[int, str]:
         """Have these runs deposit what they left, if they have finished; why any of them
         cannot, by id."""
         look = partial(self._of, study, run_ids)
         refused = await self._make(await until_answered(study.database, look))
+        self._told |= refused.keys()
         return {run.run_id: why for run, why in refused.items()}
 
     async def _make(self, runs: list[Finished]) -> dict[Finished, str]:
@@ -151,28 +163,40 @@ class Deposits:
         refused: dict[Finished, str] = {}
         if not runs:
             return refused
-        stored = {artifact.name: artifact for artifact in self._store.list_artifacts()}
+        stored: dict[str | None, dict[str, str | None]] = {}
+        for artifact in self._store.list_artifacts():
+            stored.setdefault(artifact.run, {})[artifact.name] = artifact.metadata.get(_ATTEMPT)
         for run in runs:
+            present = stored.get(run.title, {})
             for name, path in _left(run):
-                present = stored.get(name)
-                if present is not None and present.metadata.get(_ATTEMPT) == run.attempt:
+                if (attempt := present.pop(name, None)) == run.attempt:
                     continue
-                if present is not None:
-                    self._store.remove(name)
-                put = self._store.put_dir if path.is_dir() else self._store.put_file
-                owner = f"{run.study.name}.{run.run_id}"
                 try:
-                    put(path, name, metadata={_ATTEMPT: run.attempt}, run=owner)
+                    self._put(run, name, path, is_there=attempt is not None)
                 except (ArtifactError, OSError) as error:
                     refused[run] = f"artifact {name} cannot be deposited: {error}"
                     log.error("%s", refused[run])
             if run not in refused:
+                self._forget(name for name, of in present.items() if of != run.attempt)
                 self._seen.add(run)
         return refused
 
+    def _put(self, run: Finished, name: str, path: Path, *, is_there: bool) -> None:
+        if is_there:
+            self._store.remove(name)
+        put = self._store.put_dir if path.is_dir() else self._store.put_file
+        put(path, name, metadata={_ATTEMPT: run.attempt}, run=run.title)
+
+    def _forget(self, names: Iterable[str]) -> None:
+        """Remove what an earlier attempt deposited, which the one that counts did not leave."""
+        for name in names:
+            try:
+                self._store.remove(name)
+            except (ArtifactError, OSError) as error:
+                log.error("artifact %s of an earlier attempt stays: %s", name, error)
+
     def _verify(self, runs: list[Finished]) -> None:
-        prefixes = tuple(run.prefix for run in runs)
-        problems = [p for p in self._store.verify() if p.name.startswith(prefixes)]
+        problems = self._store.verify(of={run.title for run in runs})
         left = {name for run in runs for name, _ in _left(run)} if problems else set()
         lost = [(p.name, p.what) for p in problems if p.name not in left]
         if lost:

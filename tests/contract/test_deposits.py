@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from motoko.artifacts import ArtifactStore
-from motoko.errors import ArtifactsDamaged, PhaseFailed
+from motoko.errors import ArtifactsDamaged, ArtifactsRefused, PhaseFailed
 from motoko.pipeline import Pipeline, Step
 from motoko.study.study import Study
 from motoko.systems import SimSystem
@@ -173,6 +173,56 @@ def test_next_phase_begins_when_what_is_declared_is_deposited(
 
     assert (pruned, mended) == (["a", "c"], ["a", "b", "c"])
     assert stored == [True, True, True]
+
+
+def test_what_cannot_be_stored_ends_the_workflow_with_its_runs_and_reasons(
+    workflow: Workflow, tmp_path: Path
+) -> None:
+    def leave_a_link(study: Study, row: Mapping[str, Any]) -> str:
+        leave(study, row)
+        if row["id"] == 3:
+            (study.run_dir(3) / "frames/3.txt").symlink_to(tmp_path)
+        return "FINISHED"
+
+    with pytest.raises(ArtifactsRefused, match=r"solve\.3: artifact .*frames/3\.txt") as caught:
+        run(workflow, main, outcome=leave_a_link)
+
+    assert list(caught.value.causes) == ["solve.3"]
+    assert len(deposited(workflow)) == 9  # and all else is there
+    (workflow.solve.base.run_dir(3) / "frames/3.txt").unlink()
+    run(workflow, main)
+    assert len(deposited(workflow)) == 9
+
+
+def test_what_an_attempt_did_not_leave_is_not_there(workflow: Workflow) -> None:
+    run(workflow, main, outcome=leave)
+    for found, _ in workflow.solve.select("id = 1"):
+        found.state = "CREATED"
+
+    def leave_less(study: Study, row: Mapping[str, Any]) -> str:
+        study.database.write(lambda t: t.update_run(row["id"], {"attempt": 2}))
+        (study.run_dir(row["id"]) / "frames/2.txt").unlink()
+        return "FINISHED"
+
+    run(workflow, main, outcome=leave_less)
+
+    assert sorted(n for n in deposited(workflow) if n.startswith("solve/1/")) == [
+        "solve/1/field",
+        "solve/1/frames/frames/1.txt",
+    ]
+
+
+def test_what_other_runs_left_is_not_read_again(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(workflow, main, outcome=leave)
+    damaged = workflow.artifacts.path("solve/1/field")
+    damaged.write_text("of another run name")
+    workflow.run_name = "other"
+
+    run(workflow, main, outcome=leave)
+
+    assert damaged.read_text() == "of another run name"
 
 
 def test_artifacts_are_set_aside_with_all_that_was_computed(workflow: Workflow) -> None:
