@@ -15,6 +15,8 @@ from motoko.batch.kinds import RunStatus
 from motoko.batch.models import BatchJob, BatchRunRecord, UtcTime, now
 
 BatchWorker = Callable[[BatchJob], Mapping[str, Any] | None]
+#: What may be half done is beside the place of the output.
+PARTIAL = ".partial"
 _LAST_MODIFIED = tuple[int, int, int]
 
 
@@ -57,6 +59,17 @@ def died(job: BatchJob, begun: UtcTime, how: str) -> BatchRunRecord:
     return _record(job, RunStatus.FAILED, begun, message=message, error_type="WorkerDied")
 
 
+def is_done(job: BatchJob, before: BatchRunRecord | None) -> bool:
+    """Whether its output is there, and not one that is older than a failure of it."""
+    try:
+        made = job.output.stat().st_mtime
+    except OSError:
+        return False
+    if before is None or before.status is not RunStatus.FAILED:
+        return True
+    return made > before.finished_at.timestamp()
+
+
 def skipped(job: BatchJob, before: BatchRunRecord | None) -> BatchRunRecord:
     """The record of a job whose output is there, with what an earlier one says of it."""
     provenance: dict[str, Any] = {"resumed": True}
@@ -76,7 +89,7 @@ def set_aside(output: Path) -> None:
     """Take an output that may be half done out of the way, to ``NAME.partial``."""
     if not os.path.lexists(output):
         return
-    aside = output.with_name(f"{output.name}.partial")
+    aside = output.with_name(f"{output.name}{PARTIAL}")
     if aside.is_dir() and not aside.is_symlink():
         shutil.rmtree(aside)
     elif output.is_dir():

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from motoko.batch.doing import PARTIAL
 from motoko.batch.models import BatchJob
 from motoko.errors import BatchMistake, WorkerNotLoadable
 from motoko.phrases import nearest
@@ -21,8 +22,10 @@ def find_jobs(
     """A job for each file below ``input_dir`` that the pattern matches, sorted.
 
     Its id is the path from ``input_dir`` on, and its output has this path below ``output_dir``,
-    with another suffix if one is given. BatchMistake when nothing matches, or when an output
-    would be its own input.
+    with another suffix if one is given. What a batch into the same place has made is no input:
+    what lies below an ``output_dir`` that is inside, outputs of other files, what is half done.
+    BatchMistake when nothing matches, when an output would be its own input, or for a name that
+    is not UTF-8, which no manifest can have.
     """
     top, target = Path(input_dir), Path(output_dir)
     if not top.is_dir():
@@ -31,16 +34,30 @@ def find_jobs(
         files = sorted(path for path in top.glob(pattern) if path.is_file())
     except (ValueError, NotImplementedError) as error:
         raise BatchMistake(f"pattern {pattern!r}: {error}") from None
+    if top.absolute() in target.absolute().parents:
+        files = [file for file in files if target.absolute() not in file.absolute().parents]
+    outputs = {file: _output(file, top, target, suffix) for file in files}
+    made = {output.absolute() for file, output in outputs.items() if output != file}
+    files = [f for f in files if f.absolute() not in made and not f.name.endswith(PARTIAL)]
     if not files:
         raise BatchMistake(f"{top}: no file matches {pattern!r}")
     jobs = []
     for file in files:
-        name = file.relative_to(top)
-        output = target / (name if suffix is None else name.with_suffix(suffix))
+        name, output = file.relative_to(top), outputs[file]
         if output.absolute() == file.absolute():
             raise BatchMistake(f"{file}: the output would be the input; name another directory")
+        try:
+            os.fspath(file).encode()
+        except UnicodeEncodeError:
+            why = "its name is not UTF-8, and cannot be written down; rename it"
+            raise BatchMistake(f"{os.fsencode(file)!r}: {why}") from None
         jobs.append(BatchJob(id=name.as_posix(), motion=file, output=output, name=name.stem))
     return jobs
+
+
+def _output(file: Path, top: Path, target: Path, suffix: str | None) -> Path:
+    name = file.relative_to(top)
+    return target / (name if suffix is None else name.with_suffix(suffix))
 
 
 def load_worker(name: str) -> Any:

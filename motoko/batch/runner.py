@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from motoko.batch.books import Books, opened
 from motoko.batch.crew import Crew, Result
-from motoko.batch.doing import BatchWorker, died, do, mark, set_aside, skipped
+from motoko.batch.doing import BatchWorker, died, do, is_done, mark, set_aside, skipped
 from motoko.batch.kinds import RunStatus
 from motoko.batch.models import BatchJob, BatchManifest, BatchRunRecord, now
 from motoko.errors import BatchMistake
@@ -142,10 +142,11 @@ class _Batch:
     def _pending(self, force: bool, taken_over: Collection[str] = ()) -> list[int]:
         pending = []
         for index, job in enumerate(self._jobs):
-            if force or job.id in taken_over or not job.output.exists():
+            before = self._books.before.get(job.id)
+            if force or job.id in taken_over or not is_done(job, before):
                 pending.append(index)
                 continue
-            record = skipped(job, self._books.before.get(job.id))
+            record = skipped(job, before)
             self._books.skip(index, record.model_dump_json().encode())
             self._on_record(record)
         self._books.save()

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,11 @@ def named(place: Path, *names: str) -> list[BatchJob]:
         BatchJob(id=name, name=name, motion=place / name, output=place / f"{name}.out")
         for name in names
     ]
+
+
+def give_up(job: BatchJob) -> None:
+    """Fail without having touched anything."""
+    raise ValueError
 
 
 def in_a_process(work: Callable[[], object], point: str, file: Path) -> int:
@@ -243,13 +249,34 @@ def test_output_that_a_failing_job_did_not_touch_stays(tmp_path: Path) -> None:
     [job] = named(tmp_path, "x")
     job.output.write_text("good")
 
-    def give_up(job: BatchJob) -> None:
-        raise ValueError
-
     made = BatchRunner.run([job], give_up, manifest_path=tmp_path / "manifest.json", force=True)
 
     assert made.failed_count == 1
     assert job.output.read_text() == "good"
+
+
+def test_output_that_is_older_than_a_failure_is_made_again(tmp_path: Path) -> None:
+    [job] = named(tmp_path, "a")
+    file = tmp_path / "manifest.json"
+    job.output.write_text("of an earlier worker")
+    failed = BatchRunner.run([job], give_up, manifest_path=file, force=True)
+
+    again = BatchRunner.run([job], fail, manifest_path=file)
+
+    assert [failed.failed_count, again.records[0].status] == [1, RunStatus.SUCCESS]
+    assert job.output.read_text() == "whole"
+
+
+def test_output_that_came_after_a_failure_is_there(tmp_path: Path) -> None:
+    [job] = named(tmp_path, "a")
+    file = tmp_path / "manifest.json"
+    BatchRunner.run([job], give_up, manifest_path=file)
+    job.output.write_text("made by hand")
+    later = time.time() + 10
+    os.utime(job.output, (later, later))
+
+    [record] = BatchRunner.run([job], fail, manifest_path=file).records
+    assert record.status is RunStatus.SKIPPED
 
 
 def test_mistakes_are_value_errors_before_anything_runs(tmp_path: Path) -> None:
