@@ -13,6 +13,8 @@ from motoko.workflow.views.rows import FIRST_ENTRIES, Card, Listed, elapsed_s
 
 #: Of files that have changed, so many are named.
 _MOST_FILES = 10
+#: Git may not have said yet, when a run was made, whether files differ from the commit.
+_CHANGES = {True: ", with changes", False: "", None: ", perhaps with changes"}
 
 
 def table(found: Listed) -> tuple[list[str], list[list[Any]]]:
@@ -65,7 +67,7 @@ def _code(card: Card) -> list[tuple[str, Any]]:
     if not code:
         return []
     python = code["python"]
-    commit = f"{code['commit']}{', with changes' if code['is_changed'] else ''}"
+    commit = f"{code['commit']}{_CHANGES[code['is_changed']]}"
     interpreter = (
         f"{python['version']} ({python['executable']}),"
         f" {words.counted(len(python['packages']), 'package')}"

@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -21,6 +22,7 @@ from motoko.config import StudyConfig
 from motoko.durable import force_directory
 from motoko.errors import ConfigError, Mistake
 from motoko.host import NO_ROOM
+from motoko.study.remembered import Remembered, State, state_of
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ MARKER = re.compile(rb"__BLACKDYNAMITE__([a-z_][a-z0-9_]*?)__")
 _BEGINNING = re.compile(rb"BLACKDYNAMITE__([A-Za-z0-9_]+?)(?=__|\W|$)")
 #: A larger text is not looked through for slips.
 _LARGEST_TEXT = 1 << 24
+#: What file systems count the times of files in, with room to spare.
+_TICK_NS = 100_000_000
 #: Given to every run too, where it is there.
 _PROGRAM = "doIt.py"
 _TEXT_PROBE = 1 << 16
@@ -67,24 +71,49 @@ class FileStore:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._known: dict[tuple[str, int, int, int], dict[str, Any]] = {}
+        self._known: dict[tuple[str | int, ...], dict[str, Any]] = {}
+        #: Of large files other processes know too what they are, and that they are kept.
+        self._large = Remembered(directory.with_name(f"{directory.name}.json"))
         self._contents: set[str] = set()
 
     def keep(self, file: Path) -> dict[str, Any]:
         """Keep a file's present content; its entry in a manifest.
 
-        A file that has not changed since the last call costs one `stat`.
+        A file that has not changed since the last call costs one `stat`, and a large one that
+        another process has kept no more. Else it is read and copied by the calling thread,
+        which for a large one takes seconds: the run is to have the content of this moment.
         """
         found = file.stat()
-        key = (str(file), found.st_mtime_ns, found.st_size, found.st_ino)
+        state = [*state_of(found), found.st_ctime_ns, found.st_mode]
+        key: tuple[str | int, ...] = (str(file), *state)
         entry = self._known.get(key)
         if entry is None:
-            entry = self._known[key] = self._copy(file, found)
+            entry = self._known[key] = self._kept_large(file, found, state)
         return entry
+
+    def _kept_large(self, file: Path, found: os.stat_result, state: State) -> dict[str, Any]:
+        if found.st_size <= _LARGEST_TEXT:
+            return self._copy(file, found)
+        entry: dict[str, Any] | None = self._large.get(str(file), state)
+        if entry is not None and self._has(entry):
+            return entry
+        # A file that is being written may be changed again and tell the same time.
+        is_settled = time.time_ns() - found.st_mtime_ns > _TICK_NS
+        entry = self._copy(file, found)
+        if is_settled:
+            self._large.put(str(file), state, entry)
+            self._large.save()
+        return entry
+
+    def _has(self, entry: Mapping[str, Any]) -> bool:
+        try:
+            return self.path(entry["hash"]).stat().st_size == int(entry["size"])
+        except OSError:
+            return False
 
     def keep_content(self, content: bytes) -> str:
         """Keep some content; its digest."""
-        name = hashlib.blake2b(content, digest_size=20).hexdigest()
+        name = digest_of(content)
         if name not in self._contents:
             if not self.path(name).exists():
 
@@ -154,6 +183,11 @@ def _warn_of_slips(file: Path, copy: Path) -> None:
     for slip in slips(copy.read_bytes()):
         meant = f"did you mean __BLACKDYNAMITE__{slip.word}__?"
         log.warning("%s:%d: %s; %s", file, slip.line, slip, meant)
+
+
+def digest_of(content: bytes) -> str:
+    """The digest under which some content is stored."""
+    return hashlib.blake2b(content, digest_size=20).hexdigest()
 
 
 def content_digest(file: Path) -> str:

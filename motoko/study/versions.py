@@ -3,7 +3,8 @@
 It is part of the manifest that a run refers to, so that a run costs nothing more. What is long
 (the digests of the files, the packages of the interpreter) lies in ``.bd/code``, once for each
 content. Files of a study are looked at when those that runs are given have changed, and
-every few seconds else.
+every few seconds else, by whoever makes a run: that is a `stat` of each, and reading few small
+ones that are new. What takes longer (git, many files) threads do, for the looks to come.
 """
 
 from __future__ import annotations
@@ -11,29 +12,38 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
+import stat
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from motoko.durable import replace_file
-from motoko.study.files import FileStore, content_digest
+from motoko.study.commit import Difference, find_commit
+from motoko.study.files import FileStore, content_digest, digest_of
+from motoko.study.remembered import Remembered, State, read_object, state_of
 
 #: Digests of files that have not changed since, beside the database.
 _KNOWN = "digests.json"
 #: What is kept of versions, each content once.
 CODE = "code"
 _LOOK_S = 10.0
+#: How much of the time may be spent with looking at files, where that is slow.
+_SHARE = 0.02
 #: Of a study with more files, or with files that change again and again, the rest is not told.
 _MOST_FILES = 2000
+_MOST_ENTRIES = 10_000
 _MOST_VERSIONS = 200
-#: Of a larger file only its size and the time of its last change are compared.
-_LARGEST = 64 << 20
-_GIT_S = 2.0
+#: A larger file is data: of it only its size and the time of its last change are told.
+_LARGEST = 1 << 20
+#: What one look reads at most, a file counting as some size at least; a thread reads the rest.
+_MOST_READ = 16 << 20
+_LEAST = 1 << 16
 
 Digests = dict[str, str]
 
@@ -43,23 +53,25 @@ class Versions:
 
     def __init__(self, directory: Path, state_dir: Path) -> None:
         self._directory = directory
-        self._known_file = state_dir / _KNOWN
+        self._digests = Remembered(state_dir / _KNOWN)
         self._store = FileStore(state_dir / CODE)
-        self._known: dict[str, list[Any]] | None = None
+        self._difference = Difference(directory)
         self._last: dict[str, Any] = {}
         self._made: dict[str, dict[str, Any]] = {}
         self._given = ""
-        self._looked = -_LOOK_S
+        self._due = 0.0
         self._seen: set[str] = set()
+        self._reader: threading.Thread | None = None
 
     def with_code(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """The manifest of a run that is made now, with the code around its files."""
         given = manifest["key"]
-        is_due = time.monotonic() - self._looked >= _LOOK_S or given != self._given
-        if is_due and len(self._seen) < _MOST_VERSIONS:
+        begun = time.monotonic()
+        if begun >= self._due or given != self._given:
             self._given = given
             self._last = self._look()
-            self._looked = time.monotonic()
+            ended = time.monotonic()
+            self._due = ended + max(_LOOK_S, (ended - begun) / _SHARE)
             self._made.clear()
         made = self._made.get(given)
         if made is None:
@@ -68,81 +80,137 @@ class Versions:
             made = self._made[given] = {**manifest, "key": key, "code": self._last}
         return made
 
+    def look_ahead(self) -> None:
+        """Have a thread find out what the first look would else have to."""
+        self._start(self._read_ahead)
+
     def _look(self) -> dict[str, Any]:
-        files = self._store.keep_content(_plain(self.digests(is_kept=True)))
-        found: dict[str, Any] = {"files": files}
+        present, n_left = self._present(_MOST_READ)
+        self._digests.save(present.keys())
+        if n_left:
+            self._start(self._read_ahead)
+        content = _plain(present)
+        files = digest_of(content)
+        found: dict[str, Any] = {}
+        if files in self._seen or len(self._seen) < _MOST_VERSIONS:
+            self._seen.add(files)
+            found["files"] = self._store.keep_content(content)
         found["python"] = self._store.keep_content(_plain(interpreter()))
         commit = find_commit(self._directory)
         if commit is not None:
             found["commit"] = commit
-            if files in self._seen and commit == self._last.get("commit"):
-                is_changed = self._last.get("is_changed")
-            else:
-                is_changed = differs_from_commit(self._directory)
+            is_changed = self._difference.of(files, commit)
             if is_changed is not None:
                 found["is_changed"] = is_changed
-        self._seen.add(files)
         return found
 
-    def digests(self, *, is_kept: bool = False) -> Digests:
-        """The digests of the study's files by their names; those that cannot be read are left
-        out. With ``is_kept`` they are remembered for whoever asks next."""
-        if self._known is None:
-            self._known = _read(self._known_file)
-        known: dict[str, list[Any]] = {}
+    def _present(self, most_read: float) -> tuple[Digests, int]:
+        """What the study's files are now, by their names, and of how many that would be a
+        digest but for what was to be read; of these and of large ones it is size and time.
+        Those that cannot be looked at are left out."""
         found: Digests = {}
+        n_read = n_left = 0
         for name, path in _files(self._directory):
             with suppress(OSError):
                 status = path.stat()
-                state = [status.st_mtime_ns, status.st_size, status.st_ino]
-                before = self._known.get(name)
-                if before is not None and before[:3] == state:
-                    digest = before[3]
-                elif status.st_size > _LARGEST:
-                    digest = f"{status.st_size} bytes of {status.st_mtime_ns}"
-                else:
-                    digest = content_digest(path)
-                found[name] = digest
-                known[name] = [*state, digest]
-        if is_kept and known != self._known:
-            with suppress(OSError):
-                replace_file(self._known_file, [_plain(known)])
-        self._known = known
-        return found
+                state = state_of(status)
+                digest = self._digests.get(name, state)
+                if digest is None and status.st_size <= _LARGEST:
+                    n_read += max(status.st_size, _LEAST)
+                    if n_read <= most_read:
+                        digest = self._read(name, state)
+                    else:
+                        n_left += 1
+                found[name] = _by_state(state) if digest is None else digest
+        return found, n_left
+
+    def _start(self, work: Callable[[], None]) -> None:
+        if self._reader is None or not self._reader.is_alive():
+            self._reader = threading.Thread(target=work, name="digests", daemon=True)
+            self._reader.start()
+
+    def _read_ahead(self) -> None:
+        present, _ = self._present(inf)
+        self._digests.save(present.keys())
+        commit = find_commit(self._directory)
+        if commit is not None:
+            self._difference.of(digest_of(_plain(present)), commit)
+
+    def _read(self, name: str, state: State) -> str:
+        digest = content_digest(self._directory / name)
+        self._digests.put(name, state, digest)
+        return digest
 
     def stored(self, code: Mapping[str, Any], part: str) -> dict[str, Any]:
         """The files, or the interpreter, that a manifest refers to; empty if that is lost, or
         nobody else may read it."""
-        return _read(self._store.path(str(code.get(part, "none"))))
+        return read_object(self._store.path(str(code.get(part, "none"))))
 
     def changed_since(self, code: Mapping[str, Any] | None) -> list[str]:
-        """Names of the files that are not any more what they were; new ones do not count."""
+        """Names of the files that are not any more what they were; new ones do not count.
+
+        Only those are read that have another time than when they were read last, and the size
+        that they had then.
+        """
         before = self.stored(code or {}, "files")
-        if not before:
-            return []
-        now = self.digests()
-        return [name for name, digest in before.items() if now.get(name) != digest]
+        changed = [name for name, was in before.items() if not self._is_still(name, was)]
+        self._digests.save()
+        return changed
+
+    def _is_still(self, name: str, was: str) -> bool:
+        """Whether a file is what it was: a digest, or its size and time."""
+        try:
+            status = (self._directory / name).stat()
+            state = state_of(status)
+            if not stat.S_ISREG(status.st_mode):
+                return False
+            if was == _by_state(state):
+                return True
+            if " " in was:
+                return False
+            read = self._digests.last(name)
+            if read is not None and read[0] == state:
+                return bool(read[1] == was)
+            has_other_size = read is not None and read[1] == was and read[0][1] != state[1]
+            if has_other_size or status.st_size > _LARGEST:
+                return False
+            return self._read(name, state) == was
+        except OSError:
+            return False
+
+
+def _by_state(state: State) -> str:
+    """What is told of a file whose content is not read."""
+    return f"{state[1]} bytes of {state[0]}"
 
 
 def _files(directory: Path) -> Iterator[tuple[str, Path]]:
     """The files of a study by their names in it, as many as are told at most: neither hidden
     directories, nor what runs have left."""
-    n_left = _MOST_FILES
+    n_files, n_entries = _MOST_FILES, _MOST_ENTRIES
     left = [directory]
-    while left:
+    while left and n_files and n_entries:
         try:
             with os.scandir(left.pop(0)) as entries:
-                found = sorted(entries, key=lambda one: one.name)
+                found = sorted(islice(entries, n_entries), key=lambda one: one.name)
         except OSError:
             continue
+        n_entries -= len(found)
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
                 if not _is_left_out(entry.name):
                     left.append(Path(entry.path))
-            elif entry.is_file() and n_left > 0:
-                n_left -= 1
+            elif n_files and _is_file(entry):
+                n_files -= 1
                 path = Path(entry.path)
                 yield str(path.relative_to(directory)), path
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_left_out(name: str) -> bool:
@@ -167,59 +235,5 @@ def interpreter() -> dict[str, Any]:
     }
 
 
-def find_commit(directory: Path) -> str | None:
-    """The commit that is checked out in the git repository around a directory."""
-    for place in (directory, *directory.parents):
-        git = place / ".git"
-        with suppress(OSError, UnicodeDecodeError):
-            if git.is_file():  # a worktree, or a submodule
-                git = place / git.read_text().partition("gitdir:")[2].strip()
-            if (git / "HEAD").is_file():
-                return _resolved(git)
-    return None
-
-
-def _resolved(git: Path) -> str | None:
-    head = (git / "HEAD").read_text().strip()
-    if not head.startswith("ref: "):
-        return head or None
-    name = head.removeprefix("ref: ")
-    shared = git / "commondir"
-    common = git / shared.read_text().strip() if shared.is_file() else git
-    for place in (git, common):
-        if (place / name).is_file():
-            return (place / name).read_text().strip()
-    packed = common / "packed-refs"
-    lines = packed.read_text().splitlines() if packed.is_file() else []
-    return next((line.split()[0] for line in lines if line.endswith(f" {name}")), None)
-
-
-def differs_from_commit(directory: Path) -> bool | None:
-    """Whether files in a directory are other than in the commit; None if git does not say."""
-    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", "."]
-    command += [":(exclude).bd", ":(exclude)BD-*"]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=directory,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_GIT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return bool(done.stdout.strip())
-
-
 def _plain(value: Any) -> bytes:
     return json.dumps(value).encode()
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -69,6 +69,8 @@ class Orchestration:
         if self._run_name and not self._is_taken:
             take(workflow, office)
         try:
+            for manager in workflow.task_managers.values():
+                manager.base.versions.look_ahead()
             await anyio.to_thread.run_sync(control.ensure_running, workflow)
             if self._run_name:
                 await self._claim()

@@ -5,22 +5,29 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
-from motoko.study import versions
-from motoko.study.versions import find_commit
+from motoko.study import commit, versions
+from motoko.study.commit import find_commit
+from motoko.study.files import content_digest
 from motoko.workflow import Workflow, control
 from motoko.workflow.upkeep import ending
 from motoko.workflow.views import overview, rows
-from tests.support.workflows import served_workflow
+from tests.support.waiting import wait_until
+from tests.support.workflows import no_daemons as no_daemons
+from tests.support.workflows import run, served_workflow
 
 
 @pytest.fixture
 def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workflow]:
     monkeypatch.setattr(versions, "_LOOK_S", 0.0)
+    monkeypatch.setattr(versions, "_SHARE", float("inf"))
     with served_workflow(tmp_path / "w", "mult") as workflow:
         (workflow.mult.base.directory / "src").mkdir()
         (workflow.mult.base.directory / "src" / "program.c").write_text("1")
@@ -110,6 +117,33 @@ def test_digests_are_computed_once(workflow: Workflow, monkeypatch: pytest.Monke
     assert again == before
 
 
+@pytest.mark.usefixtures("no_daemons")
+def test_files_are_read_before_the_first_run_is_made(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = workflow.mult.base
+    readers: set[str] = set()
+
+    def digest(path: Path) -> str:
+        readers.add(threading.current_thread().name)
+        return content_digest(path)
+
+    def said() -> bool:
+        known = study.state_dir / "digests.json"
+        return known.exists() and "src/program.c" in known.read_text()
+
+    async def main(workflow: Workflow) -> None:
+        await anyio.to_thread.run_sync(wait_until, said)
+        workflow.mult.createTask(x=1.0)
+        workflow.finished = True
+
+    monkeypatch.setattr(versions, "content_digest", digest)
+    run(workflow, main)
+
+    assert readers == {"digests"}
+    assert "src/program.c" in rows.card(workflow, "mult.1").as_json()["code"]["files"]
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 def test_commit_is_found(tmp_path: Path) -> None:
     repository = tmp_path / "r"
@@ -124,9 +158,9 @@ def test_commit_is_found(tmp_path: Path) -> None:
 
     first = git(repository, "rev-parse", "HEAD")
     assert find_commit(study) == first
-    assert versions.differs_from_commit(study) is False
+    assert commit.differs_from_commit(study) is False
     (study / "launch.sh").write_text("false\n")
-    assert versions.differs_from_commit(study) is True
+    assert commit.differs_from_commit(study) is True
     git(repository, "worktree", "add", "../other", "-b", "other")
     git(repository, "commit", "-am", "second")
     git(repository, "pack-refs", "--all")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from motoko.study import files
 from motoko.study.files import FileStore
 
 Keep = Callable[[FileStore, Path], object]
@@ -69,3 +71,57 @@ def test_what_cannot_be_kept_leaves_nothing_and_is_tried_again(
 
     (kept,) = store.directory.iterdir()
     assert kept.read_text() == "print(1)\n"
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are read and copied."""
+    names: list[str] = []
+    copy = FileStore._copy
+
+    def noted(store: FileStore, file: Path, found: os.stat_result) -> dict[str, object]:
+        names.append(file.name)
+        return copy(store, file, found)
+
+    monkeypatch.setattr(FileStore, "_copy", noted)
+    return names
+
+
+def test_a_large_file_is_read_once_for_all_processes(
+    store: FileStore, file: Path, monkeypatch: pytest.MonkeyPatch, copied: list[str]
+) -> None:
+    monkeypatch.setattr(files, "_LARGEST_TEXT", 2)
+
+    # While it may still be written to, its time says too little to others.
+    os.utime(file, ns=(far := time.time_ns() + 10**12, far))
+    for _ in range(2):
+        store.keep(file)
+        FileStore(store.directory).keep(file)
+    assert len(copied) == 3
+
+    copied.clear()
+    os.utime(file, ns=(1, 1))
+    entries = [FileStore(store.directory).keep(file) for _ in range(3)]
+    assert copied == ["code.py"]
+    assert entries[0] == entries[1] == entries[2]
+
+    # Another content, another mode, and a copy that is lost are all found out.
+    file.write_text("print(2)\n")
+    os.utime(file, ns=(1, 1))
+    other = FileStore(store.directory).keep(file)
+    assert store.path(other["hash"]).read_text() == "print(2)\n"
+    file.chmod(0o755)
+    assert FileStore(store.directory).keep(file)["mode"] == 0o755
+    store.path(other["hash"]).unlink()
+    assert FileStore(store.directory).keep(file)["hash"] == other["hash"]
+    assert store.path(other["hash"]).read_text() == "print(2)\n"
+    assert len(copied) == 4
+
+
+def test_a_file_that_was_made_executable_is_given_so(store: FileStore, file: Path) -> None:
+    file.chmod(0o600)
+    before = store.keep(file)
+
+    file.chmod(0o700)
+
+    assert (before["mode"], store.keep(file)["mode"]) == (0o600, 0o700)
