@@ -110,9 +110,9 @@ class Versions:
         Those that cannot be looked at are left out."""
         found: Digests = {}
         n_read = n_left = 0
-        for name, path in _files(self._directory):
+        for name, entry in _files(self._directory):
             with suppress(OSError):
-                status = path.stat()
+                status = entry.stat()
                 state = state_of(status)
                 digest = self._digests.get(name, state)
                 if digest is None and status.st_size <= _LARGEST:
@@ -184,14 +184,15 @@ def _by_state(state: State) -> str:
     return f"{state[1]} bytes of {state[0]}"
 
 
-def _files(directory: Path) -> Iterator[tuple[str, Path]]:
+def _files(directory: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """The files of a study by their names in it, as many as are told at most: neither hidden
     directories, nor what runs have left."""
     n_files, n_entries = _MOST_FILES, _MOST_ENTRIES
-    left = [directory]
+    left = [""]
     while left and n_files and n_entries:
+        place = left.pop(0)
         try:
-            with os.scandir(left.pop(0)) as entries:
+            with os.scandir(directory / place) as entries:
                 found = sorted(islice(entries, n_entries), key=lambda one: one.name)
         except OSError:
             continue
@@ -199,11 +200,10 @@ def _files(directory: Path) -> Iterator[tuple[str, Path]]:
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
                 if not _is_left_out(entry.name):
-                    left.append(Path(entry.path))
+                    left.append(f"{place}{entry.name}/")
             elif n_files and _is_file(entry):
                 n_files -= 1
-                path = Path(entry.path)
-                yield str(path.relative_to(directory)), path
+                yield f"{place}{entry.name}", entry
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
