@@ -43,6 +43,12 @@ def _union(a: Mapping[str, set[int]], b: Mapping[str, set[int]]) -> dict[str, se
     return {study: a.get(study, set()) | b.get(study, set()) for study in {**a, **b}}
 
 
+def firing_key(moment: float) -> str:
+    """What the key of a firing of this moment begins with: keys follow time, so that the log is
+    in order and grows at its end."""
+    return f"{int(moment * 1e6):016x}"
+
+
 @dataclass
 class Firing:
     """One call of an action, and its record in the workflow's database.
@@ -64,6 +70,8 @@ class Firing:
     is_once: bool = False
     key: str = ""
     began: float = 0.0
+    #: When its run name began, which its key comes after.
+    not_before: float = 0.0
     #: Whether the condition was not true any more, so that the action was not called.
     is_void: bool = False
     #: Whether the record stands in the database.
@@ -73,8 +81,8 @@ class Firing:
     def __post_init__(self) -> None:
         if not self.key:
             self.began = time.time()
-            # Keys follow time, so that the log is in order and grows at its end.
-            self.key = f"{int(self.began * 1e6):016x}-{secrets.token_hex(3)}"
+            since = max(self.began, self.not_before)  # a clock may have been set back
+            self.key = f"{firing_key(since)}-{secrets.token_hex(3)}"
 
     def add(self, effects: Effects) -> None:
         """Take over what a commit has done, together with the record of it."""

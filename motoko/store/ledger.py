@@ -10,10 +10,16 @@ from typing import Any
 
 from motoko.store import layout
 from motoko.store.codec import decode, encode
+from motoko.store.firing import firing_key
 from motoko.store.ranges import numbers
 
 #: In the record of a firing: what it failed for.
 FAILURE = "failure"
+#: The fact that names of runs were lost with a damaged file: when one of them is begun again it
+#: has older firings.
+HAS_LOST_RUN_NAMES = "has_lost_run_names"
+#: By so much the clocks of machines that write to one database may differ.
+_CLOCKS_DIFFER_S = 3600.0
 
 
 class Ledger:
@@ -88,16 +94,28 @@ class Ledger:
     def firings(
         self, last: int | None = None, run_name: str | None = None
     ) -> dict[str, dict[str, Any]]:
-        """Records of firings by key, in the order they began; only so many of the last."""
+        """Records of firings by key, in the order they began; only so many of the last.
+
+        Those of one run name are read from the end to where the name began: what there was
+        before that is not looked at.
+        """
         tree = self._trees["firings"]
+        first = "" if run_name is None else self._first_key(run_name)
         found: list[tuple[str, dict[str, Any]]] = []
         for key in _keys_backwards(tree):
-            if len(found) == last:
+            if len(found) == last or key < first:
                 break
             record = decode(tree[key])
             if run_name in (None, record["run_name"]):
                 found.append((key, record))
         return dict(reversed(found))
+
+    def _first_key(self, run_name: str) -> str:
+        """Before which key no firing of a run name is; "" if that is not known."""
+        facts = self.run_name(run_name)
+        if facts is None or self.fact(HAS_LOST_RUN_NAMES):
+            return ""
+        return firing_key(max(0.0, facts["began"] - _CLOCKS_DIFFER_S))
 
     def open_firings(self, run_name: str) -> dict[str, dict[str, Any]]:
         """The records of a run name's firings that have no end."""

@@ -9,7 +9,7 @@ from typing import Any
 from motoko.model.schema import UNSET, Schema
 from motoko.store.codec import decode, decode_run, digest, encode, encode_run, ordered
 from motoko.store.index import value_key
-from motoko.store.ledger import Ledger
+from motoko.store.ledger import HAS_LOST_RUN_NAMES, Ledger
 from motoko.store.salvage import Salvage
 from motoko.store.tables import Tables, TaskIdentity
 
@@ -140,6 +140,8 @@ def fill_ledger(ledger: Ledger, found: Salvage) -> None:
     for where, key in found.trees["fired"].items():
         if key not in firings:
             del ledger.trees["fired"][where]
+    if any(ledger.run_name(record["run_name"]) is None for record in firings.values()):
+        ledger.set_fact(HAS_LOST_RUN_NAMES, True)
 
 
 def forget_firings_of(ledger: Ledger, study: str, lost: Iterable[tuple[int, int]]) -> int:

@@ -44,6 +44,7 @@ class History:
         self._run_name = workflow.run_name or ""
         #: Whether the run name was finished once, and begun again after that.
         self.was_finished = False
+        self._began = 0.0
         self._interrupted: dict[tuple[str, str], list[Firing]] = defaultdict(list)
         #: Keys of firings that nobody has taken up.
         self._unclaimed: set[str] = set()
@@ -56,6 +57,7 @@ class History:
             records = ledger.open_firings(self._run_name)
             facts = ledger.run_name(self._run_name) or {}
         self.was_finished = bool(facts.get("finished_before"))
+        self._began = facts.get("began", 0.0)
         for key, record in records.items():
             firing = restored(self._ledger, key, record)
             self._interrupted[firing.task, firing.event].append(firing)
@@ -70,6 +72,7 @@ class History:
             trigger.task,
             trigger.run_ids,
             is_once=action.is_once,
+            not_before=self._began,
         )
 
     def interrupted(self, action: Action) -> Iterator[tuple[Trigger, Firing]]:
