@@ -22,7 +22,6 @@ import anyio.lowlevel
 from motoko.crashpoints import reached
 from motoko.errors import ActionFailed, DatabaseUnavailable, MotokoError, RunsFailed
 from motoko.store.database import Database
-from motoko.store.feed import Change
 from motoko.store.firing import Firing
 from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience, patience_s
 from motoko.store.session import Session, current_session
@@ -38,7 +37,7 @@ from motoko.workflow.history import History
 from motoko.workflow.prospects import Prospects
 from motoko.workflow.reopening import Reopening
 from motoko.workflow.rule import Rule
-from motoko.workflow.triggers import Trigger
+from motoko.workflow.triggers import Monitor, Trigger
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -90,7 +89,7 @@ class EventLoop:
         for manager in managers.values():
             manager.base.wait_s = self._wait_s
         stops = [m.base.lookout.watch(self._looker(name)) for name, m in managers.items()]
-        stops += [self._workflow.on_change(self._notice), *watched(self._workflow, self._stop)]
+        stops += [self._workflow.on_change(self._hear), *watched(self._workflow, self._stop)]
         try:
             await until_connected(self._workflow.databases)
             await until_answered(self._ledger, self._history.open)
@@ -219,15 +218,25 @@ class EventLoop:
 
         def look(tables: Tables, changed: set[int] | None) -> None:
             unlisted.look(tables, changed)
-            for rule in self.rules.values():
-                monitor = rule.monitors.get(task)
-                if monitor is not None:
+            for name, monitor in self._monitors():
+                if name == task:
                     monitor.look(tables, changed)
+                else:
+                    monitor.look_elsewhere()
             self._notice()
 
         return look
 
-    def _notice(self, change: Change | None = None) -> None:
+    def _monitors(self) -> Iterator[tuple[str, Monitor]]:
+        return (one for rule in self.rules.values() for one in rule.monitors.items())
+
+    def _hear(self) -> None:
+        """A variable has changed, or what the workflow has to do."""
+        for _, monitor in self._monitors():
+            monitor.look_elsewhere()
+        self._notice()
+
+    def _notice(self) -> None:
         self.n_changes += 1
         self.prospects.can_have_changed()
         self._news.set()

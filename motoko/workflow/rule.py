@@ -86,7 +86,7 @@ class Rule:
         """What fires now. ActionFailed for what a function of the user raises."""
         try:
             if self.action.is_constraint:
-                return [t for m in self.monitors.values() for t in m.trigger()]
+                return [t for m in self.monitors.values() for t in await m.trigger()]
             return await self._ask(workflow)
         except MotokoError:
             raise
@@ -99,7 +99,7 @@ class Rule:
         clock = time.perf_counter()
         try:
             if self.monitors:
-                found = [t for m in self.monitors.values() for t in _filtered(m, said)]
+                found = [t for m in self.monitors.values() for t in await _filtered(m, said)]
             else:
                 found = await triggers.ask(workflow, self.action, said)
         finally:
@@ -186,8 +186,8 @@ class Rule:
         }
 
 
-def _filtered(monitor: Monitor, said: dict[str, str]) -> list[Trigger]:
-    found = monitor.trigger()
+async def _filtered(monitor: Monitor, said: dict[str, str]) -> list[Trigger]:
+    found = await monitor.trigger()
     if isinstance(monitor, FilterMonitor):
         said[monitor.task] = f"true for {counted(len(monitor.matching), 'run')}"
     return found

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import anyio.lowlevel
+
 from motoko.config.retry import PRUNE
 from motoko.errors import ConditionError, UnknownField
 from motoko.model import states
@@ -22,9 +24,11 @@ from motoko.workflow.actions import ALL_TASKS, Action, is_run_filter, is_workflo
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
-#: Studies up to this size have all runs shown to a condition on runs at each change; larger
-#: ones the changed runs at once, and all of them on the timer.
+#: Studies up to this size have all runs shown to a condition on runs at each change, of
+#: whatever; larger ones the changed runs at once, and all of them on the timer.
 FULL_SCAN_RUNS = 2_000
+#: About so many runs a function is asked before others get their turn.
+_N_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,14 @@ class ConstraintMonitor:
             else:
                 self.matching.discard(run_id)
 
-    def look_again(self) -> None:
-        """Time has passed, which is nothing to a constraint: it reads the database alone."""
+    def look_elsewhere(self) -> None:
+        """Something else has changed, which is nothing to a constraint: it reads the runs of
+        its study alone."""
 
-    def trigger(self) -> list[Trigger]:
+    def look_again(self) -> None:
+        """Time has passed, which is nothing to a constraint either."""
+
+    async def trigger(self) -> list[Trigger]:
         """What fires now."""
         return [Trigger(self.task, tuple(sorted(self.matching)))] if self.matching else []
 
@@ -131,37 +139,62 @@ class FilterMonitor:
         self._manager = manager
         self._skips = skips(action, manager.base)
         self.task = manager.study
+        #: What is to be looked at; None for all runs.
         self._unseen: set[int] | None = None
+        self._is_small = True
         self.matching: set[int] = set()
 
     def look(self, tables: Tables, changed: set[int] | None) -> None:
         """Remember what is to be looked at."""
-        if changed is None or tables.n_runs <= FULL_SCAN_RUNS:
+        self._is_small = tables.n_runs <= FULL_SCAN_RUNS
+        if changed is None or self._is_small:
             self._unseen = None
         elif self._unseen is not None:
             self._unseen |= changed
+
+    def look_elsewhere(self) -> None:
+        """Something else has changed, which the function may read: it is asked about all runs
+        if they are few, and otherwise as time passes."""
+        if self._is_small:
+            self._unseen = None
 
     def look_again(self) -> None:
         """Time has passed: the function is asked about all runs, since it may read anything."""
         self._unseen = None
 
-    def trigger(self) -> list[Trigger]:
-        """Ask the function about the runs that have not been looked at."""
-        study = self._manager.base
-        selected = study.select(self._manager.select().selector)
-        if self._unseen is None:
-            self.matching.clear()
-            unseen: Iterable[int] = selected
-        else:
-            unseen = self._unseen.intersection(selected)
-            self.matching -= self._unseen
-        for run_id in _left(study, unseen, self._skips):
-            if self._action.condition(*study.pair(run_id)):
-                self.matching.add(run_id)
-        self._unseen = set()
+    async def trigger(self) -> list[Trigger]:
+        """Ask the function about the runs that have not been looked at.
+
+        Others get their turn in between: what changes meanwhile is looked at the next time.
+        """
+        unseen, self._unseen = self._unseen, set()
+        try:
+            await self._look_at(unseen)
+        except BaseException:
+            self._unseen = None
+            raise
         if not self.matching:
             return []
         return [Trigger(self._manager.study, tuple(sorted(self.matching)))]
+
+    async def _look_at(self, unseen: set[int] | None) -> None:
+        study = self._manager.base
+        selected = study.select(self._manager.select().selector)
+        if unseen is None:
+            self.matching.intersection_update(selected)
+        else:
+            selected = sorted(unseen.intersection(selected))
+            self.matching -= unseen.difference(selected)
+        for begin in range(0, len(selected), _N_AT_ONCE):
+            if begin:
+                await anyio.lowlevel.checkpoint()
+            part = selected[begin : begin + _N_AT_ONCE]
+            there = set(_left(study, _there(study, part), self._skips))
+            for run_id in part:
+                if run_id in there and self._action.condition(*study.pair(run_id)):
+                    self.matching.add(run_id)
+                else:
+                    self.matching.discard(run_id)
 
 
 Monitor = ConstraintMonitor | FilterMonitor
@@ -273,7 +306,7 @@ async def still_true(
         return trigger if trigger in await ask(workflow, action) else None
     study = workflow.task_manager(trigger.task).base
     monitor = found.get(trigger.task)
-    ids = _still_there(study, trigger)
+    ids = _there(study, trigger.run_ids)
     if isinstance(monitor, ConstraintMonitor):
         there, constraint = ids, monitor.constraint
         ids = study.ask(lambda tables: [i for i in there if tables.matches(constraint, i)])
@@ -293,12 +326,12 @@ def still_there(workflow: Workflow, trigger: Trigger) -> Trigger | None:
     if trigger.task is None:
         return trigger
     study = workflow.task_manager(trigger.task).base
-    ids = _still_there(study, trigger)
+    ids = _there(study, trigger.run_ids)
     return Trigger(trigger.task, tuple(ids)) if ids else None
 
 
-def _still_there(study: Study, trigger: Trigger) -> list[int]:
-    return study.ask(lambda tables: [i for i in trigger.run_ids if tables.has_run(i)])
+def _there(study: Study, run_ids: Iterable[int]) -> list[int]:
+    return study.ask(lambda tables: [i for i in run_ids if tables.has_run(i)])
 
 
 def _rest_on(study: Study, run_ids: Iterable[int], constraint: Constraint) -> None:

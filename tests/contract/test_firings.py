@@ -15,12 +15,15 @@ from ZEO.Exceptions import ClientDisconnected
 from motoko.errors import DatabaseFailed, DatabaseUnavailable, RunsFailed
 from motoko.store import patience as store_patience
 from motoko.store import server
+from motoko.store.deletion import delete_runs
 from motoko.store.patience import patiently
 from motoko.store.rows import Rows
 from motoko.store.session import current_session
 from motoko.study.study import Study
 from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow, control, loop, triggers
+from motoko.workflow.actions import Action
+from motoko.workflow.triggers import Trigger
 from tests.support.studies import ServerProcess, open_study, process_serving
 from tests.support.workflows import no_daemons, run, served_workflow, write_workflow
 from tests.support.workflows import until as until_changed
@@ -233,6 +236,98 @@ def test_a_function_of_runs_is_asked_about_changed_runs_alone_in_a_large_study(
     assert run(workflow, main, outcome=None) == 0
     assert got == [[7], [n_runs]]
     assert len(asked) < n_runs / 2
+
+
+@pytest.mark.parametrize(
+    ("is_so", "change_it"),
+    [
+        (
+            lambda w: w.norm.base.run(1).state == "FINISHED",
+            lambda w: change(w.norm.base, 1, state="FINISHED"),
+        ),
+        (lambda w: "go" in w.vars, lambda w: setattr(w.vars, "go", 1)),
+        (
+            lambda w: w.mult.base.run(2).state == "FINISHED",
+            lambda w: change(w.mult.base, 2, state="FINISHED"),
+        ),
+    ],
+    ids=["another study", "a variable", "another run"],
+)
+def test_a_function_of_few_runs_is_asked_again_whatever_has_changed(
+    workflow: Workflow,
+    is_so: Callable[[Workflow], bool],
+    change_it: Callable[[Workflow], None],
+) -> None:
+    n_asked = 0
+
+    def is_ready(run: Any, job: Any) -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return run.id == 1 and is_so(workflow)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.mult.createTask(x=[1.0, 2.0])
+        workflow.norm.createTask(x=1.0)
+        n_before = -1
+        while n_before != n_asked or not n_asked:  # until there is no news of these
+            n_before = n_asked
+            for _ in range(300):
+                await anyio.sleep(0)
+        change_it(workflow)
+        await anyio.sleep_forever()
+
+    workflow.wait_s = FOR_EVER_S
+    workflow.add_action("end", "mult", is_ready, f=finish)
+    assert run(workflow, main, outcome=None) == 0
+
+
+def test_others_get_their_turn_while_a_function_is_asked_about_many_runs(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_runs = 5 * triggers._N_AT_ONCE
+    monkeypatch.setattr(triggers, "FULL_SCAN_RUNS", 1)
+    workflow.mult.createTask(x=[float(i) for i in range(n_runs)])
+    study = workflow.mult.base
+    asked: list[int] = []
+    is_away: list[bool] = []
+
+    def is_ready(run: Any, job: Any) -> bool:
+        if is_away and run.id == 7:
+            is_away.clear()
+            raise DatabaseUnavailable("here", "it is away")
+        asked.append(run.id)
+        return bool(run.state == "FINISHED")
+
+    monitor = triggers.FilterMonitor(Action("e", "mult", is_ready, finish), workflow.mult)
+
+    async def meanwhile() -> None:
+        assert 0 < len(asked) < n_runs
+        change(study, 1, state="FINISHED")
+        study.database.write(lambda tables: delete_runs(tables, [n_runs]))
+        monitor.look(study.tables, {1, n_runs})
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(meanwhile)
+            assert await monitor.trigger() == []
+        assert asked == list(range(1, n_runs))
+        asked.clear()
+
+        assert await monitor.trigger() == [Trigger("mult", (1,))]
+        assert asked == [1]
+        monitor.look_elsewhere()  # they are too many to be asked about at each change
+        assert await monitor.trigger() == [Trigger("mult", (1,))]
+        assert asked == [1]
+
+        monitor.look_again()
+        is_away.append(True)
+        with pytest.raises(DatabaseUnavailable):
+            await monitor.trigger()
+        asked.clear()
+        assert await monitor.trigger() == [Trigger("mult", (1,))]
+        assert asked == list(range(1, n_runs))
+
+    anyio.run(main)
 
 
 @pytest.mark.parametrize(
