@@ -13,12 +13,19 @@ import click
 from motoko.cli import daemons, words
 from motoko.cli.bd import study as studies
 from motoko.cli.bd.options import Arguments
+from motoko.errors import NotRunning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from motoko.daemon import Office
+    from motoko.errors import FailedRun
     from motoko.study.study import Study
     from motoko.workflow.workflow import Workflow
 
 _LOOK_S = 0.1
+#: Within so long a process that has ended is replaced by whoever else needs it, if it is.
+_REPLACED_S = 10.0
 
 
 def init(given: Arguments) -> int:
@@ -132,7 +139,6 @@ def launch(given: Arguments) -> int:
     """Execute CREATED runs, all or those that are meant, and wait for them; a launcher that was
     started for it ends."""
     from motoko.launch.executing import find_executing
-    from motoko.study.waiting import until_over
     from motoko.workflow import control
 
     workflow, study = studies.found(given)
@@ -148,13 +154,63 @@ def launch(given: Arguments) -> int:
             _start_limited(workflow, study, ids, given)
         else:
             control.start_launcher(workflow, _generator(given))
-        failed = anyio.run(until_over, study, ids)
+        failed = anyio.run(_until_over, workflow, study, ids, _is_limited(given))
         while find_executing(study):  # a script may go on after it has said finish()
             time.sleep(_LOOK_S)
     click.echo(f"{words.counted(len(ids) - len(failed), 'run')} done, {len(failed)} failed")
     for run in failed:
         click.echo(f"  {run}")
     return 1 if failed else 0
+
+
+async def _until_over(
+    workflow: Workflow, study: Study, ids: list[int], is_limited: bool
+) -> list[FailedRun]:
+    """Wait for runs; which of them failed. NotRunning once there is no server or no launcher,
+    without which they would be waited for in vain."""
+    from motoko.study.waiting import until_over
+    from motoko.workflow import control, places
+
+    offices = {control.launcher_office(workflow): control.launcher_log(workflow)}
+    if places.address(workflow).is_here:
+        offices[control.server_office(workflow)] = control.server_log(workflow)
+    failed: list[FailedRun] | None = None
+    gone: Office | None = None
+    async with anyio.create_task_group() as group:
+
+        async def wait() -> None:
+            nonlocal failed
+            failed = await until_over(study, ids)
+            group.cancel_scope.cancel()
+
+        group.start_soon(wait)
+        gone = await _until_gone(offices)
+        group.cancel_scope.cancel()
+    if failed is not None:
+        return failed
+    assert gone is not None
+    error = NotRunning(gone.what)
+    none = " --nruns 0" if is_limited else ""
+    then = "begins no other run" if is_limited else "begins what is CREATED"
+    error.add_note(f"  it ended before the runs were over; its log is {offices[gone]}")
+    error.add_note(
+        f"  what executes goes on: `motoko bd launch_daemon --start{none}` takes it up"
+        f" and {then}"
+    )
+    raise error
+
+
+async def _until_gone(offices: Iterable[Office]) -> Office:
+    """Wait until one of these is held by nobody, and nobody takes it again."""
+    seen = dict.fromkeys(offices, time.monotonic())
+    while True:
+        for office in seen:
+            now = time.monotonic()
+            if office.owner() is not None:
+                seen[office] = now
+            elif now - seen[office] > _REPLACED_S:
+                return office
+        await anyio.sleep(_LOOK_S)
 
 
 def _is_limited(given: Arguments) -> bool:
