@@ -145,6 +145,46 @@ def test_a_single_call_that_can_open_no_more_files_waits_for_them(
     assert "`prlimit --pid" in caplog.text
 
 
+def test_room_is_not_waited_for_any_longer_than_a_database_is(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PAUSE_S", 0.0)
+    n_calls = 0
+
+    def call() -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls < 1000:
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE), "/a/file")
+
+    with patience.patience(0.0), pytest.raises(OSError, match="Too many open files"):
+        patience.patiently(workflow.vars.db, call)
+
+
+def test_a_session_that_can_open_no_more_files_does_not_wait_for_them(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the turn of its writers, and its action is begun again."""
+    monkeypatch.setattr(patience, "PAUSE_S", 0.0)
+    n_calls = 0
+
+    def keep(self: FileStore, file: Path) -> dict[str, Any]:
+        nonlocal n_calls
+        n_calls += 1
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(file))
+
+    monkeypatch.setattr(FileStore, "keep", keep)
+
+    with (
+        patience.patience(0.5),
+        pytest.raises(OSError, match="Too many open files"),
+        workflow.session(),
+    ):
+        workflow.mult.createTask(x=1.0)
+
+    assert n_calls == 1
+
+
 def test_a_limit_that_was_reached_is_named_with_what_raises_it() -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     words = in_words(OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/a/file"))

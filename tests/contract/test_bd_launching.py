@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from motoko.cli import exit_codes
 from motoko.cli.bd import processes
 from motoko.daemon import Office
 from motoko.errors import NotRunning
+from motoko.launch.choice import read_chosen
 from motoko.workflow import Workflow, control
 from tests.support.workflows import DEADLINE_S, executed, served_workflow
 
@@ -85,3 +87,24 @@ def test_a_launcher_that_is_replaced_meanwhile_is_not_missed(
 
     assert anyio.run(processes._until_gone, [office]) is office
     assert list(there) == [0]
+
+
+@pytest.mark.parametrize("error", [None, NotRunning("the launcher")])
+def test_the_file_with_the_chosen_runs_is_gone_once_the_launcher_has_read_it(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    read: list[Any] = []
+
+    def start(workflow: Workflow, generator: str | None, *, only: Path) -> None:
+        read.append(read_chosen(only))
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(control, "start_launcher", start)
+    before = set(workflow.state_dir.iterdir())
+
+    with pytest.raises(NotRunning) if error else nullcontext():
+        processes._start_limited(workflow, workflow.mult.base, [2], Mock(generator=None))
+
+    assert read == [{"mult": {2}}]
+    assert set(workflow.state_dir.iterdir()) == before

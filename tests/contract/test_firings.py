@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 from ZEO.Exceptions import ClientDisconnected
 
-from motoko.errors import DatabaseFailed, DatabaseUnavailable, RunsFailed
+from motoko.errors import ActionFailed, DatabaseFailed, DatabaseUnavailable, RunsFailed
 from motoko.store import patience as store_patience
 from motoko.store import server
 from motoko.store.deletion import delete_runs
@@ -371,6 +371,36 @@ def test_a_run_that_begins_again_is_awaited_again(workflow: Workflow) -> None:
 
     assert n_executed == 2
     assert "has_finished" not in workflow.mult.base.run(1)
+
+
+def test_an_error_handler_sees_what_another_one_has_changed_at_the_end(
+    workflow: Workflow,
+) -> None:
+    asked: list[None] = []
+    has_raised: list[bool] = []
+    got: list[int] = []
+
+    def give_up(workflow: Workflow) -> None:
+        for found, _ in workflow.mult.select("x > 1"):
+            found.state = "FAILED"
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler(lambda: bool(has_raised), give_up, event_name="give up")
+        workflow.add_error_handler(
+            "state = FAILED", lambda runs: got.extend(found.id for found, _ in runs)
+        )
+        workflow.add_action("count", event=lambda: asked.append(None), f=finish)
+        while not asked:  # what the others wait for has been looked at
+            await anyio.sleep(0)
+        has_raised.append(True)
+        raise ValueError("no")
+
+    workflow.mult.createTask(x=[1.0, 2.0])
+
+    with pytest.raises(ActionFailed, match="ValueError: no"):
+        run(workflow, main, outcome=None)
+
+    assert got == [2]
 
 
 def test_what_ends_the_workflow_lets_an_error_handler_complete(workflow: Workflow) -> None:

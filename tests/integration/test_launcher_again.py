@@ -68,6 +68,23 @@ def test_a_launcher_that_was_restarted_tells_somebody_who_waits_when_it_is_at_re
     assert ("--tell-rest" in command) is (is_at_rest is not None)
 
 
+@pytest.mark.parametrize("is_at_rest", [None, False])
+def test_a_launcher_that_takes_the_place_of_one_with_older_files_tells_who_waits_as_well(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, is_at_rest: bool | None
+) -> None:
+    workflow = Workflow(str(directory))
+    office = control.launcher_office(workflow)
+    office.take({"studies": ["mult", "norm"], "files": "older", "is_at_rest": is_at_rest})
+    commands: list[list[str]] = []
+    monkeypatch.setattr(control, "_end", lambda _: office.leave())
+    monkeypatch.setattr(control, "_start", lambda command, *_: commands.append(command))
+
+    with pytest.raises(NotRunning):
+        control.start_launcher(workflow)
+
+    assert ("--tell-rest" in commands[0]) is (is_at_rest is not None)
+
+
 def command_of_the_next(
     directory: Path,
     monkeypatch: pytest.MonkeyPatch,
