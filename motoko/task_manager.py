@@ -46,7 +46,8 @@ class RunList(Sequence[Pair]):
     ``await`` ends when all of the runs are over and gives them as a plain list. If some ended
     badly it raises RunsFailed, naming them and their causes; those whose policy is to be pruned
     are left out instead, and the others are given. A run that has ever finished
-    counts as finished, whatever state an action has given it since.
+    counts as finished, whatever state an action has given it since. One of which nothing
+    executes in a state of your own is over as well, and has not ended badly.
     """
 
     def __init__(self, runs: Sequence[Pair]) -> None:

@@ -167,7 +167,7 @@ class _Work:
             result: bytes | str
             if not tables.has_run(run_id):
                 result = "its run was deleted"
-            elif states.is_over(tables.run(run_id)["state"]):
+            elif states.has_ended(tables.run(run_id)):
                 file = study.run_dir(run_id) / RECORD
                 result = failed_run(study, tables, run_id).cause
                 if file.exists():

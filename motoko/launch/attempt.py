@@ -58,7 +58,7 @@ class Attempt:
     #: Whether another attempt would go on where it ended, where that is asked.
     _progress: bool | None = None
     _has_timed_out = False
-    _is_withdrawn = False
+    is_withdrawn = False
     #: When it began, and when it was seen to be over, on the boot's clock.
     _begun_at: float | None = None
     _over_at: float | None = None
@@ -211,7 +211,7 @@ class Attempt:
         self.end_time = self.end_time or now
         if said == states.FINISHED and not has_spoken and why_failed:
             said, cause = states.FAILED, why_failed
-        if self._is_withdrawn and not has_spoken:
+        if self.is_withdrawn and not has_spoken:
             said, cause = states.CANCELLED, self._ended_for
         elif said == states.FAILED and not has_spoken:
             killed = exit_code is not None and exit_code in (-signal.SIGKILL, 137)
@@ -253,13 +253,13 @@ class Attempt:
         self._become(states.FINISHED, None)
         return True
 
-    def refuse(self, why: str, now: float, failure: str) -> None:
-        """It never began, and will not."""
+    def refuse(self, why: str, now: float, failure: str | None) -> None:
+        """It never began, and will not; without a failure because somebody wants that."""
         self._has_ended = self._is_dirty = True
         self._over_at = boot_clock()
         self.end_time = now
         self._failure, self._cause = failure, why
-        self.state = states.FAILED
+        self.state = states.FAILED if failure else states.CANCELLED
 
     def _look_for_late(self) -> None:
         if self.lost is None or self._late is not None:
@@ -291,8 +291,12 @@ class Attempt:
 
     def cancel(self, why: str) -> None:
         """Its processes are ended because somebody wants that."""
-        self._is_withdrawn = True
+        self.is_withdrawn = True
         self._ended_for = why
+
+    def has_put(self, state: str) -> bool:
+        """Whether a state of its run is one that it has come to by itself."""
+        return state == self.state or state in self._put_states
 
     def hear_of_job(self, **facts: Any) -> None:
         """Its batch system has said something of its job."""

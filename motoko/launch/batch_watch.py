@@ -29,6 +29,7 @@ from motoko.launch.folding import Folding
 from motoko.launch.ticket import Ticket, Tickets, write_tickets
 from motoko.launch.tracking import Pace, Tracker
 from motoko.launch.trouble import Troubles
+from motoko.launch.withdrawal import gives_up
 from motoko.model import states
 
 log = logging.getLogger(__name__)
@@ -384,14 +385,13 @@ class BatchWatch(Folding):
     def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """End the job of an attempt whose run somebody has put into this state."""
         if attempt in desk.waiting:
-            desk.waiting.remove(attempt)
-            desk.let_go(attempt)
+            desk.call_off(attempt, state)
         elif not attempt.has_process_ended:
             log.info("run %s: cancelled, since it was set to %s", attempt.title, state)
             attempt.withdraw(state)
             self._cancel_one(desk, attempt)
         elif not attempt.is_over:
-            desk.let_go(attempt)
+            desk.call_off(attempt, state)
 
     def _cancel_one(self, desk: Desk, attempt: Attempt) -> None:
         """Cancel a job; of one that other runs share, end this run alone."""
@@ -423,7 +423,7 @@ class BatchWatch(Folding):
 
     def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """Find out what became of an attempt that another launcher submitted, and go on."""
-        if state == states.CANCELLED and not attempt.is_ending:
+        if gives_up(attempt, state) and not attempt.is_ending:
             attempt.withdraw(state)
         try:
             tickets = self._tickets.setdefault(desk, Tickets(desk.study.runs_dir))
@@ -431,6 +431,9 @@ class BatchWatch(Folding):
             taken = token.read_token(attempt.run_dir, attempt.number)
         except OSError as error:
             self._troubles.met(attempt.looking, error)
+            if attempt.is_withdrawn:
+                desk.let_go(attempt)  # the next launcher looks again
+                return
             ticket, taken = None, None
         job_id = attempt.batch.get("id") or (ticket.id if ticket is not None else None)
         if job_id is not None:
@@ -442,14 +445,14 @@ class BatchWatch(Folding):
         elif ticket is not None:
             self.seek(desk, attempt, ticket)
             self.look(desk, attempt)
-        elif taken is not None or state not in (states.SUBMITTED, states.CANCELLED):
+        elif taken is not None or not (attempt.is_withdrawn or state == states.SUBMITTED):
             self._strange[attempt.nonce] = _Job(desk, attempt)
             self.look(desk, attempt)
             self._see_strange(desk, attempt)
-        elif state == states.SUBMITTED:
-            self._starting.queue(desk, attempt)
+        elif attempt.is_withdrawn:
+            desk.call_off(attempt, state)
         else:
-            desk.let_go(attempt)
+            self._starting.queue(desk, attempt)
         self._starting.schedule()
 
     def _see_strange(self, desk: Desk, attempt: Attempt) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -34,10 +35,12 @@ from motoko.launch.holders import find_held
 from motoko.launch.late import GivenUp
 from motoko.launch.sentinels import sentinels
 from motoko.launch.trouble import Troubles, unexpected
+from motoko.launch.withdrawal import gives_up
 from motoko.launch.work import Claim, Done, Work
 from motoko.model import policy, states
 from motoko.store.feed import Change
 from motoko.study.study import Study
+from motoko.study.waiting import DELETED
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,6 @@ _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 #: How long the last commit, of a launcher that is told to end, may take.
 _LAST_COMMIT_S = 5.0
-_ENDS_IT = frozenset({states.CREATED, states.CANCELLED})
 
 
 class Executing(Protocol):
@@ -454,9 +456,19 @@ class Desk:
         if attempt is None:
             return
         if row is None or row.get("nonce") != attempt.nonce:
-            self._executing.withdraw(self, attempt, "deleted" if row is None else row["state"])
-        elif row["state"] in _ENDS_IT:
+            self._executing.withdraw(self, attempt, DELETED if row is None else row["state"])
+        elif gives_up(attempt, row["state"]):
             self._executing.withdraw(self, attempt, row["state"])
+
+    def call_off(self, attempt: Attempt, state: str) -> None:
+        """Nothing of an attempt executes, nor will: its run was put into this state."""
+        if attempt in self.waiting:
+            self.waiting.remove(attempt)
+        if state in (states.CREATED, DELETED):  # it has no part in what the run is now
+            self.let_go(attempt)
+        else:
+            attempt.refuse(f"the run was set to {state}", time.time(), None)
+            self.note(attempt)
 
     def _let_go_if_over(self, attempt: Attempt) -> None:
         if attempt.is_over and not attempt.has_news:

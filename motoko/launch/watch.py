@@ -20,6 +20,7 @@ from motoko.launch.folding import Folding
 from motoko.launch.generator import LocalGenerator, LocalProcess
 from motoko.launch.slots import Slots
 from motoko.launch.trouble import Troubles
+from motoko.launch.withdrawal import gives_up
 from motoko.model import states
 
 log = logging.getLogger(__name__)
@@ -177,8 +178,7 @@ class Watch(Folding):
     def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """End an attempt whose run somebody has put into this state."""
         if attempt in desk.waiting:
-            desk.waiting.remove(attempt)
-            desk.let_go(attempt)
+            desk.call_off(attempt, state)
         elif attempt.process is not None:
             log.info("run %s: ended, since it was set to %s", attempt.title, state)
             attempt.withdraw(state)
@@ -187,14 +187,15 @@ class Watch(Folding):
             attempt.withdraw(state)
             self._end_holders(attempt.run_dir, attempt.number)
         elif attempt.has_process_ended and not attempt.is_over:
-            desk.let_go(attempt)
+            desk.call_off(attempt, state)
 
     # what another launcher began
 
     def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """Find out what became of an attempt whose run is in this state, and go on."""
         was_unclear = self._unclear.pop(attempt.nonce, None) is not None
-        if state == states.CANCELLED and not attempt.is_ending:
+        is_given_up = gives_up(attempt, state)
+        if is_given_up and not attempt.is_ending:
             attempt.withdraw(state)
         try:
             finding = examine(attempt)
@@ -203,11 +204,11 @@ class Watch(Folding):
             self._unclear[attempt.nonce] = (desk, attempt)
             return
         reached("launcher.adopted")
+        if finding.fate is Fate.UNSTARTED and attempt.is_withdrawn:
+            desk.call_off(attempt, state)
+            return
         if finding.fate is Fate.UNSTARTED and state in _CLAIMED:
             self._starting.queue(desk, attempt)
-            return
-        if finding.fate is Fate.UNSTARTED and state == states.CANCELLED:
-            desk.let_go(attempt)
             return
         if finding.started is not None:
             attempt.begin(finding.pid, finding.started, finding.host, finding.age_s)
@@ -228,7 +229,7 @@ class Watch(Folding):
             self._unclear[attempt.nonce] = (desk, attempt)
             if finding.fate is not Fate.ELSEWHERE:
                 self._seat(desk, attempt)
-        if state == states.CANCELLED:
+        if is_given_up:
             self.withdraw(desk, attempt, state)
         self._starting.schedule()
 

@@ -27,8 +27,6 @@ from motoko.store.tables import Tables
 EPOCH = "launcher_epoch"
 #: So many runs more than needed are looked at, since some may wait for their next attempt.
 _FEW = 16
-#: A run in one of these does not execute.
-_NEVER_OPEN = frozenset({states.CREATED, states.FINISHED, states.FAILED})
 #: The fact that no run of a study is to begin, and since when.
 HELD = "held_since"
 #: The fact with limits that stand above those of the files, by name; those of the whole
@@ -225,17 +223,7 @@ def given_up(tables: Tables) -> Iterator[int]:
 
 def open_runs(tables: Tables) -> Iterator[int]:
     """Runs whose attempt was begun and has not been seen to end, whatever their state says."""
-    for state in sorted(set(tables.counts()) - _NEVER_OPEN):
+    for state in sorted(set(tables.counts()) - states.NEVER_OPEN):
         for run_id in tables.in_state(state):
-            if is_open(tables.run(run_id)):
+            if states.is_open(tables.run(run_id)):
                 yield run_id
-
-
-def is_open(row: Mapping[str, Any]) -> bool:
-    """Whether the attempt of a run was begun and has not been seen to end.
-
-    Runs in a state of the user's own, and cancelled ones, may execute as well as RUNNING ones;
-    a run has an end time once its attempt is over.
-    """
-    has_begun = row["state"] not in _NEVER_OPEN and row.get("nonce") is not None
-    return has_begun and row.get("end_time") is None

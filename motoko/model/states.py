@@ -25,6 +25,9 @@ USER: Final = "*"
 BUILT_IN: Final = (CREATED, SUBMITTED, RUNNING, FINISHED, FAILED, CANCELLED)
 ACTIVE: Final = frozenset({SUBMITTED, RUNNING})
 
+#: A run in one of these does not execute.
+NEVER_OPEN: Final = frozenset({CREATED, FINISHED, FAILED})
+
 _BAD = frozenset({FAILED, CANCELLED})
 _OVER = _BAD | {FINISHED}
 _OLD_SPELLINGS = {"FAILURE": FAILED}
@@ -71,6 +74,32 @@ def is_over(state: str) -> bool:
 def is_bad(state: str) -> bool:
     """Whether a run in this state has ended badly."""
     return state in _BAD
+
+
+def is_open(row: Mapping[str, Any]) -> bool:
+    """Whether the attempt of a run was begun and has not been seen to end.
+
+    Runs in a state of the user's own, and cancelled ones, may execute as well as RUNNING ones;
+    a run has an end time once its attempt is over.
+    """
+    has_begun = row["state"] not in NEVER_OPEN and row.get("nonce") is not None
+    return has_begun and row.get("end_time") is None
+
+
+def has_ended(row: Mapping[str, Any]) -> bool:
+    """Whether a run cannot be expected to change by itself any more.
+
+    It is over, has finished once, or nothing of it executes in a state of the user's own: no
+    launcher takes it then.
+    """
+    if row.get("has_finished") or is_over(row["state"]):
+        return True
+    return row["state"] not in BUILT_IN and not is_open(row)
+
+
+def has_failed(row: Mapping[str, Any]) -> bool:
+    """Whether a run has ended badly, and never finished."""
+    return not row.get("has_finished") and is_bad(row["state"])
 
 
 def normalise(text: Any) -> str:

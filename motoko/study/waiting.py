@@ -138,8 +138,8 @@ async def commit_current() -> None:
 async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
     """Wait until none of the runs can be expected to change by itself any more.
 
-    A run that has ever finished is over, whatever became of it since. Returns those that
-    ended badly.
+    A run that has ever finished is over, whatever became of it since, as is one of which
+    nothing executes in a state of the user's own. Returns those that ended badly.
     """
     await commit_current()
     awaited = frozenset(run_ids)
@@ -154,11 +154,10 @@ async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
                 failed[run_id] = FailedRun(study.name, run_id, DELETED, "it was deleted")
                 continue
             row = tables.run(run_id)
-            has_finished = bool(row.get("has_finished"))
             failed.pop(run_id, None)
-            if has_finished or states.is_over(row["state"]):
+            if states.has_ended(row):
                 open_ids.discard(run_id)
-                if not has_finished and states.is_bad(row["state"]):
+                if states.has_failed(row):
                     failed[run_id] = failed_run(study, tables, run_id)
             else:
                 open_ids.add(run_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from motoko.launch.holders import find_held
-from motoko.launch.work import is_open, open_runs
+from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.store.tables import Tables
 
@@ -54,4 +54,4 @@ class Unlisted:
             return False
         row = tables.run(run_id)
         is_ours = row["run_name"] == self._run_name and row["state"] not in states.ACTIVE
-        return is_ours and is_open(row)
+        return is_ours and states.is_open(row)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from motoko.launch.work import is_open, open_runs
+from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.store.tables import Tables
 from motoko.workflow.actions import Action
@@ -113,7 +113,7 @@ def _is_undone(tables: Tables, run_id: int) -> bool:
     if not tables.has_run(run_id):
         return False
     row = tables.run(run_id)
-    return row["state"] in _UNDONE or is_open(row)
+    return row["state"] in _UNDONE or states.is_open(row)
 
 
 def _key(action: Action, trigger: Trigger) -> tuple[str, str, str | None]:

@@ -143,6 +143,15 @@ def test_a_system_goes_on_while_another_one_is_behind_unless_the_step_is_a_barri
     assert begun.index("equil:c") < begun.index("equil:a") < begun.index("check:c")
 
 
+def test_a_run_that_ended_in_a_state_of_its_own_is_done_and_has_not_failed(
+    workflow: Workflow,
+) -> None:
+    def outcome(study: Study, row: Mapping[str, Any]) -> str:
+        return "CONVERGED" if study.name == "equil" else "FINISHED"
+
+    assert piped(workflow, outcome=outcome) == ["a", "b", "c"]
+
+
 def test_pruned_system_leaves_out_its_remaining_phases_and_the_others_go_on(
     workflow: Workflow,
 ) -> None:

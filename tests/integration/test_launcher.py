@@ -19,6 +19,7 @@ from motoko.launch.cleaning import cleaning
 from motoko.launch.failure import MemoryKills
 from motoko.launch.record import Record
 from motoko.launch.work import Done, Work
+from motoko.model import states
 from motoko.store.audit import problems
 from motoko.store.feed import Change
 from motoko.store.tables import Tables
@@ -350,22 +351,26 @@ def test_what_ignores_the_end_of_its_walltime_is_killed(tmp_path: Path) -> None:
         assert attempt["signal"] == "SIGKILL"
 
 
-def test_a_cancelled_run_is_ended_and_stays_cancelled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["CANCELLED", "DIVERGED", "FINISHED", "FAILED"])
+def test_a_run_that_is_given_up_is_ended_and_stays_as_it_was_set(
+    tmp_path: Path, state: str
+) -> None:
     script = f"echo $$ > {tmp_path}/pid; sleep 60; echo never > {tmp_path}/late\n"
     with new_study(tmp_path / "s", script) as study, launching(study):
         create(study)
         wait_for_file(tmp_path / "pid")
-        study.update_run(1, {"state": "CANCELLED"})
+        study.update_run(1, {"state": state})
         (attempt,) = wait_for_attempts(study, 1)
 
-        assert row(study)["state"] == "CANCELLED"
+        assert row(study)["state"] == state
         assert attempt["state"] == "CANCELLED"
-        assert attempt["cause"] == "the run was set to CANCELLED"
+        assert attempt["cause"] == f"the run was set to {state}"
         assert not is_process_there(int((tmp_path / "pid").read_text()))
 
 
-def test_a_waiting_run_that_is_cancelled_never_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", ["CANCELLED", "SKIPPED"])
+def test_a_waiting_run_that_is_given_up_never_starts_and_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     is_withdrawn = watched_withdrawals(monkeypatch)
     monkeypatch.setattr(executor, "_AHEAD_S", 60.0)
@@ -375,7 +380,7 @@ def test_a_waiting_run_that_is_cancelled_never_starts(
         create(study, 2)
         wait_for_file(tmp_path / "ran")
         wait_for_state(study, "SUBMITTED", 2)
-        study.update_run(2, {"state": "CANCELLED"})
+        study.update_run(2, {"state": state})
         assert is_withdrawn.wait(8)
         open_gate(gate)
         wait_for_state(study, "FINISHED", 1)
@@ -384,7 +389,9 @@ def test_a_waiting_run_that_is_cancelled_never_starts(
         wait_for_state(study, "FINISHED", 3)
 
         assert (tmp_path / "ran").read_text().split() == ["1", "3"]
-        assert row(study, 2)["state"] == "CANCELLED"
+        assert row(study, 2)["state"] == state
+        assert not states.is_open(row(study, 2))
+        assert attempts(study, 2)[0]["cause"] == f"the run was set to {state}"
 
 
 def test_a_run_reset_while_it_executes_ends_before_it_begins_again(tmp_path: Path) -> None:

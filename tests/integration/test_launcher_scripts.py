@@ -10,6 +10,7 @@ import pytest
 
 from motoko.store.address import socket_address
 from tests.support.launch_session import (
+    DEADLINE_S,
     PYTHON,
     SAY,
     YAML,
@@ -22,7 +23,9 @@ from tests.support.launch_session import (
     row,
     wait_for,
     wait_for_attempts,
+    wait_for_file,
     wait_for_state,
+    watched_withdrawals,
 )
 from tests.support.waiting import wait_until
 
@@ -109,18 +112,60 @@ read _ < {gate}; exit 7
         assert (study.run_dir(1) / "FINISHED").exists()
 
 
-def test_a_state_set_by_somebody_is_not_overwritten_by_a_late_record(tmp_path: Path) -> None:
+def test_a_state_set_by_somebody_is_not_overwritten_by_a_late_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_withdrawn = watched_withdrawals(monkeypatch)
     gate = make_gate(tmp_path)
-    with new_study(tmp_path / "s", f"read _ < {gate}\n") as study, launching(study):
+    script = f"trap '' TERM; echo > {tmp_path}/deaf; read _ < {gate}\n"
+    with new_study(tmp_path / "s", script) as study, launching(study, grace_s=60.0):
         create(study)
-        wait_for_state(study, "RUNNING")
+        wait_for_file(tmp_path / "deaf")
         study.update_run(1, {"state": "MINE"})
+        assert is_withdrawn.wait(DEADLINE_S)
         open_gate(gate)
         (attempt,) = wait_for_attempts(study, 1)
 
         assert row(study)["state"] == "MINE"
         assert "has_finished" not in row(study)
-        assert attempt["state"] == "FINISHED"
+        assert (attempt["exit_code"], attempt["state"]) == (0, "CANCELLED")
+
+
+def test_what_others_do_with_a_run_lets_a_script_go_on_that_has_said_its_own_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_withdrawn = watched_withdrawals(monkeypatch)
+    (tmp_path / "own").mkdir()
+    own_gate, gate = make_gate(tmp_path / "own"), make_gate(tmp_path)
+    script = f"""[ $MOTOKO_RUN_ID = 1 ] || exit 0
+exec {PYTHON} -c 'import motoko
+run, job = motoko.get_run()
+run.state = "MESHING"
+open("{own_gate}").read()
+run.finish()
+open("{gate}").read()
+print(file=open("{tmp_path}/cleared", "w"))'
+"""
+
+    def launcher_has_seen(n: float) -> None:
+        [run_id] = study.create_tasks({"x": n}, None, run_name="q", event_name="m")
+        wait_for_state(study, "FINISHED", run_id)
+        assert not is_withdrawn.is_set()
+
+    with new_study(tmp_path / "s", script) as study, launching(study):
+        create(study)
+        wait_for_state(study, "MESHING", 1)
+        study.update_run(1, {"note": "looked at"})
+        launcher_has_seen(7.0)
+        open_gate(own_gate)
+        wait_for_state(study, "FINISHED", 1)
+        study.update_run(1, {"state": "REFINED"})
+        launcher_has_seen(8.0)
+        open_gate(gate)
+        wait_for_file(tmp_path / "cleared")
+        wait_for_state(study, "REFINED", 1)
+
+        assert wait_for_attempts(study, 1)[0].get("signal") is None
 
 
 def test_a_state_of_its_own_may_be_followed_by_the_end(tmp_path: Path) -> None:

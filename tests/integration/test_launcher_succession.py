@@ -142,19 +142,22 @@ def test_a_claimed_run_that_was_never_started_is_started(tmp_path: Path) -> None
         assert attempts(study)[0]["nonce"] == "abc"
 
 
-def test_a_cancelled_run_that_goes_on_is_ended_by_the_next_launcher(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["CANCELLED", "DIVERGED"])
+def test_a_given_up_run_that_goes_on_is_ended_by_the_next_launcher(
+    tmp_path: Path, state: str
+) -> None:
     script = f"echo $$ >> {tmp_path}/pids; read -r _ <> {make_gate(tmp_path)}\n"
     with new_study(tmp_path / "s", script) as study:
         with launching(study):
             create(study)
             pid = int(wait_for_file(tmp_path / "pids"))
             wait_for_state(study, "RUNNING")
-        study.update_run(1, {"state": "CANCELLED"})
+        study.update_run(1, {"state": state})
         with launching(study):
             reap(pid)
             (attempt,) = wait_for_attempts(study, 1)
 
-        assert row(study)["state"] == "CANCELLED"
+        assert row(study)["state"] == state
         assert attempt["state"] == "CANCELLED"
 
 

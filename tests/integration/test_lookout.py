@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,31 @@ def test_a_run_that_another_process_deletes_ends_the_wait_for_it(
         looked.stop()
 
         assert (failed.run_id, failed.cause) == (1, "it was deleted")
+
+    run(main)
+
+
+def test_runs_that_do_not_execute_in_a_state_of_ones_own_are_waited_for_no_longer(
+    study: Study, other: Study
+) -> None:
+    def change(run_id: int, **changes: Any) -> None:
+        other.database.write(lambda tables: tables.update_run(run_id, changes))
+
+    async def main() -> None:
+        looked = Watching(study)
+
+        async def end_soon() -> None:
+            await looked.next()
+            await anyio.to_thread.run_sync(partial(change, 2, state="SKIPPED"))
+            await anyio.to_thread.run_sync(partial(change, 1, end_time=2.0))
+
+        change(1, state="SUBMITTED", nonce="a", attempt=1)
+        change(1, state="CONVERGED")
+        async with anyio.create_task_group() as group:
+            group.start_soon(end_soon)
+            with anyio.fail_after(DEADLINE_S):
+                assert await until_over(study, [1, 2]) == []
+        looked.stop()
 
     run(main)
 

@@ -106,6 +106,30 @@ def test_states_are_of_kinds(state, is_over, is_bad, is_active):
     assert (state in states.ACTIVE) is is_active
 
 
+OWN = {"state": "DIVERGED", "nonce": "a"}
+
+
+@pytest.mark.parametrize(
+    ("row", "has_ended", "has_failed"),
+    [
+        ({"state": "CREATED"}, False, False),
+        ({"state": "RUNNING", "nonce": "a"}, False, False),
+        ({"state": "FINISHED", "has_finished": 1}, True, False),
+        ({"state": "CANCELLED"}, True, True),
+        ({"state": "FAILED", "has_finished": 1}, True, False),
+        ({**OWN, "has_finished": 1}, True, False),
+        (OWN, False, False),
+        ({**OWN, "end_time": 3.0}, True, False),
+        ({"state": "SKIPPED"}, True, False),
+    ],
+)
+def test_a_run_in_a_state_of_the_users_own_has_ended_unless_it_executes(
+    row, has_ended, has_failed
+):
+    assert states.has_ended(row) is has_ended
+    assert states.has_failed(row) is has_failed
+
+
 def test_old_spelling_means_failed_and_case_matters():
     assert states.normalise("FAILURE") == "FAILED"
     assert states.normalise("failure") == "failure"

@@ -66,10 +66,9 @@ class Phase:
             self.failed[run_id] = FailedRun(study.name, run_id, DELETED, "it was deleted")
         else:
             row = tables.run(run_id)
-            has_finished = bool(row.get("has_finished"))
-            if not has_finished and not states.is_over(row["state"]):
+            if not states.has_ended(row):
                 self._open.add(run_id)
-            elif not has_finished and states.is_bad(row["state"]):
+            elif states.has_failed(row):
                 self.failed[run_id] = failed_run(study, tables, run_id)
             else:
                 has_finished = True
