@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -27,21 +27,27 @@ R = TypeVar("R")
 DELETED = "deleted"
 
 
+Decide = Callable[[str, Iterable[int]], Awaitable[None]]
+
+
 class Called:
     """Something that was called, with all tasks that it starts."""
 
-    def __init__(self) -> None:
+    def __init__(self, decided: Decide | None = None) -> None:
+        """``decided`` waits until others have done what they do with runs of a study that have
+        failed: they may put them back."""
         #: How many waits for runs or selections are under way in it; they may be several.
         self.n_awaited = 0
+        self.decided = decided
 
 
 _called: ContextVar[Called | None] = ContextVar("called", default=None)
 
 
 @contextmanager
-def calling() -> Iterator[Called]:
+def calling(decided: Decide | None = None) -> Iterator[Called]:
     """What awaits inside of the block does so on behalf of what it gives."""
-    called = Called()
+    called = Called(decided)
     token = _called.set(called)
     try:
         yield called
@@ -50,13 +56,13 @@ def calling() -> Iterator[Called]:
 
 
 @contextmanager
-def _awaited(watchers: Iterable[tuple[Study, Watcher]]) -> Iterator[None]:
+def _awaited(watchers: Iterable[tuple[Study, Watcher]]) -> Iterator[Called]:
     """Inside the block somebody awaits what is shown to these."""
     called = _called.get() or Called()
     stops = [study.lookout.watch(watcher) for study, watcher in watchers]
     called.n_awaited += 1
     try:
-        yield
+        yield called
     finally:
         called.n_awaited -= 1
         for stop in stops:
@@ -139,15 +145,20 @@ async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
     """Wait until none of the runs can be expected to change by itself any more.
 
     A run that has ever finished is over, whatever became of it since, as is one of which
-    nothing executes in a state of the user's own. Returns those that ended badly.
+    nothing executes in a state of the user's own. Returns those that ended badly,
+    once the actions that are called for them have left them so.
     """
     await commit_current()
     awaited = frozenset(run_ids)
     open_ids = set(awaited)
     failed: dict[int, FailedRun] = {}
+    #: By run that has failed: its attempt, and how often it was seen to be put back.
+    tries: dict[int, tuple[Any, int]] = {}
+    n_put_back = 0
     all_over = anyio.Event()
 
     def look(tables: Tables, changed: set[int] | None) -> None:
+        nonlocal n_put_back
         for run_id in awaited if changed is None else awaited & changed:
             if not tables.has_run(run_id):
                 open_ids.discard(run_id)
@@ -159,15 +170,25 @@ async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
                 open_ids.discard(run_id)
                 if states.has_failed(row):
                     failed[run_id] = failed_run(study, tables, run_id)
+                    tries[run_id] = row.get("attempt"), n_put_back
             else:
+                n_put_back += run_id not in open_ids
                 open_ids.add(run_id)
         if not open_ids:
             all_over.set()
 
     if not awaited:
         return []
-    with _awaited([(study, look)]):
-        await all_over.wait()
+    with _awaited([(study, look)]) as called:
+        while True:
+            await all_over.wait()
+            before = {run_id: tries.get(run_id) for run_id in failed}
+            if before and called.decided is not None:
+                await called.decided(study.name, before)
+            if open_ids:
+                all_over = anyio.Event()
+            elif before.items() >= {i: tries.get(i) for i in failed}.items():
+                break
     return [failed[run_id] for run_id in sorted(failed)]
 
 

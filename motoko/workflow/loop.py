@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -71,8 +71,9 @@ class EventLoop:
         self._away = Away(workflow)
         self._scope = anyio.CancelScope()
         self._group: Any = None
-        #: Main and the actions that are called now.
-        self._called: set[Called] = set()
+        #: Main and the actions that are called now, and the keys of their firings.
+        self._called: dict[Called, str] = {}
+        self._evaluated = anyio.Event()
 
     # running
 
@@ -166,6 +167,9 @@ class EventLoop:
             try:
                 with patience(0.0):  # the loop has other things to do than to block
                     n_true = await self._evaluate(away)
+                    if not away:
+                        self._evaluated.set()
+                        self._evaluated = anyio.Event()
                     if not away and await self.prospects.have_released():
                         continue
                     if not away and not n_true:
@@ -303,13 +307,28 @@ class EventLoop:
         return n_called <= sum(called.n_awaited > 0 for called in self._called)
 
     @contextmanager
-    def _calling(self) -> Iterator[None]:
-        with calling() as called:
-            self._called.add(called)
+    def _calling(self, key: str = "") -> Iterator[None]:
+        with calling(self._decided) as called:
+            self._called[called] = key
             try:
                 yield
             finally:
-                self._called.remove(called)
+                del self._called[called]
+
+    async def _decided(self, study: str, run_ids: Iterable[int]) -> None:
+        """Wait until the actions were called, and have ended, whose conditions on runs hold for
+        some of these; not for one that awaits something itself, as the one that asks does."""
+        for _ in range(2):  # the first one may have begun before
+            self._news.set()
+            await self._evaluated.wait()
+        ids = set(run_ids)
+        keys = {key for rule in self.rules.values() for key in rule.deciding(study, ids)}
+        while keys := self._executing(keys):
+            await self._evaluated.wait()
+
+    def _executing(self, keys: set[str]) -> set[str]:
+        waiting = {key for called, key in self._called.items() if called.n_awaited}
+        return {k for rule in self.rules.values() for k in rule.flights if k in keys} - waiting
 
     async def evaluate_anew(self) -> int:
         """Evaluate all conditions on what is newest; how many are true."""
@@ -362,7 +381,7 @@ class EventLoop:
         reached("firing.begun")
         try:
             # It may be started while the conditions are asked, which do not wait for databases.
-            with patience(PATIENCE_S), self._calling():
+            with patience(PATIENCE_S), self._calling(firing.key):
                 with anyio.CancelScope(shield=action.is_error_handler):
                     outcome = await self._call(rule, trigger, firing)
                 if outcome.exit_code is not None:

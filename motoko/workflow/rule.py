@@ -153,6 +153,13 @@ class Rule:
         else:
             self.in_flight.pop(task, None)
 
+    def deciding(self, study: str, run_ids: set[int]) -> list[str]:
+        """The firings that go on for some of these runs of a study, and may put them back."""
+        if self.action.is_error_handler:
+            return []
+        flights = [(k, f.trigger) for k, f in self.flights.items() if f.trigger.task == study]
+        return [key for key, trigger in flights if not run_ids.isdisjoint(trigger.run_ids)]
+
     def report(self) -> dict[str, Any]:
         """What is to be known of it, as plain values; may be asked in any thread."""
         action = self.action

@@ -1113,3 +1113,56 @@ def test_the_loop_goes_on_while_the_first_contact_is_waited_for(
         server.close()
 
     assert len(seen) == (0 if is_run else 1)
+
+
+@pytest.mark.parametrize("where", ["main", "action"])
+def test_awaiting_goes_on_when_an_action_puts_a_failed_run_back(
+    workflow: Workflow, where: str
+) -> None:
+    found: list[str] = []
+
+    def outcome(study: Any, row: Any) -> str:
+        return "FINISHED" if row.get("label") else "FAILED"
+
+    async def again(runs: Any, **params: Any) -> None:
+        for one, _ in runs:
+            one.label, one.state = "again", "CREATED"
+
+    async def compute(workflow: Workflow, **params: Any) -> None:
+        found.extend(one.label for one, _ in await workflow.norm.createTask(x=[1.0, 2.0]))
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("again", "norm", "state = FAILED", f=again)
+        if where == "main":
+            await compute(workflow)
+        else:
+            workflow.add_action("compute", f=compute, event=lambda: not found)
+
+    run(workflow, main, outcome=outcome)
+
+    assert found == ["again", "again"]
+
+
+def test_awaiting_fails_when_what_is_called_for_the_failed_runs_awaits_them_or_leaves_them(
+    workflow: Workflow,
+) -> None:
+    called: list[str] = []
+
+    async def look(runs: Any, **params: Any) -> None:
+        called.append("look")
+
+    async def wait(runs: Any, **params: Any) -> None:
+        with pytest.raises(RunsFailed):
+            await runs
+        called.append("wait")
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("look", "norm", "state = FAILED", f=look)
+        workflow.add_action("wait", "norm", "state = FAILED", f=wait)
+        await workflow.norm.createTask(x=1.0)
+
+    with pytest.raises(RunsFailed):
+        run(workflow, main, outcome=lambda study, row: "FAILED")
+
+    assert "look" in called
