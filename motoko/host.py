@@ -117,10 +117,10 @@ def try_lock(fd: int) -> bool:
     return True
 
 
-def is_locked(file: str) -> bool:
+def is_locked(file: str) -> Optional[bool]:
     """Whether some process of this host holds an exclusive lock on a file; False without one.
 
-    So it is where the file system has no locks. OSError when it cannot be told now.
+    None where the file system has no locks. OSError when it cannot be told now.
     Asks with a shared lock on an opening of its own, which it holds for an instant.
     """
     try:
@@ -136,6 +136,7 @@ def is_locked(file: str) -> bool:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
+        return None
     finally:
         os.close(fd)
     return False

@@ -147,10 +147,9 @@ class Office:
         if known.is_here and known.place not in (None, self._place()):
             return False
         if known.lock is None:
-            return host.is_locked(str(self.file))
-        return Path(known.lock).name == local_lock_name(self.file) and host.is_locked(
-            known.lock
-        )
+            return bool(host.is_locked(str(self.file)))
+        is_mine = Path(known.lock).name == local_lock_name(self.file)
+        return is_mine and bool(host.is_locked(known.lock))
 
     def _place(self) -> list[int] | None:
         try:

@@ -5,8 +5,8 @@ JSON (nonce, generation, host, boot, launcher, created, clock); the script's pro
 ``started <pid> <time> <start time of the process in ticks>``, and ``ended <outcome>`` when no
 space is left for a file of that. The processes of the run inherit a lock on it: while one of
 them lives, the lock is held, even when the first one was killed.
-Where a file system does not carry `flock` to other processes (some network file systems), a
-lock that is free says nothing; then host, boot id and pid decide.
+Where a file system has no locks (a Lustre mounted without them), the processes of this host
+that have inherited the token are looked for instead.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections import namedtuple
 from motoko.crashpoints import reached
 from motoko.host import boot_clock, boot_id, host_name, is_locked, lock
 from motoko.job.facts import LATEST, replace_file, write_all
+from motoko.job.holders import has_holders
 from motoko.job.layout import refusal_file, token_file
 
 TYPE_CHECKING = False
@@ -189,6 +190,8 @@ def is_held(run_dir: StrPath, attempt: int) -> bool:
     """Whether a process of the attempt, on this host, still lives; False without a token.
 
     Takers lock a file that has no name yet, so nobody ever waits for, or is refused because
-    of, this question.
+    of, this question. OSError when it cannot be told now.
     """
-    return is_locked(token_file(run_dir, attempt))
+    file = token_file(run_dir, attempt)
+    locked = is_locked(file)
+    return has_holders(file) if locked is None else locked

@@ -28,10 +28,10 @@ from motoko.errors import (
     StudyNotFound,
 )
 from motoko.host import boot_clock
+from motoko.job.holders import find_held
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.checkpoint import Notice
-from motoko.launch.holders import find_held
 from motoko.launch.late import GivenUp
 from motoko.launch.sentinels import sentinels
 from motoko.launch.trouble import Troubles, unexpected

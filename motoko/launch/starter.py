@@ -20,9 +20,8 @@ from anyio.abc import TaskGroup
 
 from motoko.config.retry import INFRASTRUCTURE, SUBMISSION
 from motoko.errors import MotokoError
-from motoko.job import token
+from motoko.job import holders, token
 from motoko.job.outcome import read_outcome
-from motoko.launch import holders
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
 from motoko.launch.environment import Environment

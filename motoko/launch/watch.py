@@ -11,8 +11,7 @@ from typing import NamedTuple, Protocol
 import anyio
 
 from motoko.crashpoints import reached
-from motoko.job import token
-from motoko.launch import holders
+from motoko.job import holders, token
 from motoko.launch.adoption import Fate, Finding, examine
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk

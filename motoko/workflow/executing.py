@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from motoko.launch.holders import find_held
+from motoko.job.holders import find_held
 from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.store.tables import Tables

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from motoko.job.holders import end_holders, find_holders
 from motoko.job.journal import Journal, encode
 from motoko.job.token import is_held, take_token, token_facts
 from motoko.job.verdict import verdict, warning
 from motoko.launch.environment import make_python_dir
-from motoko.launch.holders import end_holders, find_holders
 from motoko.launch.reading import TAIL_BYTES, Reading, last_lines
 
 NONCE = "abc"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from motoko import daemon
 from motoko.errors import DatabaseLost, UnknownField
 from motoko.job import token
+from motoko.job.holders import end_holders
 from motoko.job.outcome import read_outcome
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import Executing, executing_in, find_executing
-from motoko.launch.holders import end_holders
 from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.study import files

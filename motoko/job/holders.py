@@ -1,4 +1,4 @@
-"""Processes of an attempt that outlived its first one, found by the token they hold."""
+"""Processes of an attempt, found by the token that they have inherited: no lock is needed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from motoko.host import NO_ROOM
 from motoko.job import layout
 
 _RUN = "run-"
@@ -18,12 +19,25 @@ def find_holders(run_dir: str, attempt: int) -> list[int]:
 
     Theirs is open for writing; somebody who merely reads the file is none of them.
     """
+    return [pid for pid in _holders(layout.token_file(run_dir, attempt)) if pid != os.getpid()]
+
+
+def has_holders(token: str) -> bool:
+    """Whether a process here, this one too, has taken or inherited a token. OSError when it
+    cannot be told now."""
+    return any(True for _ in _holders(token))
+
+
+def _holders(token: str) -> Iterator[int]:
     try:
-        wanted = os.stat(layout.token_file(run_dir, attempt))
+        wanted = os.stat(token)
     except OSError:
-        return []
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [pid for pid in pids if pid != os.getpid() and _has_open(pid, wanted)]
+        return
+    seen: set[int] = set()
+    # One that is started while others are looked at may be the last that is left.
+    while new := {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen:
+        seen |= new
+        yield from (pid for pid in sorted(new) if _has_open(pid, wanted))
 
 
 def find_held(runs_dir: str) -> set[tuple[int, int]]:
@@ -65,15 +79,23 @@ def end_holders(run_dir: str, attempt: int, number: signal.Signals = signal.SIGK
 
 def _has_open(pid: int, wanted: os.stat_result) -> bool:
     try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(FileNotFoundError):
-                found = os.stat(f"/proc/{pid}/fd/{fd}")
-                is_token = (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev)
-                if is_token and _is_writable(pid, fd):
-                    return True
-    except OSError:
-        pass  # gone, or another user's
-    return False
+        fds = os.listdir(f"/proc/{pid}/fd")
+        return any(_is_token(pid, fd, wanted) for fd in fds)
+    except OSError as error:
+        if error.errno in NO_ROOM:  # which says nothing of the process
+            raise
+        return False  # gone, or another user's
+
+
+def _is_token(pid: int, fd: str, wanted: os.stat_result) -> bool:
+    try:
+        found = os.stat(f"/proc/{pid}/fd/{fd}")
+        is_it = (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev)
+        return is_it and _is_writable(pid, fd)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        return False  # closed, or in a file system that is away
 
 
 def _is_writable(pid: int, fd: str) -> bool:
