@@ -41,6 +41,8 @@ class Attempt:
     #: What makes the run's task together with its job.
     task: bytes = b""
     pid: int | None = None
+    #: How its shell ended, when what that has started goes on.
+    shell_code: int | None = None
     is_prepared = False
     exec_file = ""
     #: What speaks of its work, if such files are declared.

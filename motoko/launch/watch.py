@@ -30,6 +30,8 @@ GRACE_S = 10.0
 _PAUSE_S = 1.0
 #: How long the ends of killed processes may take that a launcher waits for when it stops.
 _LAST_EXITS_S = 2.0
+#: How long what is killed together with its shell takes to be gone, as a rule.
+_DYING_S = 0.02
 _CLAIMED = frozenset({states.SUBMITTED})
 
 
@@ -111,11 +113,7 @@ class Watch(Folding):
         """Look at everything that would not speak up by itself."""
         for of, attempt in list(self._unclear.values()):
             if of is desk:
-                if not attempt.is_ending and attempt.is_too_long:
-                    attempt.time_out()
-                if attempt.is_ending:
-                    self._end_holders(attempt.run_dir, attempt.number)
-                self.adopt(desk, attempt, attempt.state)
+                self._ask_again(desk, attempt)
         super().poll(desk)
         for attempt in list(desk.held.values()):
             if attempt.is_too_long and not attempt.is_ending:
@@ -131,11 +129,50 @@ class Watch(Folding):
         self._cancel_timer(attempt)
         if code is None:  # not a child of this process: only its files tell
             self.adopt(desk, attempt, attempt.state)
-            return
+            self._ask_soon(desk, attempt)
+        elif code < 0 and not attempt.is_ending and self._goes_on(attempt):
+            # Somebody has killed the shell alone: what it has started may still finish.
+            attempt.shell_code = code
+            self._unclear[attempt.nonce] = (desk, attempt)
+            self._ask_soon(desk, attempt)
+        else:
+            self._end_of_shell(desk, attempt, code, now)
+
+    def _end_of_shell(self, desk: Desk, attempt: Attempt, code: int, now: float) -> None:
         # The next one starts before the files of this one are read.
         self._unseat(desk, attempt)
         self._starting.schedule()
         self.end(desk, attempt, code, now)
+
+    def _goes_on(self, attempt: Attempt) -> bool:
+        try:
+            return token.is_held(attempt.run_dir, attempt.number)
+        except OSError:
+            return True  # it is asked again
+
+    def _ask_soon(self, desk: Desk, attempt: Attempt, pause_s: float = _DYING_S) -> None:
+        """Ask what became of an attempt whose shell is gone, until that is clear."""
+
+        def ask() -> None:
+            del self._timers[attempt.nonce]
+            if attempt.nonce in self._unclear:
+                self._ask_again(desk, attempt)
+                self._ask_soon(desk, attempt, min(2 * pause_s, _PAUSE_S))
+
+        if attempt.nonce in self._unclear:
+            loop = asyncio.get_running_loop()
+            self._timers[attempt.nonce] = loop.call_later(pause_s, ask)
+
+    def _ask_again(self, desk: Desk, attempt: Attempt) -> None:
+        if not attempt.is_ending and attempt.is_too_long:
+            attempt.time_out()
+        if attempt.is_ending:
+            self._end_holders(attempt.run_dir, attempt.number)
+        if attempt.shell_code is None:
+            self.adopt(desk, attempt, attempt.state)
+        elif not self._goes_on(attempt):
+            del self._unclear[attempt.nonce]
+            self._end_of_shell(desk, attempt, attempt.shell_code, time.time())
 
     def _ended(self, desk: Desk, attempt: Attempt) -> None:
         self._unseat(desk, attempt)

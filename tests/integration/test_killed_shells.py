@@ -1,0 +1,96 @@
+"""Scripts whose shell is killed alone, by somebody else than the launcher that looks on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motoko.launch.attempt import Attempt
+from motoko.launch.watch import Watch
+from tests.support.launch_session import (
+    DEADLINE_S,
+    SAY,
+    YAML,
+    create,
+    is_process_there,
+    launching,
+    make_gate,
+    new_study,
+    open_gate,
+    row,
+    wait_for_attempts,
+    wait_for_file,
+    wait_for_state,
+)
+
+
+@pytest.fixture
+def has_exited(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a launcher has seen the end of a shell."""
+    exited = Watch._exited
+    is_seen = threading.Event()
+
+    def seeing(self: Watch, *given: Any) -> None:
+        exited(self, *given)
+        is_seen.set()
+
+    monkeypatch.setattr(Watch, "_exited", seeing)
+    return is_seen
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_it_has_started_keeps_its_slot_and_says_how_it_ended(
+    tmp_path: Path, has_exited: threading.Event, number: signal.Signals
+) -> None:
+    gate = make_gate(tmp_path)
+    program = f'read _ < {gate}; say 1 \'"name":"state","value":"FINISHED"\''
+    script = f"""{SAY}
+    echo begin $MOTOKO_RUN_ID >> {tmp_path}/order
+    [ $MOTOKO_RUN_ID = 1 ] || exit 0
+    ({program}; echo end 1 >> {tmp_path}/order) &
+    ! echo $$ > {tmp_path}/pid  # by its code the shell leaves an outcome if it is asked to end
+    wait
+    """
+    yaml = YAML + "retry: 1\n"
+    with new_study(tmp_path / "s", script, yaml) as study, launching(study, max_concurrent=1):
+        create(study, 2)
+        pid = int(wait_for_file(tmp_path / "pid"))
+        wait_for_state(study, "RUNNING")
+        os.kill(pid, number)
+        assert has_exited.wait(DEADLINE_S)
+        open_gate(gate)
+        (attempt,) = wait_for_attempts(study, 1)
+        wait_for_state(study, "FINISHED", 1, 2)
+
+    assert (attempt["state"], attempt["signal"]) == ("FINISHED", number.name)
+    assert (tmp_path / "order").read_text().split("\n") == ["begin 1", "end 1", "begin 2", ""]
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "too long"])
+def test_what_it_has_started_is_ended_when_it_is_to_end(
+    tmp_path: Path,
+    has_exited: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    is_cancelled: bool,
+) -> None:
+    script = f"sleep 60 & echo $! > {tmp_path}/child; kill -KILL $$\n"
+    with new_study(tmp_path / "s", script, YAML + "walltime: 2h\n") as study, launching(study):
+        create(study)
+        assert has_exited.wait(DEADLINE_S)
+        child = int((tmp_path / "child").read_text())
+        if is_cancelled:
+            assert is_process_there(child)
+            study.update_run(1, {"state": "CANCELLED"})
+        else:
+            monkeypatch.setattr(Attempt, "is_too_long", True)
+        (attempt,) = wait_for_attempts(study, 1)
+
+        assert not is_process_there(child)
+        assert row(study)["state"] == ("CANCELLED" if is_cancelled else "FAILED")
+        assert attempt["signal"] == "SIGKILL"
+        assert attempt.get("class") == (None if is_cancelled else "walltime")
