@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import motoko
@@ -59,6 +60,10 @@ def _make_link(link: Path, target: Path) -> None:
     aside = link.with_name(f".{link.name}-{os.getpid()}")
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
+    if link.is_dir() and not link.is_symlink():
+        # The workflow was copied with its links followed: this was the package, and is no more.
+        with TemporaryDirectory(prefix=f".{link.name}-", dir=link.parent) as old:
+            link.rename(Path(old, link.name))
     aside.replace(link)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from motoko.job.holders import end_holders, find_holders
 from motoko.job.journal import Journal, encode
 from motoko.job.token import is_held, take_token, token_facts
 from motoko.job.verdict import verdict, warning
-from motoko.launch.environment import make_python_dir
+from motoko.launch.environment import make_names_dir, make_python_dir
 from motoko.launch.reading import TAIL_BYTES, Reading, last_lines
 
 NONCE = "abc"
@@ -144,6 +145,24 @@ def test_a_link_to_another_place_is_replaced(tmp_path: Path) -> None:
     make_python_dir(tmp_path)
 
     assert (tmp_path / "motoko" / "host.py").is_file()
+
+
+def test_a_link_that_was_followed_when_the_workflow_was_copied_is_a_link_again(
+    tmp_path: Path,
+) -> None:
+    made, copied = tmp_path / "made", tmp_path / "copied"
+    make_python_dir(made / "python")
+    make_names_dir(made / "names")
+    shutil.copytree(made, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    (copied / "python" / "motoko" / "host.py").unlink()
+
+    make_python_dir(copied / "python")
+    make_names_dir(copied / "names")
+
+    for link in ("python/motoko", "names/BlackDynamite"):
+        assert (copied / link).readlink() == (made / link).readlink()
+        assert [file.name for file in (copied / link).parent.glob(".*")] == []
+    assert (copied / "python" / "motoko" / "host.py").is_file()
 
 
 def test_processes_that_inherited_a_token_are_found_and_readers_are_not(tmp_path: Path) -> None:
