@@ -104,19 +104,6 @@ def lock(fd: int) -> None:
             raise
 
 
-def try_lock(fd: int) -> bool:
-    """Lock a file for its descriptor alone, unless somebody else has; so it is without locks
-    there."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-    return True
-
-
 def is_locked(file: str) -> Optional[bool]:
     """Whether some process of this host holds an exclusive lock on a file; False without one.
 

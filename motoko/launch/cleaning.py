@@ -12,42 +12,45 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+from motoko.durable import locked
 from motoko.errors import AlreadyRunning
-from motoko.host import host_name, is_locked, try_lock
+from motoko.host import host_name, is_locked
+from motoko.paths import local_lock_file
 from motoko.study.study import Study
 
 #: How long another one who is just about to be done is waited for.
 _PATIENCE_S = 5.0
-_PAUSE_S = 0.05
 
 
 @contextmanager
 def cleaning(study: Study) -> Iterator[None]:
     """Be the one who moves run directories of this study; AlreadyRunning if another one is."""
-    fd = os.open(_file(study), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        deadline = time.monotonic() + _PATIENCE_S
-        while not try_lock(fd):
-            if time.monotonic() > deadline:
-                owner = os.pread(fd, 1000, 0).decode(errors="replace").strip()
-                what = f"a command that moves run directories of study {study.name!r}"
-                raise AlreadyRunning(what, owner or "another process")
-            time.sleep(_PAUSE_S)
+    file = _file(study)
+    with ExitStack() as held:
+        try:
+            fd = held.enter_context(locked(file, _PATIENCE_S))
+        except TimeoutError:
+            owner = file.read_text(errors="replace").strip()
+            what = f"a command that moves run directories of study {study.name!r}"
+            raise AlreadyRunning(what, owner or "another process") from None
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"process {os.getpid()} on {host_name()}, since {since}\n".encode(), 0)
+        os.write(fd, f"process {os.getpid()} on {host_name()}, since {since}\n".encode())
         yield
-    finally:
-        os.close(fd)
 
 
 def check_not_cleaned(study: Study) -> None:
     """OSError (EAGAIN) while somebody moves run directories of this study."""
-    if is_locked(_file(study)):
-        raise OSError(errno.EAGAIN, "its study is being cleaned", _file(study))
+    file = _file(study)
+    is_cleaned = is_locked(str(file))
+    if is_cleaned is None:
+        is_cleaned = is_locked(str(local_lock_file(file)))
+    if is_cleaned:
+        raise OSError(errno.EAGAIN, "its study is being cleaned", str(file))
 
 
-def _file(study: Study) -> str:
-    return str(study.state_dir / "cleaning.lock")
+def _file(study: Study) -> Path:
+    return study.state_dir / "cleaning.lock"
