@@ -14,6 +14,7 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.watch import Watch
 from tests.support.launch_session import (
     DEADLINE_S,
+    ONCE,
     SAY,
     YAML,
     create,
@@ -22,6 +23,7 @@ from tests.support.launch_session import (
     make_gate,
     new_study,
     open_gate,
+    reap,
     row,
     wait_for_attempts,
     wait_for_file,
@@ -69,6 +71,27 @@ def test_what_it_has_started_keeps_its_slot_and_says_how_it_ended(
 
     assert (attempt["state"], attempt["signal"]) == ("FINISHED", number.name)
     assert (tmp_path / "order").read_text().split("\n") == ["begin 1", "end 1", "begin 2", ""]
+
+
+def test_what_a_shell_that_was_taken_over_has_started_ends_its_attempt(
+    tmp_path: Path, has_exited: threading.Event
+) -> None:
+    gate = make_gate(tmp_path)
+    script = f"(read _ < {gate}) & echo $$ > {tmp_path}/pid; wait\n"
+    with new_study(tmp_path / "s", script, ONCE) as study:
+        with launching(study):
+            create(study)
+            pid = int(wait_for_file(tmp_path / "pid"))
+            wait_for_state(study, "RUNNING")
+        with launching(study):
+            os.kill(pid, signal.SIGKILL)
+            assert has_exited.wait(DEADLINE_S)
+            reap(pid)
+            assert row(study)["state"] == "RUNNING"
+            open_gate(gate)
+            (attempt,) = wait_for_attempts(study, 1)
+
+    assert attempt["class"] == "infrastructure"
 
 
 @pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "too long"])
