@@ -70,11 +70,17 @@ class Journal:
         self._writer.write(encode(entry), durable)
         return entry
 
+    @property
+    def name(self) -> str:
+        """The name of the file that this process has written to last, or will."""
+        return self._writer.name
+
 
 class _Writer:
     def __init__(self, run_dir: StrPath, attempt: int) -> None:
         self.pid = os.getpid()
         self._path = journal_file(run_dir, attempt, host_name(), self.pid)
+        self.name = os.path.basename(self._path)
         self._lock = allocate_lock()
         self._fd: Optional[int] = None
         self._is_torn = False

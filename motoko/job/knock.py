@@ -22,11 +22,11 @@ class Knocker:
         self, path: str, facts: Dict[str, Any], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._path = path
-        self._message = json.dumps(facts).encode()
+        self._facts = facts
         self._clock = clock
         self._last = float("-inf")
 
-    def knock(self, at_once: bool = True) -> None:
+    def knock(self, at_once: bool = True, **facts: Any) -> None:
         """Send the facts; unless ``at_once``, only when the last time is half a second ago."""
         if not self._path:
             return
@@ -36,9 +36,11 @@ class Knocker:
         self._last = now
         import socket
 
+        message = json.dumps({**self._facts, **facts}).encode()
+
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
                 door.setblocking(False)
-                door.sendto(self._message, self._path)
+                door.sendto(message, self._path)
         except OSError:
             pass

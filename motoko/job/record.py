@@ -196,7 +196,7 @@ class Run(Results):
         self._knock(at_once)
 
     def _knock(self, at_once: bool) -> None:
-        self._knocker.knock(at_once)
+        self._knocker.knock(at_once, journal=self._journal.name)
 
     def _apply(self, entry: Dict[str, Any]) -> None:
         state = spoken_state(entry)

@@ -162,15 +162,16 @@ class Attempt:
         if before != (self.pid, self.host, self.start_time, self.state):
             self._is_dirty = True
 
-    def fold(self) -> bool:
-        """Take in what its script has written since then; whether its state changed."""
+    def fold(self, journal: str | None = None) -> bool:
+        """Take in what its script has written since then, perhaps in a journal whose name was
+        told; whether its state changed."""
         before = self.state
         step_before = self.reading.last_step
-        news = self.reading.read()
+        news = self.reading.read(journal)
         self._entries.update(converted(news, self._schema, self.title, self.warn))
         if news or self.reading.last_step != step_before:
             self._is_dirty = True
-        said, cause = verdict.verdict(self.reading.entries, 0, "explicit")
+        said, cause = verdict.verdict(self.reading.said, 0, "explicit")
         if said not in (self.state, states.RUNNING):
             self._become(said, cause)
         return self.state != before
@@ -201,11 +202,11 @@ class Attempt:
         self._entries.update(converted(news, self._schema, self.title, self.warn))
         if exit_code is not None:
             self._leave_outcome(exit_code, now)
-        said, cause = verdict.verdict(self.reading.entries, exit_code, self._completion)
-        warning = verdict.warning(self.reading.entries, exit_code)
+        said, cause = verdict.verdict(self.reading.said, exit_code, self._completion)
+        warning = verdict.warning(self.reading.said, exit_code)
         if warning:
             self.warn(warning)
-        has_spoken = self.reading.final_word is not None
+        has_spoken = self.reading.said.final_word is not None
         if self._completion == "explicit" and exit_code == 0 and not has_spoken:
             if said != states.RUNNING:
                 self._become(said, cause)
@@ -340,7 +341,7 @@ class Attempt:
     def _become(self, state: str, cause: str | None) -> None:
         self.state, self._cause = state, cause
         self._is_dirty = True
-        final = self.reading.final_word
+        final = self.reading.said.final_word
         if final is not None:
             self.end_time = float(final["t"])
         if state == states.FAILED:
@@ -396,7 +397,7 @@ class Attempt:
     @property
     def has_finished(self) -> bool:
         """Whether it counts as finished, whatever its state became after that."""
-        final = self.reading.final_word
+        final = self.reading.said.final_word
         if final is not None:
             return verdict.spoken_state(final) == states.FINISHED
         return self.state == states.FINISHED

@@ -164,7 +164,7 @@ class BatchWatch(Folding):
         tracked = self.tracker.jobs.get(str(job_id))
         status = tracked.status if tracked is not None else None
         is_told = status is not None and status.phase is Phase.ENDED
-        has_spoken = attempt.reading.final_word is not None
+        has_spoken = attempt.reading.said.final_word is not None
         is_packed = len(self._jobs.get(str(job_id), ())) > 1
         is_own = left.exit <= KILLED or attempt.is_ending
         is_sure = left.exit == 0 or (is_packed and is_own)

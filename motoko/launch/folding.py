@@ -36,11 +36,12 @@ class Folding(ABC):
                 attempt.write_files()
                 self._see_to_files(desk, attempt)
 
-    def fold(self, desk: Desk, attempt: Attempt) -> None:
-        """Take in what a script has written; a new state is recorded at once."""
+    def fold(self, desk: Desk, attempt: Attempt, journal: str | None = None) -> None:
+        """Take in what a script has written, perhaps in a journal whose name was told; a new
+        state is recorded at once."""
         has_new_state = False
         try:
-            has_new_state = attempt.fold()
+            has_new_state = attempt.fold(journal)
         except OSError as error:
             self._troubles.met(attempt.looking, error)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from motoko.store.address import Address
 log = logging.getLogger(__name__)
 
 _LONGEST = 4096
+_NAME = re.compile(r"[A-Za-z0-9+=._-]{1,255}")
 _AT_ONCE = 200
 _LONGEST_SHOWN = 60
 #: How often the log speaks of knocks that are not understood.
@@ -33,6 +35,8 @@ class Knock(NamedTuple):
 
     run_id: int
     nonce: str
+    #: The name of the journal, if that was told.
+    journal: str | None = None
 
 
 def understood(message: bytes) -> Knock | None:
@@ -46,12 +50,14 @@ def understood(message: bytes) -> Knock | None:
     run_id, nonce = said.get("run"), said.get("nonce")
     if type(run_id) is not int or not isinstance(nonce, str):
         return None
-    return Knock(run_id, nonce)
+    journal = said.get("journal")
+    is_name = isinstance(journal, str) and _NAME.fullmatch(journal)
+    return Knock(run_id, nonce, journal if is_name else None)
 
 
 @contextmanager
 def heard_knocks(
-    address: Address, desks: Sequence[Desk], fold: Callable[[Desk, Attempt], None]
+    address: Address, desks: Sequence[Desk], fold: Callable[[Desk, Attempt, str | None], None]
 ) -> Iterator[None]:
     """Listen on a socket, and take in what the scripts have written that knock there."""
     if address.path is None:
@@ -73,7 +79,7 @@ def heard_knocks(
                     if attempt is None:
                         desk.look_for_late(knock.run_id)
                     elif attempt.nonce == knock.nonce:
-                        fold(desk, attempt)
+                        fold(desk, attempt, knock.journal)
 
         loop.add_reader(door, heard)
         try:

@@ -115,8 +115,8 @@ async def launch(
         executor.add(desk)
     handing = _handing(list(set(of.values())), settings, troubles)
 
-    def fold(desk: Desk, attempt: Attempt) -> None:
-        of[desk].watch.fold(desk, attempt)
+    def fold(desk: Desk, attempt: Attempt, journal: str | None) -> None:
+        of[desk].watch.fold(desk, attempt, journal)
 
     with _told_errors(troubles), heard_knocks(settings.knock, desks, fold):
         try:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from motoko.job import journal, layout, quantities, token
-from motoko.job.verdict import FAILED, FINISHED, spoken_state
+from motoko.job.verdict import Said
 
 #: What is kept of standard error when an attempt failed.
 TAIL_LINES = 20
 TAIL_BYTES = 4096
 _MOST_DAMAGE = 10
+#: A directory with more names is not listed for a knock that tells the journal.
+_FEW = 1000
+#: A change so shortly after another may have got the same time: on most file systems, on all.
+_FINE_S = 0.05
+_COARSE_S = 2.0
 
 Entry = dict[str, Any]
 
@@ -22,6 +28,16 @@ class _Value(NamedTuple):
     written: float
     #: Step and value of the last row, if there is one.
     row: tuple[int, Any] | None
+
+
+class _Listing(NamedTuple):
+    """The names in a directory, and of which state of it they are."""
+
+    names: list[str]
+    changed: int
+    #: When the directory was first seen with that time of change, and when it was listed.
+    since: float
+    at: float
 
 
 class Reading:
@@ -47,41 +63,46 @@ class Reading:
         self._latest: dict[str, float] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         self._quantities: set[str] = set()
-        #: All entries, in the order of their times.
-        self.entries: list[Entry] = []
+        self._listing: _Listing | None = None
+        self._journals: list[str] = []
+        #: What its script has said of its state.
+        self.said = Said()
         #: How far each journal was read, by its name.
         self.offsets: dict[str, int] = {}
         #: Lines that could not be used, a sentence each.
         self.damage: list[str] = []
         #: Further starts that were refused, a sentence each, by the name of the note.
         self.refusals: dict[str, str] = {}
-        #: Names of the files in the directory, as of the last reading.
-        self.names: list[str] = []
         #: Step and last value of each quantity.
         self.last_values: dict[str, tuple[int, Any]] = {}
         #: The latest step, and when it was written; None before the first.
         self.last_step: tuple[int, float] | None = None
 
     @property
-    def final_word(self) -> Entry | None:
-        """The entry of finish() or fail() that decided, if there is one."""
-        for entry in self.entries:
-            if spoken_state(entry) in (FINISHED, FAILED):
-                return entry
-        return None
+    def names(self) -> list[str]:
+        """Names of the files in the directory, when it was last listed."""
+        return self._listing.names if self._listing is not None else []
 
-    def read(self, *, is_last: bool = False) -> list[Entry]:
+    def read(self, journal: str | None = None, *, is_last: bool = False) -> list[Entry]:
         """Take in what is new; the entries that were not recorded before, by time.
 
-        Quantities are known from journals; the last time, also from the files that are there,
-        since a program may have written some by itself. OSError when something cannot be read
-        now: nothing of the rest has been taken in then.
+        ``journal`` is the name of one that has something new, if that was told: a large
+        directory is not listed for it. The last time, it always is. Quantities are known from
+        journals; the last time, also from the files that are there, since a program may have
+        written some by itself. OSError when something cannot be read now: nothing of the rest
+        has been taken in then.
         """
-        try:
-            names = os.listdir(self._run_dir)
-        except FileNotFoundError:
-            names = []
-        parts = {name: self._part(name) for name in names if name.startswith(self._prefix)}
+        is_told = journal is not None and journal.startswith(self._prefix)
+        listing = self._listed(is_told=is_told, is_last=is_last)
+        names = listing.names if listing is not self._listing else []
+        journals = self._journals
+        if listing is not self._listing:
+            journals = sorted(name for name in names if name.startswith(self._prefix))
+        parts = {name: self._part(name) for name in journals}
+        if journal is not None and is_told and journal not in parts:
+            told = self._part(journal)
+            if told[0].offset:  # else it may not exist
+                parts[journal] = told
         refusals = {
             name: token.read_refusal(f"{self._run_dir}/{name}")
             for name in names
@@ -96,7 +117,8 @@ class Reading:
         values = {name: value for name in known if (value := self._new_value(name))}
 
         # Everything has been read: what is taken in from here on is taken in as a whole.
-        self.names = names
+        self._listing = listing
+        self._journals = sorted(parts)
         news: list[Entry] = []
         for name, (part, n_new) in parts.items():
             self._take_in(name, part)
@@ -104,8 +126,7 @@ class Reading:
         for name, said in refusals.items():
             if len(self.refusals) < _MOST_DAMAGE:
                 self.refusals[name] = said
-        if found:
-            self.entries = sorted([*self.entries, *found], key=_time)
+        self.said.hear(found)
         self._quantities = known
         for name, value in values.items():
             self._sizes[name] = value.size
@@ -114,6 +135,23 @@ class Reading:
                 if self.last_step is None or value.row[0] >= self.last_step[0]:
                     self.last_step = (value.row[0], value.written)
         return sorted(news, key=_time) if len(news) > 1 else news
+
+    def _listed(self, *, is_told: bool, is_last: bool) -> _Listing:
+        """The names in the directory: those known, unless there may be others by now."""
+        known, now = self._listing, time.monotonic()
+        try:
+            changed = os.stat(self._run_dir).st_mtime_ns
+            if known is not None and not is_last:
+                if is_told and len(known.names) > _FEW:
+                    return known
+                if changed == known.changed and not _may_lack(known, now):
+                    return known
+            names = os.listdir(self._run_dir)
+        except FileNotFoundError:
+            changed, names = -1, []
+        is_same = known is not None and changed == known.changed
+        since = known.since if known is not None and is_same else now
+        return _Listing(names, changed, since, now)
 
     def _is_table(self, name: str) -> bool:
         is_own = name.startswith(".") or name in self._inputs
@@ -167,6 +205,14 @@ def last_lines(path: str) -> str:
     if size > TAIL_BYTES and len(lines) > 1:
         del lines[0]  # lacks its beginning
     return "\n".join(lines[-TAIL_LINES:])
+
+
+def _may_lack(listing: _Listing, now: float) -> bool:
+    """Whether names may have come after a listing without a new time of change."""
+    waited_s = listing.at - listing.since
+    if waited_s < _FINE_S:
+        return True
+    return waited_s < _COARSE_S <= now - listing.since
 
 
 def _time(entry: Entry) -> float:

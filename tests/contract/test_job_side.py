@@ -24,7 +24,7 @@ from motoko.job.outcome import read_outcome
 from motoko.job.quantities import last_row
 from motoko.job.shell import script
 from motoko.job.token import is_held, take_token, token_facts
-from motoko.job.verdict import verdict
+from motoko.job.verdict import Said, verdict
 from tests.support.facts import write_facts
 
 PACKAGE = Path(motoko.__file__).parent
@@ -146,7 +146,7 @@ def test_script_computes_and_everything_is_found_afterwards(
     assert [entry["op"] for entry in said] == ["start", "set", "quantity", "finish"]
     assert said[1]["value"] == [1.5, 3.0]
     assert last_row(run_dir / "u.csv") == (2, [1.5, 2])
-    assert verdict(said, outcome.exit) == ("FINISHED", None)
+    assert verdict(Said(said), outcome.exit) == ("FINISHED", None)
     assert "run 3 of study 'mult'" in (run_dir / "out.txt").read_text()
     assert not is_held(run_dir, 1)
 
@@ -162,7 +162,7 @@ def test_exception_is_told_with_its_traceback(
     assert done.returncode == 0
     assert "EntryNotFound: job 2 of study 'mult' has no entry 'nope'" in done.stderr
     assert 'doIt.py", line 3' in said[-1]["traceback"]
-    assert verdict(said, 0) == ("FAILED", said[-1]["reason"])
+    assert verdict(Said(said), 0) == ("FAILED", said[-1]["reason"])
 
 
 def test_program_killed_after_its_start_fails_the_run_whatever_follows(
@@ -180,7 +180,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
     outcome = read_outcome(run_dir, 1, "n")
     assert outcome is not None
-    state, cause = verdict(entries(run_dir), outcome.exit)
+    state, cause = verdict(Said(entries(run_dir)), outcome.exit)
     assert (state, "its program died" in str(cause)) == ("FAILED", True)
     assert last_row(run_dir / "q.csv") == (1, 1)
 
@@ -271,7 +271,7 @@ def test_mistake_is_one_line_at_the_end_and_the_cause_of_the_failure(
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].replace("motoko.errors.", "") == said
-    assert verdict(entries(run_dir), 1) == ("FAILED", said)
+    assert verdict(Said(entries(run_dir)), 1) == ("FAILED", said)
 
 
 def test_state_of_its_own_is_no_mistake(
@@ -282,7 +282,7 @@ def test_state_of_its_own_is_no_mistake(
     done = launch(run_dir, '"$PYTHON" doIt.py', env, program, python)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert verdict(entries(run_dir), 0) == ("X", None)
+    assert verdict(Said(entries(run_dir)), 0) == ("X", None)
 
 
 @pytest.mark.parametrize("old", TOO_OLD)

@@ -104,10 +104,10 @@ def test_a_trouble_with_reading_is_over_when_its_run_is_looked_after_no_longer(
     is_broken = [True]
     fold = Attempt.fold
 
-    def folding(self: Attempt) -> bool:
+    def folding(self: Attempt, journal: str | None = None) -> bool:
         if is_broken:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return fold(self)
+        return fold(self, journal)
 
     monkeypatch.setattr(Attempt, "fold", folding)
     yaml = YAML + "completion: explicit\n"

@@ -159,7 +159,7 @@ def test_a_journal_gives_entries_or_damage_and_never_stops(
 
     assert all(e["n"] == NONCE and 0 <= e["t"] < LATEST for e in part.entries)
     assert again.entries == []
-    state, _ = verdict.verdict(part.entries, None)
+    state, _ = verdict.verdict(verdict.Said(part.entries), None)
     said = {verdict.spoken_state(entry) for entry in part.entries}
     assert state == "FAILED" or state in said
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from motoko.job.verdict import DIED, VANISHED, exit_cause, verdict, warning
+from motoko.job.verdict import DIED, VANISHED, Said, exit_cause, verdict, warning
 
 
 def said(*words: str) -> list[dict[str, Any]]:
@@ -60,13 +60,13 @@ def said(*words: str) -> list[dict[str, Any]]:
 def test_verdict(
     words: list[str], code: int | None, completion: str, state: str, cause: str | None
 ) -> None:
-    assert verdict(said(*words), code, completion) == (state, cause)
+    assert verdict(Said(said(*words)), code, completion) == (state, cause)
 
 
 def test_time_orders_what_several_processes_said() -> None:
     finish, fail = said("finish", "fail:later")
 
-    assert verdict([fail, finish], 0) == ("FINISHED", None)
+    assert verdict(Said([fail, finish]), 0) == ("FINISHED", None)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_time_orders_what_several_processes_said() -> None:
 def test_bad_end_after_finish_is_a_warning(
     words: list[str], code: int | None, expected: str | None
 ) -> None:
-    assert warning(said(*words), code) == expected
+    assert warning(Said(said(*words)), code) == expected
 
 
 @pytest.mark.parametrize(

@@ -46,3 +46,22 @@ def test_a_knock_is_understood_whatever_else_it_says(run_id: int, nonce: str) ->
 @pytest.mark.parametrize("run_id", [True, 1.0, "1", [1], None])
 def test_what_merely_equals_an_id_is_none(run_id: object) -> None:
     assert understood(json.dumps({"run": run_id, "nonce": "a"}).encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("journal", "understood_as"),
+    [
+        (".motoko-journal-1-node1-7-ab", ".motoko-journal-1-node1-7-ab"),
+        ("../x", None),
+        ("a\0", None),
+        ("", None),
+        ("a" * 300, None),
+        (1, None),
+    ],
+)
+def test_a_journal_is_told_by_a_name_that_a_file_can_have(
+    journal: object, understood_as: str | None
+) -> None:
+    said = {"run": 1, "nonce": "a", "journal": journal}
+
+    assert understood(json.dumps(said).encode()) == Knock(1, "a", understood_as)
