@@ -58,6 +58,12 @@ def boot_clock() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+def awake_clock() -> float:
+    """Seconds of the same kind, in which no machine was asleep: as long as processes of this
+    one have had to execute, whoever reads it, and what timers wait by."""
+    return time.monotonic()
+
+
 def process_start_time(pid: int) -> Optional[int]:
     """When the process started, in clock ticks since boot; None when it cannot be told.
 

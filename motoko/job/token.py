@@ -1,7 +1,8 @@
 """The token of an attempt: whoever links it executes the run, and nobody else does.
 
 The file appears complete, since it is written without a name and then linked. Its first line is
-JSON (nonce, generation, host, boot, launcher, created, clock); the script's prologue adds
+JSON (nonce, generation, host, boot, launcher, created, awake, or clock from a batch job, whose
+shell knows no other one); the script's prologue adds
 ``started <pid> <time> <start time of the process in ticks>``, and ``ended <outcome>`` when no
 space is left for a file of that. The processes of the run inherit a lock on it: while one of
 them lives, the lock is held, even when the first one was killed.
@@ -18,7 +19,7 @@ import time
 from collections import namedtuple
 
 from motoko.crashpoints import reached
-from motoko.host import boot_clock, boot_id, host_name, is_locked, lock
+from motoko.host import awake_clock, boot_clock, boot_id, host_name, is_locked, lock
 from motoko.job.facts import LATEST, replace_file, write_all
 from motoko.job.holders import has_holders
 from motoko.job.layout import refusal_file, token_file
@@ -60,12 +61,16 @@ class Token(namedtuple("Token", ["facts", "pid", "started", "start_time"])):
 
     @property
     def age_s(self) -> Optional[float]:
-        """For how long it has been taken, whatever was done to the clock meanwhile; None if
-        that was on another host or before this one was started."""
-        clock = self.facts.get("clock")
-        if not isinstance(clock, float) or (self.host, self.boot) != (host_name(), boot_id()):
+        """For how long it has been taken, whatever was done to the clock meanwhile and, unless
+        a batch job took it, without the time that the machine slept; None if that was on
+        another host or before this one was started."""
+        if (self.host, self.boot) != (host_name(), boot_id()):
             return None
-        return max(0.0, boot_clock() - clock)
+        for name, clock in (("awake", awake_clock), ("clock", boot_clock)):
+            taken = self.facts.get(name)
+            if isinstance(taken, float):
+                return max(0.0, clock() - taken)
+        return None
 
 
 def token_facts(nonce: str, generation: str) -> Dict[str, Any]:
@@ -77,7 +82,7 @@ def token_facts(nonce: str, generation: str) -> Dict[str, Any]:
         "boot": boot_id(),
         "launcher": os.getpid(),
         "created": time.time(),
-        "clock": boot_clock(),
+        "awake": awake_clock(),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from motoko.config.policy import USUAL, FailurePolicy
 from motoko.config.retry import INFRASTRUCTURE, WALLTIME
 from motoko.crashpoints import reached
-from motoko.host import boot_clock, boot_id, host_name
+from motoko.host import awake_clock, boot_clock, boot_id, host_name
 from motoko.job import layout, outcome, verdict
 from motoko.job.facts import is_directory_of
 from motoko.launch.checkpoint import Notice
@@ -61,7 +61,7 @@ class Attempt:
     _progress: bool | None = None
     _has_timed_out = False
     is_withdrawn = False
-    #: When it began, and when it was seen to be over, on the boot's clock.
+    #: When it began, on its walltime's clock, and was seen to be over, on the boot's.
     _begun_at: float | None = None
     _over_at: float | None = None
 
@@ -120,6 +120,7 @@ class Attempt:
         self.start_time: float | None = known.get("start_time")
         self.end_time: float | None = None
         self.host = host_name()
+        self._clock = awake_clock
         self._exit_code: int | None = None
         self._has_ended = False
         self._failure: str | None = None
@@ -147,12 +148,14 @@ class Attempt:
     ) -> None:
         """Its process was started, or found, perhaps again.
 
-        ``age_s`` tells for how long it has gone on; the times do not, once a clock was set.
+        ``age_s``: for how long it has gone on while this machine was awake. Times do not tell.
         """
         if self._begun_at is None:  # the time of day is asked once: it may be set later
             if age_s is None:
                 age_s = max(0.0, time.time() - (self.start_time or start_time))
-            self._begun_at = boot_clock() - age_s
+            # Batch systems count on while this machine sleeps.
+            self._clock = boot_clock if self.batch else awake_clock
+            self._begun_at = self._clock() - age_s
         before = (self.pid, self.host, self.start_time, self.state)
         self.pid, self.host = pid, host or self.host
         if self.start_time is None:
@@ -281,7 +284,7 @@ class Attempt:
         """How much longer it may take; None without a limit or before its begin."""
         if self.walltime_s is None or self._begun_at is None:
             return None
-        return self._begun_at + self.walltime_s - boot_clock()
+        return self._begun_at + self.walltime_s - self._clock()
 
     @property
     def is_too_long(self) -> bool:

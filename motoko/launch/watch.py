@@ -115,9 +115,6 @@ class Watch(Folding):
             if of is desk:
                 self._ask_again(desk, attempt)
         super().poll(desk)
-        for attempt in list(desk.held.values()):
-            if attempt.is_too_long and not attempt.is_ending:
-                self._time_out(attempt)  # timers stand still while the machine sleeps
 
     # ends
 

@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from motoko.errors import AlreadyRunning
-from motoko.host import boot_clock, boot_id
+from motoko.host import boot_id
 from motoko.job import token
 from motoko.job.journal import Journal
-from motoko.launch import attempt as attempts_of_launchers
 from motoko.launch.desk import Desk
 from motoko.launch.watch import Watch
 from tests.support.launch_session import (
@@ -245,7 +245,7 @@ def test_what_a_killed_shell_has_started_has_its_walltime_too(tmp_path: Path) ->
         line, started = taken.read_text().splitlines()
         facts = json.loads(line)
         with open(taken, "r+") as file:  # others have it open
-            file.write(f"{json.dumps({**facts, 'clock': facts['clock'] - 7200})}\n{started}\n")
+            file.write(f"{json.dumps({**facts, 'awake': facts['awake'] - 7200})}\n{started}\n")
             file.truncate()
         with launching(study, poll_s=0.05):
             (attempt,) = wait_for_attempts(study, 1)
@@ -451,15 +451,41 @@ def test_another_counting_of_launchers_begins_anew(tmp_path: Path) -> None:
             wait_for_state(study, "FINISHED")
 
 
-def test_a_walltime_goes_on_while_the_machine_sleeps(
+def test_a_machine_that_slept_has_used_no_walltime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    yaml = ONCE + "walltime: 1h\n"
-    with new_study(tmp_path / "s", "sleep 60\n", yaml) as study, launching(study, poll_s=0.05):
-        create(study)
-        wait_for_state(study, "RUNNING")
-        later = boot_clock() + 7200
-        monkeypatch.setattr(attempts_of_launchers, "boot_clock", lambda: later)
-        (attempt,) = wait_for_attempts(study, 1)
+    slept_s = 0.0
+    real = time.clock_gettime
 
-    assert attempt["class"] == "walltime"
+    def clock_gettime(clock: int) -> float:
+        return real(clock) + (slept_s if clock == time.CLOCK_BOOTTIME else 0.0)
+
+    polls: list[Desk] = []
+    poll = Watch.poll
+
+    def counted(watch: Watch, desk: Desk) -> None:
+        poll(watch, desk)
+        polls.append(desk)
+
+    def wait_for_polls() -> None:
+        n_before = len(polls)
+        wait_until(lambda: len(polls) >= n_before + 3, "polls")
+
+    monkeypatch.setattr(time, "clock_gettime", clock_gettime)
+    monkeypatch.setattr(Watch, "poll", counted)
+    script = "while [ ! -e ../go ]; do sleep 0.02; done\n"
+    yaml = ONCE + "walltime: 1h\n"
+    with new_study(tmp_path / "s", script, yaml) as study:
+        with launching(study, poll_s=0.05):
+            create(study)
+            wait_for_state(study, "RUNNING")
+            slept_s = 7200.0
+            wait_for_polls()
+        with launching(study, poll_s=0.05):  # which adopts it
+            wait_for_polls()
+            slept_s = 14400.0
+            wait_for_polls()
+            (study.run_dir(1).parent / "go").touch()
+            (attempt,) = wait_for_attempts(study, 1)
+
+    assert attempt["state"] == "FINISHED"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import errno
 import json
+import os
 import shutil
 import signal
 import time
@@ -15,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from motoko.job import facts as job_facts
-from motoko.job import layout, outcome
+from motoko.job import layout, outcome, token
 from motoko.job.journal import Journal
 from motoko.job.outcome import Outcome
 from motoko.job.phases import Look
@@ -300,3 +301,33 @@ def test_a_full_disk_is_a_matter_of_infrastructure_as_long_as_it_is_known(
 
     facts = attempt.take_record().facts
     assert (facts["class"], facts["cause"]) == expected
+
+
+def test_only_what_executes_here_has_its_walltime_stand_still_while_the_machine_sleeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, slept_s = time.clock_gettime, 0.0
+
+    def clock_gettime(clock: int) -> float:
+        return real(clock) + (slept_s if clock == time.CLOCK_BOOTTIME else 0.0)
+
+    monkeypatch.setattr(time, "clock_gettime", clock_gettime)
+    of_job = {"batch": {"generator": "slurm", "id": "1"}}
+    here = attempt_in(tmp_path, default_walltime=3600.0)
+    in_batch = attempt_in(tmp_path, known=of_job, default_walltime=3600.0)
+    fd = token.take_token(tmp_path, 1, token.token_facts(NONCE, "g"))
+    assert fd is not None
+    os.close(fd)
+    for attempt in (here, in_batch):
+        attempt.begin(1, time.time(), age_s=0.0)
+    slept_s = 7200.0
+    taken = token.read_token(tmp_path, 1)
+    adopted = attempt_in(tmp_path, default_walltime=3600.0)
+    assert taken is not None
+    adopted.begin(1, time.time() - slept_s, age_s=taken.age_s)
+
+    assert [one.is_too_long for one in (here, adopted, in_batch)] == [False, False, True]
+    by_batch = taken._replace(
+        facts={**taken.facts, "awake": None, "clock": real(time.CLOCK_BOOTTIME)}
+    )
+    assert by_batch.age_s is not None and by_batch.age_s >= 7200
