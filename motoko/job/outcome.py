@@ -3,7 +3,8 @@
 ``{"nonce", "exit", "begin", "end", "host", "pid"}``: times in seconds since the epoch, the exit
 code as a shell has it. A line without its end, or with the nonce of another attempt, is none.
 
-Where no space is left for that file, the line stands in the attempt's token, after ``ended ``.
+Where that file cannot be written, the line stands in the attempt's token: after ``full `` for
+want of space, else after ``ended `` (its directory was renamed, or is read-only).
 
 The shell leaves no outcome when it cannot know the truth: killed by a signal, replaced by
 ``exec``, or with an EXIT trap of the script's own. So a status that was waited for stands above
@@ -25,12 +26,12 @@ from motoko.job.layout import FAILED, FINISHED, outcome_file, token_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, Optional, Tuple
 
     from motoko.job.layout import StrPath
 
 
-_ENDED = b"ended "
+_ENDED, _FULL = b"ended ", b"full "
 
 
 class Outcome(namedtuple("Outcome", ["exit", "begin", "end", "host", "pid"])):
@@ -52,7 +53,7 @@ def read_outcome(run_dir: StrPath, attempt: int, nonce: str) -> Optional[Outcome
     except FileNotFoundError:
         line = b""
     if not line.endswith(b"\n"):
-        line = _line_in_token(run_dir, attempt)
+        line = _said_in_token(run_dir, attempt)[1]
     return _parsed(line, nonce)
 
 
@@ -85,18 +86,24 @@ def is_untold(run_dir: StrPath, attempt: int) -> bool:
 def met_full_disk(run_dir: StrPath, attempt: int, nonce: str) -> bool:
     """Whether the shell found no space left when it came to its end; that stays known after
     there is space again."""
-    said = _parsed(_line_in_token(run_dir, attempt), nonce)
-    return said is not None or is_untold(run_dir, attempt)
+    why, line = _said_in_token(run_dir, attempt)
+    if _parsed(line, nonce) is not None:
+        return why == _FULL
+    return is_untold(run_dir, attempt)
 
 
-def _line_in_token(run_dir: StrPath, attempt: int) -> bytes:
+def _said_in_token(run_dir: StrPath, attempt: int) -> Tuple[bytes, bytes]:
+    """Why the outcome stands there, and the outcome itself; both empty if it does not."""
     try:
         with open(token_file(run_dir, attempt), "rb") as file:
             lines = file.read().splitlines(keepends=True)
     except FileNotFoundError:
-        return b""
-    said = [line[len(_ENDED) :] for line in lines if line.startswith(_ENDED)]
-    return said[-1] if said else b""
+        return b"", b""
+    for line in reversed(lines):
+        for why in (_ENDED, _FULL):
+            if line.startswith(why):
+                return why, line[len(why) :]
+    return b"", b""
 
 
 def write_outcome(run_dir: StrPath, attempt: int, nonce: str, outcome: Outcome) -> None:

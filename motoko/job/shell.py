@@ -36,7 +36,8 @@ class Forewarning(namedtuple("Forewarning", ["number", "after_s", "is_for_script
 # The lock's descriptor moves to 10 or above, out of the way of a script's `exec 3>file`.
 # HOSTNAME may be that of the host which submitted the job, handed on in the environment.
 # EPOCHREALTIME writes the decimal separator of the locale and is missing before bash 5.
-# On a full disk no file can be made, but the token's has a block with room for another line.
+# On a full disk no file can be made, but the token's has a block with room for another line;
+# so it has where the directory was renamed or may not be written in, and bash says which it is.
 # Killed by a signal, bash runs the EXIT trap with the status of the last command, often 0, and
 # that would pass for success. The command at that time tells: at a regular end it is `exit` or
 # the sourcing itself. Otherwise nothing is written, and whoever waits for the process knows.
@@ -55,6 +56,9 @@ _motoko_now() {
 }
 _motoko_now
 _motoko_begin=$_motoko_time
+_motoko_tell() {
+  builtin printf '%s\n' "$_motoko_left" >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt"
+}
 _motoko_end() {
   _motoko_exit=$? _motoko_command=$BASH_COMMAND
   @POINT script.ended@
@@ -65,17 +69,23 @@ _motoko_end() {
     esac
   fi
   _motoko_now
+  _motoko_why=
   builtin printf -v _motoko_left \
     '{"nonce":"%s","exit":%s,"begin":%s,"end":%s,"host":"%s","pid":%s}' \
     "$_motoko_nonce" "$_motoko_exit" "$_motoko_begin" "$_motoko_time" "$_motoko_host" "$$"
-  builtin printf '%s\n' "$_motoko_left" \
-    2>/dev/null >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt" && {
+  _motoko_tell 2>/dev/null || {
+    _motoko_why=$( { LC_ALL=C; _motoko_tell; } 2>&1) && _motoko_why=
+    case $_motoko_why in
+      '') ;;
+      *': No space left on device'* | *': Disk quota exceeded'*) _motoko_why=full ;;
+      *) _motoko_why=ended ;;
+    esac
+  }
+  if [[ ! $_motoko_why ]]; then
     @POINT script.told@
     [[ $_motoko_bell ]] && : 2>/dev/null >|"$_motoko_bell-ended"
-    return 0
-  }
-  if [[ ${_motoko_token-} ]]; then
-    builtin printf 'ended %s\n' "$_motoko_left" 2>/dev/null >&"$_motoko_token" || return 0
+  elif [[ ${_motoko_token-} ]]; then
+    builtin printf '%s %s\n' "$_motoko_why" "$_motoko_left" 2>/dev/null >&"$_motoko_token" || :
   fi
   return 0
 }

@@ -14,6 +14,7 @@ from motoko.host import host_name
 from motoko.job.layout import outcome_file
 from motoko.job.outcome import (
     Outcome,
+    met_full_disk,
     read_failure,
     read_outcome,
     write_outcome,
@@ -21,6 +22,7 @@ from motoko.job.outcome import (
 )
 from motoko.job.shell import Forewarning, script
 from motoko.job.token import read_token, take_token, token_facts
+from tests.support.powers import WITHOUT
 
 
 def run(
@@ -29,6 +31,7 @@ def run(
     exec_file: str = "launch.sh",
     env: dict[str, str] | None = None,
     warning: Forewarning | None = None,
+    prefix: list[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     path = run_dir / exec_file
     path.parent.mkdir(exist_ok=True)
@@ -37,7 +40,7 @@ def run(
     assert fd is not None
     try:
         return subprocess.run(
-            script(run_dir, exec_file, "n", 1, fd, warning),
+            [*(prefix or ()), *script(run_dir, exec_file, "n", 1, fd, warning)],
             pass_fds=[fd],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -237,6 +240,35 @@ def test_host_is_this_one_whatever_the_environment_says(tmp_path: Path) -> None:
     outcome = read_outcome(tmp_path, 1, "n")
     assert outcome is not None
     assert outcome.host == host_name()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_full"),
+    [
+        ("set -eu; mv $PWD $PWD-2; exit 3", False),
+        ("chmod -R a-w .; exit 3", False),
+        ("mkdir .motoko-outcome-1; exit 3", False),
+        ("set -eu; ln -s /dev/full .motoko-outcome-1; exit 3", True),
+        ("set -o posix; export LC_ALL=xx; ln -s /dev/full .motoko-outcome-1; exit 3", True),
+    ],
+)
+def test_only_want_of_space_passes_for_a_full_disk(
+    tmp_path: Path, text: str, is_full: bool
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+
+    done = run(run_dir, text, prefix=WITHOUT if os.geteuid() == 0 else None)
+
+    where = run_dir if run_dir.exists() else tmp_path / "run-2"
+    where.chmod(0o755)
+    if (where / ".motoko-outcome-1").is_dir():
+        (where / ".motoko-outcome-1").rmdir()
+    (where / ".motoko-outcome-1").unlink(missing_ok=True)
+    outcome = read_outcome(where, 1, "n")
+    assert done.returncode == 3
+    assert outcome is not None and outcome.exit == 3
+    assert met_full_disk(where, 1, "n") == is_full
 
 
 def test_rubbish_in_the_place_of_the_outcome_is_replaced(tmp_path: Path) -> None:

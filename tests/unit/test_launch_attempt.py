@@ -290,7 +290,7 @@ def test_a_full_disk_is_a_matter_of_infrastructure_as_long_as_it_is_known(
     monkeypatch.setattr("motoko.launch.space.is_full", lambda directory: is_full)
     if is_told:  # by a shell that had no space for its outcome
         line = '{"nonce":"abc","exit":1,"begin":1.0,"end":2.0,"host":"h","pid":7}'
-        Path(layout.token_file(str(tmp_path), 1)).write_text(f"{{}}\nended {line}\n")
+        Path(layout.token_file(str(tmp_path), 1)).write_text(f"{{}}\nfull {line}\n")
     attempt = attempt_in(tmp_path)
     attempt.begin(7, 1.0)
     if said is not None:
