@@ -14,7 +14,6 @@ import datetime
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,6 +24,7 @@ from motoko.crashpoints import reached
 from motoko.errors import SubmissionFailed
 from motoko.job import layout
 from motoko.job.facts import FORMAT, write_all
+from motoko.launch import moving
 from motoko.launch.attempt import Attempt
 from motoko.launch.cleaning import check_not_cleaned
 from motoko.launch.environment import database_host
@@ -157,8 +157,9 @@ class RunDirs:
         return kit
 
     def _clear(self, attempt: Attempt, kit: Kit) -> None:
+        moving.make_writable(Path(attempt.run_dir))
         for name in kit.names:
-            _remove(Path(attempt.run_dir, name))
+            moving.remove(Path(attempt.run_dir, name))
         if _is_of(attempt):
             Path(layout.run_file(attempt.run_dir)).unlink()
             return
@@ -166,13 +167,14 @@ class RunDirs:
         # The run's file goes last: as long as it is there, setting aside is not done.
         names = [n for n in os.listdir(attempt.run_dir) if not self._stays(n)]
         names.sort(key=lambda name: name == layout.RUN_FILE)
+        moving.check_movable(Path(attempt.run_dir, name) for name in names)
         if names:
             aside.mkdir(exist_ok=True)
         for name in names:
             target = aside / name
-            _remove(target)
+            moving.remove(target)
             reached("rundir.clearing")
-            Path(attempt.run_dir, name).rename(target)
+            moving.move(Path(attempt.run_dir, name), target)
         reached("rundir.cleared")
 
     def _stays(self, name: str) -> bool:
@@ -247,13 +249,6 @@ def _write(path: str, mode: int, content: bytes) -> None:
         raise
     finally:
         os.close(fd)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except IsADirectoryError:
-        shutil.rmtree(path)
 
 
 def _plain(value: Any) -> Any:

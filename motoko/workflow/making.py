@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motoko.errors import AlreadyRunning, RunsExecuting
+from motoko.launch import moving
 from motoko.study.presence import check_not_foreign
 
 if TYPE_CHECKING:
+    from motoko.study.study import Study
     from motoko.workflow.workflow import Workflow
 
 from motoko.workflow import control
@@ -85,7 +86,7 @@ def set_aside(
         move_into(backup, path, workflow)
     if keep_backup:
         return backup
-    shutil.rmtree(backup)
+    moving.remove(backup)
     return None
 
 
@@ -104,7 +105,23 @@ def move_into(backup: Path, path: Path, workflow: Workflow) -> None:
     """Move a file or directory of the workflow to its `place_in` a backup."""
     target = place_in(backup, path, workflow)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(path, target)
+    moving.move(path, target)
+
+
+def check_dirs(
+    workflow: Workflow, study: Study, ids: Iterable[int], *, are_kept: bool = True
+) -> None:
+    """PermissionError, which says what to do, if the directories of these runs cannot be moved
+    into a backup, or removed if they are not kept."""
+    present = [path for path in map(study.run_dir, ids) if path.exists()]
+    if present:
+        moving.check_writable(study.runs_dir)
+    if present and are_kept:
+        moving.check_writable(workflow.directory)
+        moving.check_movable(present)
+    else:
+        for path in present:
+            moving.check_removable(path)
 
 
 def find_set_aside(path: Path, workflow: Workflow) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from motoko.errors import DatabaseLost, UnknownField
 from motoko.job import token
 from motoko.job.holders import end_holders
 from motoko.job.outcome import read_outcome
+from motoko.launch import moving
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import Executing, executing_in, find_executing
 from motoko.launch.work import open_runs
@@ -187,6 +187,7 @@ def clean(
     are being executed are left as they are. With ``current_files`` the runs get the
     study's files as they are now, instead of those they were created with.
 
+    Directories that cannot be moved are an error before anything is changed (PermissionError).
     First the database says so, then directories are moved, and no launcher begins in one of
     them meanwhile. Ended in between, runs are CREATED and what they left is where it was: the
     next call moves it, unless a launcher has set it aside before.
@@ -198,13 +199,20 @@ def clean(
         chosen, cleaned.without = _constrained(workflow, studies, constraints)
         for study in chosen:
             with cleaning(study):
-                _clean(study, constraints, cleaned, current_files=current_files)
+                _clean(
+                    workflow,
+                    study,
+                    constraints,
+                    cleaned,
+                    keep_backup=keep_backup,
+                    current_files=current_files,
+                )
                 for run_id in cleaned.directories:
                     if keep_backup:
                         making.move_into(backup, study.run_dir(run_id), workflow)
                         cleaned.backup = backup
                     else:
-                        shutil.rmtree(study.run_dir(run_id))
+                        moving.remove(study.run_dir(run_id))
     return cleaned
 
 
@@ -233,7 +241,13 @@ def _constrained(
 
 
 def _clean(
-    study: Study, constraints: list[str], cleaned: Cleaned, *, current_files: bool
+    workflow: Workflow,
+    study: Study,
+    constraints: list[str],
+    cleaned: Cleaned,
+    *,
+    keep_backup: bool,
+    current_files: bool,
 ) -> None:
     """Put the runs of one study back, and say whose directories are to go."""
     # A client is told of others' commits before its own: what follows sees every claim.
@@ -247,6 +261,7 @@ def _clean(
     idle = {r: row for r, row in rows.items() if row["state"] not in states.ACTIVE}
     chosen = {r: row for r, row in idle.items() if executing_in(study, r) is None}
     present = [run_id for run_id in chosen if study.run_dir(run_id).exists()]
+    making.check_dirs(workflow, study, present, are_kept=keep_backup)
     if current_files:
         over, new_files = chosen, manifest
     else:

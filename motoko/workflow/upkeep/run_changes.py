@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from motoko.config.fields import RUN_LIMITS
 from motoko.config.values import JOB_CONVERTERS, RUN_CONVERTERS, Refused
 from motoko.crashpoints import reached
 from motoko.errors import SchemaError
+from motoko.launch import moving
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
 from motoko.model import states
@@ -192,6 +192,7 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
             _in_batches(study, ids, again, changes)
             continue
         with cleaning(study):
+            making.check_dirs(workflow, study, ids)
             _in_batches(study, ids, again, changes)
             done = set(changes.done)
             moved = [i for i in ids if f"{study.name}.{i}" in done]
@@ -357,6 +358,7 @@ def delete(
     for study, ids in chosen.items():
         rows: list[dict[str, Any]] = []
         with cleaning(study):
+            making.check_dirs(workflow, study, ids, are_kept=keeps_files)
             deleted: list[int] = []
             for start in range(0, len(ids), _RUNS_A_COMMIT):
                 some = ids[start : start + _RUNS_A_COMMIT]
@@ -383,7 +385,7 @@ def delete(
                     changes.backup = backup
             else:
                 for run_id in deleted:
-                    shutil.rmtree(study.run_dir(run_id), ignore_errors=True)
+                    moving.remove(study.run_dir(run_id))
     return changes
 
 
