@@ -157,7 +157,9 @@ def _examine(
         wrong = frozenset(str(problem["loc"][0]) for problem in error.errors())
         config = kind.from_document(document, file, warnings, without=wrong)
     found = sorted(dict.fromkeys(mistakes), key=lambda mistake: (mistake.line, mistake.key))
-    return Examined(config, tuple(found), wrong, warnings)
+    keys = {mistake.key for mistake in found}
+    odd = tuple(warning for warning in warnings if warning.key not in keys)
+    return Examined(config, tuple(found), wrong, odd)
 
 
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from keyword import iskeyword
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -41,6 +42,7 @@ from motoko.config.values import (
     worked_out,
 )
 from motoko.errors import Mistake
+from motoko.paths import is_study_alone
 from motoko.phrases import closest, listed, nearest
 
 #: Attributes of a workflow, which no alias may hide.
@@ -108,6 +110,28 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "is_no_param_func",
     }
 )
+
+#: Attributes of a job and of a run, here and in scripts, which hide entries of these names.
+JOB_ATTRIBUTES = frozenset({"entries", "get", "id", "items", "keys", "study", "types"})
+RUN_ATTRIBUTES = JOB_ATTRIBUTES | {
+    "attempts",
+    "directory",
+    "fail",
+    "file",
+    "finish",
+    "get_last_step",
+    "get_quantities",
+    "get_quantity",
+    "job",
+    "last_attempt",
+    "last_quantities",
+    "list_files",
+    "list_quantities",
+    "push_quantity",
+    "start",
+    "update",
+    "update_entries",
+}
 
 _ARGUMENTS = ("self", "run_params", "commit")
 _MISSING = {
@@ -344,17 +368,34 @@ def workflow_warnings(document: Document) -> Iterator[Mistake]:
 def study_warnings(document: Document) -> Iterator[Mistake]:
     """Keys that nobody knows."""
     yield from _unknown_keys(document, (), document.data, StudyConfig.known_keys())
-    yield from _idle_keys(document, WITHOUT_EFFECT_IN_STUDY)
+    is_alone = is_study_alone(Path(document.file).absolute().parent)
+    yield from _idle_keys(document, WITHOUT_EFFECT if is_alone else WITHOUT_EFFECT_IN_STUDY)
     params = {str(name).lower() for name in document.section("run_params")}
     for name in document.section("run_space"):
         if str(name).lower() in params:
             found = "is in run_params too"
             yield document.mistake(("run_space", name), found, "its value there is taken")
+    yield from _hidden_names(document)
     for section in ("job", "run"):
         for name, declared in document.section(section).items():
             if isinstance(declared, Mapping):
                 known = FieldConfig.known_keys()
                 yield from _unknown_keys(document, (section, name), declared, known)
+
+
+def _hidden_names(document: Document) -> Iterator[Mistake]:
+    """Entries of a job or a run that are no attributes of it."""
+    told = set()
+    for section in ("job", "run", "run_params", "run_space"):
+        record = "job" if section == "job" else "run"
+        hiding = JOB_ATTRIBUTES if section == "job" else RUN_ATTRIBUTES
+        for name in document.section(section):
+            entry = str(name).lower()
+            if entry in hiding and entry not in BUILT_IN and (record, entry) not in told:
+                told.add((record, entry))
+                found = f"{record}.{entry} is something else"
+                allowed = f"reach it as {record}[{entry!r}]"
+                yield document.mistake((section, name), found, allowed)
 
 
 def _unknown_keys(

@@ -8,6 +8,7 @@ from typing import Any
 from motoko.columns import RUN_ENTRIES
 from motoko.config.fields import NAME_PATTERN
 from motoko.config.models import FileConfig, StudyConfig, WorkflowConfig
+from motoko.config.retry import Retry
 from motoko.config.values import TYPES, UNSET
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -67,6 +68,9 @@ def _file_schema(model: type[FileConfig], name: str) -> dict[str, Any]:
         entry.pop("title", None)
         if entry.get("default", UNSET) is None:
             del entry["default"]
+        usual = model.model_fields[key].default
+        if isinstance(usual, Retry):
+            entry["default"] = usual.as_data()
         if key not in required:
             schema["properties"][key] = _or_empty(entry)
     pattern = {"^.+_options$": _OPTIONS}

@@ -21,7 +21,8 @@ def parse_walltime(value: Any) -> float:
     """Seconds of a walltime; raises ``Refused``, a ValueError, for what is none.
 
     A bare number counts seconds, ``10:30`` minutes and seconds; behind days (``1-12``,
-    ``1-12:30``) hours come first, as Slurm has it.
+    ``1-12:30``) hours come first, as Slurm has it. Only what comes first may be as large as
+    60, or 24 for hours behind days.
     """
     seconds = _seconds(value)
     if seconds is None or not math.isfinite(seconds) or seconds <= 0:
@@ -45,6 +46,9 @@ def _seconds(value: Any) -> float | None:
     if clock := _CLOCK.fullmatch(text):
         days, *given = clock.groups()
         numbers = [int(n) for n in given if n is not None]
+        most = (23, 59, 59) if days is not None else (math.inf, 59, 59)
+        if any(n > limit for n, limit in zip(numbers, most, strict=False)):
+            return None
         if days is None:
             numbers = [0] * (3 - len(numbers)) + numbers
         else:

@@ -16,12 +16,16 @@ from motoko.config import (
     WORKFLOW_ATTRIBUTES,
     StudyConfig,
     WorkflowConfig,
+    examine_study,
     read_study,
     read_workflow,
 )
+from motoko.config.checks import JOB_ATTRIBUTES, RUN_ATTRIBUTES
 from motoko.config.policy import read_policy
 from motoko.config.retry import CLASSES
 from motoko.errors import ConfigError
+from motoko.job import entries, record
+from motoko.study import records
 from motoko.workflow import Workflow
 from tests.support.workflows import write_workflow
 
@@ -241,11 +245,15 @@ def test_policy_is_what_on_failure_and_retry_say_together(study, given, last, ap
     assert read_policy(policy.for_runs()).again.budgets == policy.again.budgets
 
 
-def test_keys_in_use_are_known_and_those_without_effect_say_so(study):
+def test_keys_in_use_are_known_and_those_without_effect_say_so(study, tmp_path):
     lines = [f"{key}: {value}" for key, value in STUDY_KEYS.items()]
+    text = "study: s\njob: {x: float}\njob_space:\n" + "\n".join(lines)
 
-    config = study("study: s\njob: {x: float}\njob_space:\n" + "\n".join(lines))
+    alone = study(text)
+    (tmp_path / "motoko.yaml").touch()
+    config = study(text)
 
+    assert alone.warnings == ()  # no other file says where it is served
     idle = {one.key for one in config.warnings if "has no effect" in one.found}
     assert {one.key for one in config.warnings} == idle
     assert idle == {"host"}
@@ -391,6 +399,34 @@ def test_every_attribute_of_a_workflow_is_kept_from_aliases(tmp_path):
     names = {name for name in (*dir(Workflow), *vars(workflow)) if not name.startswith("_")}
 
     assert names == WORKFLOW_ATTRIBUTES
+
+
+def test_entries_that_attributes_of_a_record_hide_are_told(study):
+    def names(*kinds):
+        found = {name for kind in kinds for name in dir(kind)}
+        return {name for name in found if not name.startswith("_") and name.islower()}
+
+    config = study(
+        "study: s\njob: {x: int, Items: int}\nrun: {file: str}\nrun_params: {start: 1}"
+    )
+
+    assert names(records.Job, entries.Job) == JOB_ATTRIBUTES
+    assert names(records.Run, record.Run) == RUN_ATTRIBUTES
+    assert [(one.key, one.found, one.allowed) for one in config.warnings] == [
+        ("job.Items", "job.items is something else", "reach it as job['items']"),
+        ("run.file", "run.file is something else", "reach it as run['file']"),
+        ("run_params.start", "run.start is something else", "reach it as run['start']"),
+    ]
+
+
+def test_a_key_with_a_mistake_is_told_that_alone(tmp_path):
+    (tmp_path / "motoko.yaml").touch()
+    (tmp_path / "bd.yaml").write_text("study: s\njob: {x: float}\nhost: ftp://there\n")
+
+    found = examine_study(tmp_path)
+
+    assert [mistake.key for mistake in found.mistakes] == ["host"]
+    assert found.warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from motoko.config import parse_walltime
         ("00:10:00", 600),
         ("10:00:00", 36000),
         ("100:00:00", 360000),
+        ("90:00", 5400),
         ("1-00:00:00", 86400),
         ("1-12:30", 131400),
         ("2-12", 216000),
@@ -41,6 +42,7 @@ def test_duration_is_understood(written, seconds):
 @pytest.mark.parametrize(
     "written",
     ["", " ", "soon", "-1", -1, 0, "0", "00:00:00", "1:2:3:4", "1h-2", "10 minutes", "1m2h",
+     "1:99:00", "10:60", "1-24", "1-2:60",
      True, None, [1], float("nan"), float("inf"), 10**400, "1-", "1e3", "9" * 400],
 )  # fmt: skip
 def test_anything_else_is_refused(written):
