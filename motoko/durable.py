@@ -29,13 +29,18 @@ def replace_file(
     loses power may forget it. ``between`` is called when all is ready and nothing has changed.
     """
     aside = file.with_name(f".{file.name}.new")
-    with open(aside, "wb", buffering=0) as opened:
-        for part in parts:
-            write_all(opened.fileno(), part)
-        if is_forced:
-            os.fsync(opened.fileno())
-    between()
-    os.replace(aside, file)
+    try:
+        with open(aside, "wb", buffering=0) as opened:
+            for part in parts:
+                write_all(opened.fileno(), part)
+            if is_forced:
+                os.fsync(opened.fileno())
+        between()
+        os.replace(aside, file)
+    except OSError as error:
+        if error.filename != str(aside):
+            raise
+        raise OSError(error.errno, error.strerror, str(file)) from error  # nobody knows aside
     if is_forced:
         force_directory(file.parent)
 

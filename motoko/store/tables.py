@@ -197,21 +197,22 @@ class Tables(Rows):
         if key not in manifests:
             manifests[key] = encode(dict(manifest))
 
-    def extend_schema(self, schema: Schema, migrate_command: str | None = None) -> None:
-        """Take over what ``schema`` has in addition; SchemaChanged for anything else, which
-        names the command that migrates the study.
+    def extend_schema(self, schema: Schema, migrate_command: str | None = None) -> bool:
+        """Take over what ``schema`` has in addition; whether there is anything. SchemaChanged
+        for any other difference, which names the command that migrates the study.
 
         Stored jobs get the default of what is new, so their keys are written anew.
         """
         change = schema.changes_since(self.schema)
         change.check(migrate_command)
         if not change:
-            return
+            return False
         extended = self.schema.extended(schema)
         self.replace_schema(extended)
         new = [f for f in extended.job.values() if f.name in change.added_to_jobs]
         if new:
             self._rekey_jobs([f.name for f in new if f.type not in ("list", "dict")])
+        return True
 
     def replace_schema(self, schema: Schema) -> None:
         """Say what the stored rows are rows of; they must have been rewritten for it."""

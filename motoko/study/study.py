@@ -83,6 +83,8 @@ class Study:
         self._lookout: Lookout | None = None
         #: How often whoever awaits a selection of its runs looks again without any news.
         self.wait_s = WAIT_S
+        #: Whether `initialise` has added anything to the database.
+        self.has_grown = False
         self._reported: set[tuple[str | None, str]] = set()
 
     def __repr__(self) -> str:
@@ -174,9 +176,10 @@ class Study:
     def initialise(self) -> None:
         """Make the database what ``bd.yaml`` says: new, or extended by what was added."""
         facts = {"schema": self.schema.to_json(), "study": self.config.study}
-        if not self.database.initialise(layout.STUDY, facts):
-            command = self.migrate_command
-            self.database.write(lambda tables: tables.extend_schema(self.schema, command))
+        command = self.migrate_command
+        is_new = self.database.initialise(layout.STUDY, facts)
+        if is_new or self.database.write(lambda t: t.extend_schema(self.schema, command)):
+            self.has_grown = True
 
     @property
     def migrate_command(self) -> str:

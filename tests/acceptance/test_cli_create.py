@@ -80,7 +80,8 @@ def test_create_without_anybody_to_ask_keeps_all_and_adds_what_is_missing(
 
     done = here.run("create")
 
-    assert done.stdout == "kept what is there, added what was missing: sample, mean\n"
+    assert done.stdout == "kept what is there, added what was missing: sample\n"
+    assert here.run("create", "--no-reset").stdout == "kept what is there: sample, mean\n"
     assert [row["job"] for row in here.json("runs", "list", "sample", "id = 1")] == [
         {"seed": 1, "w": 7}
     ]

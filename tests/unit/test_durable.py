@@ -31,6 +31,13 @@ def test_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_file_that_cannot_be_put_there_is_named_itself(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    for file in (tmp_path / "missing" / "x.csv", tmp_path / "taken"):
+        with pytest.raises(OSError, match=f"'{file}'$"):
+            replace_file(file, [b"x"])
+
+
 def test_only_one_is_inside_and_the_others_do_not_wait_for_ever(tmp_path: Path) -> None:
     file = tmp_path / "lock"
 

@@ -37,7 +37,9 @@ def command(
     if backup is not None:
         click.echo(f"what was there is in {backup}")
     if existing and not is_reset:
-        click.echo(f"kept what is there, added what was missing: {names}")
+        grown = [n for n, manager in workflow.task_managers.items() if manager.base.has_grown]
+        added = f", added what was missing: {', '.join(grown)}" if grown else f": {names}"
+        click.echo(f"kept what is there{added}")
     else:
         click.echo(f"created {names} in {workflow.directory}")
 
