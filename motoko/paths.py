@@ -37,6 +37,12 @@ def is_private(found: os.stat_result) -> bool:
     return is_own and not found.st_mode & 0o077
 
 
+def make_state_dir(directory: Path) -> None:
+    """Make a directory for files of one's own in one that is there: where a workflow was moved
+    away from, that is a FileNotFoundError, and nothing is made."""
+    directory.mkdir(exist_ok=True, mode=0o700)
+
+
 def private_directory() -> Path:
     """A directory of this machine that only this user enters, made when it is missing.
 

@@ -60,6 +60,7 @@ _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.NoRunMatches, NOT_FOUND),
     (errors.ForeignDatabase, DATABASE),
     (errors.NoSpaceLeft, SYSTEM),
+    (errors.DatabaseClosed, SYSTEM),
     (errors.DatabaseLost, DATABASE),
     (errors.DatabaseUnavailable, DATABASE),
     (errors.ConflictsExhausted, GAVE_UP),

@@ -32,6 +32,7 @@ from motoko.cli.own_options import PREFIX, Declare, split
 from motoko.cli.places import load_to_look
 from motoko.crashpoints import reached
 from motoko.errors import (
+    ActionFailed,
     AlreadyRunning,
     DatabaseLost,
     ForeignDatabase,
@@ -40,7 +41,9 @@ from motoko.errors import (
     MovedOrCopied,
     NoSpaceLeft,
     RunNameMissing,
+    RunsFailed,
     StartFailed,
+    WorkflowMoved,
 )
 from motoko.starter import is_awaited
 from motoko.store.patience import patiently
@@ -174,7 +177,7 @@ def _run(request: Request, leaving: Parting) -> int:
         except Exception as error:
             if orchestration.n_active() and not leaving.is_foreground:
                 _leave(custody, workflow)
-                error.add_note(still_running(workflow, orchestration.n_active()))
+                error.add_note(still_running(ending.there(), orchestration.n_active()))
             raise
         if workflow.exit_text:
             failures.say(workflow.exit_text)
@@ -184,7 +187,7 @@ def _run(request: Request, leaving: Parting) -> int:
         click.echo(closing_line(workflow, orchestration.progress, code))
         if orchestration.n_active() and not leaving.is_foreground:
             _leave(custody, workflow)
-            click.echo(still_running(workflow, orchestration.n_active()), err=True)
+            click.echo(still_running(ending.there(), orchestration.n_active()), err=True)
         elif kept := custody.left_by_others():
             where = shlex.quote(str(workflow.directory))
             ran = f"{' and '.join(kept)} ran before and go{'es' if len(kept) == 1 else ''} on"
@@ -328,26 +331,43 @@ def _start_orchestrator(arguments: Sequence[str], declare: Declare, description:
 class _Ending:
     """What there is to say of, once something was begun."""
 
+    workflow: Workflow
+    #: Says where its directory is, if that was moved.
+    moved: Callable[[], WorkflowMoved | None]
     progress: Progress | None = None
+
+    def there(self) -> Workflow:
+        """The workflow where it was moved to, to look at; itself if it was not."""
+        elsewhere = self.moved()
+        if elsewhere is not None and elsewhere.now is not None:
+            with suppress(MotokoError):
+                there = load_to_look(elsewhere.now)
+                there.run_name = self.workflow.run_name
+                return there
+        return self.workflow
 
 
 @contextmanager
 def _stopped_in_words(workflow: Workflow) -> Iterator[_Ending]:
     """When a signal ends the block: say, and keep in the log, what still runs. When something
-    does that may be mended: say how it goes on."""
-    ending = _Ending()
-    with interrupts.raising():
+    does that may be mended: say how it goes on, also in another place."""
+    with interrupts.raising(), whereabouts.followed(workflow) as moved:
+        ending = _Ending(workflow, moved)
         try:
             yield ending
         except (Stopped, KeyboardInterrupt) as stopped:
             interrupts.be_deaf()
             by = str(stopped) or "SIGINT"
-            _say_what_runs(workflow, ending.progress, by)
+            _say_what_runs(ending.there(), ending.progress, by)
             told = Stopped(signal.Signals[by])
             told.is_said = True
             raise told from None
-        except MotokoError as error:
-            if _goes_on(workflow, error):
+        except (MotokoError, OSError) as error:
+            elsewhere = None if isinstance(error, ActionFailed | RunsFailed) else moved()
+            if elsewhere is not None:
+                elsewhere.add_note(still_running(ending.there(), 0))
+                raise elsewhere from error
+            if isinstance(error, MotokoError) and _goes_on(workflow, error):
                 error.add_note(_GO_ON)
             raise
 

@@ -29,7 +29,7 @@ from typing import Any
 from motoko import host
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, ForeignOwner
-from motoko.paths import local_lock_file, local_lock_name
+from motoko.paths import local_lock_file, local_lock_name, make_state_dir
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ class Office:
         another host does and ``takeover`` was not asked for. With it, that one is told to end;
         `wait_for_the_old_one` says when it has.
         """
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_state_dir(self.file.parent)
         fd, lock, last = self._locked()
         try:
             self._begin(fd, lock, last, facts or {}, takeover=takeover)

@@ -17,6 +17,7 @@ from pathlib import Path
 from motoko.crashpoints import reached
 from motoko.daemon.office import Office, Owner
 from motoko.errors import DaemonError, ForeignOwner, NotRunning, StartFailed
+from motoko.paths import make_state_dir
 from motoko.starter import READY, READY_FD, waiting
 
 _LOG_BYTES = 5 << 20
@@ -30,7 +31,7 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
     What it prints before its log is set up goes to ``log_file`` too. When it ends, or says
     nothing, in time, StartFailed carries the last line of that, or what it told the starter.
     """
-    log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_state_dir(log_file.parent)
     process = None
     reader, writer = os.pipe()
     before = log_file.stat().st_size if log_file.exists() else 0
@@ -142,7 +143,7 @@ def log_to(file: Path, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     if any(getattr(one, "baseFilename", "") == str(file) for one in root.handlers):
         return
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_state_dir(file.parent)
     handler = logging.handlers.RotatingFileHandler(
         file, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
     )

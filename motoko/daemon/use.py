@@ -24,7 +24,7 @@ from motoko.daemon.office import KEPT, PASSED, Office, Owner
 from motoko.daemon.process import stop
 from motoko.errors import MotokoError
 from motoko.host import NO_LOCKS, is_same
-from motoko.paths import local_lock_file
+from motoko.paths import local_lock_file, make_state_dir
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Use:
     def _shared(self) -> int:
         """Lock the file, or another where that cannot be; the descriptor."""
         self._file = self.office.file.with_suffix(".users")
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_state_dir(self._file.parent)
         try:
             return _shared(self._file)
         except OSError as error:

@@ -17,6 +17,7 @@
           UnknownField  AmbiguousField
         InvalidTransition (ValueError)         run, from, to
         DatabaseUnavailable (ConnectionError)  transient, and why
+          DatabaseClosed                       its file may not be read
           DatabaseFailed                       its server answers that it cannot
           DatabaseRefused                      a certificate is wrong, missing, expired
           NoSpaceLeft                          on its disk
@@ -46,6 +47,7 @@
         AlreadyRunning  NotRunning  StartFailed  ForeignOwner (RuntimeError)
         RunsExecuting (RuntimeError)           runs and the hosts that they execute on
         MovedOrCopied (RuntimeError)           where the databases are, and where they were
+        WorkflowMoved (RuntimeError)           where its directory is now, if that is known
       PipelineError (ValueError)
         DuplicateStep  CyclicSteps
         UnknownStep (KeyError)                 name, the known ones, the step that requires it
@@ -82,6 +84,7 @@ from motoko.errors.daemons import (
     NotRunning,
     RunsExecuting,
     StartFailed,
+    WorkflowMoved,
 )
 from motoko.errors.network import CertificatesNotMade, DatabaseRefused
 from motoko.errors.parts import (
@@ -116,6 +119,7 @@ from motoko.errors.workflows import (
     ConfigError,
     ConflictsExhausted,
     ConstraintError,
+    DatabaseClosed,
     DatabaseFailed,
     DatabaseLost,
     DatabaseUnavailable,
@@ -177,6 +181,7 @@ __all__ = [
     "ConstraintError",
     "CyclicSteps",
     "DaemonError",
+    "DatabaseClosed",
     "DatabaseFailed",
     "DatabaseRefused",
     "DatabaseLost",
@@ -231,6 +236,7 @@ __all__ = [
     "UnknownTaskManager",
     "WorkerNotLoadable",
     "WorkflowError",
+    "WorkflowMoved",
 ]
 
 # Tracebacks, and whoever pickles an error, say where users have it from.

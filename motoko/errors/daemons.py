@@ -88,3 +88,21 @@ class MovedOrCopied(DaemonError, RuntimeError):
             f" `motoko place {where} --moved` or `motoko place {where} --copied`"
         )
         super().__init__(message, directory=directory, place=place, before=before, host=host)
+
+
+class WorkflowMoved(DaemonError, RuntimeError):
+    """A workflow's directory got another name while something of it ran."""
+
+    directory: str
+    now: Optional[str]
+
+    def __init__(self, directory: str, now: Optional[str], run_name: Optional[str]) -> None:
+        from shlex import quote  # job scripts load this module, and need none of that
+
+        name = f" --run_name {quote(run_name)}" if run_name else ""
+        where = f" to {now}" if now else ""
+        message = (
+            f"{directory} was moved{where} while this ran:"
+            f" `motoko run {quote(now) if now else 'DIR'}{name}` goes on there"
+        )
+        super().__init__(message, directory=directory, now=now, run_name=run_name)

@@ -178,6 +178,16 @@ class DatabaseFailed(DatabaseUnavailable):
     transient = False
 
 
+class DatabaseClosed(DatabaseUnavailable):
+    """The file of a database may not be read by this user."""
+
+    transient = False
+
+    def __init__(self, file: str, mode: int) -> None:
+        why = f"is not readable for you (mode {mode:03o}); its owner says `chmod u+rw {file}`"
+        super().__init__(file, why)
+
+
 class NoSpaceLeft(DatabaseUnavailable):
     """The disk of a database is full; nothing is lost meanwhile."""
 

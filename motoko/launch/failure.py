@@ -70,7 +70,7 @@ def with_removal(cause: str | None, run_dir: str) -> str | None:
     try:
         os.stat(run_dir)
     except FileNotFoundError:
-        gone = f"its directory {run_dir} was removed while it executed"
+        gone = f"its directory {run_dir} was removed or renamed while it executed"
         return gone if cause in (None, DIED) else f"{cause}; {gone}"
     except OSError:
         pass

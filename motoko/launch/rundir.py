@@ -124,6 +124,7 @@ class RunDirs:
         try:
             Path(run_dir).mkdir()
         except FileNotFoundError:
+            self._study.directory.stat()  # nothing is made where a study was moved away from
             Path(run_dir).mkdir(parents=True)
         except FileExistsError:
             check_not_cleaned(self._study)

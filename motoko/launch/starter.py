@@ -213,7 +213,8 @@ class Starter(ABC):
     def _refused(self, desk: Desk, attempt: Attempt, error: Exception) -> None:
         """A run could not be started: try again in a while, or give it up."""
         if isinstance(error, OSError):
-            if is_transient(error) or _is_shut(desk.study.runs_dir, error):
+            is_gone = error.errno == errno.ENOENT and not desk.study.directory.is_dir()
+            if is_transient(error) or is_gone or _is_shut(desk.study.runs_dir, error):
                 self._troubles.met(desk.starting, error)
                 self._pause(desk, PAUSE_S)
                 return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import random
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +29,7 @@ from ZODB.POSException import (
 from motoko.crashpoints import reached
 from motoko.errors import (
     ConflictsExhausted,
+    DatabaseClosed,
     DatabaseFailed,
     DatabaseRefused,
     DatabaseUnavailable,
@@ -174,12 +177,15 @@ class Database(Generic[V]):
         """Open the database's file, which no server may hold, instead of connecting.
 
         Nothing can be written, unless ``is_writable``: then it is made if it is not there.
-        DatabaseUnavailable when it cannot be read, ForeignDatabase when it is something else.
+        DatabaseClosed where this user may not read it, DatabaseUnavailable when it cannot be
+        read for another reason, ForeignDatabase when it is something else.
         """
         from ZODB.FileStorage import FileStorage
         from ZODB.FileStorage.FileStorage import FileStorageFormatError
 
         layout.check_not_emptied(file)
+        if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
+            raise DatabaseClosed(str(file), stat.S_IMODE(file.stat().st_mode))
         with self.translated():
             try:
                 storage = FileStorage(str(file), read_only=not is_writable)

@@ -22,7 +22,7 @@ from motoko.crashpoints import reached
 from motoko.daemon import WATCH_S
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase, NoSpaceLeft
 from motoko.host import boot_clock, has_locks, in_words
-from motoko.paths import local_lock_file
+from motoko.paths import local_lock_file, make_state_dir
 from motoko.store import layout, tls
 from motoko.store.address import Address, Served, keep_alive
 from motoko.store.room import is_full
@@ -236,7 +236,7 @@ class _Storage:
 
 def _open_file(file: Path) -> Any:
     layout.check_not_cut(file)
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_state_dir(file.parent)
     try:
         with _for_this_user_only(), _locked_where_possible(file):
             return _File(str(file), pack_keep_old=False)

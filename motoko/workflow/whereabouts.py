@@ -11,14 +11,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from motoko import host
 from motoko.durable import replace_file
-from motoko.errors import MovedOrCopied
+from motoko.errors import MovedOrCopied, WorkflowMoved
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -98,10 +99,35 @@ def check_own(workflow: Workflow) -> None:
     """Before anything is started: PermissionError for a workflow of another user, which may be
     read, and what `check` raises."""
     for directory in state_dirs(workflow):
-        if directory.is_dir() and not os.access(directory, os.W_OK):
+        if directory.is_dir() and not os.access(directory, os.W_OK, effective_ids=True):
+            found = directory.stat()
+            if found.st_uid == os.geteuid():
+                mode = stat.S_IMODE(found.st_mode)
+                why = f"is not writable for you (mode {mode:03o}); `chmod u+w {directory}`"
+                raise PermissionError(errno.EPERM, why, str(directory))
             why = f"is {directory.owner()}'s: others may read it, and change nothing"
             raise PermissionError(errno.EPERM, why, str(directory.parent))
     check(workflow)
+
+
+@contextmanager
+def followed(workflow: Workflow) -> Iterator[Callable[[], WorkflowMoved | None]]:
+    """Inside the block it can be asked whether the workflow's directory is elsewhere by now:
+    the error that says so. None for one that is in its place, or was removed."""
+    fd = os.open(workflow.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def moved() -> WorkflowMoved | None:
+        if host.is_same(fd, workflow.directory) or os.fstat(fd).st_nlink == 0:
+            return None
+        now = None
+        with suppress(OSError):
+            now = str(Path(f"/proc/self/fd/{fd}").readlink())
+        return WorkflowMoved(str(workflow.directory), now, workflow.run_name)
+
+    try:
+        yield moved
+    finally:
+        os.close(fd)
 
 
 def record(workflow: Workflow) -> None:

@@ -163,7 +163,7 @@ def test_removed_directory_is_the_cause_of_a_failure(
 
     attempt.end(exit_code, 3.0)
 
-    cause = f"{before}its directory {run_dir} was removed while it executed"
+    cause = f"{before}its directory {run_dir} was removed or renamed while it executed"
     assert attempt.take_record().facts["cause"] == cause
 
 

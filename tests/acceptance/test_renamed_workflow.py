@@ -1,0 +1,49 @@
+"""A workflow whose directory is renamed while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.command_line import CommandLine, new_workflow
+from tests.support.processes import kill_processes_of
+from tests.support.waiting import wait_until
+
+#: The script waits for the test, and fails with a code of its own.
+SCRIPT = "touch {gate}-started; while [ ! -e {gate} ]; do sleep 0.02; done; exit 3\n"
+
+
+def test_a_renamed_workflow_is_said_to_be_moved_and_goes_on_in_its_new_place(
+    tmp_path: Path,
+) -> None:
+    there = CommandLine(tmp_path / "there")
+    there.directory.rmdir()
+    with new_workflow(tmp_path / "demo") as here:
+        (here.directory / "sample/launch.sh").write_text(SCRIPT.format(gate=tmp_path / "go"))
+        bd = here.directory / "sample/bd.yaml"
+        bd.write_text(f"{bd.read_text()}\nretry: 0\n")
+        with open(here.directory / "motoko.yaml", "a") as file:
+            file.write("max_concurrent: 1\n")
+        try:
+            with here.started("run", "-n", "one") as running:
+                wait_until((tmp_path / "go-started").exists, "a run")
+                here.directory.rename(there.directory)
+                said = running.communicate()[1]
+            was_made = here.directory.exists()
+            here.directory.mkdir(exist_ok=True)
+
+            assert running.returncode == 6, said
+            assert not was_made
+            assert f"{here.directory} was moved to {there.directory} while" in said
+            assert f"`motoko run {there.directory} --run_name one` goes on there" in said
+            assert "still running: " in said and " run" in said
+            assert f"motoko kill --reset {there.directory}" in said
+            assert "removed" not in said and "recorded any more" not in said
+
+            (tmp_path / "go").touch()
+            there.run("run", "-n", "one", code=5)
+            shown = there.json("runs", "show", "sample.1")
+            (attempt,) = shown["attempts"]
+            assert (attempt["class"], attempt["exit_code"]) == ("application", 3)
+            assert "no space" not in attempt["cause"]
+        finally:
+            kill_processes_of(there.directory)
