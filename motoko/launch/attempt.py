@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from motoko.launch.entries import converted
 from motoko.launch.failure import classify, is_lost, late_words, signal_name, with_removal
 from motoko.launch.generator import LocalProcess
 from motoko.launch.leaving import Leaving
-from motoko.launch.limits import walltime_s
+from motoko.launch.limits import Walltime, walltime_s
 from motoko.launch.reading import Reading, last_lines
 from motoko.launch.record import Record
 from motoko.launch.sentinels import Sentinels, failure_in
@@ -61,8 +60,7 @@ class Attempt:
     _progress: bool | None = None
     _has_timed_out = False
     is_withdrawn = False
-    #: When it began, on its walltime's clock, and was seen to be over, on the boot's.
-    _begun_at: float | None = None
+    #: When it was seen to be over, on the boot's clock.
     _over_at: float | None = None
 
     def __init__(
@@ -107,7 +105,7 @@ class Attempt:
         #: What there may be troubles with, in words.
         self.looking = f"cannot read in {run_dir}"
         self.recording = f"cannot record what becomes of run {self.title}"
-        self.walltime_s = walltime_s(row, default_walltime, self.title)
+        self.walltime = Walltime(walltime_s(row, default_walltime, self.title))
         self._leaving = Leaving(run_dir, self.number, self.nonce)
         self._schema = schema
         self._completion = completion
@@ -120,7 +118,6 @@ class Attempt:
         self.start_time: float | None = known.get("start_time")
         self.end_time: float | None = None
         self.host = host_name()
-        self._clock = awake_clock
         self._exit_code: int | None = None
         self._has_ended = False
         self._failure: str | None = None
@@ -150,12 +147,8 @@ class Attempt:
 
         ``age_s``: for how long it has gone on while this machine was awake. Times do not tell.
         """
-        if self._begun_at is None:  # the time of day is asked once: it may be set later
-            if age_s is None:
-                age_s = max(0.0, time.time() - (self.start_time or start_time))
-            # Batch systems count on while this machine sleeps.
-            self._clock = boot_clock if self.batch else awake_clock
-            self._begun_at = self._clock() - age_s
+        started = self.start_time or start_time
+        self.walltime.begin(started, age_s, boot_clock if self.batch else awake_clock)
         before = (self.pid, self.host, self.start_time, self.state)
         self.pid, self.host = pid, host or self.host
         if self.start_time is None:
@@ -277,19 +270,7 @@ class Attempt:
     def time_out(self) -> None:
         """Its processes are ended because it takes longer than it may."""
         self._has_timed_out = True
-        self._ended_for = f"it took longer than its walltime of {self.walltime_s:g} s"
-
-    @property
-    def left_s(self) -> float | None:
-        """How much longer it may take; None without a limit or before its begin."""
-        if self.walltime_s is None or self._begun_at is None:
-            return None
-        return self._begun_at + self.walltime_s - self._clock()
-
-    @property
-    def is_too_long(self) -> bool:
-        """Whether it has taken longer than it may."""
-        return self.left_s is not None and self.left_s < 0
+        self._ended_for = f"it took longer than its walltime of {self.walltime.limit_s:g} s"
 
     def withdraw(self, state: str) -> None:
         """Its processes are ended because somebody has put its run into this state."""

@@ -393,7 +393,7 @@ def shape_of(study: Study, generator: BatchGenerator, attempt: Attempt) -> Shape
     own = texts(attempt.row.get(f"{name}_options"))
     dialect.check(own, f"{name}_options of run {attempt.title}")
     options = dialect.merged(generator.options, study.config.options.get(name, ()), own)
-    return Shape(resources_of(study.config, attempt.row, attempt.walltime_s), options)
+    return Shape(resources_of(study.config, attempt.row, attempt.walltime.limit_s), options)
 
 
 def job_script(

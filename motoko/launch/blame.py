@@ -19,7 +19,7 @@ def blame(
 ) -> None:
     """Judge an attempt by what its batch system says of its end, where that says anything."""
     is_killed = code is None or code < 0 or code > KILLED
-    left_s = attempt.left_s
+    left_s = attempt.walltime.left_s
     said = _said(generator, attempt) if is_killed else None
     if status is not None and status.failure is not None:
         why = status.reason or f"{generator.name} says {status.state}"

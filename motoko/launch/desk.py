@@ -409,10 +409,10 @@ class Desk:
             resources={"walltime": config.walltime, "mem": config.mem},
             **told,
         )
-        if config.checkpoint_signal is not None and attempt.walltime_s is not None:
+        if config.checkpoint_signal is not None and attempt.walltime.limit_s is not None:
             attempt.notice = Notice(
                 config.checkpoint_signal,
-                attempt.walltime_s,
+                attempt.walltime.limit_s,
                 run_dir,
                 attempt.number,
                 config.carry_over,

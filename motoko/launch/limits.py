@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from motoko.config import parse_walltime
+from motoko.host import awake_clock
 
 log = logging.getLogger(__name__)
+
+
+class Walltime:
+    """How long an attempt may take, and how much of that is left."""
+
+    def __init__(self, limit_s: float | None) -> None:
+        self.limit_s = limit_s
+        self._clock: Callable[[], float] = awake_clock
+        self._begun_at: float | None = None
+
+    def begin(
+        self, started: float, age_s: float | None, clock: Callable[[], float] = awake_clock
+    ) -> None:
+        """It counts from now on, if it does not yet.
+
+        ``age_s``: for how long the attempt has gone on by this clock, else the time of day when
+        it started tells, which is asked once: it may be set later. Batch systems count on while
+        this machine sleeps.
+        """
+        if self._begun_at is None:
+            if age_s is None:
+                age_s = max(0.0, time.time() - started)
+            self._clock, self._begun_at = clock, clock() - age_s
+
+    @property
+    def left_s(self) -> float | None:
+        """How much longer it may take; None without a limit or before its begin."""
+        if self.limit_s is None or self._begun_at is None:
+            return None
+        return self._begun_at + self.limit_s - self._clock()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has taken longer than it may."""
+        return self.left_s is not None and self.left_s < 0
 
 
 def walltime_s(row: Mapping[str, Any], default: float | None, title: str) -> float | None:

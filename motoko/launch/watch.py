@@ -83,7 +83,7 @@ class Watch(Folding):
         self._followed[attempt.nonce] = attempt
         self._seat(desk, attempt)
         process.follow(lambda code: self._exited(desk, attempt, code))
-        left_s = attempt.left_s
+        left_s = attempt.walltime.left_s
         if left_s is not None:
             loop = asyncio.get_running_loop()
             self._timers[attempt.nonce] = loop.call_later(
@@ -161,7 +161,7 @@ class Watch(Folding):
             self._timers[attempt.nonce] = loop.call_later(pause_s, ask)
 
     def _ask_again(self, desk: Desk, attempt: Attempt) -> None:
-        if not attempt.is_ending and attempt.is_too_long:
+        if not attempt.is_ending and attempt.walltime.is_over:
             attempt.time_out()
         if attempt.is_ending:
             self._end_holders(attempt.run_dir, attempt.number)

@@ -18,4 +18,4 @@ def gives_up(attempt: Attempt, state: str) -> bool:
     if state in _ALWAYS:
         return True
     is_own = state in states.ACTIVE or attempt.has_put(state)
-    return not is_own and attempt.reading.final_word is None
+    return not is_own and attempt.reading.said.final_word is None

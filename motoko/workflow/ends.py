@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from motoko.config.retry import RAISE
-from motoko.errors import FailedRun, RunsFailed
+from motoko.errors import ActionFailed, FailedRun, MotokoError, RunsFailed
 from motoko.model import states
 from motoko.model.policy import ENTRY
 from motoko.store.tables import Tables
@@ -38,6 +38,17 @@ class Stall:
     #: How much was known of each database's changes.
     versions: tuple[int, ...]
     lacks: list[str]
+
+
+def failure(event: str, task: str | None, error: BaseException) -> BaseException:
+    """What a workflow ends with when a function that it called has raised this."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # a task group of the user's
+    if isinstance(error, MotokoError):
+        return error
+    failed = ActionFailed(event, task, error)
+    failed.__cause__ = error
+    return failed
 
 
 def runs_failed(workflow: Workflow, trigger: Trigger) -> RunsFailed:

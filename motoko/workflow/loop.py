@@ -20,7 +20,7 @@ import anyio
 import anyio.lowlevel
 
 from motoko.crashpoints import reached
-from motoko.errors import ActionFailed, DatabaseUnavailable, MotokoError, RunsFailed
+from motoko.errors import ActionFailed, DatabaseUnavailable, RunsFailed
 from motoko.store.database import Database
 from motoko.store.firing import Firing
 from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience, patience_s
@@ -31,7 +31,7 @@ from motoko.task_manager import RunList
 from motoko.workflow import triggers
 from motoko.workflow.actions import Action
 from motoko.workflow.away import Away
-from motoko.workflow.ends import End, advised, runs_failed, watched
+from motoko.workflow.ends import End, advised, failure, runs_failed, watched
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
 from motoko.workflow.prospects import Prospects
@@ -477,12 +477,7 @@ class EventLoop:
             self._scope.cancel()
 
     def _fail(self, event: str, task: str | None, error: BaseException) -> None:
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]  # a task group of the user's
-        if not isinstance(error, MotokoError):
-            failed = ActionFailed(event, task, error)
-            failed.__cause__ = error
-            error = failed
+        error = failure(event, task, error)
         is_lost = self._is_lost
         log.error("%s ends the workflow", event, exc_info=None if is_lost else error)
         self._stop(End(error=error, is_lost=is_lost))
@@ -490,8 +485,7 @@ class EventLoop:
     @property
     def _is_lost(self) -> bool:
         """Whether the databases take nothing from here any more."""
-        claims = [database.claim for database in self._workflow.databases]
-        return any(claim is not None and claim.is_lost for claim in claims)
+        return any(d.claim is not None and d.claim.is_lost for d in self._workflow.databases)
 
     async def _handle_errors(self) -> None:
         """Error handlers get their chance before an exception ends the workflow."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from motoko.launch.attempt import Attempt
+from motoko.launch.limits import Walltime
 from motoko.launch.watch import Watch
 from tests.support.launch_session import (
     DEADLINE_S,
@@ -110,7 +110,7 @@ def test_what_it_has_started_is_ended_when_it_is_to_end(
             assert is_process_there(child)
             study.update_run(1, {"state": "CANCELLED"})
         else:
-            monkeypatch.setattr(Attempt, "is_too_long", True)
+            monkeypatch.setattr(Walltime, "is_over", True)
         (attempt,) = wait_for_attempts(study, 1)
 
         assert not is_process_there(child)

@@ -249,7 +249,7 @@ def test_a_walltime_on_another_host_is_told_by_a_clock_that_nobody_sets(
     left = []
     for shift in (-18000, 18000):
         monkeypatch.setattr(time, "time", lambda shift=shift: now + shift)
-        left.append(attempt.left_s)
+        left.append(attempt.walltime.left_s)
 
     assert left == [pytest.approx(50, abs=5)] * 2
 
@@ -326,7 +326,7 @@ def test_only_what_executes_here_has_its_walltime_stand_still_while_the_machine_
     assert taken is not None
     adopted.begin(1, time.time() - slept_s, age_s=taken.age_s)
 
-    assert [one.is_too_long for one in (here, adopted, in_batch)] == [False, False, True]
+    assert [one.walltime.is_over for one in (here, adopted, in_batch)] == [False, False, True]
     by_batch = taken._replace(
         facts={**taken.facts, "awake": None, "clock": real(time.CLOCK_BOOTTIME)}
     )
