@@ -159,6 +159,10 @@ def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:
     of_job = failed.run("runs", "update", "sample.1", "seed=8", code=3).stderr
     wrong = failed.run("runs", "update", "sample.1", "value=much", code=3).stderr
 
+    for state in ("RUNNING", "SUBMITTED"):
+        refused = failed.run("runs", "update", "sample.3", f"state={state}", code=3).stderr
+        assert f"found '{state}', which only a launcher gives" in refused
+
     shown = failed.run("runs", "show", "sample.1").stdout
     found = {row["id"]: row for row in rows(failed)}
     assert "\nset by hand\n  value  not set before\n" in shown

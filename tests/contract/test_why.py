@@ -347,6 +347,25 @@ def test_held_run_says_so_before_anything_else(workflow: Workflow) -> None:
     assert "`motoko launcher release mult`" in reason.sentence
 
 
+def test_run_that_no_launcher_put_into_running_does_not_tell_of_an_earlier_process(
+    workflow: Workflow,
+) -> None:
+    workflow.mult.createTask(x=[1.0, 2.0])
+    earlier = {"nonce": "1", "state": "FAILED", "host": "here", "pid": 12345}
+    for run_id in (1, 2):
+        workflow.mult.base.database.write(
+            lambda tables, run_id=run_id: tables.set_attempt(run_id, 1, earlier)
+        )
+    set_entries(workflow, 1, state="RUNNING", attempt=1)
+    set_entries(workflow, 2, state="RUNNING", attempt=2, nonce="2", start_time=1.0)
+
+    by_hand, second = (run_reasons.why(workflow, name) for name in ("mult.1", "mult.2"))
+
+    assert by_hand.reason == "set"
+    assert "`motoko runs update mult.1 state=CREATED`" in by_hand.sentence
+    assert "12345" not in by_hand.sentence + second.sentence
+
+
 def test_run_in_a_state_of_the_users_own_names_who_put_it_there(workflow: Workflow) -> None:
     async def forward(runs: Any, **params: Any) -> None:
         for found, _ in runs:

@@ -130,10 +130,14 @@ def _check_known(study: Study, entries: Mapping[str, Any]) -> None:
 
 def _state(study: Study, text: Any) -> str:
     try:
-        return states.normalise(text)
+        state = states.normalise(text)
     except ValueError:
         found = f"found {text!r}"
         raise SchemaError(study.name, "state", found, "a state is not empty") from None
+    if state in states.ACTIVE:
+        why = f"found {state!r}, which only a launcher gives, to a run that it executes"
+        raise SchemaError(study.name, "state", why, "CREATED has it take the run")
+    return state
 
 
 def _value(study: Study, name: str, kind: str | None, text: str, converters: Converters) -> Any:

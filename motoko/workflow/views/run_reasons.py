@@ -249,7 +249,12 @@ class Inquiry:
     # executing
 
     def _running(self) -> tuple[str, str]:
+        if not self.row.get("nonce"):  # no attempt of a launcher
+            again = self._command("runs", "update", self.name, "state=CREATED")
+            return "set", f"was set to RUNNING by no launcher, and never ends; `{again}`"
         last = self.attempts[-1] if self.attempts else {}
+        if last.get("number") != self.row.get("attempt"):
+            last = {}
         began = self.row.get("start_time")
         host, pid = last.get("host"), last.get("pid")
         self.evidence |= {"started": began, "host": host, "pid": pid}
