@@ -89,6 +89,12 @@ def is_alive(pid: int, start_time: Optional[int] = None) -> bool:
     return True
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether the process is there and does nothing until it is told to go on (SIGCONT)."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] == "T"  # type: ignore[index]
+
+
 def _stat(pid: int) -> Optional[list[str]]:
     # Fields from the third (state) on: the second is the program's name and may hold anything.
     try:

@@ -47,6 +47,8 @@ def show_status(office: Office, log_file: Path, *, as_json: bool) -> int:
         output.as_json(owner and owner.described())
     else:
         click.echo(f"{office.what}: {in_words(owner)}")
+        if halt := office.halt:
+            click.echo(f"trouble: {halt}")
         if office.has_died:
             click.echo(f"the last one did not end in good order; see {log_file}")
     return exit_codes.DONE if owner is not None else exit_codes.PROCESSES

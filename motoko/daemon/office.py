@@ -186,6 +186,15 @@ class Office:
         is_over = last is not None and not last.has_left and self.owner() is None
         return is_over and not self.was_stopped
 
+    @property
+    def halt(self) -> str:
+        """That its holder is stopped and what to do, in a sentence; empty while it is not."""
+        owner = self.owner()
+        if owner is None or not owner.is_here or not host.is_stopped(owner.pid):
+            return ""
+        pid = owner.pid
+        return f"{self.what} is stopped (SIGSTOP) and answers nobody: `kill -CONT {pid}`"
+
     def last_owner(self) -> Owner | None:
         """Who holds the office or held it last."""
         try:

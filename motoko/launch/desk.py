@@ -25,6 +25,7 @@ from motoko.errors import (
     DaemonError,
     DatabaseUnavailable,
     ForeignDatabase,
+    NoSpaceLeft,
     StudyNotFound,
 )
 from motoko.host import boot_clock
@@ -34,6 +35,7 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.checkpoint import Notice
 from motoko.launch.late import GivenUp
 from motoko.launch.sentinels import sentinels
+from motoko.launch.space import is_full
 from motoko.launch.trouble import Troubles, unexpected
 from motoko.launch.withdrawal import gives_up
 from motoko.launch.work import Claim, Done, Work
@@ -237,7 +239,8 @@ class Desk:
             await self._record(dirty)
         except (DatabaseUnavailable, ConflictsExhausted) as error:
             self._is_search = True  # what was claimed may be ours although we were not told
-            why = getattr(error, "why", str(error))
+            is_out_of_space = await self._is_out_of_space()  # a server dies of it, too
+            why = NoSpaceLeft("").why if is_out_of_space else getattr(error, "why", error)
             self._troubles.met(self.recording, why)
             return False
         except _FATAL:
@@ -250,8 +253,13 @@ class Desk:
         finally:
             self._has_tried.set()
             self._is_busy = False
+        if self._troubles.is_met(self.recording) and await self._is_out_of_space():
+            return False  # a commit of nothing needs no space: it says nothing of the next one
         self._troubles.over(self.recording)
         return True
+
+    async def _is_out_of_space(self) -> bool:
+        return await to_thread.run_sync(is_full, str(self.study.state_dir))
 
     async def _record_each(self, attempts: Sequence[Attempt]) -> None:
         """Record what could not be recorded together, until the database goes away."""

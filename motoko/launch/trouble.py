@@ -36,19 +36,27 @@ class Troubles:
         self._tell = tell
         self._now = now
         self._current: dict[str, Trouble] = {}
+        #: The reasons that were said of each since it began: some take turns.
+        self._said: dict[str, set[str]] = {}
 
     @property
     def current(self) -> list[Trouble]:
         """Those that have begun and are not over, oldest first."""
         return list(self._current.values())
 
+    def is_met(self, what: str) -> bool:
+        """Whether it does not work, as far as is known."""
+        return what in self._current
+
     def met(self, what: str, error: BaseException | str) -> bool:
         """It does not work (``cannot write in /there``), for this reason; whether that is
-        news."""
+        news, which a reason that was said before is not."""
         known = self._current.get(what)
         why = _reason(error)
-        if known is not None and known.why == why:
+        said = self._said.setdefault(what, set())
+        if why in said:
             return False
+        said.add(why)
         trouble = Trouble(what, why, known.since if known else self._now())
         self._current[what] = trouble
         log.warning("%s: %s; trying again", what, why)
@@ -58,6 +66,7 @@ class Troubles:
     def over(self, what: str) -> None:
         """It works, or works again."""
         trouble = self._current.pop(what, None)
+        self._said.pop(what, None)
         if trouble is not None:
             # The log may have been on the same disk: it hears now what it could not hear then.
             log.warning("over: %s", trouble)

@@ -196,7 +196,10 @@ def failed_run(study: Study, tables: Tables, run_id: int) -> FailedRun:
     """What is known of why a run failed."""
     row = tables.run(run_id)
     attempts = tables.attempts(run_id)
-    cause = str(attempts[-1].get("cause") or "no cause recorded") if attempts else "set so"
+    # Made CREATED again, and CANCELLED: that has nothing to do with how an attempt ended.
+    is_of_attempt = row["state"] != states.CANCELLED or row.get("nonce")
+    last = attempts[-1] if attempts and is_of_attempt else None
+    cause = "set so" if last is None else str(last.get("cause") or "no cause recorded")
     return FailedRun(study.name, run_id, row["state"], cause, study.policy_of(row).last)
 
 

@@ -75,7 +75,9 @@ def until_it_stands(
             if is_hurried() or was_stopped or not _goes_by(error):
                 raise
             if isinstance(error, DatabaseUnavailable) and not server.has_died:
-                answers_by = answers_by or time.monotonic() + _ANSWERING_S
+                if answers_by is None:
+                    answers_by = time.monotonic() + _ANSWERING_S
+                    log.warning("%s; waiting for %g s", server.halt or error, _ANSWERING_S)
                 if time.monotonic() > answers_by:
                     raise
                 time.sleep(PAUSE_S)

@@ -97,9 +97,11 @@ def check(workflow: Workflow) -> None:
 
 def check_own(workflow: Workflow) -> None:
     """Before anything is started: PermissionError for a workflow of another user, which may be
-    read, and what `check` raises."""
+    read, OSError on a read-only file system, and what `check` raises."""
     for directory in state_dirs(workflow):
         if directory.is_dir() and not os.access(directory, os.W_OK, effective_ids=True):
+            if os.statvfs(directory).f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(directory.parent))
             found = directory.stat()
             if found.st_uid == os.geteuid():
                 mode = stat.S_IMODE(found.st_mode)

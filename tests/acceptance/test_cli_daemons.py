@@ -98,6 +98,28 @@ def test_launcher_in_the_foreground_ends_at_sigterm(here: CommandLine) -> None:
         assert process.returncode == 0
 
 
+def test_a_server_that_is_stopped_is_named_with_what_has_it_go_on(here: CommandLine) -> None:
+    here.run("create")
+    here.run("server", "start")
+    pid = here.pid("server")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        said = (
+            f"the database server is stopped (SIGSTOP) and answers nobody: `kill -CONT {pid}`"
+        )
+        wait_until(lambda: said in here.run("server", "status").stdout, "its state")
+
+        assert f"trouble: {said}\n" in here.run("info", code=7).stdout
+        with here.started("runs", "cancel", "sample.1") as cancelling:
+            assert cancelling.stderr is not None
+            assert cancelling.stderr.readline() == f"warning: {said}; waiting for 30 s\n"
+            os.kill(pid, signal.SIGCONT)
+            cancelling.communicate(timeout=60)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 @pytest.mark.slow
 def test_detached_orchestrator_runs_to_the_end_and_is_followed(
     here: CommandLine,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,9 @@ def test_new_values_of_a_run_change_it_and_those_of_a_job_make_another(
 ) -> None:
     failed.run("runs", "retry", "sample.1", "--set", "tries=7")
     made = failed.json("runs", "retry", "sample.2", "--set", "seed=77", "--set", "tries=4")
-    once_more = failed.json("runs", "retry", "sample.2", "--set", "seed=77", "--set", "tries=4")
+    once_more = failed.json(
+        "runs", "retry", "sample.2", "--set", "seed=77", "--set", "tries=4", code=4
+    )
     refused = failed.run("runs", "retry", "sample.1", "--set", "seed=x", code=3).stderr
     unknown = failed.run("runs", "retry", "sample.1", "--set", "run_name=x", code=3).stderr
 
@@ -101,7 +105,9 @@ def test_new_values_of_a_run_change_it_and_those_of_a_job_make_another(
         7,
         {"seed": 1},
     )
-    assert made["made"] == once_more["made"] == {"sample.2": "sample.6"}
+    assert made["made"] == {"sample.2": "sample.6"}
+    assert (once_more["runs"], once_more["made"]) == ([], {})
+    assert once_more["left"] == {"sample.2": "has become sample.6, which is CREATED"}
     assert (second["state"], second["entries"]["retried_as"]) == ("FAILED", 6)
     assert (sixth["state"], sixth["job"], sixth["entries"]["tries"]) == (
         "CREATED",
@@ -150,6 +156,35 @@ def test_cancelled_run_is_ended_and_others_are_left(here: CommandLine) -> None:
     wait_until(
         lambda: here.counts("sample") == {"FINISHED": 3, "CANCELLED": 2}, "those that are left"
     )
+
+
+def test_cancelling_without_a_launcher_says_that_nobody_ends_the_script(
+    here: CommandLine,
+) -> None:
+    (here.directory / "sample" / "launch.sh").write_text(HELD)
+    here.run("orchestrator", "start", "--run_name", "first", "--detach", "--n_samples", "1")
+    wait_until(lambda: here.counts("sample").get("RUNNING") == 1, "a run")
+    here.run("orchestrator", "stop", "--run_name", "first")
+    os.kill(here.pid("launcher") or 0, signal.SIGKILL)
+    wait_until(lambda: here.pid("launcher") is None, "its end")
+
+    said = here.run("runs", "cancel", "sample.1")
+    why = here.run("why", "sample.1").stdout
+    left = here.json("runs", "retry", "sample.1", code=4)["left"]["sample.1"]
+    here.run("launcher")
+    wait_until(lambda: here.run("why", "sample.1").stdout.count("executes") == 0, "its end")
+    here.run("launcher", "stop")
+    here.run("runs", "retry", "sample.1")
+    here.run("runs", "cancel", "sample.1")
+
+    nobody = f"no launcher is there to end it; `motoko launcher {here.directory}` does"
+    assert said.stdout == "1 run CANCELLED\n"
+    assert said.stderr == f"sample.1 still executes: {nobody}\n"
+    assert nobody in why
+    assert left.startswith("is CANCELLED and still executes on ")
+    assert left.endswith(nobody)
+    [row] = rows(here)  # its first attempt has nothing to do with it
+    assert (row["state"], row["cause"]) == ("CANCELLED", "set so")
 
 
 def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from motoko.errors import ConflictsExhausted
-from motoko.launch import executor, starter
+from motoko.errors import ConflictsExhausted, DatabaseUnavailable, NoSpaceLeft
+from motoko.launch import desk, executor, starter
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
 from motoko.launch.record import Record
@@ -230,6 +230,33 @@ def test_a_commit_that_nobody_thought_could_fail_is_told_and_tried_again(
         assert all(len(attempts(study, run_id)) == 1 for run_id in (1, 2, 3))
     assert told[0][0].startswith("cannot write in the database of s since ")
     assert told[0][0].endswith(": ValueError: no such number; see the launcher's log")
+
+
+def test_a_connection_that_is_lost_on_a_full_disk_is_a_matter_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+    write = Desk._write
+    full = NoSpaceLeft("there")
+    lost = DatabaseUnavailable("there", "the connection to the server is lost")
+    errors = [full, lost, full, lost]  # the last one first
+
+    def writing(self: Desk, work: Work) -> Done:
+        if errors and work.n_claims:
+            raise errors.pop()
+        return write(self, work)  # of nothing, before the last
+
+    monkeypatch.setattr(Desk, "_write", writing)
+    monkeypatch.setattr(desk, "is_full", lambda place: bool(errors))
+    with (
+        new_study(tmp_path / "s", "true\n") as study,
+        launching(study, tell=lambda now: told.append([t.why for t in now])),
+    ):
+        create(study, 1)
+        wait_for_state(study, "FINISHED", 1)
+        wait_until(lambda: bool(told) and told[-1] == [])
+
+    assert [one for one in told if one] == [[full.why]]
 
 
 def test_runs_that_execute_are_recorded_while_none_can_be_claimed(

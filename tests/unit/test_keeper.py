@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,21 @@ def test_a_keeper_that_meets_something_unexpected_says_so_and_goes_on(
     assert kept.told.get(timeout=DEADLINE_S) == ["the disk is full", unexpected]
     assert kept.told.get(timeout=DEADLINE_S) == ["the disk is full"]
     assert caplog.text.count("Traceback") == 1
+
+
+def test_a_keeper_that_can_open_nothing_says_so_without_a_traceback(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def troubles(workflow: Any) -> Iterator[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(keeping, "troubles", troubles)
+    kept.keeper.start()
+
+    [told] = kept.told.get(timeout=DEADLINE_S)
+    assert "Too many open files" in told
+    assert "Too many open files" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_a_keeper_that_restarts_nothing_ends_when_the_databases_are_removed(

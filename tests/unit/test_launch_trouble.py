@@ -40,3 +40,18 @@ def test_another_reason_is_said_and_began_when_the_first_did() -> None:
     troubles.met("cannot write", "Disk quota exceeded")
 
     assert troubles.current == [Trouble("cannot write", "Disk quota exceeded", 1.0)]
+
+
+def test_reasons_that_take_turns_are_said_once() -> None:
+    told: list[list[str]] = []
+    troubles = Troubles(lambda current: told.append([one.why for one in current]))
+
+    for _ in range(5):
+        troubles.met("cannot write", "the connection is lost")
+        troubles.met("cannot write", FULL)
+    troubles.over("cannot write")
+    troubles.met("cannot write", "the connection is lost")
+
+    full = "No space left on device"
+    lost = "the connection is lost"
+    assert told == [[lost], [full], [], [lost]]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from motoko.errors import DatabaseLost
 from motoko.workflow import control
 from motoko.workflow.views.troubles import full_disks, standing_troubles, troubles
 from motoko.workflow.workflow import Workflow
@@ -50,3 +51,23 @@ def test_full_disk_is_named_once(
     assert len(at_rest) == bool(words)
     assert found == ([words.format(tmp_path)] if words else [])
     assert all(text.endswith(" some, then run again") for text in at_rest)
+
+
+def test_a_lost_database_is_said_without_commands_that_would_begin_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = Workflow(str(write_workflow(tmp_path, {"mult": None})))
+    for office in (control.server_office(workflow), control.launcher_office(workflow)):
+        office.take()
+        office.leave()
+    at_rest = list(troubles(workflow))
+
+    def lose(_: Workflow) -> None:
+        raise DatabaseLost("mult.db", "is gone", 3)
+
+    monkeypatch.setattr(control, "check_not_lost", lose)
+    lost = list(troubles(workflow))
+
+    assert any("until `motoko server start" in text for text in at_rest)
+    assert len(lost) == 1
+    assert lost[0].startswith(str(DatabaseLost("mult.db", "is gone", 3)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -56,6 +58,21 @@ def copy_of(workflow: Workflow) -> Workflow:
     directory = workflow.directory.with_name("copy")
     shutil.copytree(workflow.directory, directory, symlinks=True)
     return Workflow(str(directory))
+
+
+def test_a_read_only_file_system_is_named_for_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = workflow_in(tmp_path / "w")
+    read_only = os.statvfs_result((4096, 4096, 9, 9, 9, 9, 9, 9, os.ST_RDONLY, 255))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "statvfs", lambda place: read_only)
+
+    with pytest.raises(OSError, match="Read-only file system") as met:
+        whereabouts.check_own(workflow)
+
+    assert met.value.errno == errno.EROFS
+    assert met.value.filename == str(workflow.directory)
 
 
 def test_a_copy_starts_nothing_before_it_is_known_for_one(tmp_path: Path) -> None:

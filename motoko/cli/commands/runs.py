@@ -179,9 +179,15 @@ def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: 
     Ends with code 4 if all are.
     """
     from motoko.workflow.upkeep import run_changes
+    from motoko.workflow.views import troubles
 
     with _opened(directory, runs) as workflow:
         changes = run_changes.cancel(workflow, _chosen(workflow, runs, is_all=is_all))
+        nobody = troubles.unended(workflow)
+    for name in changes.going_on[:_MOST_SHOWN]:
+        click.echo(f"{name} still executes: {nobody}", err=True)
+    if len(changes.going_on) > _MOST_SHOWN:
+        click.echo(f"and {len(changes.going_on) - _MOST_SHOWN} more", err=True)
     if as_json:
         output.as_json(changes.as_json())
         return _code(changes)
@@ -282,10 +288,12 @@ def _opened(directory: str | None, selected: Sequence[str]) -> Iterator[Workflow
 
     A mistake in what is ``selected`` is said before anything else.
     """
-    from motoko.workflow import control
+    from motoko.cli.logs import warn_on_stderr
+    from motoko.workflow import control, restarts
     from motoko.workflow.selectors import read_selectors
 
     workflow = load_workflow(directory)
+    warn_on_stderr(restarts.__name__)
     read_selectors(workflow, selected)
     control.require_created(workflow)
     with control.server_kept_as_it_was(workflow):

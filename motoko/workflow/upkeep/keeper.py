@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from motoko.daemon import Office
 from motoko.errors import DatabaseLost, MotokoError, StudyNotFound
-from motoko.host import in_words
+from motoko.host import NO_ROOM, in_words
 from motoko.workflow import control, places
 from motoko.workflow.restarts import Restarts
 from motoko.workflow.views.troubles import troubles
@@ -143,7 +143,8 @@ class Keeper:
             told = in_words(error)
         trouble = f"cannot look after server and launcher: {told}"
         if trouble not in self._troubles:
-            log.error("%s", trouble, exc_info=error)
+            is_known = isinstance(error, OSError) and error.errno in NO_ROOM
+            log.error("%s", trouble, exc_info=None if is_known else error)
         with suppress(Exception):  # it may be the telling that fails
             self._tell([*(t for t in self._troubles if t != trouble), trouble])
 

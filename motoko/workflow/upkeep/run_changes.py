@@ -24,8 +24,9 @@ from motoko.store.deletion import delete_runs
 from motoko.store.identity import SET_BY_HAND, identity_of, remember_before
 from motoko.store.ranges import numbers
 from motoko.store.tables import TaskIdentity
-from motoko.workflow import making
+from motoko.workflow import control, making
 from motoko.workflow.history import record_end
+from motoko.workflow.views import troubles
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -63,6 +64,8 @@ class Changes:
     done: list[str] = field(default_factory=list)
     #: New runs by the runs that they are made from.
     made: dict[str, str] = field(default_factory=dict)
+    #: Those whose script executes on, since no launcher is there to end it.
+    going_on: list[str] = field(default_factory=list)
     #: Those that were left as they are, and why.
     left: dict[str, str] = field(default_factory=dict)
     backup: Path | None = None
@@ -191,7 +194,7 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
     for study, ids in chosen.items():
         values = how.values.get(study.name, Values({}, {}))
         manifest = study.manifest() if how.has_current_files else None
-        again = _Retrying(study, values, manifest)
+        again = _Retrying(workflow, study, values, manifest)
         if not how.is_dir_cleaned or values.job:
             _in_batches(study, ids, again, changes)
             continue
@@ -224,15 +227,14 @@ def _end_what_was_said(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]
         record_end(workflow.vars.db, name)
 
 
+@dataclass
 class _Retrying:
     """One run after the other, in a transaction."""
 
-    def __init__(
-        self, study: Study, values: Values, manifest: Mapping[str, Any] | None
-    ) -> None:
-        self.study = study
-        self.values = values
-        self.manifest = manifest
+    workflow: Workflow
+    study: Study
+    values: Values
+    manifest: Mapping[str, Any] | None
 
     def __call__(self, tables: Tables, run_id: int, changes: Changes) -> None:
         row = tables.run(run_id)
@@ -242,13 +244,17 @@ class _Retrying:
             tables.set_manifest(self.manifest["key"], self.manifest)
             entries["files"] = self.manifest["key"]
         if self.values.job:
-            made = self._other_job(tables, row, entries)
+            made, is_news = self._other_job(tables, row, entries)
+            if not is_news:
+                state = tables.run(made)["state"]
+                changes.left[name] = f"has become {self.study.name}.{made}, which is {state}"
+                return
             if made != run_id:
                 changes.made[name] = f"{self.study.name}.{made}"
                 tables.update_run(run_id, {RETRIED_AS: made})
                 changes.done.append(name)
                 return
-        if why := _why_not_idle(self.study, row):
+        if why := _why_not_idle(self.workflow, self.study, row):
             changes.left[name] = why
             return
         if row["state"] == states.CREATED and not entries:
@@ -260,8 +266,8 @@ class _Retrying:
 
     def _other_job(
         self, tables: Tables, row: Mapping[str, Any], entries: Mapping[str, Any]
-    ) -> int:
-        """The run of the same task on a job with other values."""
+    ) -> tuple[int, bool]:
+        """The run of the same task on a job with other values, and whether this changes it."""
         schema, config = tables.schema, self.study.config
         job = {k: v for k, v in tables.job(row["job_id"]).items() if k != "id"}
         point = schema.convert_job({**job, **self.values.job})
@@ -280,9 +286,9 @@ class _Retrying:
         of_task = {*_OF_ONE_RUN, *TaskIdentity._fields, *schema.run, RETRIED_AS}
         other = {n: v for n, v in {**row, **entries}.items() if n not in of_task}
         [made] = tables.create_tasks([point], identity, {**other, RETRY_OF: row["id"]})
-        if tables.run(made)["state"] in (states.FAILED, states.CANCELLED):
+        if is_bad := states.is_bad(tables.run(made)["state"]):
             tables.update_run(made, {**entries, "state": states.CREATED})
-        return made
+        return made, is_bad or made != row.get(RETRIED_AS)
 
 
 # cancelling, updating
@@ -292,6 +298,7 @@ def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes
     """Make runs CANCELLED that wait, execute or are in a state of the user's own; the launcher
     ends what executes. A run that has ended badly, or has finished once, stays as it is."""
     changes = Changes()
+    is_alone = control.launcher_office(workflow).owner() is None
     for study, ids in chosen.items():
 
         def one(tables: Tables, run_id: int, changes: Changes, study: Study = study) -> None:
@@ -301,6 +308,8 @@ def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes
             if not is_over and states.is_allowed(state, states.CANCELLED):
                 tables.update_run(run_id, {"state": states.CANCELLED})
                 changes.done.append(f"{study.name}.{run_id}")
+                if is_alone and row.get("nonce") and executing_in(study, run_id) is not None:
+                    changes.going_on.append(f"{study.name}.{run_id}")
             else:
                 then = ", and has finished" if has_finished and state != states.FINISHED else ""
                 changes.left[f"{study.name}.{run_id}"] = f"is {state}{then}"
@@ -344,7 +353,7 @@ def to_delete(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Chan
     for study, ids in chosen.items():
         with study.database.read() as tables:
             for run_id in ids:
-                _may_delete(study, tables, run_id, firing, changes)
+                _may_delete(workflow, study, tables, run_id, firing, changes)
     return changes
 
 
@@ -371,7 +380,9 @@ def delete(
                     tables: Tables, some: Sequence[int] = some, study: Study = study
                 ) -> tuple[list[int], list[dict[str, Any]], Changes]:
                     now = Changes()
-                    may = [i for i in some if _may_delete(study, tables, i, firing, now)]
+                    may = [
+                        i for i in some if _may_delete(workflow, study, tables, i, firing, now)
+                    ]
                     known = [_known(tables, run_id) for run_id in may]
                     delete_runs(tables, may)
                     return may, known, now
@@ -394,6 +405,7 @@ def delete(
 
 
 def _may_delete(
+    workflow: Workflow,
     study: Study,
     tables: Tables,
     run_id: int,
@@ -404,7 +416,7 @@ def _may_delete(
     if not tables.has_run(run_id):
         changes.left[name] = "is not there any more"
         return False
-    why = _why_not_idle(study, tables.run(run_id))
+    why = _why_not_idle(workflow, study, tables.run(run_id))
     event = firing.get((study.name, run_id))
     if event is not None:
         why = why or f"belongs to the open firing {event}"
@@ -445,12 +457,17 @@ def _write_down(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 # shared
 
 
-def _why_not_idle(study: Study, row: Mapping[str, Any]) -> str:
+def _why_not_idle(workflow: Workflow, study: Study, row: Mapping[str, Any]) -> str:
     """Why a run cannot be begun anew or removed now; empty if it can."""
     if row["state"] in states.ACTIVE:
         return f"is {row['state']}: cancel it first"
-    found = executing_in(study, row["id"])
-    return "" if found is None else f"still executes on {found.host}: cancel it first"
+    if (found := executing_in(study, row["id"])) is None:
+        return ""
+    ends, is_ending = "cancel it first", row["state"] == states.CANCELLED
+    if is_ending:
+        is_alone = control.launcher_office(workflow).owner() is None
+        ends = troubles.unended(workflow) if is_alone else "the launcher ends it first"
+    return f"{'is CANCELLED and ' * is_ending}still executes on {found.host}: {ends}"
 
 
 def _in_batches(
@@ -472,6 +489,7 @@ def _in_batches(
         now = study.database.write(write)
         changes.done += now.done
         changes.made |= now.made
+        changes.going_on += now.going_on
         changes.left |= now.left
 
 

@@ -314,7 +314,9 @@ class Inquiry:
     def _cancelled(self) -> tuple[str, str]:
         found = self._executing()
         if found is not None:
-            return "cancelled", f"was cancelled, and its script still executes on {found.host}"
+            alone = "" if self.launcher is not None else f": {troubles.unended(self.workflow)}"
+            sentence = f"was cancelled, and its script still executes on {found.host}{alone}"
+            return "cancelled", sentence
         return "cancelled", f"was cancelled; `{self._command('runs', 'retry', self.name)}`"
 
     def _own_state(self) -> tuple[str, str]:

@@ -25,13 +25,14 @@ _MANY = 2
 def troubles(workflow: Workflow) -> Iterator[str]:
     """Each in a sentence; nothing when all is well."""
     yield from standing_troubles(workflow, is_at_work=True)
-    where = shlex.quote(str(workflow.directory))
-    yield from _missing(
-        control.server_office(workflow),
-        control.server_log(workflow),
-        f"nothing goes on until `motoko server start {where}`",
-    )
-    yield from _launcher(workflow)
+    if _loss(workflow) is None:  # otherwise nothing is to be started
+        where = shlex.quote(str(workflow.directory))
+        yield from _missing(
+            control.server_office(workflow),
+            control.server_log(workflow),
+            f"nothing goes on until `motoko server start {where}`",
+        )
+        yield from _launcher(workflow)
     for office in (control.server_office(workflow), control.launcher_office(workflow)):
         owner = office.owner()
         for trouble in owner.facts.get("troubles", ()) if owner is not None else ():
@@ -40,23 +41,39 @@ def troubles(workflow: Workflow) -> Iterator[str]:
 
 def standing_troubles(workflow: Workflow, *, is_at_work: bool = False) -> Iterator[str]:
     """Those that are there whether anything runs or not."""
-    try:
-        control.check_not_lost(workflow)
-    except DatabaseLost as lost:
+    lost = _loss(workflow)
+    if lost is not None:
         yield str(lost)
-    except MotokoError:  # whoever opens that database says so
-        pass
     try:
         whereabouts.check(workflow)
     except MovedOrCopied as unknown:
         yield str(unknown)
     yield from full_disks(workflow, is_at_work=is_at_work)
+    for office in (control.server_office(workflow), control.launcher_office(workflow)):
+        if halt := office.halt:
+            yield halt
+
+
+def _loss(workflow: Workflow) -> DatabaseLost | None:
+    try:
+        control.check_not_lost(workflow)
+    except DatabaseLost as lost:
+        return lost
+    except MotokoError:  # whoever opens that database says so
+        pass
+    return None
 
 
 def missing_launcher(workflow: Workflow) -> str:
     """Why there is no launcher, and what to do, in a sentence."""
     never = f"the launcher does not run; {_until_launcher(workflow)}"
     return next(_launcher(workflow), never)
+
+
+def unended(workflow: Workflow) -> str:
+    """That nobody ends what executes of a cancelled run, and what to do, in a sentence."""
+    where = shlex.quote(str(workflow.directory))
+    return f"no launcher is there to end it; `motoko launcher {where}` does"
 
 
 def _launcher(workflow: Workflow) -> Iterator[str]:
