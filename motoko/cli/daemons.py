@@ -19,7 +19,8 @@ def in_words(owner: Owner | None) -> str:
     """A process in a line."""
     if owner is None:
         return "not running"
-    elapsed = words.duration(time.time() - owner.began)
+    age_s = owner.age_s
+    elapsed = words.duration(time.time() - owner.began if age_s is None else age_s)
     where = "" if owner.is_here else f" on {owner.host}"
     return f"process {owner.pid}{where}, since {words.moment(owner.began)} ({elapsed})"
 

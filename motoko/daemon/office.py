@@ -91,11 +91,17 @@ class Owner:
         return self.boot == host.boot_id() and host.is_alive(self.pid, self.started)
 
     @property
+    def age_s(self) -> float | None:
+        """How long ago it began, whatever was done to the clock meanwhile; None if that was
+        on another host or before this one was started."""
+        if self.boot != host.boot_id() or self.clock is None:
+            return None
+        return host.boot_clock() - self.clock
+
+    @property
     def has_lived_long(self) -> bool:
         """Whether it began so long ago that it cannot have died of how it began."""
-        if self.boot != host.boot_id() or self.clock is None:
-            return True
-        return host.boot_clock() - self.clock > _LONG_S
+        return self.age_s is None or self.age_s > _LONG_S
 
     def described(self) -> dict[str, Any]:
         """Pid, host, since, and what it says of itself, as JSON has it."""

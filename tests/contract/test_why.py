@@ -15,6 +15,7 @@ import pytest
 
 from motoko.daemon import Office
 from motoko.errors import EventNotFound, RunsFailed
+from motoko.host import boot_clock
 from motoko.job.token import take_token, token_facts
 from motoko.launch.work import HELD
 from motoko.store import address
@@ -364,6 +365,24 @@ def test_run_that_no_launcher_put_into_running_does_not_tell_of_an_earlier_proce
     assert by_hand.reason == "set"
     assert "`motoko runs update mult.1 state=CREATED`" in by_hand.sentence
     assert "12345" not in by_hand.sentence + second.sentence
+
+
+def test_how_long_a_run_executes_is_told_by_a_clock_that_nobody_sets(
+    workflow: Workflow, launcher: dict[str, Any]
+) -> None:
+    workflow.mult.createTask(x=1.0)
+    directory = workflow.mult.base.run_dir(1)
+    directory.mkdir(parents=True)
+    facts = {**token_facts("nonce", "generation"), "clock": boot_clock() - 7200}
+    fd = take_token(str(directory), 1, facts)
+    assert fd is not None
+    later = time.time() + 36000
+    set_entries(workflow, 1, state="RUNNING", attempt=1, nonce="nonce", start_time=later)
+
+    sentence = run_reasons.why(workflow, "mult.1").sentence
+    os.close(fd)
+
+    assert "(2 h 0 min)" in sentence
 
 
 def test_run_in_a_state_of_the_users_own_names_who_put_it_there(workflow: Workflow) -> None:

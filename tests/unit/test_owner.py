@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import pytest
 
 from motoko import host
+from motoko.cli.daemons import in_words
 from motoko.daemon.office import Owner
 
 OWN = os.getpid()
@@ -50,3 +52,10 @@ def test_who_is_alive(facts: dict[str, Any], is_alive: bool) -> None:
 )
 def test_who_has_lived_long(facts: dict[str, Any], is_so: bool) -> None:
     assert owner(**facts).has_lived_long is is_so
+
+
+def test_how_long_it_has_lived_is_told_by_a_clock_that_nobody_sets() -> None:
+    began = {"clock": host.boot_clock() - 7200.0, "began": time.time() + 36000.0}
+
+    assert in_words(owner(**began)).endswith("(2 h 0 min)")
+    assert owner(boot="an earlier one").age_s is None

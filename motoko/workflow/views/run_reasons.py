@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from motoko.host import host_name
+from motoko.job.token import read_token
 from motoko.launch.executing import Executing, executing_in
 from motoko.launch.work import LIMITS, open_runs, retry_left_s
 from motoko.model import states
@@ -260,7 +262,7 @@ class Inquiry:
         self.evidence |= {"started": began, "host": host, "pid": pid}
         parts = ["executes"]
         if began is not None:
-            parts.append(f"since {moment(began)} ({duration(time.time() - began)})")
+            parts.append(f"since {moment(began)} ({duration(self._age_s(began))})")
         if pid is not None:
             parts.append(f"as process {pid} on {host}")
         step = self.row.get("last_step")
@@ -276,6 +278,15 @@ class Inquiry:
         if self.launcher is None:
             return "executing", f"{sentence}; {self._unrecorded()}"
         return "executing", sentence
+
+    def _age_s(self, began: float) -> float:
+        """For how long its attempt has gone on: what its token says, a clock may be set."""
+        number, age_s = self.row["attempt"], None
+        with suppress(OSError):
+            taken = read_token(self.study.run_dir(self.run_id), number)
+            if taken is not None and taken.nonce == self.row["nonce"]:
+                age_s = taken.age_s
+        return time.time() - began if age_s is None else age_s
 
     def _unrecorded(self) -> str:
         said = troubles.missing_launcher(self.workflow)
