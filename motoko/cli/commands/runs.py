@@ -205,7 +205,7 @@ def cancel(runs: tuple[str, ...], directory: str | None, is_all: bool, as_json: 
 def update(
     runs: tuple[str, ...], directory: str | None, is_all: bool, with_new: bool, as_json: bool
 ) -> None:
-    """Set entries of runs, their state among them.
+    """Set entries of runs, their state among them: SUBMITTED and RUNNING only a launcher gives.
 
     The values come last, without a blank before their sign: `mult.3 mult.4 norm=2.5`. A
     constraint has blanks: `mult 'norm > 3' norm=3`.
