@@ -98,6 +98,7 @@ def test_launcher_in_the_foreground_ends_at_sigterm(here: CommandLine) -> None:
         assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_stopped_is_named_with_what_has_it_go_on(here: CommandLine) -> None:
     here.run("create")
     here.run("server", "start")

@@ -158,6 +158,7 @@ def test_cancelled_run_is_ended_and_others_are_left(here: CommandLine) -> None:
     )
 
 
+@pytest.mark.slow
 def test_cancelling_without_a_launcher_says_that_nobody_ends_the_script(
     here: CommandLine,
 ) -> None:

@@ -248,6 +248,8 @@ def test_a_connection_that_is_lost_on_a_full_disk_is_a_matter_of_the_disk(
 
     monkeypatch.setattr(Desk, "_write", writing)
     monkeypatch.setattr(desk, "is_full", lambda place: bool(errors))
+    monkeypatch.setattr(desk, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(desk, "_LONGEST_PAUSE_S", 0.02)
     with (
         new_study(tmp_path / "s", "true\n") as study,
         launching(study, tell=lambda now: told.append([t.why for t in now])),
