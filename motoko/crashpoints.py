@@ -345,8 +345,8 @@ OTHER_POINTS: Dict[str, Point] = {
     ),
     "repair.aside": Point(
         "motoko repair",
-        "the old database is moved aside, the new one has another name",
-        "nothing begins anew; `motoko repair` again",
+        "the old database has its place in the backup too, the new one has another name",
+        "`motoko repair` again, from the old one",
     ),
     "repair.replaced": Point(
         "motoko repair", "one database is new, others are as they were", "`motoko repair` again"

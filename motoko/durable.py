@@ -52,6 +52,15 @@ def write_all(fd: int, content: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
+def force_file(file: Path) -> None:
+    """Have the content of a file on disk, whoever wrote it."""
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def force_directory(directory: Path) -> None:
     """Have the names in a directory on disk."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -178,7 +178,8 @@ class Database(Generic[V]):
 
         Nothing can be written, unless ``is_writable``: then it is made if it is not there.
         DatabaseClosed where this user may not read it, DatabaseUnavailable when it cannot be
-        read for another reason, ForeignDatabase when it is something else.
+        read for another reason, DatabaseLost when its end is damaged, and ForeignDatabase when it
+        is something else.
         """
         from ZODB.FileStorage import FileStorage
         from ZODB.FileStorage.FileStorage import FileStorageFormatError
@@ -186,6 +187,7 @@ class Database(Generic[V]):
         layout.check_not_emptied(file)
         if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
             raise DatabaseClosed(str(file), stat.S_IMODE(file.stat().st_mode))
+        layout.check_end(file)
         with self.translated():
             try:
                 storage = FileStorage(str(file), read_only=not is_writable)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ZODB.fsIndex import fsIndex
 from motoko.errors import DatabaseLost, ForeignDatabase, StudyNotFound
 from motoko.phrases import BRINGS_IT_BACK
 from motoko.store.codec import encode
+from motoko.store.transaction_log import TransactionLog
 
 FORMAT = 4
 #: Of the file of a database that nothing was ever committed to.
@@ -101,7 +103,7 @@ def has_content(file: Path) -> bool:
 def check_not_emptied(file: Path) -> None:
     """DatabaseLost if the file of a database is gone, or lost all that it held, while what
     belongs to it is there: a new one would take its place without a word."""
-    if not has_content(file) and _had_content(Path(f"{file}.index")):
+    if not has_content(file) and _had_content(file):
         what = "is empty" if file.exists() else "is gone"
         raise DatabaseLost(str(file), f"{what}, though it was a database once")
 
@@ -118,10 +120,35 @@ def check_not_cut(file: Path) -> None:
     size, had = file.stat().st_size, _indexed(Path(f"{file}.index"))
     if had is not None and size < had:
         raise DatabaseLost(str(file), f"ends at byte {size}, though it had {had} bytes once")
+    _check_end(file, had)
 
 
-def _had_content(index: Path) -> bool:
-    """Whether a database had something in it when its server wrote this index of it."""
+def check_end(file: Path) -> None:
+    """DatabaseLost if the last bytes of a file are no transactions, and no commit that was not
+    finished: ZODB would cut them off, and take the time of the last commit from them."""
+    if has_content(file):
+        _check_end(file, _indexed(Path(f"{file}.index")))
+
+
+def _check_end(file: Path, whole_to: int | None) -> None:
+    with suppress(ForeignDatabase), TransactionLog(file) as log:
+        for position in (whole_to, log.end):
+            if position is None:
+                continue
+            log.skip_to(position)
+            log.advance()
+            if log.is_sound:
+                return
+        what = f"the {log.n_bytes_behind} bytes from byte {log.end} on are no transactions"
+        raise DatabaseLost(str(file), f"is damaged: {what}")
+
+
+def _had_content(file: Path) -> bool:
+    """Whether a database had something in it: when its server wrote an index of it, or began
+    a pack, which was killed with the file under another name."""
+    index = Path(f"{file}.index")
+    if has_content(Path(f"{file}.old")):
+        return True
     had = _indexed(index)
     return index.exists() if had is None else had > _N_BYTES_EMPTY
 

@@ -15,6 +15,8 @@ from motoko.store.tables import Tables, TaskIdentity
 
 #: The fact which runs a repair could not bring back, as ranges.
 LOST_RUNS = "lost_runs"
+#: The fact which of them nobody was told of, or so that it is known, as ranges.
+UNTOLD_RUNS = "untold_runs"
 _AS_THEY_ARE = ("manifests", "entries", "attempts", "quantities")
 _LEDGER_TREES = ("variables", "run_names", "firings", "fired", "commits", "meta")
 

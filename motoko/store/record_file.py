@@ -16,15 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from motoko.store.transaction_log import MAGICS
+from motoko.store.transaction_log import FIRST_BYTES, MAGICS
 
 _TRANSACTION = struct.Struct(">8s8scHHH")
 _RECORD = struct.Struct(">8s8sQQHQ")
 _LENGTH = struct.Struct(">Q")
 _COMPLETE = (b" ", b"p", b"u")
 _UNFINISHED = b"c"
-#: First bytes of all transactions from 1993 to 2056.
-_FIRST_BYTES = (b"\x03", b"\x04")
 _TID = slice(8, 16)
 
 
@@ -58,7 +56,8 @@ class RecordFile:
         self.revisions: dict[bytes, list[Revision]] = {}
         #: Bytes that belong to no whole transaction.
         self.n_bytes_lost = 0
-        self._last_tid = b"\0" * 8
+        #: Id of the last readable transaction.
+        self.last_tid = b"\0" * 8
         self._read()
 
     def __enter__(self) -> RecordFile:
@@ -102,7 +101,7 @@ class RecordFile:
         (length,) = _LENGTH.unpack(stated)
         records = position + _TRANSACTION.size + sum(texts)
         end = position + length
-        is_possible = tid[:1] in _FIRST_BYTES and tid > self._last_tid and end >= records
+        is_possible = tid[:1] in FIRST_BYTES and tid > self.last_tid and end >= records
         if not is_possible or status not in (*_COMPLETE, _UNFINISHED):
             return None
         is_whole = status in _COMPLETE and self._slice(end, end + _LENGTH.size) == stated
@@ -111,7 +110,7 @@ class RecordFile:
     def _next_transaction(self, position: int) -> int:
         """Where the next whole transaction begins, or the end of the file."""
         assert self._bytes is not None
-        found = [self._next_from(position, byte) for byte in _FIRST_BYTES]
+        found = [self._next_from(position, byte) for byte in FIRST_BYTES]
         return min(found)
 
     def _next_from(self, position: int, first: bytes) -> int:
@@ -125,7 +124,7 @@ class RecordFile:
 
     def _take(self, header: _Header, end: int) -> None:
         """Take the records of a transaction; from a damaged one, go on at the next."""
-        self._last_tid = header.tid
+        self.last_tid = header.tid
         for oid, revision in self._records(header, end):
             self.revisions.setdefault(oid, []).append(revision)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from persistent.TimeStamp import TimeStamp
 from zodbpickle.pickle import Unpickler
 
 from motoko.errors import ForeignDatabase
@@ -36,6 +37,8 @@ class Salvage:
     trees: dict[str, dict[Any, Any]]
     #: Bytes of the file that belong to no readable transaction.
     n_bytes_lost: int = 0
+    #: When the last readable transaction was made, in seconds since the epoch.
+    last: float = 0.0
     #: Objects that should be there and are not, or only as they were before.
     n_objects_lost: int = 0
     #: Entries whose bytes mean nothing, by tree.
@@ -149,7 +152,13 @@ class _Reader:
                 del content[key]
             if bad:
                 unreadable[name] = len(bad)
-        return Salvage(found, self._records.n_bytes_lost, self._n_lost, unreadable)
+        return Salvage(
+            found,
+            n_bytes_lost=self._records.n_bytes_lost,
+            last=TimeStamp(self._records.last_tid).timeTime(),
+            n_objects_lost=self._n_lost,
+            unreadable=unreadable,
+        )
 
     def _roots(self) -> dict[str, Any]:
         """What the trees' own names lead to; nothing when the beginning is lost."""

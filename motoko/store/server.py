@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ZODB.serialize import referencesf
 
 from motoko.crashpoints import reached
 from motoko.daemon import WATCH_S
+from motoko.durable import force_directory, force_file
 from motoko.errors import AlreadyRunning, DatabaseUnavailable, ForeignDatabase, NoSpaceLeft
 from motoko.host import boot_clock, has_locks, in_words
 from motoko.paths import local_lock_file, make_state_dir
@@ -141,6 +142,25 @@ class _File(FileStorage):  # type: ignore[misc]
 
     watch: _Watch
 
+    @staticmethod
+    def packer(storage: Any, *arguments: Any) -> Any:
+        """Write the packed file, and have it on disk before it takes the other's place.
+
+        That one gets its second name here: then what ZODB does, which renames the one before
+        the other, leaves no moment without a file of that name.
+        """
+        found = FileStorage.packer(storage, *arguments)
+        if found is not None:
+            file = storage._file_name
+            try:
+                force_file(Path(f"{file}.pack"))
+            except BaseException:
+                storage._commit_lock.release()
+                raise
+            with suppress(OSError):  # of a file system that has no links
+                os.link(file, f"{file}.old")
+        return found
+
     def tpc_vote(self, *arguments: Any, **options: Any) -> Any:
         """Write a commit down, so that nothing but its last byte is left to be written."""
         self.watch.check()
@@ -223,6 +243,8 @@ class _Storage:
             # An index of what is longer would tell of a loss to whoever comes after a crash.
             Path(f"{self.file}.index").unlink(missing_ok=True)
             self.file_storage.pack(time.time() - _PACK_KEEP_S, referencesf)
+            force_directory(self.file.parent)
+            Path(f"{self.file}.old").unlink(missing_ok=True)
             self._packed_file.write_text(f"{self.file_storage.getSize()}\n")
         except Exception:
             log.exception("packing %s failed; the database is as it was", self.file)
@@ -239,7 +261,7 @@ def _open_file(file: Path) -> Any:
     make_state_dir(file.parent)
     try:
         with _for_this_user_only(), _locked_where_possible(file):
-            return _File(str(file), pack_keep_old=False)
+            return _File(str(file), pack_keep_old=True)
     except Exception as error:
         if type(error).__name__ == "LockError":
             raise AlreadyRunning(f"a server of {file}", _lock_owner(file)) from error

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from motoko.errors import DatabaseFailed, DatabaseLost
-from motoko.workflow import Workflow, opening
+from motoko import host
+from motoko.errors import DatabaseFailed, DatabaseLost, ForeignOwner
+from motoko.store import layout, server
+from motoko.store.address import Address, Served
+from motoko.store.transaction_log import TransactionLog
+from motoko.workflow import Workflow, control, opening
+from motoko.workflow.upkeep import repair as repairing
 from motoko.workflow.upkeep.backups import back_up
 from motoko.workflow.upkeep.repair import Repaired, repair
 from motoko.workflow.upkeep.verification import verify
@@ -310,3 +316,154 @@ def test_runs_that_firings_made_and_nobody_launched(here: CommandLine) -> None:
     assert any("they may fire again" in line for line in answer["done"])
     assert complaints(here.directory) == []
     assert here.run("repair").stdout == "nothing to repair\n"
+
+
+def test_a_database_with_zeros_at_its_end_is_damaged_for_everybody(here: CommandLine) -> None:
+    before = picture(here.directory)
+    ledger = here.directory / ".wf/wf.db"
+    for file, is_of_study in ((database(here.directory), True), (ledger, False)):
+        size = file.stat().st_size
+        os.truncate(file, size + 4096)
+
+        told = [here.run("info", code=7 if is_of_study else 0)]
+        told += [here.run("run", "-n", "a", code=7), here.run("verify", code=10)]
+
+        for said in told:
+            words = said.stdout + said.stderr
+            assert f"is damaged: the 4096 bytes from byte {size} on are no transacti" in words
+            assert "`motoko repair`" in words
+        with pytest.raises(DatabaseLost, match=r"is damaged: .*`motoko repair`"):
+            server.Server([Served(file, Address(here.directory / "a.sock"))]).start()
+        assert file.stat().st_size == size + 4096
+        repaired(here.directory)
+        assert (picture(here.directory), complaints(here.directory)) == (before, [])
+
+
+def test_a_file_that_ends_early_with_a_whole_transaction_is_replaced(here: CommandLine) -> None:
+    file = database(here.directory)
+    with TransactionLog(file) as log:
+        log.advance()
+        (length,) = struct.unpack(">Q", file.read_bytes()[-8:])
+        os.truncate(file, log.end - length - 8)
+    with pytest.raises(DatabaseLost, match="ends at byte"):
+        layout.check_not_cut(file)
+
+    repaired(here.directory)
+
+    layout.check_not_cut(file)
+    assert complaints(here.directory) == []
+
+
+class Died(BaseException):
+    """As if the process were killed."""
+
+
+def die_at(point: str, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Repair, up to a point."""
+
+    def reached(where: str) -> None:
+        if where == point:
+            raise Died
+
+    monkeypatch.setattr(repairing, "reached", reached)
+    with pytest.raises(Died):
+        repaired(directory)
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["calc/.bd/motoko.db", ".wf/wf.db"])
+def test_what_only_the_database_knew_is_salvaged_also_by_the_second_repair(
+    here: CommandLine, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before, file = known(here.directory), here.directory / name
+    with open(file, "ab") as opened:
+        opened.write(bytes(40))
+
+    for _ in range(2):
+        die_at("repair.aside", monkeypatch, here.directory)
+        assert file.exists()
+    repaired(here.directory)
+
+    assert known(here.directory) == before
+    assert complaints(here.directory) == []
+
+
+def known(directory: Path) -> Any:
+    """How many runs there are in what state, variables, and how many firings."""
+    workflow = Workflow(str(directory))
+    try:
+        opening.open_all(workflow)
+        with workflow.calc.base.database.read() as tables, workflow.vars.db.read() as ledger:
+            return tables.counts(), ledger.variables(), len(ledger.firings())
+    finally:
+        workflow.close()
+
+
+@pytest.mark.parametrize("point", ["repair.aside", "repair.replaced"])
+def test_lost_runs_are_told_of_until_it_came_to_its_end(
+    here: CommandLine, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    with changed(here.directory) as workflow, workflow.vars.db.read() as ledger:
+        [(key, record)] = ledger.firings().items()
+    lost = {**record, "created": {"calc": [[12, 14]]}}
+    with changed(here.directory) as workflow:
+        workflow.vars.db.write(lambda ledger: ledger.set_firing(key, lost))
+    database(here.directory).unlink()
+
+    die_at(point, monkeypatch, here.directory)
+    workflow = Workflow(str(here.directory))
+    opening.open_ledger(workflow)
+    with workflow.vars.db.read() as ledger:
+        assert list(ledger.trees["fired"]) == []
+    workflow.close()
+
+    told = repaired(here.directory)
+    assert any("6 ids are missing: runs 9, 10, 11" in line for line in told.undone)
+    assert any("they may fire again" in line for line in told.done)
+    assert repaired(here.directory) == Repaired()
+
+
+def test_a_pack_that_was_killed_between_two_names_is_repaired(here: CommandLine) -> None:
+    before = known(here.directory), picture(here.directory)
+    files = database(here.directory), here.directory / ".wf/wf.db"
+    for file in files:
+        shutil.copyfile(file, f"{file}.pack")
+        file.rename(f"{file}.old")
+        Path(f"{file}.index").unlink()
+        with pytest.raises(DatabaseLost, match="is gone"):
+            layout.check_not_emptied(file)
+
+    assert "is gone" in here.run("run", "-n", "first", code=7).stderr
+    repaired(here.directory)
+
+    assert (known(here.directory), picture(here.directory)) == before
+    assert complaints(here.directory) == []
+    assert not [p for file in files for p in file.parent.glob(f"{file.name}.*")]
+
+
+def test_a_state_that_an_action_had_given_and_that_is_lost_is_named(here: CommandLine) -> None:
+    with changed(here.directory) as workflow, workflow.vars.db.read() as ledger:
+        [(key, record)] = ledger.firings().items()
+    later = {**record, "began": record["began"] + 1e6, "ended": record["ended"] + 1e6}
+    later["updated"] = {"calc": [[1, 2], [7, 7]]}
+    with changed(here.directory) as workflow:
+        workflow.vars.db.write(lambda ledger: ledger.set_firing(f"{key}-", later))
+    assert repaired(here.directory) == Repaired()
+    database(here.directory).unlink()
+
+    done = here.run("repair", code=10).stdout
+
+    assert "runs 1, 2, 3, 4, 5 and 3 more: back from their directories, which know not" in done
+    assert "not done: calc: runs 1, 2, 7: actions had changed them" in done
+
+
+def test_it_names_the_host_where_something_runs(
+    here: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = Workflow(str(here.directory))
+    with monkeypatch.context() as patched:
+        patched.setattr(host, "host_name", lambda: "elsewhere")
+        control.server_office(workflow).take()
+
+    with pytest.raises(ForeignOwner, match=r"server belongs to process .* on elsewhere"):
+        repaired(here.directory)

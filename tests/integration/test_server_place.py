@@ -151,3 +151,49 @@ def test_a_pack_is_due_by_what_the_last_one_left_however_often_the_server_starts
             study.run(1).norm = float(i)
         study.close()
     assert n_packs() == 1
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_packed_file_is_on_disk_before_it_takes_the_place_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    monkeypatch.setattr(server, "_PACK_KEEP_S", -1.0)
+    study = open_study(write_study(tmp_path / "mult"))
+    file, calls, n_gaps = study.database_file, [], []
+
+    def noted(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def call(path: Any, *more: Any) -> None:
+            calls.append((name, Path(path).name))
+            real(path, *more)
+            n_gaps.append(not file.exists())
+
+        monkeypatch.setattr(module, name, call)
+
+    def no_link(*paths: Any) -> None:
+        raise PermissionError
+
+    with served(study) as process:
+        study.initialise()
+        create(study, x=[1.0, 2.0])
+        if not has_links:
+            monkeypatch.setattr(os, "link", no_link)
+        for module, name in ((server, "force_file"), (server, "force_directory")):
+            noted(module, name)
+        for name in ("rename", "unlink"):
+            noted(os, name)
+        process._open[0]._pack()
+        assert study.run(1).state == "CREATED"
+        study.close()
+
+    base = file.name
+    names = (base, f"{base}.pack", f"{base}.old", file.parent.name)
+    assert [call for call in calls if call[1] in names] == [
+        ("force_file", f"{base}.pack"),
+        ("rename", base),
+        ("rename", f"{base}.pack"),
+        ("force_directory", file.parent.name),
+        ("unlink", f"{base}.old"),
+    ]
+    assert sum(n_gaps) == (0 if has_links else 1)

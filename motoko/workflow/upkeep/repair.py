@@ -7,18 +7,18 @@ step. If nothing was amiss, the old one stays.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko.crashpoints import reached
-from motoko.errors import AlreadyRunning, MotokoError, StudyNotFound
+from motoko.errors import AlreadyRunning, ForeignOwner, MotokoError, StudyNotFound
 from motoko.launch.reconcile import Reconciled, generation_of, reconcile
 from motoko.launch.stored_files import restore_stored
+from motoko.paths import WORKFLOW_DATABASE
 from motoko.phrases import counted
 from motoko.store import audit, layout, rebuild
 from motoko.store.decision import take_over
@@ -29,21 +29,35 @@ from motoko.study.study import Study
 from motoko.workflow import control, making
 from motoko.workflow.places import served
 from motoko.workflow.upkeep.findings import runs_in_words
+from motoko.workflow.upkeep.replacing import beside, present_file, put_in_place, set_aside
 
 if TYPE_CHECKING:
     from motoko.store.database import Database
     from motoko.store.tables import Tables
     from motoko.workflow.workflow import Workflow
 
-log = logging.getLogger(__name__)
-
 _SUFFIX = ".repaired"
-#: What a server keeps beside a database file.
-_BESIDE = (".index", ".tmp", ".lock")
 _AGAIN = (
     "main, and actions whose condition still holds, make them again under other ids; for those"
     " of other actions, put what these fired for back into its state (`motoko runs update`)"
 )
+
+
+_WITHOUT = "which know nothing of what was changed in the database alone"
+
+#: When a firing ended, if it did, and the runs that it changed.
+_Change = tuple[float | None, set[int]]
+
+
+@dataclass
+class _Known:
+    """What the workflow's database knows of studies, by their names."""
+
+    #: Commits that have not reached every study, by mark.
+    commits: Mapping[str, Any] = field(default_factory=dict)
+    #: Runs that firings made.
+    created: dict[str, set[int]] = field(default_factory=dict)
+    changed: dict[str, list[_Change]] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,8 +80,8 @@ def repair(workflow: Workflow, names: Sequence[str] = (), *, with_new: bool = Tr
     """
     check_nothing_runs(workflow)
     studies = [workflow.task_manager(name).base for name in names or workflow.task_managers]
-    has_any = any(s.database_file.exists() or s.run_dirs() for s in studies)
-    if not has_any and not (workflow.state_dir / "wf.db").exists():
+    has_any = any(present_file(s.database_file) or s.run_dirs() for s in studies)
+    if not has_any and present_file(workflow.state_dir / WORKFLOW_DATABASE) is None:
         raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
     office = control.server_office(workflow)
     office.take({"files": [str(one.file) for one in served(workflow)]})
@@ -79,12 +93,15 @@ def repair(workflow: Workflow, names: Sequence[str] = (), *, with_new: bool = Tr
 
 
 def check_nothing_runs(workflow: Workflow) -> None:
-    """AlreadyRunning while an orchestrator, the launcher or the server runs."""
+    """AlreadyRunning while an orchestrator, the launcher or the server runs; ForeignOwner if
+    that is on another host, where alone it can be stopped."""
     running = control.orchestrators(workflow)
     offices = [control.orchestrator_office(workflow, name) for name in running]
     offices += [control.launcher_office(workflow), control.server_office(workflow)]
     for office in offices:
         owner = office.owner()
+        if owner is not None and not owner.is_here:
+            raise ForeignOwner(office.what, str(owner))
         if owner is not None:
             raise AlreadyRunning(office.what, str(owner), "motoko kill")
 
@@ -95,25 +112,30 @@ class _Repair:
         self._with_new = with_new
         self._result = Repaired()
         self._aside = making.new_backup(workflow)
+        #: Studies of which the result says which runs are lost.
+        self._told: list[Study] = []
 
     def run(self, studies: Sequence[Study], *, with_ledger: bool) -> Repaired:
         """Repair them all."""
-        ledger_file = self._workflow.state_dir / "wf.db"
+        ledger_file = self._workflow.state_dir / WORKFLOW_DATABASE
         if with_ledger:
             self._repair_ledger(ledger_file)
-        commits, known = self._read_ledger(ledger_file)
+        known = self._read_ledger(ledger_file)
         for study in studies:
             if not study.is_served_here:
                 why = f"its database is served at {study.address}: repair it there"
                 self._result.undone.append(f"{study.name}: {why}")
                 continue
-            self._repair_study(study, commits, known.get(study.name, set()))
+            self._repair_study(study, known)
+        for study in self._told:
+            _set_fact(study, rebuild.UNTOLD_RUNS, None)
         return self._result
 
     # the workflow's own database
 
     def _repair_ledger(self, file: Path) -> None:
-        found = salvage(file, layout.WORKFLOW) if file.exists() else None
+        present = present_file(file)
+        found = None if present is None else salvage(present, layout.WORKFLOW)
         database = self._workflow.vars.db
         if found is not None and found.is_whole and not _problems(database, file):
             return
@@ -137,33 +159,37 @@ class _Repair:
                 "workflow: the latest changes of variables and firings may be missing"
             )
 
-    def _read_ledger(self, file: Path) -> tuple[dict[str, Any], dict[str, set[int]]]:
-        """Commits that wait, and the runs that firings made, by study."""
+    def _read_ledger(self, file: Path) -> _Known:
+        """What the workflow's database knows of studies."""
+        known = _Known()
         if not file.exists():
-            return {}, {}
-        known: dict[str, set[int]] = {}
+            return known
         database = self._workflow.vars.db
         try:
             database.open_file(file)
             with database.read() as ledger:
-                commits = ledger.commits()
+                known.commits = ledger.commits()
                 for record in ledger.firings().values():
                     for study, ids in record["created"].items():
-                        known.setdefault(study, set()).update(numbers(ids))
+                        known.created.setdefault(study, set()).update(numbers(ids))
+                    for study, ids in record["updated"].items():
+                        change = record["ended"], set(numbers(ids))
+                        known.changed.setdefault(study, []).append(change)
         except (MotokoError, ValueError, KeyError) as error:
             why = f"its database cannot be read ({error}): run `motoko repair` without studies"
             self._result.undone.append(f"workflow: {why}")
-            return {}, {}
+            return _Known()
         finally:
             database.close()
-        return commits, known
+        return known
 
     # studies
 
-    def _repair_study(self, study: Study, commits: Mapping[str, Any], known: set[int]) -> None:
+    def _repair_study(self, study: Study, known: _Known) -> None:
         file, database = study.database_file, study.database
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = salvage(file, layout.STUDY) if file.exists() else None
+        present = present_file(file)
+        found = None if present is None else salvage(present, layout.STUDY)
         is_sound = found is not None and found.is_whole and not _problems(database, file)
         new = _fresh(file)
         database.open_file(new, is_writable=True)
@@ -171,7 +197,7 @@ class _Repair:
         database.initialise(layout.STUDY, facts)
         filled = database.write(lambda tables: _fill(study, tables, found))
         reconciled = reconcile(study, filled.without_job, with_new=self._with_new)
-        parts = {m: p[study.name] for m, p in commits.items() if study.name in p}
+        parts = {m: p[study.name] for m, p in known.commits.items() if study.name in p}
         taken = database.write(lambda tables: take_over(tables, parts))
         without_files = database.write(lambda tables: _let_go_of_files(tables, study))
         with database.read() as tables:
@@ -181,13 +207,21 @@ class _Repair:
         if is_kept:
             database.close()
             _remove(new)
+            lost = [] if found is None else [*numbers(found.fact(rebuild.UNTOLD_RUNS) or [])]
+            self._tell_lost(study, lost)
         else:
-            lost = database.write(lambda tables: _note_lost(tables, known))
+            created = known.created.get(study.name, set())
+            lost = database.write(lambda tables: _note_lost(tables, created))
+            with database.read() as tables:
+                changed = known.changed.get(study.name, [])
+                damaged = None if is_sound else found
+                older = _not_brought_back(tables, changed, reconciled.restored, damaged)
+            self._tell_lost(study, lost)
             self._replace(database, file, new)
-            self._tell(study, found, reconciled, lost)
+            self._tell(study, found, reconciled, older)
         self._tell_rest(study, reconciled, [*filled.without_task, *reconciled.without_task])
         if reconciled.newer:
-            _leave_behind(study, max(reconciled.newer))
+            _set_fact(study, layout.LEFT_BEHIND, max(reconciled.newer))
         for what in taken.problems:
             self._result.undone.append(f"{study.name}: {what}")
         if without_files:
@@ -204,7 +238,7 @@ class _Repair:
             self._result.undone.append(f"{study.name}: {why}; {advice}")
 
     def _tell(
-        self, study: Study, found: Salvage | None, reconciled: Reconciled, lost: list[int]
+        self, study: Study, found: Salvage | None, reconciled: Reconciled, older: list[int]
     ) -> None:
         with_salvage = "nothing of the old one could be read"
         if found is not None:
@@ -212,12 +246,26 @@ class _Repair:
         self._result.done.append(f"{study.name}: made a new database; {with_salvage}")
         if reconciled.restored:
             words = runs_in_words(sorted(reconciled.restored))
-            self._result.done.append(f"{study.name}: {words}: back from their directories")
+            self._result.done.append(
+                f"{study.name}: {words}: back from their directories, {_WITHOUT}"
+            )
         updated = sorted(reconciled.updated - reconciled.restored)
         if updated:
             words = runs_in_words(updated)
             self._result.done.append(f"{study.name}: {words}: brought up to their directories")
+        if older:
+            why = "actions had changed them (a state, an entry), which no directory tells"
+            advice = "what is there now may be older: see `motoko events`, `motoko runs update`"
+            self._undone_runs(study, older, f"{why}; {advice}")
+
+    def _tell_lost(self, study: Study, lost: list[int]) -> None:
+        """Say which runs are lost, and let actions make them again.
+
+        Before the database has its place: whoever comes after a crash then does it again. The
+        database keeps in mind that it is to be said, until all is done.
+        """
         if lost:
+            self._told.append(study)
             n_lost = f"{counted(len(lost), 'id')} {'is' if len(lost) == 1 else 'are'} missing: "
             why = f"no directory, so never launched, or deleted; {_AGAIN}"
             self._undone_runs(study, lost, why, n_lost)
@@ -243,7 +291,7 @@ class _Repair:
         self._result.undone.append(f"{study.name}: {before}{runs_in_words(run_ids)}: {why}")
 
     def _let_fire_again(self, study: Study, lost: Sequence[int]) -> None:
-        file = self._workflow.state_dir / "wf.db"
+        file = self._workflow.state_dir / WORKFLOW_DATABASE
         if not file.exists():
             return
         database = self._workflow.vars.db
@@ -254,7 +302,8 @@ class _Repair:
                 lambda ledger: rebuild.forget_firings_of(ledger, study.name, gone)
             )
         except MotokoError as error:
-            log.warning("actions that fire once may not make lost runs again: %s", error)
+            what = f"actions that fire once may not make lost runs again: {error}"
+            self._result.undone.append(f"{study.name}: {what}")
             return
         finally:
             database.close()
@@ -265,20 +314,20 @@ class _Repair:
     def _replace(self, database: Database[Any], file: Path, new: Path) -> None:
         """Put the new file in the place of the old one, and that one aside."""
         database.close()
-        for path in [file, *(Path(f"{file}{suffix}") for suffix in _BESIDE)]:
-            if path.exists():
-                making.move_into(self._aside, path, self._workflow)
-                self._result.aside = self._aside
+        if file.exists():
+            set_aside(file, self._aside, self._workflow)
         reached("repair.aside")
-        os.replace(new, file)
+        put_in_place(new, file, self._aside, self._workflow)
         reached("repair.replaced")
+        if self._aside.exists():
+            self._result.aside = self._aside
         _remove(new)
 
 
-def _leave_behind(study: Study, last: int) -> None:
-    """Let the database be without runs that have directories."""
+def _set_fact(study: Study, name: str, value: Any) -> None:
+    """Store a fact in the database that is there now."""
     study.database.open_file(study.database_file, is_writable=True)
-    study.database.write(lambda tables: tables.set_fact(layout.LEFT_BEHIND, last))
+    study.database.write(lambda tables: tables.set_fact(name, value))
     study.database.close()
 
 
@@ -325,13 +374,34 @@ def _note_lost(tables: Tables, known: set[int]) -> list[int]:
     if missing:
         tables.set_fact(rebuild.LOST_RUNS, ranges(missing))
         tables.set_fact(layout.HAS_DELETED, True)
-    gone = before.union(deleted_runs(tables))
-    return [run_id for run_id in missing if run_id not in gone]
+    gone = before.union(deleted_runs(tables)).difference(
+        numbers(tables.fact(rebuild.UNTOLD_RUNS) or [])
+    )
+    lost = [run_id for run_id in missing if run_id not in gone]
+    tables.set_fact(rebuild.UNTOLD_RUNS, ranges(lost) or None)
+    return lost
+
+
+def _not_brought_back(
+    tables: Tables, changes: Sequence[_Change], restored: set[int], found: Salvage | None
+) -> list[int]:
+    """Runs that firings had changed after all began that is known of them here; ``found`` is
+    what was salvaged of a damaged database."""
+    older: set[int] = set()
+    for ended, run_ids in changes:
+        concerned = run_ids & restored
+        if found is not None and (found.n_objects_lost or (ended or inf) > found.last):
+            concerned = run_ids
+        for run_id in filter(tables.has_run, concerned):
+            if (ended or inf) > tables.run(run_id).get("start_time", 0.0):
+                older.add(run_id)
+    return sorted(older)
 
 
 def _problems(database: Database[Any], file: Path) -> list[str]:
     """What a database that can be read contradicts itself in."""
     try:
+        layout.check_not_cut(file)
         database.open_file(file)
         with database.read() as view:
             if hasattr(view, "runs_of"):
@@ -363,6 +433,6 @@ def _fresh(file: Path) -> Path:
 
 
 def _remove(file: Path) -> None:
-    for path in [file, *(Path(f"{file}{suffix}") for suffix in _BESIDE)]:
+    for path in [file, *beside(file)]:
         with suppress(FileNotFoundError):
             path.unlink()

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motoko.errors import DatabaseLost, MotokoError, MovedOrCopied
+from motoko.paths import WORKFLOW_DATABASE
+from motoko.store import layout
 from motoko.workflow import control, whereabouts
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ def standing_troubles(workflow: Workflow, *, is_at_work: bool = False) -> Iterat
 def _loss(workflow: Workflow) -> DatabaseLost | None:
     try:
         control.check_not_lost(workflow)
+        if control.server_office(workflow).owner() is None:  # nobody changes it
+            layout.check_not_cut(workflow.state_dir / WORKFLOW_DATABASE)
     except DatabaseLost as lost:
         return lost
     except MotokoError:  # whoever opens that database says so
