@@ -335,8 +335,8 @@ OTHER_POINTS: Dict[str, Point] = {
     ),
     "restore.aside": Point(
         "motoko backup --restore",
-        "the present database is moved aside, the other one is not in its place",
-        "nothing begins anew; the same command again",
+        "the present database lies in a backup too, the other one is not in its place",
+        "the same command again",
     ),
     "restore.replaced": Point(
         "motoko backup --restore",
@@ -345,7 +345,7 @@ OTHER_POINTS: Dict[str, Point] = {
     ),
     "repair.aside": Point(
         "motoko repair",
-        "the old database has its place in the backup too, the new one has another name",
+        "the old database lies in a backup too, the new one has another name",
         "`motoko repair` again, from the old one",
     ),
     "repair.replaced": Point(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,12 @@ def force_file(file: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def copy_file(source: Path | str, target: Path | str) -> None:
+    """Copy content and time of a file, onto the disk."""
+    shutil.copy2(source, target)
+    force_file(Path(target))
 
 
 def force_directory(directory: Path) -> None:

@@ -9,6 +9,7 @@ Written before the start and not changed during an attempt::
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -82,6 +83,25 @@ def replace_file(path: str, content: bytes) -> None:
     except BaseException:
         os.unlink(aside)
         raise
+    force(os.path.dirname(path) or ".")
+
+
+def force(path: str) -> None:
+    """Have a file, or the names in a directory, on disk, where there is such a thing."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync(fd: int) -> None:
+    """Have what an open file holds on disk; a pipe, say, is on none."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def write_all(fd: int, content: bytes) -> None:

@@ -17,7 +17,6 @@ Whoever reads keeps an offset and comes back: a last line without its end waits.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import time
@@ -27,7 +26,7 @@ from zlib import crc32
 
 from motoko.crashpoints import reached
 from motoko.host import host_name
-from motoko.job.facts import LATEST, write_all
+from motoko.job.facts import LATEST, sync, write_all
 from motoko.job.layout import journal_file, journal_prefix
 
 TYPE_CHECKING = False
@@ -96,19 +95,11 @@ class _Writer:
             self._is_torn = False
             reached("journal.written")
             if durable:
-                _sync(self._fd)
+                sync(self._fd)
 
     def __del__(self) -> None:
         if getattr(self, "_fd", None) is not None:
             os.close(self._fd)  # type: ignore[arg-type]
-
-
-def _sync(fd: int) -> None:
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
 
 
 def encode(entry: Dict[str, Any]) -> bytes:

@@ -97,6 +97,7 @@ class Run(Results):
         if self._final == FAILED:
             self._ignore("finish()")
         elif not self._final:
+            self._force_pushed()
             self._record("finish", durable=True)
 
     def fail(self, reason: Union[str, BaseException, None] = None) -> None:

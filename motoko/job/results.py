@@ -7,6 +7,7 @@ import os
 from motoko.errors import SchemaError
 from motoko.job import quantities
 from motoko.job.entries import Entries
+from motoko.job.facts import force
 from motoko.job.layout import quantity_file
 
 TYPE_CHECKING = False
@@ -70,6 +71,17 @@ class Results(Entries):
             self._record("quantity", name=name, columns=header, description=description)
         else:
             self._knock(at_once=False)
+
+    def _force_pushed(self) -> None:
+        """Have on disk what this process has pushed."""
+        if self._pushed_by != os.getpid():
+            return
+        for name in self._widths:
+            try:
+                force(quantity_file(self._directory, name))
+            except FileNotFoundError:
+                pass  # the script has moved it away
+        force(self._directory)
 
     def get_quantity(self, name: str, step: Optional[int] = None) -> Any:
         """A pandas DataFrame of the quantity: ``step[int]``, then a column a component.

@@ -128,6 +128,27 @@ def test_recovering_again_changes_nothing(workflow: Workflow) -> None:
     assert state(workflow) == {**DONE, "note": "changed since"}
 
 
+def test_marks_that_a_recovery_has_left_are_swept_by_the_next(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die_at(workflow, "commit.applied")
+
+    def reached(point: str) -> None:
+        if point == "recovery.forgotten":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(decision, "reached", reached)
+    with pytest.raises(KeyboardInterrupt):
+        workflow.recover()
+    monkeypatch.undo()
+    assert len(left_over(workflow)) == 2  # one in each study
+
+    workflow.recover()
+
+    assert left_over(workflow) == []
+    assert state(workflow) == DONE
+
+
 def test_a_study_that_has_its_part_is_not_given_it_again(workflow: Workflow) -> None:
     die_at(workflow, "commit.applied")
     workflow.mult.base.update_run(1, {"note": None})  # as it was before the commit

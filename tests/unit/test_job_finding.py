@@ -135,7 +135,7 @@ class TestFinding:
 
         write_facts(run_dir, {**FACTS, "attempt": 2})
 
-        assert (order, read_facts(run_dir)["attempt"]) == (["sync", "name"], 2)
+        assert (order, read_facts(run_dir)["attempt"]) == (["sync", "name", "sync"], 2)
         assert os.listdir(run_dir) == [".motoko-run.json"]
 
     def test_directory_without_run_file_is_named(self, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko.crashpoints import reached
+from motoko.durable import copy_file, force_directory, replace_file
 from motoko.errors import ForeignDatabase, ForeignOwner, StudyNotFound
 from motoko.store import layout
 from motoko.store.backup import copy_together
@@ -21,6 +22,7 @@ from motoko.study.versions import CODE
 from motoko.workflow import control, making
 from motoko.workflow.places import served
 from motoko.workflow.upkeep.repair import Repaired, check_nothing_runs, repair
+from motoko.workflow.upkeep.replacing import put_in_place, set_aside
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -69,6 +71,7 @@ def back_up(workflow: Workflow, target: Path | None = None) -> Backup:
         _copy(workflow, aside, made)
         reached("backup.copied")
         aside.rename(target)
+        force_directory(target.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -101,7 +104,8 @@ def _copy(workflow: Workflow, aside: Path, made: Backup) -> None:
         databases[str(copy.relative_to(aside))] = facts
     for store, copied in stores.items():  # what the runs need was there before they were
         if store.is_dir():
-            shutil.copytree(store, copied, ignore=shutil.ignore_patterns(".*"))
+            hidden = shutil.ignore_patterns(".*")
+            shutil.copytree(store, copied, ignore=hidden, copy_function=copy_file)
     contents = {
         "format": _FORMAT,
         "workflow": str(workflow.directory),
@@ -109,7 +113,9 @@ def _copy(workflow: Workflow, aside: Path, made: Backup) -> None:
         "databases": databases,
         "elsewhere": made.elsewhere,
     }
-    (aside / CONTENTS).write_text(json.dumps(contents, indent=2) + "\n")
+    replace_file(aside / CONTENTS, [json.dumps(contents, indent=2).encode() + b"\n"])
+    for directory, _, _ in os.walk(aside):
+        force_directory(Path(directory))
 
 
 def restore(workflow: Workflow, source: Path) -> Repaired:
@@ -126,14 +132,14 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
     aside = making.new_backup(workflow)
     for relative in files:
         present = workflow.directory / relative
-        for path in present.parent.glob(f"{present.name}*"):
-            making.move_into(aside, path, workflow)
-        reached("restore.aside")
         present.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         copied = Path(f"{present}{_UNFINISHED}")
         shutil.copyfile(source / relative, copied)
         copied.chmod(0o600)
-        os.replace(copied, present)
+        if present.exists():
+            set_aside(present, aside, workflow)
+        reached("restore.aside")
+        put_in_place(copied, present, aside, workflow)
         for kind in _STORES:
             _restore_store(source / relative.parent / kind, present.parent / kind)
     reached("restore.replaced")
@@ -151,7 +157,10 @@ def _restore_store(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True, mode=0o700)
     for file in source.iterdir():
         if not (target / file.name).exists():
-            shutil.copy2(file, target / file.name)
+            unfinished = target / f".{file.name}{_UNFINISHED}"
+            copy_file(file, unfinished)
+            os.replace(unfinished, target / file.name)
+    force_directory(target)
 
 
 def _databases(workflow: Workflow, source: Path) -> list[Path]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motoko.durable import force_directory, force_file
+from motoko.durable import copy_file, force_directory, force_file
 from motoko.store import layout
 from motoko.workflow import making
 
@@ -34,8 +33,7 @@ def set_aside(file: Path, aside: Path, workflow: Workflow) -> None:
     try:
         os.link(file, target)
     except OSError:  # on another file system, or one that has no links
-        shutil.copyfile(file, target)
-        force_file(target)
+        copy_file(file, target)
     force_directory(target.parent)
 
 
