@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import random
 import secrets
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +27,6 @@ from ZODB.POSException import (
 from motoko.crashpoints import reached
 from motoko.errors import (
     ConflictsExhausted,
-    DatabaseClosed,
     DatabaseFailed,
     DatabaseRefused,
     DatabaseUnavailable,
@@ -178,15 +175,13 @@ class Database(Generic[V]):
 
         Nothing can be written, unless ``is_writable``: then it is made if it is not there.
         DatabaseClosed where this user may not read it, DatabaseUnavailable when it cannot be
-        read for another reason, DatabaseLost when its end is damaged, and ForeignDatabase when it
+        read for another reason, DatabaseLost when its end is damaged, ForeignDatabase when it
         is something else.
         """
         from ZODB.FileStorage import FileStorage
         from ZODB.FileStorage.FileStorage import FileStorageFormatError
 
         layout.check_not_emptied(file)
-        if file.exists() and not os.access(file, os.R_OK, effective_ids=True):
-            raise DatabaseClosed(str(file), stat.S_IMODE(file.stat().st_mode))
         layout.check_end(file)
         with self.translated():
             try:

@@ -9,7 +9,9 @@ its keys are ids of runs (`feed` rests on this). Counters are `Length` objects, 
 
 from __future__ import annotations
 
+import os
 import secrets
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +24,7 @@ from BTrees.OLBTree import OLBTree
 from BTrees.OOBTree import OOBTree, OOTreeSet
 from ZODB.fsIndex import fsIndex
 
-from motoko.errors import DatabaseLost, ForeignDatabase, StudyNotFound
+from motoko.errors import DatabaseClosed, DatabaseLost, ForeignDatabase, StudyNotFound
 from motoko.phrases import BRINGS_IT_BACK
 from motoko.store.codec import encode
 from motoko.store.transaction_log import TransactionLog
@@ -110,13 +112,15 @@ def check_not_emptied(file: Path) -> None:
 
 def check_not_cut(file: Path) -> None:
     """DatabaseLost if the file of a database, which nobody has open, is shorter than it was:
-    ZODB would cut off the rest of what is torn, and ids would be given again.
+    ZODB would cut off the rest of what is torn, and ids would be given again. DatabaseClosed
+    where this user may not read it.
 
     What a server that was killed has not written whole is behind what counts here.
     """
     check_not_emptied(file)
     if not has_content(file):
         return
+    _check_readable(file)
     size, had = file.stat().st_size, _indexed(Path(f"{file}.index"))
     if had is not None and size < had:
         raise DatabaseLost(str(file), f"ends at byte {size}, though it had {had} bytes once")
@@ -125,9 +129,16 @@ def check_not_cut(file: Path) -> None:
 
 def check_end(file: Path) -> None:
     """DatabaseLost if the last bytes of a file are no transactions, and no commit that was not
-    finished: ZODB would cut them off, and take the time of the last commit from them."""
+    finished: ZODB would cut them off, and take the time of the last commit from them.
+    DatabaseClosed where this user may not read it."""
     if has_content(file):
+        _check_readable(file)
         _check_end(file, _indexed(Path(f"{file}.index")))
+
+
+def _check_readable(file: Path) -> None:
+    if not os.access(file, os.R_OK, effective_ids=True):
+        raise DatabaseClosed(str(file), stat.S_IMODE(file.stat().st_mode))
 
 
 def _check_end(file: Path, whole_to: int | None) -> None:

@@ -19,7 +19,8 @@ from motoko.workflow import Workflow
 from motoko.workflow.actions import ActionRegistry
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.triggers import Trigger
-from motoko.workflow.upkeep.run_changes import Values, retry_failed, update
+from motoko.workflow.upkeep.run_changes import retry_failed, update
+from motoko.workflow.upkeep.run_values import Values
 from tests.support.workflows import no_daemons, run, served_workflow, until
 
 __all__ = ["no_daemons"]

@@ -65,7 +65,7 @@ def test_a_read_only_file_system_is_named_for_what_it_is(
 ) -> None:
     workflow = workflow_in(tmp_path / "w")
     read_only = os.statvfs_result((4096, 4096, 9, 9, 9, 9, 9, 9, os.ST_RDONLY, 255))
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
     monkeypatch.setattr(os, "statvfs", lambda place: read_only)
 
     with pytest.raises(OSError, match="Read-only file system") as met:

@@ -199,12 +199,12 @@ def update_options(parser: argparse.ArgumentParser) -> None:
 def update(given: Arguments) -> int:
     """Set entries of the runs that are meant; all of the study without constraints."""
     from motoko.errors import SchemaError
-    from motoko.workflow.upkeep import run_changes
+    from motoko.workflow.upkeep import run_changes, run_values
 
     pairs = assignments(given.command)
     with studies.to_write(given) as (workflow, study):
         ids = studies.run_ids(study, given)
-        values = run_changes.read_values(study, pairs, with_new=True)
+        values = run_values.read_values(study, pairs, with_new=True)
         for name in values.job:
             why = "is a value of the job, which never changes"
             raise SchemaError(study.name, name, why, "`motoko runs retry --set` makes a run")

@@ -142,13 +142,13 @@ def retry(
     value of the job makes a new run, linked to the old one, which stays as it is. Runs that
     execute are left alone. Ends with code 4 if nothing was done.
     """
-    from motoko.workflow.upkeep import run_changes
+    from motoko.workflow.upkeep import run_changes, run_values
 
     pairs = _assignments(assigned)
     with _opened(directory, runs) as workflow:
         chosen = _chosen(workflow, runs, otherwise="state = FAILED")
         values = {
-            study.name: run_changes.read_retry_values(study, pairs, with_new=with_new)
+            study.name: run_values.read_retry_values(study, pairs, with_new=with_new)
             for study in chosen
         }
         how = run_changes.Retry(values, current_files, clean_dir)
@@ -211,7 +211,7 @@ def update(
     constraint has blanks: `mult 'norm > 3' norm=3`.
     """
     from motoko.errors import SchemaError
-    from motoko.workflow.upkeep import run_changes
+    from motoko.workflow.upkeep import run_changes, run_values
 
     selected = list(runs)
     given: list[str] = []
@@ -223,7 +223,7 @@ def update(
     with _opened(directory, selected) as workflow:
         chosen = _chosen(workflow, selected, is_all=is_all)
         values = {
-            study.name: run_changes.read_values(study, pairs, with_new=with_new)
+            study.name: run_values.read_values(study, pairs, with_new=with_new)
             for study in chosen
         }
         for study in chosen:
