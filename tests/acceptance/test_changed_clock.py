@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ import pytest
 
 from tests.support.clock import HOUR_S, Clock
 from tests.support.command_line import CommandLine, new_workflow
-from tests.support.processes import kill_processes_of
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -69,9 +66,7 @@ def begin(here: CommandLine, n_samples: int = 2) -> None:
 
 def kill_launcher(here: CommandLine) -> None:
     """``kill -9``; wait until it is gone."""
-    pid = here.pid("launcher")
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    here.kill("launcher")
     wait_until(lambda: here.pid("launcher") is None, "its end")
 
 
@@ -156,9 +151,8 @@ def test_a_workflow_comes_to_the_same_end_while_its_clock_jumps(
             (here.directory / f"go-{i}").touch()
             wait_until(lambda i=i: here.counts("sample").get("FINISHED") == i, f"sample {i}")
             if i == 3:
-                kill_processes_of(here.directory / ".wf")
                 kill_launcher(here)
-                os.kill(here.pid("server") or 0, signal.SIGKILL)
+                here.kill("server")
         said, messages = process.communicate(timeout=60)
 
     assert process.returncode == 0, messages

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,7 +164,7 @@ def test_cancelling_without_a_launcher_says_that_nobody_ends_the_script(
     here.run("orchestrator", "start", "--run_name", "first", "--detach", "--n_samples", "1")
     wait_until(lambda: here.counts("sample").get("RUNNING") == 1, "a run")
     here.run("orchestrator", "stop", "--run_name", "first")
-    os.kill(here.pid("launcher") or 0, signal.SIGKILL)
+    here.kill("launcher")
     wait_until(lambda: here.pid("launcher") is None, "its end")
 
     said = here.run("runs", "cancel", "sample.1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,12 @@ class CommandLine:
         """The process id of the server or the launcher."""
         owner = Office(self.directory / ".wf" / f"{kind}.lock", kind).owner()
         return owner.pid if owner else None
+
+    def kill(self, kind: str) -> None:
+        """``kill -9`` the server or the launcher, which is there."""
+        pid = self.pid(kind)
+        assert pid is not None, kind
+        os.kill(pid, signal.SIGKILL)
 
     def counts(self, study: str) -> dict[str, int]:
         """Runs of a study by state."""
