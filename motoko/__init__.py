@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         ConstraintError,
         CyclicSteps,
         DaemonError,
+        DatabaseClosed,
         DatabaseFailed,
         DatabaseLost,
         DatabaseRefused,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
         UnknownTaskManager,
         WorkerNotLoadable,
         WorkflowError,
+        WorkflowMoved,
     )
     from motoko.job import get_run, running, window
     from motoko.task_manager import RunList, TaskManager, TaskSelection
@@ -118,6 +120,7 @@ __all__ = [
     "ConstraintError",
     "CyclicSteps",
     "DaemonError",
+    "DatabaseClosed",
     "DatabaseFailed",
     "DatabaseRefused",
     "DatabaseLost",
@@ -174,6 +177,7 @@ __all__ = [
     "WorkerNotLoadable",
     "Workflow",
     "WorkflowError",
+    "WorkflowMoved",
     "event",
     "get_run",
     "no_action",

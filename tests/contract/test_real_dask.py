@@ -54,11 +54,11 @@ def test_a_script_ends_with_its_worker_and_is_not_executed_again_elsewhere(
 def test_runs_take_what_workers_offer_and_no_longer_than_they_may(
     dask_cluster: DaskCluster, tmp_path: Path
 ) -> None:
-    gate = make_gate(tmp_path)
+    gates = {run_id: make_gate(tmp_path, f"gate-{run_id}") for run_id in (2, 3, 4)}
     script = f"""
 case $MOTOKO_RUN_ID in
   1) sleep 300 & wait ;;
-  *) echo $OMP_NUM_THREADS; read -r _ < {gate} ;;
+  *) echo $OMP_NUM_THREADS; read -r _ < {tmp_path}/gate-$MOTOKO_RUN_ID ;;
 esac
 """
     with new_study(tmp_path / "s", script, ONCE + "walltime: 2\nnproc: 2\n") as study:
@@ -67,14 +67,14 @@ esac
             wait_for_state(study, "FAILED")
             study.database.write(lambda t: t.update_run(1, {"walltime": 300}))
             ids += create(study, 4, nproc=2, walltime=300)[1:]
-            running = ids[1:3]
             wait_for(study, lambda: sum(row(study, r)["state"] == "RUNNING" for r in ids) == 2)
             wait_until(lambda: len(dask_cluster.jobs()) == 3)
-            assert [row(study, r)["state"] for r in ids].count("RUNNING") == 2
-            for _ in running:
-                open_gate(gate)
-            wait_for(study, lambda: row(study, ids[3])["state"] == "RUNNING")
-            open_gate(gate)
+            running = [r for r in ids if row(study, r)["state"] == "RUNNING"]
+            [last] = gates.keys() - running
+            for run_id in running:
+                open_gate(gates[run_id])
+            wait_for(study, lambda: row(study, last)["state"] == "RUNNING")
+            open_gate(gates[last])
             wait_for(study, lambda: all("end_time" in row(study, r) for r in ids))
 
         assert attempts(study)[0]["class"] == "walltime", str(attempts(study)[0])

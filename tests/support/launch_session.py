@@ -186,14 +186,14 @@ def wait_for_file(file: Path) -> str:
 
 
 def open_gate(gate: Path) -> None:
-    """Let the scripts go on that wait at this named pipe (``read < gate``)."""
+    """Let the script go on that waits at this named pipe (``read < gate``)."""
     with open(gate, "w") as pipe:
         pipe.write("go\n")
 
 
-def make_gate(directory: Path) -> Path:
-    """A named pipe that scripts wait at until `open_gate`."""
-    gate = directory / "gate"
+def make_gate(directory: Path, name: str = "gate") -> Path:
+    """A named pipe that a script waits at until `open_gate`."""
+    gate = directory / name
     os.mkfifo(gate)
     return gate
 
