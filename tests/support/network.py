@@ -22,6 +22,17 @@ def free_port() -> int:
         return port
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
 def far_study(directory: Path, host: str, certificates_dir: Path | None) -> Study:
     """A study that is reached at ``zeo://name:port``."""
     return Study(

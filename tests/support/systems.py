@@ -14,6 +14,7 @@ from typing import Any
 
 from motoko.launch.tracking import Pace
 from tests.support.fake_scheduler import Fake, install
+from tests.support.network import is_free
 from tests.support.waiting import wait_until
 
 #: Asked so often that tests need not wait, and doubted for a time that they can wait for.
@@ -98,6 +99,12 @@ _SCRIPTS = Path(__file__).parent / "schedulers"
 _SGE = {"SGE_ROOT": "/var/lib/gridengine", "SGE_CELL": "default"}
 
 
+def _free_ports(first: int, n_ports: int = 3) -> int:
+    """The first of so many that nobody has; no other worker looks at the same."""
+    candidates = range(first + 10 * _WORKER, 32_000, 100)
+    return next(port for port in candidates if all(map(is_free, range(port, port + n_ports))))
+
+
 class Daemons:
     """Real batch systems, started when they are first asked for; root may do that."""
 
@@ -111,7 +118,7 @@ class Daemons:
         if accounts not in self._slurm:
             settings = {
                 "SLURM_TEST_DIR": tempfile.mkdtemp(prefix="motoko-slurm-"),
-                "SLURM_TEST_PORT": str(16817 + 10 * _WORKER + 5 * (accounts != "none")),
+                "SLURM_TEST_PORT": str(_free_ports(16817 + 5 * (accounts != "none"))),
                 "SLURM_TEST_ACCT": accounts,
             }
             self._slurm[accounts] = settings
