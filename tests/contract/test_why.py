@@ -15,7 +15,7 @@ import pytest
 
 from motoko.daemon import Office
 from motoko.errors import EventNotFound, RunsFailed
-from motoko.host import boot_clock
+from motoko.host import awake_clock
 from motoko.job.token import take_token, token_facts
 from motoko.launch.work import HELD
 from motoko.store import address
@@ -373,7 +373,7 @@ def test_how_long_a_run_executes_is_told_by_a_clock_that_nobody_sets(
     workflow.mult.createTask(x=1.0)
     directory = workflow.mult.base.run_dir(1)
     directory.mkdir(parents=True)
-    facts = {**token_facts("nonce", "generation"), "clock": boot_clock() - 7200}
+    facts = {**token_facts("nonce", "generation"), "awake": awake_clock() - 7200}
     fd = take_token(str(directory), 1, facts)
     assert fd is not None
     later = time.time() + 36000
