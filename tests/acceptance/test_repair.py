@@ -59,6 +59,7 @@ def complaints(directory: Path) -> list[Any]:
         workflow.close()
 
 
+@pytest.mark.slow
 def test_all_results_are_back_wherever_the_file_was_cut(
     varied_once: Path, tmp_path: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_all_results_are_back_wherever_the_file_was_cut(
         assert complaints(here.directory) == [], offset
 
 
+@pytest.mark.slow
 def test_all_results_are_back_wherever_garbage_was_written(
     varied_once: Path, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_a_database_of_which_the_beginning_is_left_is_damaged_and_none_that_is_n
     assert picture(here.directory) == before
 
 
+@pytest.mark.slow
 def test_no_id_is_given_again_wherever_a_file_without_an_index_was_cut(
     varied_once: Path, tmp_path: Path
 ) -> None:
