@@ -37,7 +37,7 @@ def find_jobs(
     if top.absolute() in target.absolute().parents:
         files = [file for file in files if target.absolute() not in file.absolute().parents]
     outputs = {file: _output(file, top, target, suffix) for file in files}
-    made = {output.absolute() for file, output in outputs.items() if output != file}
+    made = {o.absolute() for f, o in outputs.items() if o.absolute() != f.absolute()}
     files = [f for f in files if f.absolute() not in made and not f.name.endswith(PARTIAL)]
     if not files:
         raise BatchMistake(f"{top}: no file matches {pattern!r}")

@@ -42,11 +42,15 @@ def test_outputs_beside_their_inputs_are_no_inputs(tmp_path: Path) -> None:
     assert [job.id for job in jobs] == ["a.bvh", "b.bvh"]
 
 
-def test_a_file_that_would_be_its_own_output_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("input_dir", [".", None])
+def test_a_file_that_would_be_its_own_output_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, input_dir: str | None
+) -> None:
     made(tmp_path, "a.bvh")
+    monkeypatch.chdir(tmp_path)
 
     with pytest.raises(BatchMistake, match="the output would be the input"):
-        find_jobs(tmp_path, tmp_path, "*")
+        find_jobs(input_dir or tmp_path, tmp_path, "*")
 
 
 def test_a_name_that_cannot_be_written_down_is_refused(tmp_path: Path) -> None:
