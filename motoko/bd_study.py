@@ -17,8 +17,8 @@ def create_bd_study(task_manager: TaskManager) -> None:
     """Make one study anew: what it had goes into a dated backup. Its server runs afterwards."""
     workflow, name = task_manager.workflow, task_manager.study
     making.stop_idle(workflow, [name])
-    making.set_aside(workflow, keep_backup=True, studies=[name])
-    control.ensure_served(workflow)
+    with making.naming(making.set_aside(workflow, keep_backup=True, studies=[name])):
+        control.ensure_served(workflow)
 
 
 def create_bd_studies(workflow: Workflow, validated: bool | None = None) -> None:

@@ -67,6 +67,10 @@ COLUMNS = (
     Column("exec", "str", MOTOKO, "name of the script", is_derived=True),
 )
 
+#: Entries that tell tasks apart although nobody declares them: a repetition that is meant, and
+#: what came before, if the same task was done behind something else.
+BEHIND = "behind_runs"
+UNDECLARED = (BEHIND, "replica")
 #: Names that users cannot take for entries of their own.
 BUILT_IN = frozenset(c.name for c in COLUMNS)
 #: What only Motoko itself writes, and what scripts only read.

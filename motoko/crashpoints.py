@@ -27,12 +27,12 @@ class Point(namedtuple("Point", ["process", "here", "then"])):
     then: str
 
 
-_LOOKS = "the next launcher finds it so and goes on"
+LOOKS = "the next launcher finds it so and goes on"
 _MADE_AGAIN = "the next launcher makes the directory again, from its beginning"
 _AGAIN = "`motoko run` starts what is missing"
-_RETRIED = "the attempt has vanished: class infrastructure, and another one is made"
+RETRIED = "the attempt has vanished: class infrastructure, and another one is made"
 
-#: Every point, in the order in which a workflow comes to them.
+#: The points that every workflow comes to, in their order; `other_crashpoints` has the rest.
 POINTS: Dict[str, Point] = {
     "daemon.spawned": Point(
         "any command",
@@ -182,17 +182,17 @@ POINTS: Dict[str, Point] = {
     "token.written": Point(
         "launcher", "the token is complete and has no name", "nobody has taken it"
     ),
-    "token.linked": Point("launcher", "the token is taken, no process is started", _RETRIED),
+    "token.linked": Point("launcher", "the token is taken, no process is started", RETRIED),
     "launcher.spawned": Point(
         "launcher",
         "the script's shell is started, nothing else knows of it",
         "the next launcher finds the lock on the token held, and follows it",
     ),
     "script.entered": Point(
-        "the script's shell", "it has begun and left no word of it", _RETRIED
+        "the script's shell", "it has begun and left no word of it", RETRIED
     ),
     "script.started": Point(
-        "the script's shell", "the token says that it has begun, the script has not", _RETRIED
+        "the script's shell", "the token says that it has begun, the script has not", RETRIED
     ),
     "journal.written": Point(
         "a script in Python",
@@ -200,7 +200,7 @@ POINTS: Dict[str, Point] = {
         "the line counts; the script has failed, unless it had said finish()",
     ),
     "script.ended": Point(
-        "the script's shell", "the script is over, how it ended is not written", _RETRIED
+        "the script's shell", "the script is over, how it ended is not written", RETRIED
     ),
     "script.told": Point(
         "the script's shell",
@@ -218,11 +218,11 @@ POINTS: Dict[str, Point] = {
     "outcome.aside": Point(
         "launcher",
         "an outcome that the shell did not write is written, under another name",
-        f"what the journal says counts; without finish() or fail() {_RETRIED}",
+        f"what the journal says counts; without finish() or fail() {RETRIED}",
     ),
-    "outcome.written": Point("launcher", "an outcome is written in the shell's stead", _LOOKS),
+    "outcome.written": Point("launcher", "an outcome is written in the shell's stead", LOOKS),
     "sentinel.written": Point(
-        "launcher", "FINISHED or FAILED is there, the database does not say so", _LOOKS
+        "launcher", "FINISHED or FAILED is there, the database does not say so", LOOKS
     ),
     "launcher.recorded": Point(
         "launcher",
@@ -235,7 +235,7 @@ POINTS: Dict[str, Point] = {
         "the launcher after it finds it out again",
     ),
     "launcher.ending": Point(
-        "launcher", "it was told to end, what it knows is not recorded", _LOOKS
+        "launcher", "it was told to end, what it knows is not recorded", LOOKS
     ),
     "launcher.closed": Point(
         "launcher",
@@ -256,133 +256,6 @@ POINTS: Dict[str, Point] = {
         "it is noted that a background process ends with the last command that uses it, which"
         " was this one",
         "the process goes on; the next command that uses it ends it, or `motoko kill`",
-    ),
-}
-
-#: The same of what changes an artifact store, works through a batch, submits to a batch
-#: system, or looks after databases.
-OTHER_POINTS: Dict[str, Point] = {
-    "artifacts.copied": Point(
-        "a writer of artifacts",
-        "the data are copied aside, the store knows nothing of them",
-        "it has not happened; the next writer removes the copy",
-    ),
-    "artifacts.intended": Point(
-        "a writer of artifacts",
-        "what is to be stored or removed is written down",
-        "the next writer does it",
-    ),
-    "artifacts.placed": Point(
-        "a writer of artifacts",
-        "the data are in their place, the manifest does not have them",
-        "the next writer completes the manifest",
-    ),
-    "artifacts.manifest": Point(
-        "a writer of artifacts",
-        "a new manifest is written, under another name",
-        "the next writer writes it again",
-    ),
-    "artifacts.recorded": Point(
-        "a writer of artifacts",
-        "the manifest has the change; data that were removed may still be there",
-        "it has happened; the next writer removes such data",
-    ),
-    "artifacts.emptied": Point(
-        "a writer of artifacts",
-        "data that were removed are aside",
-        "the next writer removes them",
-    ),
-    "job.described": Point(
-        "launcher",
-        "the script and the ticket of a job are written, nothing is submitted",
-        "no job has its name, which is asked for until that is sure; then it is submitted",
-    ),
-    "job.submitted": Point(
-        "launcher",
-        "the batch system has taken the job, whose id is nowhere",
-        "the job is found by its name",
-    ),
-    "call.failed": Point(
-        "orchestrator",
-        "of a pipeline, that a call of a function failed is recorded, the orchestrator has not"
-        " taken note",
-        "the failure counts; it is called again as often as is left",
-    ),
-    "delete.removed": Point(
-        "motoko runs delete",
-        "runs are out of the database, their directories are where they were",
-        "`motoko verify` names the directories; `motoko repair` brings these runs back",
-    ),
-    "archive.made": Point(
-        "motoko archive",
-        "an archive is complete, the database does not say so",
-        "the directories are there still; the next call packs them again",
-    ),
-    "archive.told": Point(
-        "motoko archive",
-        "the runs are said to be packed, their directories are there still",
-        "the directories are used; the next call removes them",
-    ),
-    "archive.unpacked": Point(
-        "motoko archive",
-        "directories are back, the database says that their runs are packed",
-        "the directories are used",
-    ),
-    "backup.copied": Point(
-        "motoko backup",
-        "all is copied, under another name",
-        "there is no backup of that name; the next one of that name begins anew",
-    ),
-    "restore.aside": Point(
-        "motoko backup --restore",
-        "the present database lies in a backup too, the other one is not in its place",
-        "the same command again",
-    ),
-    "restore.replaced": Point(
-        "motoko backup --restore",
-        "databases of the backup are in their places, and lack what run directories know",
-        "the same command again",
-    ),
-    "repair.aside": Point(
-        "motoko repair",
-        "the old database lies in a backup too, the new one has another name",
-        "`motoko repair` again, from the old one",
-    ),
-    "repair.replaced": Point(
-        "motoko repair", "one database is new, others are as they were", "`motoko repair` again"
-    ),
-    "place.disowned": Point(
-        "motoko place --copied",
-        "one database is the copy's own, others may not be",
-        "the same command again",
-    ),
-    "place.settled": Point(
-        "motoko place --copied",
-        "all databases are the copy's own, where they lie is not recorded",
-        "the same command again",
-    ),
-    "batch.begun": Point(
-        "a batch",
-        "the journal says that a job begins, it has not begun",
-        "the job is done by the next call; an output that is there is set aside",
-    ),
-    "batch.done": Point(
-        "a batch",
-        "a job is done, the journal does not have its record",
-        "the output is set aside, and the job done again",
-    ),
-    "batch.noted": Point(
-        "a batch",
-        "the journal has the record of a job, the manifest does not",
-        "the next call takes it from there",
-    ),
-    "batch.manifest": Point(
-        "a batch",
-        "a new manifest is written, under another name",
-        "the one before counts, with the journal",
-    ),
-    "batch.ended": Point(
-        "a batch", "the manifest is complete, the journal is there", "all jobs are skipped"
     ),
 }
 

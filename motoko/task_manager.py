@@ -64,13 +64,12 @@ class RunList(Sequence[Pair]):
     async def _until_over(self) -> list[Pair]:
         failed: list[FailedRun] = []
         pruned: set[tuple[str, int]] = set()
-        for study, run_ids in self._ids().items():
-            for one in await until_over(study, run_ids):
-                if one.policy == PRUNE:
-                    log.warning("left out, as on_failure says: %s", one)
-                    pruned.add((one.study, one.run_id))
-                else:
-                    failed.append(one)
+        for one in await until_over(self._ids()):
+            if one.policy == PRUNE:
+                log.warning("left out, as on_failure says: %s", one)
+                pruned.add((one.study, one.run_id))
+            else:
+                failed.append(one)
         if failed:
             raise RunsFailed(failed)
         if not pruned:
@@ -195,15 +194,25 @@ class TaskSelection(Sequence[Pair]):
         alive = self.base.parse(f"state != {states.FAILED}")
 
         def is_satisfied() -> bool:
-            n_runs = self.base.count(self.selector)
-            if n_runs > 0 and n_runs == self.base.count(wanted):
-                return True
-            if self.base.config.policy.last != PRUNE:
-                return False
-            n_alive = self.base.count(self.selector & alive)
-            return n_alive > 0 and n_alive == self.base.count(wanted & alive)
+            questions = [(self.selector, wanted)]
+            if self.base.config.policy.last == PRUNE:
+                questions.append((self.selector & alive, wanted & alive))
+            return any(
+                n_runs and n_runs == n_good for n_runs, n_good in self._counts(questions)
+            )
 
         return TaskSelectionEval(is_satisfied, studies=[self.base])
+
+    def _counts(
+        self, questions: Sequence[tuple[Constraint, Constraint]]
+    ) -> list[tuple[int, int]]:
+        """How many runs there are for both of each pair, in one snapshot. The second of a pair
+        holds for no others than the first."""
+        if self.matching_condition is None:
+            return self.base.ask(lambda t: [(t.count(a), t.count(b)) for a, b in questions])
+        found = self.base.ask(lambda t: [(t.select(a), t.select(b)) for a, b in questions])
+        matching = [(self._matching(ids), good) for ids, good in found]
+        return [(len(ids), len(set(ids).intersection(good))) for ids, good in matching]
 
     def is_not_empty(self) -> TaskSelectionEval:
         """The question whether any run matches."""
@@ -223,7 +232,9 @@ class TaskSelection(Sequence[Pair]):
         return found
 
     def _ids(self) -> list[int]:
-        ids = self.base.select(self.selector)
+        return self._matching(self.base.select(self.selector))
+
+    def _matching(self, ids: list[int]) -> list[int]:
         if self.matching_condition is None:
             return ids
         return [i for i in ids if self.matching_condition(*self.base.pair(i))]
@@ -393,4 +404,7 @@ class TaskManager:
         from motoko.study.frame import frame
 
         selection = self.select(constraints)
-        return self._study.ask(lambda tables: frame(tables, tables.select(selection.selector)))
+        place = self._study.directory
+        return self._study.ask(
+            lambda tables: frame(tables, tables.select(selection.selector), place)
+        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from docs.generator.markdown import code, page, table
-from motoko.crashpoints import OTHER_POINTS, POINTS, Point
+from motoko.crashpoints import POINTS, Point
+from motoko.other_crashpoints import OTHER_POINTS
 
 
 def durability_page() -> str:

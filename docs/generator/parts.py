@@ -23,6 +23,7 @@ def artifacts_page() -> str:
         ArtifactStore=class_text(artifacts.ArtifactStore),
         Artifact=_described(artifacts.Artifact),
         Problem=_described(artifacts.Problem),
+        ToPut=_described(artifacts.ToPut),
     )
 
 

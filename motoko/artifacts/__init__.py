@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from motoko.artifacts.manifest import Artifact
-from motoko.artifacts.store import ArtifactStore, Problem, existing_store
+from motoko.artifacts.store import ArtifactStore, Problem, ToPut, existing_store
 
-__all__ = ["Artifact", "ArtifactStore", "Problem", "existing_store"]
+__all__ = ["Artifact", "ArtifactStore", "Problem", "ToPut", "existing_store"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -82,10 +82,79 @@ def from_json(facts: Any) -> Artifact:
 
 def encoded(artifacts: Iterable[Artifact]) -> bytes:
     """The document for these artifacts, a line each."""
-    ordered = sorted(artifacts, key=lambda artifact: artifact.name)
-    lines = ",\n".join(f"  {json.dumps(to_json(a), allow_nan=False)}" for a in ordered)
-    body = f"[\n{lines}\n ]" if ordered else "[]"
-    return f'{{\n "format": {FORMAT},\n "artifacts": {body}\n}}\n'.encode()
+    return _document(Contents().changed(put=artifacts))
+
+
+def copied(artifact: Artifact) -> Artifact:
+    """The same, whose metadata are the reader's own."""
+    return replace(artifact, metadata=_plain(artifact.metadata))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+def _line(artifact: Artifact) -> bytes:
+    return f"  {json.dumps(to_json(artifact), allow_nan=False)}".encode()
+
+
+_HEAD = f'{{\n "format": {FORMAT},\n "artifacts": [\n'.encode()
+_TAIL = b"\n ]\n}\n"
+_BETWEEN = b",\n"
+
+
+class Contents:
+    """What a manifest holds at one moment, with the line of each artifact, which is parsed and
+    written once, however often others change."""
+
+    def __init__(
+        self,
+        artifacts: Mapping[str, Artifact] | None = None,
+        lines: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.artifacts = artifacts or {}
+        self.lines = lines or {}
+        self._paths: dict[str, str] | None = None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.artifacts
+
+    def changed(self, *, put: Iterable[Artifact] = (), removed: Iterable[str] = ()) -> Contents:
+        """What it becomes."""
+        artifacts, lines = {**self.artifacts}, {**self.lines}
+        paths = {**self._by_path()}
+        for name in removed:
+            del lines[name]
+            paths.pop(artifacts.pop(name).path, None)
+        for artifact in put:
+            if artifact.name in artifacts:
+                paths.pop(artifacts[artifact.name].path, None)
+            artifacts[artifact.name] = artifact
+            lines[artifact.name] = _line(artifact)
+            paths[artifact.path] = artifact.name
+        made = Contents(artifacts, lines)
+        made._paths = paths
+        return made
+
+    def at(self, path: str) -> str | None:
+        """The name of the artifact that lies there, or in which that would lie."""
+        found = self._by_path()
+        places = (str(place) for place in (PurePosixPath(path), *PurePosixPath(path).parents))
+        return next((found[place] for place in places if place in found), None)
+
+    def _by_path(self) -> dict[str, str]:
+        if self._paths is None:
+            self._paths = {a.path: name for name, a in self.artifacts.items()}
+        return self._paths
+
+
+def _document(contents: Contents) -> bytes:
+    if not contents.lines:
+        return _HEAD[:-1] + b"]\n}\n"
+    lines = map(contents.lines.__getitem__, sorted(contents.lines))
+    return b"".join((_HEAD, _BETWEEN.join(lines), _TAIL))
 
 
 class Manifest:
@@ -93,26 +162,27 @@ class Manifest:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._known: tuple[bytes, Mapping[str, Artifact]] = (b"", {})
+        self._known: tuple[bytes, Contents] = (b"", Contents())
 
-    def read(self) -> Mapping[str, Artifact]:
-        """All artifacts by name; none where there is no file. ManifestUnreadable."""
+    def read(self) -> Contents:
+        """What it holds; nothing where there is no file. ManifestUnreadable."""
         try:
             content = self.file.read_bytes()
         except FileNotFoundError:
-            return {}
-        known, artifacts = self._known
+            return Contents()
+        known, contents = self._known
         if content != known:
-            artifacts = self._parsed(content)
-            self._known = (content, artifacts)
-        return artifacts
+            contents = _by_lines(content, contents) or self._parsed(content)
+            self._known = (content, contents)
+        return contents
 
-    def write(self, artifacts: Mapping[str, Artifact]) -> None:
+    def write(self, contents: Contents) -> None:
         """Put this in its place in one step; only for who holds the lock of the store."""
-        content = encoded(artifacts.values())
+        content = _document(contents)
         replace_file(self.file, [content], between=lambda: reached("artifacts.manifest"))
+        self._known = (content, contents)
 
-    def _parsed(self, content: bytes) -> dict[str, Artifact]:
+    def _parsed(self, content: bytes) -> Contents:
         try:
             document = json.loads(content)
         except (ValueError, RecursionError) as error:
@@ -123,7 +193,33 @@ class Manifest:
             why = f"has format {document.get('format')!r}, this Motoko reads format {FORMAT}"
             raise ManifestUnreadable(str(self.file), why)
         try:
-            artifacts = [from_json(facts) for facts in document["artifacts"]]
+            found = [from_json(facts) for facts in document["artifacts"]]
+            return _distinct((artifact, _line(artifact)) for artifact in found)
         except ValueError as error:
             raise ManifestUnreadable(str(self.file), str(error)) from None
-        return {artifact.name: artifact for artifact in artifacts}
+
+
+def _by_lines(content: bytes, known: Contents) -> Contents | None:
+    """What a manifest as we write it holds; of its lines those are parsed that are not known.
+    None for any other, whatever is wrong with it."""
+    if not content.startswith(_HEAD) or not content.endswith(_TAIL):
+        return None
+    by_line = {line: known.artifacts[name] for name, line in known.lines.items()}
+    try:
+        lines = content[len(_HEAD) : -len(_TAIL)].split(_BETWEEN)
+        return _distinct(
+            (by_line.get(line) or from_json(json.loads(line)), line) for line in lines
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _distinct(found: Iterable[tuple[Artifact, bytes]]) -> Contents:
+    """These artifacts, with their lines. ValueError for two of one name."""
+    artifacts: dict[str, Artifact] = {}
+    lines: dict[str, bytes] = {}
+    for artifact, line in found:
+        if artifact.name in artifacts:
+            raise ValueError(f"two artifacts have the name {artifact.name!r}")
+        artifacts[artifact.name], lines[artifact.name] = artifact, line
+    return Contents(artifacts, lines)

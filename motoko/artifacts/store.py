@@ -1,52 +1,58 @@
-"""A store of artifacts: what is in it, and how it changes.
-
-A change is decided by a small file, the *intent*, which says what is to be done; whoever holds
-the lock of the store next, or looks, completes what a process that died had intended. Data are
-copied, and removed, aside and without the lock, so that a large artifact keeps nobody waiting.
-"""
+"""A store of artifacts: what is in it, and what can be done with it."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Container, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+import time
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from motoko import host
-from motoko.artifacts.archive import write_archive
-from motoko.artifacts.content import Content, content_of, copy_dir, copy_file, remove
+from motoko.artifacts.archive import new_archive
+from motoko.artifacts.changes import Changes, Put
+from motoko.artifacts.content import (
+    Content,
+    Meanwhile,
+    content_of,
+    copy_dir,
+    copy_file,
+    go_on,
+    remove,
+)
 from motoko.artifacts.manifest import (
     KINDS,
     MANIFEST,
-    OFFICE,
     Artifact,
+    Contents,
     Manifest,
-    from_json,
+    copied,
     inner_path,
-    to_json,
 )
 from motoko.crashpoints import reached
-from motoko.durable import force_directory, locked, replace_file
 from motoko.errors import (
+    ArtifactError,
     ArtifactExists,
     ArtifactNotFound,
     ArtifactsDamaged,
     ArtifactStoreNotFound,
     PathOutside,
     PathTaken,
-    StoreBusy,
 )
 
-#: Longer than any change takes, since nothing is copied meanwhile.
-_PATIENCE_S = 60.0
-#: Whoever only looks waits so long for a writer that is at it.
-_GLANCE_S = 1.0
-#: A directory of something under way: who is at it, and a mark.
-_ASIDE = re.compile(r"(\d+)-(\d+)-([0-9a-f]*)-[0-9a-f]{8}-(.*)")
+#: Of many that are put, those that were copied in this time are saved together.
+_TOGETHER_S = 1.0
+
+
+@dataclass(frozen=True)
+class ToPut:
+    """A file or a directory for `ArtifactStore.put_all`, and what is to be known of it."""
+
+    src: Path
+    name: str
+    metadata: Mapping[str, Any]
+    run: str | None
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class ArtifactStore:
         self._root = Path(root).absolute()
         self._home = self._root
         self._manifest = Manifest(self._home / MANIFEST)
+        self._changes = Changes(self._root, self._home, self._manifest)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._root)!r})"
@@ -91,15 +98,18 @@ class ArtifactStore:
         *,
         metadata: Mapping[str, Any] | None = None,
         run: str | None = None,
+        replaces: bool = False,
     ) -> Artifact:
         """Store a copy of a file under a name that is free.
 
         It comes to lie at ``dst_rel`` below the root, or at the name. ``metadata`` is anything
         that JSON can hold, ``run`` the run that made it, as in ``mult.17``. ArtifactExists, a
         KeyError, before anything is copied when the name is taken; PathTaken when something
-        else lies there; PathOutside when that would not be below the root.
+        else lies there; PathOutside when that would not be below the root. What ``replaces``
+        takes the place of what has the name, once all of it is copied; that stays until then.
         """
-        return self._put(Path(src), _wanted(name, dst_rel, "file", metadata, run))
+        wanted = _wanted(name, dst_rel, "file", metadata, run)
+        return self._put(Path(src), wanted, replaces=replaces)
 
     def put_dir(
         self,
@@ -109,17 +119,40 @@ class ArtifactStore:
         *,
         metadata: Mapping[str, Any] | None = None,
         run: str | None = None,
+        replaces: bool = False,
     ) -> Artifact:
         """Store a copy of a directory with all that is in it, as `put_file` does.
 
         Relative links to something inside it stay links, links to files outside become these
         files, others raise PathOutside.
         """
-        return self._put(Path(src), _wanted(name, dst_rel, "dir", metadata, run))
+        wanted = _wanted(name, dst_rel, "dir", metadata, run)
+        return self._put(Path(src), wanted, replaces=replaces)
+
+    def put_all(
+        self, things: Iterable[ToPut], *, meanwhile: Meanwhile = go_on
+    ) -> dict[str, Exception]:
+        """Store many, replacing what has their names; by name, why some could not be.
+
+        The manifest is saved once for all that are copied within a second. ``meanwhile`` is
+        called again and again; what it raises ends the copying, and what is saved stays.
+        """
+        refused: dict[str, Exception] = {}
+        waiting = list(things)[::-1]
+        while waiting:
+            taken: list[str] = []
+            try:
+                with self._changes.aside() as aside:
+                    puts = self._copied_together(waiting, taken, aside, refused, meanwhile)
+                    refused |= self._place(puts, aside, replaces=True)
+            except (ArtifactError, OSError) as error:
+                names = taken or [waiting.pop().name]
+                refused |= {name: error for name in names if name not in refused}
+        return refused
 
     def path(self, name: str) -> Path:
         """Where an artifact lies. ArtifactNotFound, a KeyError."""
-        return self._place(self._get(name).path)
+        return self._in_store(self._get(name).path)
 
     def open(self, name: str, mode: Literal["r", "rb"] = "r") -> IO[Any]:
         """Open a file for reading, as text in UTF-8 or as bytes. ArtifactNotFound."""
@@ -128,15 +161,17 @@ class ArtifactStore:
         path = self.path(name)
         return open(path, mode, encoding=None if "b" in mode else "utf-8")
 
-    def remove(self, name: str) -> None:
-        """Remove an artifact and its data. ArtifactNotFound, a KeyError."""
-        self._get(name)
-        with self._aside() as aside:
-            with self._locked():
-                path = self._get(name).path
-                self._place(path)
-                self._intend({"remove": name, "path": path}, aside)
-                self._complete()
+    def remove(self, name: str, *more: str) -> None:
+        """Remove an artifact, or several at once, with their data. ArtifactNotFound, a
+        KeyError."""
+        names = dict.fromkeys((name, *more))
+        with self._changes.aside() as aside:
+            for one in names:
+                self._get(one)
+            with self._changes.locked():
+                for one in names:
+                    self._in_store(self._get(one).path)
+                self._changes.remove(names, aside)
             reached("artifacts.emptied")
 
     def list_artifacts(
@@ -148,24 +183,25 @@ class ArtifactStore:
         """
         if kind is not None and kind not in KINDS:
             raise ValueError(f"kind {kind!r}: expected {' or '.join(map(repr, KINDS))}")
-        found = sorted(self._settled().values(), key=lambda artifact: artifact.name)
-        return [
-            artifact
-            for artifact in found
-            if artifact.name.startswith(prefix or "") and kind in (None, artifact.kind)
-        ]
+        found = self._settled().artifacts
+        names = found if prefix is None else [n for n in found if n.startswith(prefix)]
+        of_kind = (found[name] for name in sorted(names) if kind in (None, found[name].kind))
+        return [copied(artifact) for artifact in of_kind]
 
-    def verify(self, *, of: Container[str | None] | None = None) -> list[Problem]:
+    def verify(
+        self, *, of: Container[str | None] | None = None, meanwhile: Meanwhile = go_on
+    ) -> list[Problem]:
         """Compare all data with their digests; what is missing or changed, by name.
 
-        ``of`` are the runs whose artifacts are meant, if not all are.
+        ``of`` are the runs whose artifacts are meant, if not all are. ``meanwhile`` is called
+        again and again.
         """
         problems = []
         for artifact in self.list_artifacts():
             if of is not None and artifact.run not in of:
                 continue
-            what = self._what_is_wrong(artifact)
-            if what and self._manifest.read().get(artifact.name) == artifact:
+            what = self._what_is_wrong(artifact, meanwhile)
+            if what and self._manifest.read().artifacts.get(artifact.name) == artifact:
                 problems.append(Problem(artifact.name, self._root / artifact.path, what))
         return problems
 
@@ -178,6 +214,7 @@ class ArtifactStore:
         view = ArtifactStore(new_root)
         view._home = self._home
         view._manifest = Manifest(self._manifest.file)
+        view._changes = Changes(view._root, view._home, view._manifest)
         return view
 
     def copy_to(self, new_root: str | os.PathLike[str]) -> ArtifactStore:
@@ -189,12 +226,12 @@ class ArtifactStore:
         """
         target = ArtifactStore(new_root)
         for artifact in self.list_artifacts():
-            present = target._settled().get(artifact.name)
+            present = target._settled().artifacts.get(artifact.name)
             if present == artifact:
                 continue
             if present is not None:
                 raise ArtifactExists(str(target.root), artifact.name)
-            source = self._place(artifact.path)
+            source = self._in_store(artifact.path)
             if not source.exists():
                 raise ArtifactsDamaged(str(self._root), [(artifact.name, "missing")])
             target._put(source, artifact)
@@ -203,172 +240,178 @@ class ArtifactStore:
     def export(self, archive: str | os.PathLike[str]) -> Path:
         """Write all artifacts and the manifest into a new tar file; its path.
 
-        It is compressed if its name ends in ``.gz``, ``.tgz``, ``.xz`` or ``.bz2``, and holds
-        one directory, which is a store wherever it is unpacked. Raises ArtifactsDamaged for
-        data that are not what was stored, and FileExistsError.
+        Its name says how it is compressed: ``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.xz`` or
+        ``.tar.bz2``. It holds one directory, which is a store wherever it is unpacked. Raises
+        ArtifactsDamaged for data that are not what was stored, FileExistsError, UnknownArchive;
+        there is no archive then.
         """
+        file = Path(archive).absolute()
         artifacts = self.list_artifacts()
-        self._refuse_damage(artifacts)
-        places = {artifact.name: self._place(artifact.path) for artifact in artifacts}
-        return write_archive(Path(archive).absolute(), artifacts, places)
+        with new_archive(file) as made:
+            made.add_manifest(artifacts)
+            problems = []
+            for artifact in artifacts:
 
-    def _settled(self) -> Mapping[str, Artifact]:
-        """All artifacts by name, when what a writer that died had intended is done: who looks
-        for a name, and then puts it, is not told that it was there all the time."""
-        if os.path.lexists(self._intent):
-            with suppress(StoreBusy, OSError), self._locked(_GLANCE_S):
-                pass  # a writer that is alive does it, or whoever may write here
+                def add(place: Path, artifact: Artifact = artifact) -> Content:
+                    return made.add(place, artifact.path)
+
+                what = self._what_is_wrong(artifact, read=add)
+                if what:
+                    problems.append((artifact.name, what))
+            if problems:
+                raise ArtifactsDamaged(str(self._root), problems)
+        return file
+
+    def _settled(self) -> Contents:
+        self._changes.settle()
         return self._manifest.read()
 
     def _get(self, name: str) -> Artifact:
-        artifacts = self._settled()
+        artifacts = self._settled().artifacts
         if name not in artifacts:
             raise ArtifactNotFound(str(self._root), name, artifacts)
         return artifacts[name]
 
-    def _place(self, path: str) -> Path:
+    def _in_store(self, path: str) -> Path:
         """A path below the root, unless links on the disk lead out of there."""
         place = self._root / path
         if not place.resolve().is_relative_to(self._root.resolve()):
             raise PathOutside(str(place), "leads out of the store through a link; remove that")
         return place
 
-    def _what_is_wrong(self, artifact: Artifact) -> str:
+    def _what_is_wrong(
+        self,
+        artifact: Artifact,
+        meanwhile: Meanwhile = go_on,
+        read: Callable[[Path], Content] | None = None,
+    ) -> str:
+        """``read`` says what the data are, if somebody wants them anyway."""
         try:
-            place = self._place(artifact.path)
+            place = self._in_store(artifact.path)
             kinds = {"file": place.is_file(), "dir": place.is_dir()}
             if not kinds[artifact.kind]:
                 return "changed" if os.path.lexists(place) else "missing"
-            same = content_of(place) == Content(artifact.sha256, artifact.size)
+            found = content_of(place, meanwhile) if read is None else read(place)
+            same = found == Content(artifact.sha256, artifact.size)
         except PathOutside:
             return "changed"
         except FileNotFoundError:
             return "missing"
         except OSError as error:
-            return f"unreadable ({error.strerror})"
+            return f"unreadable ({error.strerror or error})"
         return "" if same else "changed"
 
-    def _refuse_damage(self, artifacts: list[Artifact]) -> None:
-        found = [(artifact.name, self._what_is_wrong(artifact)) for artifact in artifacts]
-        problems = [(name, what) for name, what in found if what]
-        if problems:
-            raise ArtifactsDamaged(str(self._root), problems)
-
-    def _put(self, source: Path, wanted: Artifact) -> Artifact:
+    def _put(self, source: Path, wanted: Artifact, *, replaces: bool = False) -> Artifact:
         """Store data; those of an artifact whose digest is known already must have it."""
-        self._check_free(wanted)
+        self._check(source, wanted, replaces=replaces)
+        with self._changes.aside() as aside:
+            artifact = self._copied(source, wanted, aside / "0", go_on)
+            for error in self._place([Put(artifact, "0")], aside, replaces=replaces).values():
+                raise error
+        return copied(artifact)
+
+    def _copied_together(
+        self,
+        waiting: list[ToPut],
+        taken: list[str],
+        aside: Path,
+        refused: dict[str, Exception],
+        meanwhile: Meanwhile,
+    ) -> list[Put]:
+        """Copies of those that are saved together, taken from the end of who waits."""
+        begun = time.monotonic()
+        puts: list[Put] = []
+        while waiting and (not taken or time.monotonic() - begun < _TOGETHER_S):
+            one = waiting.pop()
+            taken.append(one.name)
+            try:
+                kind = "dir" if one.src.is_dir() else "file"
+                wanted = _wanted(one.name, None, kind, one.metadata, one.run)
+                self._check(one.src, wanted, replaces=True)
+                data = str(len(puts))
+                copy = self._copied(one.src, wanted, aside / data, meanwhile)
+                puts.append(Put(copy, data))
+            except (ArtifactError, OSError) as error:
+                refused[one.name] = error
+        return puts
+
+    def _check(self, source: Path, wanted: Artifact, *, replaces: bool) -> None:
+        """Refuse what can be known before anything is copied."""
+        self._check_free(self._settled(), wanted, replaces=replaces)
         if wanted.kind == "dir" and self._root.resolve().is_relative_to(source.resolve()):
             raise PathOutside(str(source), "holds the store itself")
-        with self._aside() as aside:
-            copy = copy_file if wanted.kind == "file" else copy_dir
-            content = copy(source, aside / "data")
-            artifact = replace(wanted, sha256=content.sha256, size=content.size)
-            if wanted.sha256 and artifact != wanted:
-                raise ArtifactsDamaged(str(source), [(wanted.name, "changed")])
-            reached("artifacts.copied")
-            with self._locked():
-                self._check_free(artifact)
-                try:
-                    self._intend({"put": to_json(artifact), "path": artifact.path}, aside)
-                    self._complete()
-                except BaseException:
-                    self._withdraw(artifact, aside)
-                    raise
+
+    def _copied(
+        self, source: Path, wanted: Artifact, target: Path, meanwhile: Meanwhile
+    ) -> Artifact:
+        copy = copy_file if wanted.kind == "file" else copy_dir
+        try:
+            content = copy(source, target, meanwhile)
+        except BaseException:
+            remove(target)
+            raise
+        artifact = replace(wanted, sha256=content.sha256, size=content.size)
+        if wanted.sha256 and artifact != wanted:
+            raise ArtifactsDamaged(str(source), [(wanted.name, "changed")])
         return artifact
 
-    def _withdraw(self, artifact: Artifact, aside: Path) -> None:
-        """Undo what is intended, unless it has happened: whoever wanted it is told that."""
-        place = self._root / artifact.path
-        if artifact.name not in self._manifest.read():
-            if not os.path.lexists(aside / "data") and os.path.lexists(place):
-                place.rename(aside / "data")
-            self._intent.unlink(missing_ok=True)
+    def _place(
+        self, puts: Sequence[Put], aside: Path, *, replaces: bool
+    ) -> dict[str, Exception]:
+        """Give copies their places and names, with one save; by name, why some cannot have
+        them. Raises what keeps all from that."""
+        refused: dict[str, Exception] = {}
+        if not puts:
+            return refused
+        reached("artifacts.copied")
+        with self._changes.locked():
+            contents, among = self._manifest.read(), Contents()
+            free: list[Put] = []
+            for one in puts:
+                try:
+                    self._check_free(contents, one.artifact, replaces=replaces)
+                    self._check_among(among, one.artifact)
+                except ArtifactError as error:
+                    refused[one.artifact.name] = error
+                    continue
+                before = contents.artifacts.get(one.artifact.name)
+                free.append(one._replace(old=None if before is None else before.path))
+                if len(puts) > 1:
+                    among = among.changed(put=[one.artifact])
+            if free:
+                self._changes.put(free, aside)
+        return refused
 
-    def _check_free(self, wanted: Artifact) -> None:
-        artifacts = self._settled()
-        if wanted.name in artifacts:
+    def _check_free(self, contents: Contents, wanted: Artifact, *, replaces: bool) -> None:
+        before = contents.artifacts.get(wanted.name)
+        if before is not None and not replaces:
             raise ArtifactExists(str(self._root), wanted.name)
-        place = self._place(wanted.path)
-        for other in artifacts.values():
-            if other.path == wanted.path or wanted.path.startswith(f"{other.path}/"):
-                raise PathTaken(str(place), f"artifact {other.name!r} lies there")
+        place = self._in_store(wanted.path)
+        self._check_apart(contents, wanted)
+        own = None if before is None else self._root / before.path
         for taken in (place, *place.parents):
             if taken == self._root:
                 break
+            if taken == own:
+                continue
             if os.path.lexists(taken) and (taken == place or not taken.is_dir()):
                 raise PathTaken(str(taken), "something that is no artifact lies there")
 
-    @contextmanager
-    def _aside(self) -> Iterator[Path]:
-        """A directory of this process below the root, gone when the block ends."""
-        pid = os.getpid()
-        start = host.process_start_time(pid) or 0
-        boot = host.boot_id().replace("-", "")
-        mark = os.urandom(4).hex()
-        office = self._root / OFFICE
-        office.mkdir(parents=True, exist_ok=True)
-        aside = office / f"{pid}-{start}-{boot}-{mark}-{host.host_name()}"
-        aside.mkdir()
-        try:
-            yield aside
-        finally:
-            remove(aside)
+    def _check_among(self, others: Contents, wanted: Artifact) -> None:
+        """Refuse what does not go together with what comes at the same time."""
+        if wanted.name in others:
+            raise ArtifactExists(str(self._root), wanted.name)
+        self._check_apart(others, wanted)
+        for other in others.artifacts.values():
+            if other.path.startswith(f"{wanted.path}/"):
+                place = self._root / wanted.path
+                raise PathTaken(str(place), f"artifact {other.name!r} lies in there")
 
-    @contextmanager
-    def _locked(self, patience_s: float | None = None) -> Iterator[None]:
-        """The only one who changes the store; what others had intended is done."""
-        patience_s = _PATIENCE_S if patience_s is None else patience_s
-        office = self._home / OFFICE
-        office.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(office / "lock", patience_s))
-            except TimeoutError:
-                raise StoreBusy(str(self._root), patience_s) from None
-            self._complete()
-            left = [aside for aside in (self._root / OFFICE).iterdir() if _is_left(aside)]
-            yield
-        for aside in left:
-            with suppress(FileNotFoundError):  # others clear up the same
-                remove(aside)
-
-    @property
-    def _intent(self) -> Path:
-        return self._home / OFFICE / "intent.json"
-
-    def _intend(self, what: dict[str, Any], aside: Path) -> None:
-        # A store may be moved before somebody completes this: its own root is not named.
-        root = None if self._root == self._home else str(self._root)
-        content = json.dumps({**what, "aside": aside.name, "root": root}).encode()
-        replace_file(self._intent, [content])
-        reached("artifacts.intended")
-
-    def _complete(self) -> None:
-        """Do what is intended, or the rest of it."""
-        try:
-            intent = json.loads(self._intent.read_bytes())
-        except FileNotFoundError:
-            return
-        root = Path(intent["root"] or self._home)
-        aside, place = root / OFFICE / intent["aside"] / "data", root / intent["path"]
-        artifacts = dict(self._manifest.read())
-        if "put" in intent:
-            artifact = from_json(intent["put"])
-            if os.path.lexists(aside):
-                _move(aside, place, root)
-            reached("artifacts.placed")
-            if os.path.lexists(place) and artifact.name not in artifacts:
-                self._manifest.write({**artifacts, artifact.name: artifact})
-            reached("artifacts.recorded")
-        else:
-            if artifacts.pop(intent["remove"], None):
-                self._manifest.write(artifacts)
-            reached("artifacts.recorded")
-            if os.path.lexists(place):
-                aside.parent.mkdir(parents=True, exist_ok=True)
-                place.rename(aside)
-                _remove_empty(place.parent, root)
-        self._intent.unlink()
+    def _check_apart(self, contents: Contents, wanted: Artifact) -> None:
+        other = contents.at(wanted.path)
+        if other not in (None, wanted.name):
+            place = self._root / wanted.path
+            raise PathTaken(str(place), f"artifact {other!r} lies there")
 
 
 def _wanted(
@@ -392,30 +435,3 @@ def existing_store(root: str | os.PathLike[str]) -> ArtifactStore:
     if not store.manifest_file.is_file():
         raise ArtifactStoreNotFound(os.fspath(root), MANIFEST)
     return store
-
-
-def _move(aside: Path, place: Path, root: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside.rename(place)
-    for directory in (place.parent, *place.parent.parents):
-        force_directory(directory)
-        if directory == root:
-            break
-
-
-def _remove_empty(directory: Path, root: Path) -> None:
-    try:
-        while directory != root:
-            directory.rmdir()
-            directory = directory.parent
-    except OSError:  # something else is in it
-        pass
-
-
-def _is_left(aside: Path) -> bool:
-    """Whether whoever made it is no more; who that is on another host is not known here."""
-    found = _ASIDE.fullmatch(aside.name)
-    if found is None or found[4] != host.host_name():
-        return False
-    is_of_now = found[3] == host.boot_id().replace("-", "")
-    return not is_of_now or not host.is_alive(int(found[1]), int(found[2]) or None)

@@ -28,7 +28,7 @@ def main(call_file: str) -> int:
     worker = pickle.loads(base64.b64decode(call["worker"]))
     job = BatchJob.model_validate_json(run.spec)
     before = mark(job.output)
-    encoded = do(job, worker)
+    encoded = do(job, worker, Path.cwd())
     record = BatchRunRecord.model_validate_json(encoded)
     if record.status is RunStatus.FAILED and mark(job.output) != before:
         set_aside(job.output)

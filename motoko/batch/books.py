@@ -51,7 +51,8 @@ class Books:
     ) -> None:
         self._file = file
         self._journal = journal
-        self._fd = fd
+        #: Of the journal: whoever has a copy of it holds the lock.
+        self.fd = fd
         self._jobs = jobs
         self._head = head
         self.before = before
@@ -68,17 +69,16 @@ class Books:
                 record = before[job.id]
                 self._keep(index, record.status, record.model_dump_json().encode())
 
-    def begin(self, index: int) -> None:
+    def begin(self, index: int, output: Path) -> None:
         """A job begins."""
-        job = self._jobs[index]
-        line = json.dumps({"begun": job.id, "output": str(job.output.absolute())}).encode()
-        write_all(self._fd, line + b"\n")
+        line = json.dumps({"begun": self._jobs[index].id, "output": str(output)}).encode()
+        write_all(self.fd, line + b"\n")
         reached("batch.begun")
 
     def record(self, index: int, status: RunStatus, record: bytes) -> None:
         """A job has ended, or is skipped."""
         reached("batch.done")
-        write_all(self._fd, record + b"\n")
+        write_all(self.fd, record + b"\n")
         reached("batch.noted")
         self._keep(index, status, record)
         self._n_ended += 1

@@ -9,8 +9,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from motoko.batch.doing import BatchWorker, do
 from motoko.batch.models import BatchJob
@@ -23,21 +26,31 @@ _PR_SET_PDEATHSIG = 1
 Result = tuple[int, bytes | str]
 
 
+class _Work(NamedTuple):
+    """What all processes of a crew know."""
+
+    worker: BatchWorker
+    jobs: Sequence[BatchJob]
+    place: Path
+    own_fds: Sequence[int]
+
+
 class _Member:
     """One process, at one job at a time."""
 
-    def __init__(
-        self, worker: BatchWorker, jobs: Sequence[BatchJob], others: Iterable[Connection]
-    ) -> None:
+    def __init__(self, work: _Work, others: Iterable[Connection]) -> None:
         # Forked, so that workers of notebooks and of scripts without a main guard can be used.
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
         close = [self.connection, *others]
         self.process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, close, worker, jobs, os.getpid())
+            target=_serve, args=(theirs, close, work, os.getpid())
         )
         self.process.start()
         theirs.close()
+        #: Readable when the process has ended. Its end of the pipe tells less: whatever it has
+        #: forked has that too.
+        self.death = os.pidfd_open(self.process.ident or 0)
         self.index: int | None = None
 
     def begin(self, index: int) -> None:
@@ -46,10 +59,12 @@ class _Member:
         with suppress(OSError):
             self.connection.send(index)
 
-    def result(self) -> Result:
-        """What came of its job."""
+    def result(self, *, is_dead: bool) -> Result:
+        """What came of its job, which may be that it ``is_dead``."""
         assert self.index is not None
         index, self.index = self.index, None
+        if is_dead:  # nobody is left who would send the rest of anything
+            os.set_blocking(self.connection.fileno(), False)
         try:
             return index, self.connection.recv_bytes()
         except (EOFError, OSError):
@@ -66,15 +81,24 @@ class _Member:
             self.process.kill()
             self.process.join()
         self.process.close()
+        os.close(self.death)
 
 
 class Crew:
     """As many processes as may work at once; a context manager that leaves none behind."""
 
-    def __init__(self, size: int, worker: BatchWorker, jobs: Sequence[BatchJob]) -> None:
+    def __init__(
+        self,
+        size: int,
+        worker: BatchWorker,
+        jobs: Sequence[BatchJob],
+        place: Path,
+        own_fds: Sequence[int],
+    ) -> None:
+        """Relative paths are meant from ``place``; of ``own_fds`` the processes have copies,
+        and what these start in their turn has none."""
         self._size = size
-        self._worker = worker
-        self._jobs = jobs
+        self._work = _Work(worker, jobs, place, own_fds)
         self._members: dict[Connection, _Member] = {}
 
     def __enter__(self) -> Crew:
@@ -98,16 +122,17 @@ class Crew:
         idle: list[_Member] = []
         while True:
             self._begin(indexes, idle)
-            busy = [c for c, member in self._members.items() if member.index is not None]
+            busy = [member for member in self._members.values() if member.index is not None]
             if not busy:
                 return
-            ready = wait(busy, _MOMENT_S)
+            told: dict[Any, _Member] = {member.connection: member for member in busy}
+            told |= {member.death: member for member in busy}
+            ready = wait(told, _MOMENT_S)
             if not ready:
                 pause()
-                ready = wait(busy)
-            for connection in ready:
-                member = self._members[connection]  # type: ignore[index]
-                result = member.result()
+                ready = wait(told)
+            for member in dict.fromkeys(told[one] for one in ready):
+                result = member.result(is_dead=member.death in ready)
                 if isinstance(result[1], str):
                     del self._members[member.connection]
                     member.end(at_once=True)
@@ -127,7 +152,7 @@ class Crew:
             member.begin(index)
 
     def _hire(self) -> _Member:
-        member = _Member(self._worker, self._jobs, self._members)
+        member = _Member(self._work, self._members)
         self._members[member.connection] = member
         return member
 
@@ -135,8 +160,7 @@ class Crew:
 def _serve(
     connection: Connection,
     to_close: Iterable[Connection],
-    worker: BatchWorker,
-    jobs: Sequence[BatchJob],
+    work: _Work,
     parent: int,
 ) -> None:
     """Do jobs until nobody has any more."""
@@ -149,9 +173,13 @@ def _serve(
         signal.signal(number, signal.SIG_DFL)
     for other in to_close:
         other.close()
+    # A batch is not under way as long as what a worker has started and left goes on.
+    for fd in work.own_fds:
+        os.register_at_fork(after_in_child=partial(os.close, fd))
     with suppress(EOFError, ConnectionError):
         while True:
-            connection.send_bytes(do(jobs[connection.recv()], worker))
+            job = work.jobs[connection.recv()]
+            connection.send_bytes(do(job, work.worker, work.place))
             sys.stdout.flush()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import traceback
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,24 +18,39 @@ from motoko.batch.models import BatchJob, BatchRunRecord, UtcTime, now
 BatchWorker = Callable[[BatchJob], Mapping[str, Any] | None]
 #: What may be half done is beside the place of the output.
 PARTIAL = ".partial"
+_PATHS = ("motion", "output", "config_path")
 _LAST_MODIFIED = tuple[int, int, int]
 
 
-def do(job: BatchJob, worker: BatchWorker) -> bytes:
-    """Do a job; its record in JSON."""
+def do(job: BatchJob, worker: BatchWorker, place: Path) -> bytes:
+    """Do a job whose relative paths are meant from a directory; its record in JSON.
+
+    The worker gets them absolute: it, and those of the jobs that were done here before, may
+    have gone to another directory. Whatever it raises is a failure of the job, but for
+    KeyboardInterrupt, and what asks this process to end.
+    """
     begun = now()
+    here = located(job, place)
     try:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-        returned = worker(job)
+        here.output.parent.mkdir(parents=True, exist_ok=True)
+        returned = worker(here)
         if returned is not None and not isinstance(returned, Mapping):
             kind = type(returned).__name__
             raise TypeError(f"the worker returned a {kind}, expected a mapping or None")
-        if not job.output.exists():
+        if not here.output.exists():
             raise FileNotFoundError(2, "the worker has left no output", str(job.output))
         record = _record(job, RunStatus.SUCCESS, begun, provenance=dict(returned or {}))
         return record.model_dump_json().encode()
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, CancelledError) as error:
         return failed(job, begun, error).model_dump_json().encode()
+
+
+def located(job: BatchJob, place: Path) -> BatchJob:
+    """The job with absolute paths; itself if it has them."""
+    given = {name: getattr(job, name) for name in _PATHS}
+    paths = {name: place / path for name, path in given.items() if path is not None}
+    changed = {name: path for name, path in paths.items() if path != given[name]}
+    return job.model_copy(update=changed) if changed else job
 
 
 def failed(job: BatchJob, begun: UtcTime, error: BaseException) -> BatchRunRecord:
@@ -59,10 +75,10 @@ def died(job: BatchJob, begun: UtcTime, how: str) -> BatchRunRecord:
     return _record(job, RunStatus.FAILED, begun, message=message, error_type="WorkerDied")
 
 
-def is_done(job: BatchJob, before: BatchRunRecord | None) -> bool:
-    """Whether its output is there, and not one that is older than a failure of it."""
+def is_done(output: Path, before: BatchRunRecord | None) -> bool:
+    """Whether a job's output is there, and not one that is older than a failure of it."""
     try:
-        made = job.output.stat().st_mtime
+        made = output.stat().st_mtime
     except OSError:
         return False
     if before is None or before.status is not RunStatus.FAILED:

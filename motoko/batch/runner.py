@@ -63,6 +63,9 @@ class BatchRunner:
         ``manifest_path``, BatchRunning when another process works on the batch.
         """
         todo = list(jobs)
+        # Workers, which may be called in this process, may go to another directory.
+        place = Path.cwd()
+        manifest_path = Path(manifest_path).absolute()
         if executor not in ("processes", "motoko"):
             raise BatchMistake(f"executor {executor!r}: expected 'processes' or 'motoko'")
         if max_workers < 1:
@@ -72,21 +75,26 @@ class BatchRunner:
         if executor == "motoko":
             from motoko.batch.study import StudyCrew  # workflows are slow to load
 
-            beside = Path(manifest_path).with_suffix(".motoko")
-            crew = StudyCrew(Path(workflow_dir or beside), worker, todo, max_workers)
+            there = Path(workflow_dir or beside(manifest_path))
+            crew = StudyCrew(there, worker, todo, max_workers)
         with opened(
-            Path(manifest_path),
+            manifest_path,
             todo,
             input_dir=input_dir,
             output_dir=output_dir,
             pattern=pattern,
         ) as books:
-            batch = _Batch(todo, books, on_record or (lambda record: None))
+            batch = _Batch(todo, place, books, on_record or (lambda record: None))
             if crew is None:
                 batch.run(worker, max_workers, force)
             else:
                 batch.run_in_study(crew, force)
             return books.finish()
+
+
+def beside(manifest_path: str | os.PathLike[str]) -> Path:
+    """Where the workflow lies whose runs are the jobs of a batch, if nobody says where."""
+    return Path(manifest_path).with_suffix(".motoko")
 
 
 class _Batch:
@@ -95,10 +103,13 @@ class _Batch:
     def __init__(
         self,
         jobs: Sequence[BatchJob],
+        place: Path,
         books: Books,
         on_record: Callable[[BatchRunRecord], object],
     ) -> None:
         self._jobs = jobs
+        self._place = place
+        self._outputs = [place / job.output for job in jobs]
         self._books = books
         self._on_record = on_record
         self._marks: dict[int, object] = {}
@@ -113,7 +124,9 @@ class _Batch:
                 results = self._done_here(indexes, worker)
             else:
                 size = min(max_workers, len(pending))
-                crew = stack.enter_context(Crew(size, worker, self._jobs))
+                crew = stack.enter_context(
+                    Crew(size, worker, self._jobs, self._place, [self._books.fd])
+                )
                 results = crew.results(indexes, self._books.keep_up, self._books.save)
             for index, result in results:
                 self._end(index, result)
@@ -125,7 +138,7 @@ class _Batch:
         for index in pending:
             job = self._jobs[index]
             is_new = job.id not in crew.taken_over
-            self._marks[index] = mark(job.output) if is_new else None
+            self._marks[index] = mark(self._outputs[index]) if is_new else None
             self._begun[index] = now()
 
         def end(index: int, result: bytes | str) -> None:
@@ -136,14 +149,14 @@ class _Batch:
 
     def _done_here(self, indexes: Iterator[int], worker: BatchWorker) -> Iterator[Result]:
         for index in indexes:
-            yield index, do(self._jobs[index], worker)
+            yield index, do(self._jobs[index], worker, self._place)
             self._books.keep_up()
 
     def _pending(self, force: bool, taken_over: Collection[str] = ()) -> list[int]:
         pending = []
         for index, job in enumerate(self._jobs):
             before = self._books.before.get(job.id)
-            if force or job.id in taken_over or not is_done(job, before):
+            if force or job.id in taken_over or not is_done(self._outputs[index], before):
                 pending.append(index)
                 continue
             record = skipped(job, before)
@@ -155,9 +168,9 @@ class _Batch:
     def _beginning(self, pending: Iterable[int]) -> Iterator[int]:
         """The jobs to do; each is written down when it is asked for."""
         for index in pending:
-            self._marks[index] = mark(self._jobs[index].output)
+            self._marks[index] = mark(self._outputs[index])
             self._begun[index] = now()
-            self._books.begin(index)
+            self._books.begin(index, self._outputs[index])
             yield index
 
     def _end(self, index: int, result: bytes | str) -> None:
@@ -168,8 +181,9 @@ class _Batch:
         else:
             encoded = result
             record = BatchRunRecord.model_validate_json(result)
-        if record.status is RunStatus.FAILED and mark(job.output) != self._marks[index]:
-            set_aside(job.output)
+        output = self._outputs[index]
+        if record.status is RunStatus.FAILED and mark(output) != self._marks[index]:
+            set_aside(output)
         self._books.record(index, record.status, encoded)
         self._on_record(record)
 

@@ -12,7 +12,7 @@ import os
 import pickle
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,12 @@ class StudyCrew:
         self._jobs = jobs
         self._worker = _pickled(worker)
         self._call_file = self._directory / _CALL
+        self._call: dict[str, Any] = {}
         before: dict[str, Any] = {"run_name": "", "items": []}
         if self._call_file.exists():
             before = json.loads(self._call_file.read_bytes())
+        #: The process ids of the server and the launcher that such a call has left.
+        self._daemons: list[int] = before.get("daemons", [])
         self._run_name: str = before["run_name"] or f"{now():batch-%Y%m%d-%H%M%S-%f}"
         #: The ids of jobs that a call which was killed has given to the study: their runs are
         #: taken over, whatever lies at their outputs.
@@ -84,7 +87,11 @@ class StudyCrew:
         work = _Work(self._jobs, pending, on_result, self._max_workers)
         workflow.orchestrator_function = work.main
         with control.in_custody(workflow) as custody:
+            custody.adopt(self._daemons)
             try:
+                control.ensure_running(workflow)
+                # Known from the start: who is killed leaves them to the next one.
+                self._write_call({"daemons": custody.pids()})
                 workflow.execute()
             except BaseException:
                 custody.leave()  # the runs go on
@@ -101,13 +108,17 @@ class StudyCrew:
         for name, text in files.items():
             if not (self._directory / name).exists() or self._directory / name == script:
                 replace_file(self._directory / name, [text.encode()])
-        call = {
+        self._call = {
             "run_name": self._run_name,
             "items": sorted(items | self.taken_over),
             "path": [os.path.abspath(place) for place in sys.path],
             "worker": self._worker,
         }
-        replace_file(self._call_file, [json.dumps(call).encode()])
+        self._write_call({"daemons": self._daemons})
+
+    def _write_call(self, more: Mapping[str, Any]) -> None:
+        self._call |= more
+        replace_file(self._call_file, [json.dumps(self._call).encode()])
 
 
 class _Work:

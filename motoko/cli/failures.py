@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from motoko.cli import exit_codes
+from motoko.cli import exit_codes, words
 from motoko.errors import ActionFailed, MotokoError, RunsFailed
 from motoko.host import in_words
 from motoko.starter import say_why
@@ -57,7 +57,8 @@ def report(error: BaseException, *, with_traceback: bool = False) -> int:
         return exit_codes.SYSTEM
     if isinstance(error, OSError) and (error.filename or error.errno in _ADVICE):
         file = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        say(f"{file}{in_words(error)}{_ADVICE.get(error.errno or 0, '')}")
+        said = f"{file}{in_words(error)}{_ADVICE.get(error.errno or 0, '')}"
+        say("\n".join([said, *getattr(error, "__notes__", ())]))
         return exit_codes.SYSTEM
     _report_bug(error)
     return exit_codes.BUG
@@ -166,7 +167,10 @@ def explanation(error: MotokoError) -> Iterator[str]:
     """The message of an error, and what its reader needs besides."""
     if isinstance(error, RunsFailed):
         n = len(error.failed)
-        yield f"{n} run{'' if n == 1 else 's'} failed"
+        rest = ""
+        if error.n_in_all > n > 0:
+            rest = f"; {'this one' if n == 1 else f'these {n}'} ended the workflow:"
+        yield f"{words.counted(max(n, error.n_in_all), 'run')} failed{rest}"
         for run in error.failed[:10]:
             yield f"  {run}"
         if n > 10:

@@ -15,9 +15,11 @@ from motoko import daemon
 from motoko.cli import failures, words
 from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
-from motoko.errors import ActionFailed, DatabaseLost, MotokoError
+from motoko.errors import ActionFailed, DatabaseLost, MotokoError, RunsFailed
+from motoko.model import states
 from motoko.workflow import control
 from motoko.workflow.executing import n_held
+from motoko.workflow.pipelines.failed import standing
 from motoko.workflow.variables import written
 from motoko.workflow.views.progress import Progress
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MOST_VARIABLES = 4
+_MOST_NAMES = 5
 _LONGEST_VALUE = 60
 #: Of so many of the last firings it is asked which variables they have set.
 _MOST_FIRINGS = 1000
@@ -84,6 +87,9 @@ class Orchestration:
             raise self._lost
         if isinstance(self._error, ActionFailed):
             self._error.add_note(f"  its traceback is in {control.log_file(self._workflow)}")
+        if isinstance(self._error, RunsFailed):
+            others = [run for run in self._error.failed if run.state != states.FAILED]
+            self._error.n_in_all = self.progress.n_failed() + len(others)
         if self._error is not None:
             raise self._error
         if self.has_left:
@@ -165,9 +171,21 @@ def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
     took = words.duration(progress.elapsed_s)
     parts = [
         f"{how} after {took}: {', '.join(done) or 'no runs'}",
+        *_failed_functions(workflow),
         f"results in {workflow.directory}",
     ]
     return "; ".join([*parts, *_variables(workflow)])
+
+
+def _failed_functions(workflow: Workflow) -> Iterator[str]:
+    try:
+        with workflow.vars.db.read() as ledger:
+            found = [one.function for one in standing(ledger, str(workflow.run_name))]
+    except MotokoError:
+        return
+    if found:
+        names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
+        yield f"{words.counted(len(found), 'function')} FAILED ({names})"
 
 
 def _variables(workflow: Workflow) -> Iterator[str]:

@@ -145,7 +145,13 @@ def split(arguments: Sequence[str], declare: Declare) -> Arguments | None:
     given = None
     if rest and not rest[0].startswith("-") and _is_directory(rest[0]):
         given, *rest = rest
-    return Arguments(find_directory(given), mine, tuple(rest))
+    try:
+        directory = find_directory(given)
+    except StudyNotFound as nowhere:
+        if given is not None or not rest or rest[0].startswith("-"):
+            raise
+        raise StudyNotFound(rest[0], f"no such directory; {nowhere}") from None
+    return Arguments(directory, mine, tuple(rest))
 
 
 def _is_directory(word: str) -> bool:

@@ -100,7 +100,8 @@ class Parting:
             if use is None or use.own is None or use.end():
                 return  # others use it: what it executes goes on
         if local:
-            done = ending.reset_active(workflow, local, at_once=False)
+            command = "motoko run --foreground"
+            done = ending.reset_active(workflow, local, at_once=False, command=command)
             if done.n_runs:
                 click.echo(
                     f"{words.counted(done.n_runs, 'run')} that executed here: CREATED again"

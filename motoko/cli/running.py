@@ -15,6 +15,7 @@ import click
 
 from motoko import daemon
 from motoko.cli import (
+    anew,
     daemons,
     exit_codes,
     failures,
@@ -48,13 +49,12 @@ from motoko.errors import (
 from motoko.starter import is_awaited
 from motoko.store.patience import patiently
 from motoko.study import files
-from motoko.workflow import control, resuming, whereabouts
+from motoko.workflow import control, deposits, resuming, whereabouts
 from motoko.workflow.custody import Custody
 from motoko.workflow.generators import check_generators
 from motoko.workflow.orchestration import taken
-from motoko.workflow.pipelines import again
-from motoko.workflow.upkeep import failures as run_failures
-from motoko.workflow.upkeep import run_changes, run_names
+from motoko.workflow.pipelines import redone
+from motoko.workflow.upkeep import run_names
 from motoko.workflow.upkeep.keeper import Keeper
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _ensure_running(
     run_name = request.mine[f"{PREFIX}run_name"]
     # Before a launcher begins in these directories.
     if request.mine[f"{PREFIX}clean_failures"] and control.is_created(request.workflow):
-        clear_failures(request.workflow, run_name=run_name)
+        anew.clear_failures(request.workflow, run_name=run_name)
     control.ensure_running(
         request.workflow, generator, takeover=takeover, tells_rest=tells_rest
     )
@@ -363,8 +363,10 @@ def _stopped_in_words(workflow: Workflow) -> Iterator[_Ending]:
             told.is_said = True
             raise told from None
         except (MotokoError, OSError) as error:
-            elsewhere = None if isinstance(error, ActionFailed | RunsFailed) else moved()
-            if elsewhere is not None:
+            elsewhere = moved()
+            if elsewhere is not None and isinstance(error, ActionFailed | RunsFailed):
+                error.add_note(str(elsewhere))
+            elif elsewhere is not None:
                 elsewhere.add_note(still_running(ending.there(), 0))
                 raise elsewhere from error
             if isinstance(error, MotokoError) and _goes_on(workflow, error):
@@ -425,19 +427,18 @@ def _prepared(
     workflow = request.workflow
     params = request.params(chosen.options)
     now = _check_parameters(request, chosen, params)
+    if chosen.is_resumed:
+        anew.follow_pipeline(workflow, _patiently)
     if request.mine[f"{PREFIX}retry_failed"]:
-        n_runs = _patiently(
-            workflow, lambda: run_changes.retry_failed(workflow, chosen.run_name)
-        )
-        click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
-        ledger, run_name = workflow.vars.db, chosen.run_name
-        if n_calls := _patiently(workflow, lambda: again.give_new_start(ledger, run_name)):
-            click.echo(f"{words.counted(n_calls, 'function')} of a pipeline to be called again")
+        anew.retry_failed(workflow, chosen.run_name, _patiently)
     begun = {"arguments": list(chosen.options), resuming.PARAMETERS: now}
     _record(workflow, chosen.run_name, **begun, **facts)
     reached("run.named")
     workflow.wait_s = request.mine[f"{PREFIX}wait"] or workflow.wait_s
+    workflow.accepts_changes = request.mine[f"{PREFIX}accept_changes"]
     daemon.log_to(control.log_file(workflow))
+    if not is_silent and not is_shown_on_stderr():
+        warn_on_stderr(deposits.lack.name)
     view: views.View = views.Silent() if is_silent else views.Lines()
     if not is_silent and output.is_for_people() and not is_shown_on_stderr():
         latest = Latest(_N_EVENTS)
@@ -445,6 +446,7 @@ def _prepared(
         view = views.Live(latest)
     elif not is_silent and not is_shown_on_stderr():
         warn_on_stderr(files.__name__)  # slips of the user's, in what runs are made with
+        warn_on_stderr(redone.__name__)
     return Orchestration(workflow, params, view, keeper, leave_when)
 
 
@@ -463,21 +465,6 @@ def _check_parameters(
     if changes:
         click.echo(f"{words.counted(len(changes), 'parameter')} changed since it was begun")
     return now
-
-
-def clear_failures(
-    workflow: Workflow,
-    studies: Sequence[str] = (),
-    constraints: Sequence[str] = (),
-    run_name: str | None = None,
-) -> None:
-    """Remove what failures have left in directories, and say what that was."""
-    cleared = run_failures.clear(workflow, studies, constraints, run_name)
-    n_files = len(cleared.files)
-    click.echo(f"removed {words.counted(n_files, 'file')} that failures had left")
-    if cleared.executing:
-        n_left = words.counted(len(cleared.executing), "run")
-        click.echo(f"left alone: {n_left} being executed")
 
 
 def _announce(workflow: Workflow, chosen: Chosen) -> None:

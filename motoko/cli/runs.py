@@ -9,7 +9,7 @@ from typing import Any
 from motoko.cli import words
 from motoko.columns import RUN_ENTRIES
 from motoko.store.identity import SET_BY_HAND
-from motoko.workflow.views.rows import FIRST_ENTRIES, Card, Listed, elapsed_s
+from motoko.workflow.views.rows import FIRST_ENTRIES, Card, Listed
 
 #: Of files that have changed, so many are named.
 _MOST_FILES = 10
@@ -119,7 +119,7 @@ def _which(card: Card) -> str:
 
 def _run(card: Card) -> list[tuple[str, Any]]:
     run = card.run
-    elapsed = elapsed_s(run)
+    elapsed = card.elapsed_s
     return [
         ("run name", words.Whole(run["run_name"])),
         ("created by", run.get("event_name")),

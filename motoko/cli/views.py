@@ -22,6 +22,13 @@ _SHORTEST_BAR = 4
 _ENDLESS = 10_000
 
 
+def without_advice(trouble: str) -> str:
+    """What was amiss, without the clause that has the command against it."""
+    before, quote, _ = trouble.partition("`")
+    end = max(before.rfind(": "), before.rfind("; "))
+    return before[:end] if quote and end > 0 else trouble
+
+
 class View(Protocol):
     """Shows progress until it is cancelled; `close` shows how it ended."""
 
@@ -69,7 +76,7 @@ class Lines:
                 click.echo(f"{clock} trouble: {text}")
         for text in before:
             if text not in self._troubles:
-                click.echo(f"{clock} over: {text}")
+                click.echo(f"{clock} over: {without_advice(text)}")
         parts = [
             f"{study}: {words.states(counts)}"
             for study, counts in progress.counts.items()

@@ -20,9 +20,11 @@ import yaml
 
 from motoko.columns import FIXED, RUN_ENTRIES
 from motoko.config import TYPES, read_study
+from motoko.crashpoints import reached
 from motoko.errors import ConfigError, ForeignDatabase, SchemaError, StudyExists, StudyNotFound
 from motoko.job.layout import quantity_file
 from motoko.job.quantities import last_row
+from motoko.launch import moving
 from motoko.model import states
 from motoko.paths import STUDY_FILE, STUDY_STATE
 from motoko.store.foreign import ForeignStudy, read_foreign
@@ -34,6 +36,8 @@ from motoko.workflow import control
 from motoko.workflow.workflow import Workflow
 
 FOREIGN_DATABASE = "bd.zeo"
+#: In a study while it is imported.
+_UNFINISHED = ".motoko-import"
 _EXEC_FILE = "launch.sh"
 #: What every run has there under a name that is Motoko's own here, or that says nothing here.
 _LEFT_OUT = frozenset({"id", "exec", "run_path"})
@@ -70,24 +74,34 @@ def import_study(
     """Make a study in ``target``, which must not have one, of the one in ``source``.
 
     ``study`` chooses one where the database has several; ``with_runs`` copies run directories.
+    What a call has left that was killed is made anew.
     Raises StudyNotFound, StudyExists, ForeignDatabase, and SchemaError for values that are not
     of the type that is declared for them.
     """
     file, origin = find_foreign(source)
     target = target.absolute()
-    if (target / STUDY_STATE).exists():
+    unfinished = target / _UNFINISHED
+    is_again = unfinished.exists()
+    if (target / STUDY_STATE).exists() and not is_again:
         raise StudyExists(str(target))
     found = _chosen(read_foreign(file), file, study)
     target.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
     _write_config(target, origin, found)
+    reached("import.configured")
     workflow = Workflow(str(target / STUDY_FILE))
     [manager] = workflow.task_managers.values()
+    if is_again:
+        control.stop_all(workflow)
+        moving.remove(manager.base.state_dir)
     imported = Imported(target, manager.base.config.study)
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
         _fill(manager.base, found, origin, imported)
+        reached("import.runs")
         if with_runs:
             _copy_runs(manager.base, found, origin, imported)
+    unfinished.unlink()
     return imported
 
 
@@ -171,6 +185,7 @@ def _fill(study: Study, found: ForeignStudy, origin: Path, imported: Imported) -
         tables.set_fact("imported_from", {"path": str(origin), "study": found.name})
 
     study.database.write(add_jobs)
+    reached("import.jobs")
     ids = sorted(rows)
     for start in range(0, len(ids), _RUNS_A_COMMIT):
         some = ids[start : start + _RUNS_A_COMMIT]
@@ -272,5 +287,9 @@ def _copy_runs(study: Study, found: ForeignStudy, origin: Path, imported: Import
     for run_id in found.runs:
         place, own = Path(study.run_row(run_id)[ORIGIN]), study.run_dir(run_id)
         if place.is_dir() and not own.exists():
-            shutil.copytree(place, own, symlinks=True)
+            aside = own.with_name(f".{own.name}.unfinished")
+            moving.remove(aside)
+            shutil.copytree(place, aside, symlinks=True)
+            aside.rename(own)
+            reached("import.copied")
             imported.n_copied += 1

@@ -70,6 +70,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "has_decided",
         "takes_over",
         "accepts_changes",
+        "asked_steps",
         "artifact_deposits",
         "office",
         "custody",
@@ -193,7 +194,8 @@ def workflow_mistakes(document: Document) -> Iterator[Mistake]:
         elif alias in WORKFLOW_ATTRIBUTES:
             found = "is an attribute of every workflow"
             yield document.mistake(path, found, "expected another name")
-        if isinstance(target, str) and target not in managers:
+        are_known = isinstance(document.data.get("task_managers", {}), Mapping)
+        if isinstance(target, str) and are_known and target not in managers:
             known = [str(name) for name in managers]
             found = f"found {target!r}, which is no task manager{nearest(target, known)}"
             yield document.mistake(path, found, f"expected one of: {listed(known)}")

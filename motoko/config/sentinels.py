@@ -130,6 +130,8 @@ def read_sentinels(value: Any) -> Any:
                 f"no more than {listed(known)}{nearest(str(key), known)}", key, (key,)
             )
     components, windows = value.get("components"), value.get("windows")
+    for name, units in zip(_OF_UNITS, (components, windows), strict=True):
+        _check_told_apart(name, units, value)
     if isinstance(windows, Mapping):
         named = _names(components or list(windows))
         for name in named:
@@ -137,6 +139,20 @@ def read_sentinels(value: Any) -> Any:
                 raise Refused(f"windows of component {name!r} too", windows, ("windows",))
         return {**value, "components": list(named)}
     return value
+
+
+def _check_told_apart(name: str, units: Any, value: Mapping[Any, Any]) -> None:
+    """What is declared by units is not finished for all of them by the file of one."""
+    place = f"{{{name}}}"
+    if not units or not value.get("success") or place in str(value.get("directory", "")):
+        return
+    if not any(place in pattern for group in _groups(value["success"]) for pattern in group):
+        raise Refused(
+            f"{place} in a pattern, or in directory, since there are {name}s: else one file"
+            " says that all of them are finished",
+            value["success"],
+            ("success",),
+        )
 
 
 Sentinels = Annotated[SentinelsConfig, BeforeValidator(read_sentinels)]

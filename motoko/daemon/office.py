@@ -47,6 +47,8 @@ STOPPED, KEPT, PASSED = "stop", "kept", "passed"
 _BLOCK = 4096
 #: A holder that lived so long has not died of what the one before it died of.
 _LONG_S = 600.0
+#: A holder that lives so long stands, however many before it have died.
+_STANDING_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class Owner:
     def has_lived_long(self) -> bool:
         """Whether it began so long ago that it cannot have died of how it began."""
         return self.age_s is None or self.age_s > _LONG_S
+
+    @property
+    def stands(self) -> bool:
+        """Whether it goes on, as far as can be known here, unlike those that died early."""
+        return self.age_s is None or self.age_s > _STANDING_S
 
     def described(self) -> dict[str, Any]:
         """Pid, host, since, and what it says of itself, as JSON has it."""
@@ -267,6 +274,7 @@ class Office:
         self._fd = self._put_in_place_of(fd) if is_foreign else fd
         self._inode = os.fstat(self._fd).st_ino
         self._write()
+        reached("office.named")
         for what in (STOPPED, KEPT, PASSED):
             for old in self.file.parent.glob(f"{self.file.stem}.{what}-*"):
                 if old != self._note_file(self._self, what):
@@ -324,21 +332,27 @@ class Office:
     def _put_in_place_of(self, fd: int) -> int:
         """Make a new file that is locked and names this holder the office's; its descriptor."""
         assert self._self is not None
-        new, name = tempfile.mkstemp(prefix=f"{self.file.name}.", dir=self.file.parent)
-        aside = Path(name)
-        try:
-            if self._self.lock is None:
-                fcntl.flock(new, fcntl.LOCK_EX)
-            _write_to(new, self._self)
-            with _one_at_a_time(self.file):
-                last = self.last_owner()
-                if last is not None and last.is_here:
-                    raise AlreadyRunning(self.what, str(last), self.stop)
-                aside.replace(self.file)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            os.close(new)
-            raise
+        prefix = f"{self.file.name}."
+        with _one_at_a_time(self.file):
+            for left in self.file.parent.glob(f"{prefix}*"):
+                left.unlink(missing_ok=True)  # by who was killed here
+            last = self.last_owner()
+            if last is not None and last.is_here:
+                raise AlreadyRunning(self.what, str(last), self.stop)
+            new, name = tempfile.mkstemp(prefix=prefix, dir=self.file.parent)
+            try:
+                if self._self.lock is None:
+                    fcntl.flock(new, fcntl.LOCK_EX)
+                _write_to(new, self._self)
+                reached("office.aside")
+                os.replace(name, self.file)
+            except FileNotFoundError:  # one on another host takes it over now
+                os.close(new)
+                raise AlreadyRunning(self.what, str(self.last_owner()), self.stop) from None
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                os.close(new)
+                raise
         self._old_fd = fd
         return new
 
@@ -401,6 +415,7 @@ class Office:
             self._self = replace(self._self, has_left=True)
             with suppress(OSError):
                 self._write()
+            reached("office.left")
             self._close(self._fd)
             self._fd = None
 

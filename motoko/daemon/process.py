@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,8 +25,16 @@ _LOG_FILES = 3
 _ENDING_S = 10.0
 
 
-def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.0) -> int:
-    """Start a process of its own session and wait until it says that it is ready; its id.
+def start(
+    command: Sequence[str],
+    what: str,
+    log_file: Path,
+    wait_s: float = 30.0,
+    *,
+    spawned: Callable[[int], object] | None = None,
+) -> int:
+    """Start a process of its own session and wait until it says that it is ready; its id, which
+    ``spawned`` is told before that.
 
     What it prints before its log is set up goes to ``log_file`` too. When it ends, or says
     nothing, in time, StartFailed carries the last line of that, or what it told the starter.
@@ -48,6 +56,8 @@ def start(command: Sequence[str], what: str, log_file: Path, wait_s: float = 30.
             )
         os.close(writer)
         writer = -1
+        if spawned is not None:
+            spawned(process.pid)
         reached("daemon.spawned")
         has_news, _, _ = select.select([reader], [], [], wait_s)
         said = os.read(reader, select.PIPE_BUF) if has_news else b""

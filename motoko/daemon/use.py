@@ -42,6 +42,8 @@ class Use:
         #: The holder that this one has started, and the last one that it met.
         self._own: Owner | None = None
         self._met: Owner | None = None
+        #: The process that this one is just starting: it may be cut off before `started`.
+        self._spawned: int | None = None
         self._stays = False
 
     def begin(self) -> None:
@@ -78,15 +80,20 @@ class Use:
         lock = owner.lock if owner is not None and owner.is_here else None
         return Path(lock or local_lock_file(self.office.file)).with_suffix(".users")
 
+    def spawned(self, pid: int) -> None:
+        """This user is starting a holder, which is that process; `started` follows."""
+        if self._is_passing and not self._stays:
+            self._spawned = pid
+
     def started(self, pid: int | None) -> None:
         """A holder is there now; this user has started it, if it is that process."""
         owner = self._met = self.office.owner()
-        if owner is None or owner.pid != pid:
-            return
-        if self._stays or not self._is_passing:
-            self.office.note(owner, KEPT)
-        else:
-            self._own = owner
+        if owner is not None and owner.pid == pid:
+            if self._stays or not self._is_passing:
+                self.office.note(owner, KEPT)
+            else:
+                self._own = owner
+        self._spawned = None
 
     def keep(self) -> None:
         """Have the holder stay, whoever has started it."""
@@ -104,7 +111,7 @@ class Use:
     def own(self) -> Owner | None:
         """The holder, if it is one that this user has started and that still runs."""
         owner = self.office.owner()
-        return owner if _are_one(owner, self._own) else None
+        return owner if self._is_own(owner) else None
 
     @property
     def others(self) -> Owner | None:
@@ -118,7 +125,12 @@ class Use:
         """Whether it ends with its users, of whom this is one."""
         if not owner.is_here or self.office.is_noted(owner, KEPT):
             return False
-        return _are_one(owner, self._own) or self.office.is_noted(owner, PASSED)
+        return self._is_own(owner) or self.office.is_noted(owner, PASSED)
+
+    def _is_own(self, owner: Owner | None) -> bool:
+        if owner is None:
+            return False
+        return _are_one(owner, self._own) or (owner.is_here and owner.pid == self._spawned)
 
     def leave(self) -> None:
         """Use it no longer, and leave the holder as it is."""

@@ -58,6 +58,7 @@
         ArtifactStoreNotFound (LookupError)
         PathTaken (FileExistsError)            something else lies where an artifact was to go
         PathOutside (ValueError)               a path that would leave the store
+        UnknownArchive (ValueError)            the name does not say which kind
         ArtifactsDamaged (ValueError)          names of what is missing or changed
         ArtifactsRefused (RuntimeError)        runs, and why what they left cannot be stored
         ManifestUnreadable (ValueError)        not a manifest, or of a newer format
@@ -107,6 +108,7 @@ from motoko.errors.parts import (
     StepNotRunnable,
     StepWithoutHandler,
     StoreBusy,
+    UnknownArchive,
     UnknownStep,
     WorkerNotLoadable,
 )
@@ -230,6 +232,7 @@ __all__ = [
     "StudyNotFound",
     "SubmissionFailed",
     "TasksRenumbered",
+    "UnknownArchive",
     "UnknownField",
     "UnknownGenerator",
     "UnknownStep",

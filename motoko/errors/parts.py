@@ -58,6 +58,8 @@ class StepWithoutHandler(PipelineError, LookupError):
 class StepNotRunnable(PipelineError):
     """A step of a pipeline could not be done as it is written."""
 
+    why: str
+
     def __init__(self, step: str, why: str) -> None:
         super().__init__(f"step {step!r}: {why}", step=step, why=why)
 
@@ -104,6 +106,14 @@ class PathOutside(ArtifactError, ValueError):
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}", path=path, why=why)
+
+
+class UnknownArchive(ArtifactError, ValueError):
+    """A name of an archive that does not say of which kind it is to be."""
+
+    def __init__(self, file: str, known: Sequence[str]) -> None:
+        message = f"{file}: is to be a tar file; let its name end in {', '.join(known)}"
+        super().__init__(message, file=file, known=tuple(known))
 
 
 class ArtifactsDamaged(ArtifactError, ValueError):

@@ -289,6 +289,10 @@ class WorkflowError(MotokoError):
 class OrchestratorNotLoadable(WorkflowError, ImportError):
     """The orchestrator function cannot be had from its file."""
 
+    file: str
+    line: int
+    why: str
+
     def __init__(self, file: str, line: int, function: str, why: str) -> None:
         place = f"{file}:{line}" if line else file
         message = f"{place}: cannot load orchestrator {function!r}: {why}"
@@ -426,6 +430,8 @@ class RunsFailed(WorkflowError, RuntimeError):
     """Runs that somebody waited for ended badly."""
 
     failed: Tuple[FailedRun, ...]
+    #: How many have failed meanwhile, with those that nobody waited for.
+    n_in_all: int
 
     def __init__(self, failed: Sequence[FailedRun]) -> None:
         shown = [str(run) for run in failed[:10]]
@@ -434,6 +440,7 @@ class RunsFailed(WorkflowError, RuntimeError):
         word = "run" if len(failed) == 1 else "runs"
         message = f"{len(failed)} {word} failed: " + "; ".join(shown)
         super().__init__(message, failed=tuple(failed))
+        self.n_in_all = len(failed)
 
 
 class PhaseFailed(WorkflowError, RuntimeError):

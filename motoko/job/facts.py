@@ -51,10 +51,28 @@ def read_facts(run_dir: StrPath) -> Dict[str, Any]:
 
 
 def find_run_dir(start: Optional[str] = None) -> str:
-    """The run directory of this process: ``MOTOKO_RUN_DIR``, else the nearest one upward."""
+    """The run directory of this process: ``MOTOKO_RUN_DIR``, else the nearest one upward.
+
+    One that was renamed meanwhile is the nearest one upward, too.
+    """
     given = os.environ.get("MOTOKO_RUN_DIR") if start is None else None
     if given:
-        return os.path.abspath(given)
+        return _renamed(given) or os.path.abspath(given)
+    return _nearest(start)
+
+
+def _renamed(given: str) -> Optional[str]:
+    """Where a run directory is by now that is not in its place; None for all others."""
+    if os.path.exists(run_file(given)):
+        return None
+    try:
+        place = _nearest(None)
+        return place if read_facts(place).get("run_path") == given else None
+    except (JobSideError, OSError):
+        return None
+
+
+def _nearest(start: Optional[str]) -> str:
     place = first = os.path.abspath(start or os.getcwd())
     while not os.path.exists(run_file(place)):
         above = os.path.dirname(place)

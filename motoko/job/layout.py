@@ -65,6 +65,11 @@ def handed_file(run_dir: StrPath, attempt: int) -> str:
     return os.path.join(run_dir, f"{PREFIX}handed-on-{attempt}")
 
 
+def signs_file(run_dir: StrPath, attempt: int) -> str:
+    """The signs of failures that were there before an attempt was begun, as JSON."""
+    return os.path.join(run_dir, f"{PREFIX}signs-{attempt}")
+
+
 def warning_file(run_dir: StrPath, attempt: int) -> str:
     """A note that an attempt was told that its walltime is nearly over; empty."""
     return os.path.join(run_dir, f"{PREFIX}warned-{attempt}")

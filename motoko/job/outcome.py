@@ -1,7 +1,9 @@
 """The outcome of an attempt: one line of JSON that its script's shell leaves when it ends.
 
-``{"nonce", "exit", "begin", "end", "host", "pid"}``: times in seconds since the epoch, the exit
-code as a shell has it. A line without its end, or with the nonce of another attempt, is none.
+``{"nonce", "exit", "begin", "end", "took", "host", "pid"}``: times in seconds since the epoch,
+the exit code as a shell has it, and how long it took by the clock of the system's start, which
+nobody sets (absent where that cannot be told). A line without its end, or with the nonce of
+another attempt, is none.
 
 Where that file cannot be written, the line stands in the attempt's token: after ``full `` for
 want of space, else after ``ended `` (its directory was renamed, or is read-only).
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 _ENDED, _FULL = b"ended ", b"full "
 
 
-class Outcome(namedtuple("Outcome", ["exit", "begin", "end", "host", "pid"])):
+class Outcome(
+    namedtuple("Outcome", ["exit", "begin", "end", "host", "pid", "took"], defaults=[None])
+):
     """How an attempt ended."""
 
     __slots__ = ()
@@ -43,6 +47,7 @@ class Outcome(namedtuple("Outcome", ["exit", "begin", "end", "host", "pid"])):
     end: float
     host: str
     pid: int
+    took: Optional[float]
 
 
 def read_outcome(run_dir: StrPath, attempt: int, nonce: str) -> Optional[Outcome]:
@@ -66,13 +71,16 @@ def _parsed(line: bytes, nonce: str) -> Optional[Outcome]:
             return None
         begin, end = float(facts["begin"]), float(facts["end"])
         exit_code, pid, host = facts["exit"], facts["pid"], str(facts["host"])
+        took = None if facts.get("took") is None else float(facts["took"])
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
     is_sound = type(exit_code) is int and type(pid) is int
     if not is_sound or not 0 <= begin < LATEST or not 0 <= end < LATEST:
         return None
     # A shell that lost EPOCHREALTIME on the way ends in whole seconds: before it began?
-    return Outcome(exit_code, begin, max(begin, end), host, pid)
+    if took is not None and not 0 <= took < LATEST:
+        took = None
+    return Outcome(exit_code, begin, max(begin, end), host, pid, took)
 
 
 def is_untold(run_dir: StrPath, attempt: int) -> bool:

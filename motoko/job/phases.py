@@ -18,12 +18,14 @@ from motoko.job.windows import UNKNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Tuple, Union
+    from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
     from motoko.job.layout import StrPath
 
     Unit = Tuple[str, str]
     Groups = Sequence[Sequence[str]]
+    #: Files by their paths, and how each was when it was looked at: time and size.
+    Seen = Mapping[str, Sequence[int]]
     Windows = Union[Sequence[str], Dict[str, Tuple[str, ...]]]
 
 _PLACEHOLDER = re.compile(r"\{(component|window)\}")
@@ -65,39 +67,69 @@ class PhaseFiles:
             or ("",)
         ]
 
-    def look(self, root: StrPath) -> Look:
-        """What is there now, in the directory of the phase."""
+    def look(self, root: StrPath, before: Optional[Seen] = None) -> Look:
+        """What is there now, in the directory of the phase. Signs of failures that are still as
+        they were `seen` before the work was begun say nothing of it."""
         states, signs = {}, {}
         for unit in self.units:
             states[unit] = UNKNOWN
             if _first(root, self._success, unit):
                 states[unit] = FINISHED
-            elif found := _first(root, self._failure, unit):
+            elif found := _first(root, self._failure, unit, before):
                 states[unit], signs[unit] = FAILED, found
         said = set(states.values())
         state = FAILED if FAILED in said else FINISHED if said == {FINISHED} else UNKNOWN
         return Look(state, states, signs)
 
+    def seen(self, root: StrPath) -> Dict[str, List[int]]:
+        """The files that say now that a unit has failed, and how they are."""
+        found = {}
+        for unit in self.units:
+            for group in () if _first(root, self._success, unit) else self._failure:
+                for path in _matching(root, group, unit) or ():
+                    with suppress(OSError):
+                        found[path] = _how(root, path)
+        return found
+
     def forget_failures(self, root: StrPath) -> None:
         """Remove the sentinels of failures, before the work is begun again."""
-        for signs in self.look(root).signs.values():
-            for sign in signs:
-                if os.path.basename(sign) == FAILED:
-                    with suppress(FileNotFoundError):
-                        os.unlink(os.path.join(root, sign))
+        for sign in self.seen(root):
+            if os.path.basename(sign) == FAILED:
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(root, sign))
 
 
-def _first(root: StrPath, groups: Groups, unit: Unit) -> Optional[List[str]]:
-    """The files of the first group that is there as a whole."""
-    values = dict(zip(("component", "window"), unit))
+def _first(
+    root: StrPath, groups: Groups, unit: Unit, before: Optional[Seen] = None
+) -> Optional[List[str]]:
+    """The files of the first group that is there as a whole, and not as it was before."""
     for group in groups:
-        found = []
-        for pattern in group:
-            meant = _PLACEHOLDER.sub(lambda m: glob.escape(values[m[1]]), pattern)
-            paths = glob.glob(os.path.join(glob.escape(os.fspath(root)), meant))
-            if not paths:
-                break
-            found += [os.path.relpath(path, root) for path in sorted(paths)]
-        else:
+        found = _matching(root, group, unit)
+        if found and not (before and all(_is_as_before(root, path, before) for path in found)):
             return found
     return None
+
+
+def _matching(root: StrPath, group: Sequence[str], unit: Unit) -> Optional[List[str]]:
+    """The files of a group; None unless all of it is there."""
+    values = dict(zip(("component", "window"), unit))
+    found = []
+    for pattern in group:
+        meant = _PLACEHOLDER.sub(lambda m: glob.escape(values[m[1]]), pattern)
+        paths = glob.glob(os.path.join(glob.escape(os.fspath(root)), meant))
+        if not paths:
+            return None
+        found += [os.path.relpath(path, root) for path in sorted(paths)]
+    return found
+
+
+def _is_as_before(root: StrPath, path: str, before: Seen) -> bool:
+    try:
+        return path in before and list(before[path]) == _how(root, path)
+    except OSError:
+        return False
+
+
+def _how(root: StrPath, path: str) -> List[int]:
+    status = os.stat(os.path.join(root, path))
+    return [status.st_mtime_ns, status.st_size]

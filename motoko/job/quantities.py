@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 
+from motoko.crashpoints import reached
 from motoko.errors import EntryNotFound, JobSideError, SchemaError
 from motoko.job.facts import write_all
 from motoko.job.layout import PREFIX, QUANTITY_SUFFIX, quantity_file
@@ -133,7 +134,9 @@ def open_file(path: StrPath, wanted: List[str]) -> List[str]:
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             write_all(fd, (",".join([STEP, *wanted]) + "\n").encode())
+            reached("quantity.aside")
             os.link(aside, path)
+            reached("quantity.named")
         except FileExistsError:
             pass
         finally:

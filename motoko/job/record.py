@@ -105,6 +105,10 @@ class Run(Results):
         if self._final == FINISHED:
             self._ignore("fail()")
         elif not self._final:
+            try:
+                self._force_pushed()
+            except OSError:
+                pass  # it is to fail, whatever the disk has come to
             self._record("fail", durable=True, **_failure(reason))
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from motoko.crashpoints import reached
 from motoko.errors import SchemaError
 from motoko.job import quantities
 from motoko.job.entries import Entries
@@ -62,6 +63,7 @@ class Results(Entries):
             raise SchemaError(self._study, name, found, f"{path} has {self._widths[name]}")
         try:
             quantities.append(path, table)
+            reached("quantity.appended")
         except OSError:
             del self._widths[name]
             raise

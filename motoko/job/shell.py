@@ -36,6 +36,7 @@ class Forewarning(namedtuple("Forewarning", ["number", "after_s", "is_for_script
 # The lock's descriptor moves to 10 or above, out of the way of a script's `exec 3>file`.
 # HOSTNAME may be that of the host which submitted the job, handed on in the environment.
 # EPOCHREALTIME writes the decimal separator of the locale and is missing before bash 5.
+# A script may have set IFS to anything, and for good: at the end nothing is split by it.
 # On a full disk no file can be made, but the token's has a block with room for another line;
 # so it has where the directory was renamed or may not be written in, and bash says which it is.
 # Killed by a signal, bash runs the EXIT trap with the status of the last command, often 0, and
@@ -56,6 +57,7 @@ _motoko_now() {
 }
 _motoko_now
 _motoko_begin=$_motoko_time
+builtin read -r _motoko_up _motoko_idle 2>/dev/null </proc/uptime || _motoko_up=
 _motoko_tell() {
   builtin printf '%s\n' "$_motoko_left" >|"$_motoko_dir/@PREFIX@outcome-$_motoko_attempt"
 }
@@ -69,10 +71,15 @@ _motoko_end() {
     esac
   fi
   _motoko_now
-  _motoko_why=
+  _motoko_why= _motoko_took=null
+  if [[ $_motoko_up ]] && builtin mapfile -t _motoko_at 2>/dev/null </proc/uptime; then
+    _motoko_at=${_motoko_at%% *}
+    _motoko_took=$(( 10#${_motoko_at/./} - 10#${_motoko_up/./} ))e-2
+  fi
   builtin printf -v _motoko_left \
-    '{"nonce":"%s","exit":%s,"begin":%s,"end":%s,"host":"%s","pid":%s}' \
-    "$_motoko_nonce" "$_motoko_exit" "$_motoko_begin" "$_motoko_time" "$_motoko_host" "$$"
+    '{"nonce":"%s","exit":%s,"begin":%s,"end":%s,"took":%s,"host":"%s","pid":%s}' \
+    "$_motoko_nonce" "$_motoko_exit" "$_motoko_begin" "$_motoko_time" "$_motoko_took" \
+    "$_motoko_host" "$$"
   _motoko_tell 2>/dev/null || {
     _motoko_why=$( { LC_ALL=C; _motoko_tell; } 2>&1) && _motoko_why=
     case $_motoko_why in
@@ -109,7 +116,13 @@ set --
 . "$0"
 exit
 """.replace("@PREFIX@", PREFIX)
-TEXT = re.sub(r"@POINT ([a-z.]+)@", lambda found: in_shell(found.group(1)), TEXT)
+
+
+def _with_points(text: str) -> str:
+    return re.sub(r"@POINT ([a-z.]+)@", lambda found: in_shell(found.group(1)), text)
+
+
+TEXT = _with_points(TEXT)
 
 # Finds a process and all below it by what /proc tells, since no builtin does.
 BELOW = r"""
@@ -195,17 +208,21 @@ _motoko_refuse() {
     2>/dev/null >"@PREFIX@refused-$_motoko_attempt-$$$RANDOM"
   exit 75
 }
+@POINT job.entered@
 [[ $(<@PREFIX@run.json) == *"\"nonce\": \"$_motoko_nonce\""* ]] || _motoko_refuse
 _motoko_aside=@PREFIX@token-$_motoko_attempt.$$-$RANDOM$RANDOM
 exec {_motoko_fd}>>"$_motoko_aside" || exit 75
 flock -n "$_motoko_fd" 2>/dev/null
 { _motoko_facts; builtin printf '}\n'; } >&"$_motoko_fd"
+@POINT job.aside@
 ln -- "$_motoko_aside" "@PREFIX@token-$_motoko_attempt" 2>/dev/null
 [[ $_motoko_aside -ef @PREFIX@token-$_motoko_attempt ]]
 _motoko_status=$?
 rm -f -- "$_motoko_aside"
 [[ $_motoko_status == 0 ]] || _motoko_refuse
+@POINT job.taken@
 """.replace("@PREFIX@", PREFIX)
+TAKING = _with_points(TAKING)
 #: How a job ends that was not to be executed.
 REFUSED = 75
 

@@ -32,7 +32,7 @@ class Finding(NamedTuple):
     pid: int | None = None
     started: float | None = None
     host: str | None = None
-    #: For how long it has gone on, where that can be told whatever the clock was set to.
+    #: For how long it has gone on, or did, if that can be told whatever the clock was set to.
     age_s: float | None = None
 
 
@@ -42,7 +42,7 @@ def examine(attempt: Attempt) -> Finding:
     taken = token.read_token(run_dir, number)
     left = read_outcome(run_dir, number, attempt.nonce)
     if left is not None:
-        return Finding(Fate.ENDED, left, left.pid, left.begin, left.host)
+        return Finding(Fate.ENDED, left, left.pid, left.begin, left.host, left.took)
     if taken is None or (taken.facts and taken.nonce != attempt.nonce):
         return Finding(Fate.UNSTARTED)
     host = taken.host or host_name()
@@ -60,5 +60,5 @@ def examine(attempt: Attempt) -> Finding:
         return found(Fate.HELD)
     left = read_outcome(run_dir, number, attempt.nonce)  # it may have ended just now
     if left is not None:
-        return Finding(Fate.ENDED, left, left.pid, left.begin, left.host)
+        return Finding(Fate.ENDED, left, left.pid, left.begin, left.host, left.took)
     return found(Fate.UNTOLD if is_untold(run_dir, number) else Fate.VANISHED)

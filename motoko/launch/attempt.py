@@ -60,6 +60,8 @@ class Attempt:
     _progress: bool | None = None
     _has_timed_out = False
     is_withdrawn = False
+    #: How long it took, where its times of day do not tell: a clock was set meanwhile.
+    _took_s: float | None = None
     #: When it was seen to be over, on the boot's clock.
     _over_at: float | None = None
 
@@ -89,7 +91,8 @@ class Attempt:
         self.before = before
         #: The attempt before it, when nobody knows how that ended.
         self.lost = before if before and is_lost(before) else None
-        self._policy = policy
+        #: What becomes of its failure.
+        self.policy = policy
         self._resources = resources or {}
         self._instead_of = instead_of
         self._late: tuple[int, str, str] | None = None
@@ -226,6 +229,10 @@ class Attempt:
             if self._failure == INFRASTRUCTURE and exit_code is not None and has_no_space:
                 cause = with_no_space(cause)
         self._become(said, cause)
+        files = self.run_dir, self.number, self.nonce
+        self._took_s = self.walltime.took_s(
+            self.start_time, self.end_time, now, lambda: outcome.read_outcome(*files)
+        )
 
     def has_ended(self, left: outcome.Outcome) -> bool:
         """Whether it is over by an outcome that came after it was given up.
@@ -235,7 +242,7 @@ class Attempt:
         aside = layout.attempt_dir(self.run_dir, self.number)
         if not is_directory_of(self.run_dir, self.nonce) or Path(aside).exists():
             return False
-        self.begin(left.pid, left.begin, left.host)
+        self.begin(left.pid, left.begin, left.host, left.took)
         self.end(left.exit, left.end)
         if self.state == states.FAILED:
             self.warn(late_words(left))
@@ -403,7 +410,7 @@ class Attempt:
         Its run is not FAILED before it is known whether there will be one.
         """
         is_failed = self.state == states.FAILED and not self.is_over
-        return is_failed and self._policy.again.budget(self._failure) > 0
+        return is_failed and self.policy.again.budget(self._failure) > 0
 
     @property
     def has_news(self) -> bool:
@@ -441,7 +448,7 @@ class Attempt:
             facts=self.known,
             quantities=dict(self.reading.last_values),
             is_over=self.is_over,
-            policy=self._policy,
+            policy=self.policy,
             resources=self._resources,
             over_at=self._over_at,
             boot=boot_id(),
@@ -472,6 +479,7 @@ class Attempt:
             "pid": self.pid,
             "start_time": self.start_time,
             "end_time": None if self._is_put_off else self.end_time,
+            "took_s": self._took_s,
             "exit_code": self._exit_code,
             "signal": signal_name(self._exit_code),
             "batch": self.batch or None,

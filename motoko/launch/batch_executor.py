@@ -325,6 +325,7 @@ class BatchExecutor(Starter):
         ids = self._ids(job_id, tickets)
         known = [t._replace(id=own) for t, own in zip(tickets, ids, strict=True)]
         write_tickets(ticket_file, known)
+        reached("job.known")
         return answer._replace(output=job_id)
 
     def _ids(self, job_id: str, tickets: list[Ticket]) -> list[str]:

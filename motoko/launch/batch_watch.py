@@ -154,7 +154,7 @@ class BatchWatch(Folding):
             assert taken.started is not None
             attempt.begin(taken.pid, taken.started, taken.host)
         if left is not None:
-            attempt.begin(left.pid, left.begin, left.host)
+            attempt.begin(left.pid, left.begin, left.host, left.took)
         self.fold(desk, attempt)
         if left is not None:
             self._left(desk, attempt, left)

@@ -1,8 +1,8 @@
 """One study on the launcher's desk: what is in its hands, and the commits that say so.
 
 While one commit is under way in a thread, further news gather and go into the next. A commit
-that fails because the database is away loses nothing: its records are taken back, and the next
-one searches for what it may have claimed.
+that fails because the database is away loses nothing, and says nothing twice: before the next
+one it is found out whether it took place.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 from anyio import to_thread
@@ -28,12 +28,14 @@ from motoko.errors import (
     NoSpaceLeft,
     StudyNotFound,
 )
-from motoko.host import boot_clock
 from motoko.job.holders import find_held
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.checkpoint import Notice
+from motoko.launch.gathering import Gathering
 from motoko.launch.late import GivenUp
+from motoko.launch.pauses import Pauses
+from motoko.launch.record import Record
 from motoko.launch.sentinels import sentinels
 from motoko.launch.space import is_full
 from motoko.launch.trouble import Troubles, unexpected
@@ -42,6 +44,7 @@ from motoko.launch.work import Claim, Done, Work
 from motoko.model import policy, states
 from motoko.store.feed import Change
 from motoko.study.study import Study
+from motoko.study.system_dirs import placed
 from motoko.study.waiting import DELETED
 
 log = logging.getLogger(__name__)
@@ -49,11 +52,7 @@ log = logging.getLogger(__name__)
 #: What ends the launcher: it serves another's database, none, or not any more.
 _FATAL = (DaemonError, ForeignDatabase, StudyNotFound)
 
-#: How long the word that a run has begun waits for company; most no-op runs end before.
-_LAZY_S = 0.02
-#: How long all other words do while runs begin one after the other: what a commit costs, and
-#: what it writes, is much the same for ten runs and for a hundred.
-_MANY_S = 0.25
+#: How long to wait after a commit that failed: first, and at most.
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 #: How long the last commit, of a launcher that is told to end, may take.
@@ -82,6 +81,13 @@ class Executing(Protocol):
 
     def end_left(self, run_dir: str, number: int) -> None:
         """End what is left of an attempt that an earlier launcher told to end."""
+
+
+class _Unsure(NamedTuple):
+    """A commit of which nobody knows whether it took place, and what it says of attempts."""
+
+    work: Work
+    records: Sequence[tuple[Attempt, Record]]
 
 
 class Desk:
@@ -121,16 +127,14 @@ class Desk:
         self._given_up = GivenUp(study)
         self._dirty: dict[str, Attempt] = {}
         self._stored: dict[int, bytes] = {}
-        # Runs that wait for their next attempt, and until when.
-        self._delayed: dict[int, float] = {}
+        self._pauses = Pauses(self.look)
         # Runs to be claimed once their attempt is let go.
         self._passed_over: set[int] = set()
-        self._timer: asyncio.TimerHandle | None = None
         self._manifests: dict[str, Mapping[str, Any]] = {}
-        self._wake = asyncio.Event()
-        self._gathering: asyncio.TimerHandle | None = None
+        self._next = Gathering(self._are_many)
         self._has_tried = asyncio.Event()
         self._committing_thread: int | None = None
+        self._unsure: _Unsure | None = None
         self._is_first = True
         self._is_search = True
         self._is_closing = False
@@ -141,12 +145,12 @@ class Desk:
     def look(self) -> None:
         """Look at the database soon: runs may have been made or changed."""
         self.has_created = True
-        self._wake_soon()
+        self._next.commit_soon()
 
     def claim(self) -> None:
         """Claim runs at once, if there may be some."""
         if self.has_created:
-            self._wake.set()
+            self._next.commit()
 
     def note(self, attempt: Attempt, *, is_urgent: bool = True) -> None:
         """Something about the attempt may have to be recorded, at once or a little later."""
@@ -154,32 +158,23 @@ class Desk:
             return
         self._dirty[attempt.nonce] = attempt
         if is_urgent or self._executing.is_busy:
-            self._wake_soon()
+            self._next.commit_soon()
         else:
-            loop = asyncio.get_running_loop()
-            loop.call_later(_LAZY_S, self._wake_for, attempt.nonce)
+            self._next.commit_later(lambda: attempt.nonce in self._dirty)
 
-    def _wake_for(self, nonce: str) -> None:
-        if nonce in self._dirty:
-            self._wake.set()
-
-    def _wake_soon(self) -> None:
-        """Commit at once, or with what else there will be while many runs begin and end."""
-        if not self._executing.is_busy or not (self.n_running or self.waiting):
-            self._wake.set()
-        elif self._gathering is None:
-            self._gathering = asyncio.get_running_loop().call_later(_MANY_S, self._gathered)
-
-    def _gathered(self) -> None:
-        self._gathering = None
-        self._wake.set()
+    def _are_many(self) -> bool:
+        return self._executing.is_busy and bool(self.n_running or self.waiting)
 
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is to be written, and no run to be claimed that has room."""
-        has_news = self._wake.is_set() or bool(self._dirty) or self._gathering is not None
+        has_news = self._next.is_due or self._has_unsaid
         may_claim = self.has_created and not self.is_held and self._executing.n_wanted(self) > 0
         return self._has_tried.is_set() and not (self._is_busy or has_news or may_claim)
+
+    @property
+    def _has_unsaid(self) -> bool:
+        return bool(self._dirty) or self._unsure is not None
 
     def limit(self, name: str) -> int | None:
         """A limit of the study that holds now; None without."""
@@ -203,42 +198,41 @@ class Desk:
 
         stop = self.study.database.feed.listen(heard)
         try:
-            self._wake.set()
+            self._next.commit()
             pause_s = _FIRST_PAUSE_S
             while True:
-                await self._wake.wait()
-                self._wake.clear()
-                self._stop_gathering()
+                await self._next.wait()
                 if await self._commit():
                     pause_s = _FIRST_PAUSE_S
                 else:
                     await anyio.sleep(pause_s)
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                    self._wake.set()
+                    self._next.commit()
         finally:
             stop()
-            self._stop_gathering()
-
-    def _stop_gathering(self) -> None:
-        if self._gathering is not None:
-            self._gathering.cancel()
-            self._gathering = None
+            self._next.stop()
+            self._pauses.stop()
 
     async def close(self) -> None:
         """Record what is known, if the database answers soon."""
         self._is_closing = True
         with anyio.move_on_after(_LAST_COMMIT_S):
-            while self._dirty and await self._commit():
+            while self._has_unsaid and await self._commit():
                 pass
 
     async def _commit(self) -> bool:
         """Record all news and claim runs; False when the database did not answer."""
-        dirty, self._dirty = list(self._dirty.values()), {}
+        dirty: list[Attempt] = []
         self._is_busy = True
         try:
+            if self._unsure is not None:
+                work, records = self._unsure
+                work.n_claims, work.is_search = 0, False  # the next one does, if there is room
+                await self._make(work, records)
+            dirty, self._dirty = list(self._dirty.values()), {}
             await self._record(dirty)
         except (DatabaseUnavailable, ConflictsExhausted) as error:
-            self._is_search = True  # what was claimed may be ours although we were not told
+            self._is_search = True  # a pack may hide what has been claimed without an answer
             is_out_of_space = await self._is_out_of_space()  # a server dies of it, too
             why = NoSpaceLeft("").why if is_out_of_space else getattr(error, "why", error)
             self._troubles.met(self.recording, why)
@@ -296,7 +290,7 @@ class Desk:
             n_claims=self._n_claims() if may_claim else 0,
             known_manifests=frozenset(self._manifests),
             inherited=inherited,
-            delayed=self._still_delayed(),
+            delayed=self._pauses.present(),
             policy=self.study.config.policy,
             is_first=self._is_first,
             is_search=self._is_search and not self._is_closing,
@@ -304,15 +298,22 @@ class Desk:
         )
         if work.n_claims:
             self.has_created = False  # until news says otherwise, also while this goes on
+        await self._make(work, records)
+
+    async def _make(self, work: Work, records: Sequence[tuple[Attempt, Record]]) -> None:
         try:
             done = await to_thread.run_sync(self._write, work)
-        except BaseException:
+        except (DatabaseUnavailable, asyncio.CancelledError):
             self.has_created = True
+            self._unsure = _Unsure(work, records)
+            raise
+        except BaseException:
+            self.has_created, self._unsure = True, None
             for attempt, record in records:
                 attempt.put_back(record)
                 self._dirty[attempt.nonce] = attempt
             raise
-        self._is_first = False
+        self._is_first, self._unsure = False, None
         for attempt, record in records:
             attempt.settle(record)
             self._troubles.over(attempt.recording)
@@ -323,25 +324,10 @@ class Desk:
             self._is_search = True  # some of what was claimed may be in nobody's hands
             raise
 
-    def _come_back_in_time(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._delayed and not self._is_closing:
-            left_s = min(self._delayed.values()) - boot_clock()
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(_FIRST_PAUSE_S, left_s), self.look)
-
-    def _still_delayed(self) -> frozenset[int]:
-        now = boot_clock()
-        latest = now + self.study.config.policy.again.longest_pause_s
-        self._delayed = {r: at for r, at in self._delayed.items() if now < at <= latest}
-        return frozenset(self._delayed)
-
     def _write(self, work: Work) -> Done:
         self._committing_thread = threading.get_ident()
         try:
-            done = self.study.database.write(work.apply)
+            done = work.commit(self.study.database)
             if done.claimed:
                 reached("launcher.claimed")
             if work.records:
@@ -378,8 +364,12 @@ class Desk:
                 record.facts.get("class"),
                 record.facts.get("cause"),
             )
-        self._delayed.update(done.delayed)
-        self._come_back_in_time()
+        for run_id, why in done.refused.items():
+            log.warning("run %s.%d cannot be executed: %s", self.study.name, run_id, why)
+        for run_id, why in done.out_of_reach.items():
+            self._troubles.met(f"cannot look after run {self.study.name}.{run_id}", why)
+        if not self._is_closing:
+            self._pauses.add(done.delayed)
         for run_id, row in done.changed.items():
             self._follow(run_id, row)
         for claim in done.claimed:
@@ -405,6 +395,7 @@ class Desk:
 
     def _attempt(self, row: Mapping[str, Any], job: Mapping[str, Any], **told: Any) -> Attempt:
         config, run_dir = self.study.config, str(self.study.run_dir(row["id"]))
+        row = placed(row, self.study.directory)
         attempt = Attempt(
             self.study.schema,
             row,
@@ -467,6 +458,8 @@ class Desk:
             self._executing.withdraw(self, attempt, DELETED if row is None else row["state"])
         elif gives_up(attempt, row["state"]):
             self._executing.withdraw(self, attempt, row["state"])
+        else:
+            attempt.policy = policy.of_run(row, self.study.config.policy)
 
     def call_off(self, attempt: Attempt, state: str) -> None:
         """Nothing of an attempt executes, nor will: its run was put into this state."""

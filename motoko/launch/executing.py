@@ -39,12 +39,21 @@ class Executing(NamedTuple):
 
 def find_executing(study: Study) -> list[Executing]:
     """All of a study, by run; OSError when a directory cannot be read."""
+    return find_below(study.runs_dir, study.name)
+
+
+def find_below(runs_dir: Path, name: str) -> list[Executing]:
+    """All in a directory of runs, of a study of this name."""
     try:
-        names = os.listdir(study.runs_dir)
+        names = os.listdir(runs_dir)
     except FileNotFoundError:
         return []
     ids = (name.removeprefix("run-") for name in names if name.startswith("run-"))
-    found = (executing_in(study, int(run_id)) for run_id in ids if run_id.isdecimal())
+    found = (
+        _executing(name, int(run_id), str(runs_dir / f"run-{run_id}"))
+        for run_id in ids
+        if run_id.isdecimal()
+    )
     return sorted(one for one in found if one is not None)
 
 
@@ -54,7 +63,12 @@ def executing_in(study: Study, run_id: int, without: Collection[str] = ()) -> Ex
     On this host the lock of its token says so. On another one, it does until it has left an
     outcome or its launcher has said how it ended.
     """
-    run_dir = str(study.run_dir(run_id))
+    return _executing(study.name, run_id, str(study.run_dir(run_id)), without)
+
+
+def _executing(
+    study: str, run_id: int, run_dir: str, without: Collection[str] = ()
+) -> Executing | None:
     try:
         names = [name for name in os.listdir(run_dir) if name not in without]
     except (FileNotFoundError, NotADirectoryError):
@@ -62,7 +76,7 @@ def executing_in(study: Study, run_id: int, without: Collection[str] = ()) -> Ex
     for number in _attempts(names):
         host = _host(run_dir, number, names)
         if host is not None:
-            return Executing(study.name, run_id, number, run_dir, host)
+            return Executing(study, run_id, number, run_dir, host)
     return None
 
 

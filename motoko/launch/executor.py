@@ -122,7 +122,8 @@ class Executor(Starter):
                 desk.waiting.appendleft(attempt)
             return
         try:
-            if attempt.is_found_finished(time.time()):
+            now = time.time()  # before its script can say that it has finished
+            if attempt.is_found_finished(now):
                 desk.note(attempt)
                 return
             process = self._spawn(desk, attempt)
@@ -137,7 +138,7 @@ class Executor(Starter):
         self._troubles.over(desk.starting)
         reached("launcher.spawned")
         self._starts.append(time.monotonic())
-        attempt.begin(process.pid, time.time(), age_s=0.0)
+        attempt.begin(process.pid, now, age_s=0.0)
         self.watch.follow(desk, attempt, process)
         desk.note(attempt, is_urgent=False)
 

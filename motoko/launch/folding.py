@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
@@ -63,6 +65,7 @@ class Folding(ABC):
         """Record an end; once its files can be read, if they cannot be now."""
         self._ended(desk, attempt)
         try:
+            _check_place(desk, attempt)
             attempt.end(code, now, out_of_memory=self._memory.has_new)
         except OSError as error:
             self._troubles.met(attempt.looking, error)
@@ -87,3 +90,11 @@ class Folding(ABC):
     @abstractmethod
     def _ended(self, desk: Desk, attempt: Attempt) -> None:
         """Take note that it executes no longer."""
+
+
+def _check_place(desk: Desk, attempt: Attempt) -> None:
+    """FileNotFoundError if all of the study is gone from its place with this run: who renames a
+    workflow takes along what the script has left, for the next launcher."""
+    study_dir = desk.study.directory
+    if not Path(attempt.run_dir).exists() and not study_dir.exists():
+        raise FileNotFoundError(errno.ENOENT, "was removed or renamed", str(study_dir))

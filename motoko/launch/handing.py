@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from anyio.abc import TaskGroup
 
+from motoko.crashpoints import reached
 from motoko.errors import MotokoError, SchedulerOutputError
 from motoko.job import layout
 from motoko.launch.attempt import Attempt
@@ -83,6 +84,7 @@ class Handing:
         if named is None:
             return
         log.info("run %s: goes on in job %s", attempt.title, named.id)
+        reached("job.handed")
         attempt.hand_on(named.generator.name, named.id)
         ticket = Ticket(attempt.nonce, named.generator.name, "", named.id)
         self._watch(named.generator.name).follow(desk, attempt, ticket)

@@ -9,8 +9,12 @@ from typing import Any
 
 from motoko.config import parse_walltime
 from motoko.host import awake_clock
+from motoko.job.outcome import Outcome
 
 log = logging.getLogger(__name__)
+
+#: Two clocks tell durations that differ by less.
+_SAME_S = 0.1
 
 
 class Walltime:
@@ -34,6 +38,34 @@ class Walltime:
             if age_s is None:
                 age_s = max(0.0, time.time() - started)
             self._clock, self._begun_at = clock, clock() - age_s
+
+    def took_s(
+        self,
+        began: float | None,
+        ended: float | None,
+        now: float,
+        read_outcome: Callable[[], Outcome | None],
+    ) -> float | None:
+        """How long an attempt took to its end, if clocks that nobody sets tell otherwise than
+        times of day; None if not.
+
+        ``now`` is when its processes were seen to be gone. It may have said before that it has
+        ``ended``.
+        """
+        if began is None or self._begun_at is None:
+            return None
+        by_day, took_s = now - began, self._clock() - self._begun_at
+        if abs(by_day - took_s) < _SAME_S:
+            return None
+        left = read_outcome()
+        if left is not None:  # that may have been long before it was seen
+            if left.took is None:
+                return None
+            now, by_day, took_s = left.end, left.end - left.begin, left.took
+        if abs(by_day - took_s) < _SAME_S:
+            return None
+        afterwards = now - (ended or now)
+        return took_s - afterwards if 0 <= afterwards <= took_s else took_s
 
     @property
     def left_s(self) -> float | None:

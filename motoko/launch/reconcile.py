@@ -63,7 +63,7 @@ class Left(Attempt):
         finding = examine(self)
         failure = outcome.read_failure(self.run_dir, self.nonce)
         if finding.started is not None:
-            self.begin(finding.pid, finding.started, finding.host)
+            self.begin(finding.pid, finding.started, finding.host, finding.age_s)
         if finding.fate is Fate.ENDED:
             assert finding.outcome is not None
             self.end(finding.outcome.exit, finding.outcome.end)

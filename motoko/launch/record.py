@@ -75,22 +75,24 @@ class Record(NamedTuple):
                 self._set_attempt(tables)
             return False
         changes = dict(self.changes)
-        if self.state is not None:
-            if self._may_replace(row["state"]):
-                decision = self._decide(tables, row)
-                if decision.action == RETRY:
-                    self._try_again(tables, changes, decision)
-                    return True
-                changes["state"] = self.state
-            else:
-                changes.pop("has_finished", None)
+        if not self._is_own(row["state"]):
+            changes.pop("has_finished", None)
+        if self.state is not None and self._may_replace(row["state"]):
+            decision = self._decide(tables, row)
+            if decision.action == RETRY:
+                self._try_again(tables, changes, decision)
+                return True
+            changes["state"] = self.state
         self._set_attempt(tables)
         self._update(tables, changes)
         return False
 
+    def _is_own(self, state: str) -> bool:
+        return state in states.ACTIVE or state in self.put_states
+
     def _may_replace(self, state: str) -> bool:
-        is_ours = state in states.ACTIVE or state in self.put_states
-        return is_ours and self.state is not None and states.is_allowed(state, self.state)
+        is_own = self._is_own(state) and self.state is not None
+        return is_own and states.is_allowed(state, str(self.state))
 
     def _update(self, tables: Tables, changes: Mapping[str, Any]) -> None:
         tables.update_run(self.run_id, changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,21 +10,19 @@ from typing import Any, Final
 
 from motoko.config.sentinels import SentinelsConfig, sentinels_of
 from motoko.config.values import Refused
+from motoko.durable import replace_file
 from motoko.errors import SubmissionFailed
-from motoko.job.layout import FAILED, FINISHED
+from motoko.job.layout import FAILED, FINISHED, signs_file
 from motoko.job.phases import Look, PhaseFiles
 from motoko.phrases import listed
-
-#: The entry of a run that stands above what its study declares.
-ENTRY: Final = "sentinels"
-_ROOT: Final = "root"
+from motoko.study.system_dirs import ROOT, SENTINELS
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 
-def entry(config: SentinelsConfig, root: Path) -> dict[str, Any]:
+def entry(config: SentinelsConfig, root: str | Path) -> dict[str, Any]:
     """What runs are given of which these files speak, below another directory than theirs."""
-    return {**config.model_dump(exclude_defaults=True), _ROOT: str(root)}
+    return {**config.model_dump(exclude_defaults=True), ROOT: str(root)}
 
 
 def phase_files(config: SentinelsConfig, job: Mapping[str, Any] | None = None) -> PhaseFiles:
@@ -53,7 +52,10 @@ class Sentinels:
         root: str | Path,
         row: Mapping[str, Any],
         job: Mapping[str, Any],
+        signs_file: Path,
     ) -> None:
+        """``signs_file`` keeps which signs of failures there were before."""
+        self._signs_file = signs_file
         self._config = config
         self._title = title
         self._root = root
@@ -73,15 +75,23 @@ class Sentinels:
 
     def look(self) -> Look:
         """What is there now."""
-        return self._files.look(self._place)
+        return self._files.look(self._place, self._signs_before())
+
+    def _signs_before(self) -> dict[str, list[int]]:
+        try:
+            return dict(json.loads(self._signs_file.read_bytes()))
+        except (FileNotFoundError, ValueError):  # there were none, or a full disk cut it short
+            return {}
 
     def is_finished_else_fresh(self) -> bool:
-        """Whether nothing is left to be done; else sentinels of failures are removed, before
-        the work is begun again."""
+        """Whether nothing is left to be done; else sentinels of failures are removed before the
+        work is begun again, and other signs of them are remembered."""
         place = self._place
         if self._files.look(place).state == FINISHED:
             return True
         self._files.forget_failures(place)
+        if seen := self._files.seen(place):
+            replace_file(self._signs_file, [json.dumps(seen).encode()])
         return False
 
 
@@ -93,14 +103,17 @@ def sentinels(
     job: Mapping[str, Any],
 ) -> Sentinels | None:
     """The files that speak of a run whose study declares these; None if nobody declares any."""
-    given, root = row.get(ENTRY), Path(run_dir)
-    if isinstance(given, Mapping) and _ROOT in given:
+    given, root = row.get(SENTINELS), Path(run_dir)
+    if isinstance(given, Mapping) and ROOT in given:
         try:
-            config = sentinels_of({k: v for k, v in given.items() if k != _ROOT})
-            root = root / str(given[_ROOT])
+            config = sentinels_of({k: v for k, v in given.items() if k != ROOT})
+            root = root / str(given[ROOT])
         except Refused:  # something of the user's own that is so named
             pass
-    return None if config is None else Sentinels(config, title, root, row, job)
+    if config is None:
+        return None
+    signs = Path(signs_file(run_dir, row.get("attempt", 0)))
+    return Sentinels(config, title, root, row, job, signs)
 
 
 def failure_in(found: Sentinels | None) -> str | None:

@@ -19,6 +19,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from motoko.config.retry import INFRASTRUCTURE, SUBMISSION
+from motoko.crashpoints import reached
 from motoko.errors import MotokoError
 from motoko.job import holders, token
 from motoko.job.outcome import read_outcome
@@ -184,6 +185,7 @@ class Starter(ABC):
         earlier = held_attempts(attempt.run_dir, attempt.number)
         for number in earlier:
             holders.end_holders(attempt.run_dir, number)
+            reached("holders.ended")
         earlier = [number for number in earlier if token.is_held(attempt.run_dir, number)]
         if not earlier:
             return True

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from motoko.crashpoints import reached
 from motoko.study.files import content_digest
 from motoko.study.study import Study
 
@@ -26,6 +27,7 @@ def restore_stored(
             lost.append(entry["name"])
         else:
             stored.unlink(missing_ok=True)
+            reached("repair.storing")
             study.files.keep(copy)
             found.append(entry["name"])
     return found, lost

@@ -14,13 +14,14 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from motoko.config.policy import USUAL, FailurePolicy
-from motoko.config.retry import WALLTIME
-from motoko.errors import AlreadyRunning
+from motoko.config.retry import SUBMISSION, WALLTIME
+from motoko.errors import AlreadyRunning, JobNotFound
 from motoko.host import boot_clock, boot_id
 from motoko.launch.failure import is_lost
 from motoko.launch.record import Record, set_results_aside
 from motoko.model import policy, states
 from motoko.store.claim import is_later, standing_fact
+from motoko.store.database import Database, Write
 from motoko.store.tables import Tables
 
 #: The fact by which launchers of one study know who is in charge.
@@ -64,6 +65,10 @@ class Done:
     passed_over: set[int] = field(default_factory=set)
     #: Runs that somebody is executing, or was, and that nobody here holds.
     found: list[Claim] = field(default_factory=list)
+    #: Those among them that cannot be looked after, and why.
+    out_of_reach: dict[int, str] = field(default_factory=dict)
+    #: Runs that were CREATED, that nobody can execute, and why: they are FAILED now.
+    refused: dict[int, str] = field(default_factory=dict)
     #: Runs whose last attempt was given up as lost.
     given_up: list[Claim] = field(default_factory=list)
     #: Runs that wait for their next attempt, and until when on the clock of this boot.
@@ -80,7 +85,7 @@ class Done:
     manifests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Work:
     """What a commit is to do."""
 
@@ -100,6 +105,17 @@ class Work:
     is_search: bool = False
     #: The runs that may begin; None for all.
     only: Container[int] | None = None
+    _write: Write[Tables, Done] | None = field(default=None, init=False, repr=False)
+
+    def commit(self, database: Database[Tables]) -> Done:
+        """Do it, as a commit of its own.
+
+        DatabaseUnavailable when nobody knows whether that took place: then this may be called
+        again, which finds it out, and does it if it did not.
+        """
+        if self._write is None:
+            self._write = Write(database, self.apply)
+        return self._write()
 
     def apply(self, tables: Tables) -> Done:
         """Do it; AlreadyRunning when another launcher has taken the study over."""
@@ -119,19 +135,29 @@ class Work:
         done.retried = [record for record in self.records if record.apply(tables)]
         done.passed_over.update(record.run_id for record in done.retried)
         if self.is_search:
-            done.found = [
-                self._claim(tables, run_id, done)
-                for run_id in open_runs(tables)
-                if run_id not in self.held
-            ]
+            self._search(tables, done)
         if self.is_first:
-            done.given_up = [self._claim(tables, run_id, done) for run_id in given_up(tables)]
+            lost = (
+                run_id for run_id in given_up(tables) if _without_job(tables, run_id) is None
+            )
+            done.given_up = [self._claim(tables, run_id, done) for run_id in lost]
         done.left = [one for one in self.inherited if _was_told_to_end(tables, *one)]
         if self.n_claims > 0 and not is_held:
             self._claim_created(tables, done)
         held = (*self.held, *(c.row["id"] for c in (*done.claimed, *done.found)))
         done.stored = {r: tables.raw_run(r) for r in held if tables.has_run(r)}
         return done
+
+    def _search(self, tables: Tables, done: Done) -> None:
+        ended = ended_by_hand(tables, self.inherited) if self.is_first else ()
+        for run_id in (*open_runs(tables), *ended):
+            if run_id in self.held:
+                continue
+            why = _without_job(tables, run_id)
+            if why is None:
+                done.found.append(self._claim(tables, run_id, done))
+            else:
+                done.out_of_reach[run_id] = why
 
     def _claim_created(self, tables: Tables, done: Done) -> None:
         # Runs that are still held here come again when their old attempt is over.
@@ -157,13 +183,15 @@ class Work:
             if left_s > 0:
                 done.delayed[run_id] = boot_clock() + left_s
                 continue
-            changes = {
-                "state": states.SUBMITTED,
-                "attempt": number,
-                "nonce": secrets.token_hex(8),
-            }
             if number > 1:
                 set_results_aside(tables, run_id, number - 1)
+            nonce = secrets.token_hex(8)
+            why = _without_job(tables, run_id)
+            if why is not None:
+                done.refused[run_id] = why
+                _refuse(tables, run_id, number, nonce, why)
+                continue
+            changes = {"state": states.SUBMITTED, "attempt": number, "nonce": nonce}
             tables.update_run(run_id, changes)
             done.claimed.append(self._claim(tables, run_id, done))
 
@@ -189,6 +217,18 @@ class Work:
                 elif attempt["number"] == number - 1:
                     before = attempt
         return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id), before)
+
+
+def _without_job(tables: Tables, run_id: int) -> str | None:
+    """That the job of a run is not there, if it is not."""
+    job_id = tables.run(run_id)["job_id"]
+    return None if tables.has_job(job_id) else str(JobNotFound(tables.study, job_id))
+
+
+def _refuse(tables: Tables, run_id: int, number: int, nonce: str, why: str) -> None:
+    end = {"nonce": nonce, "state": states.FAILED, "end_time": time.time()}
+    tables.set_attempt(run_id, number, {**end, "class": SUBMISSION, "cause": why})
+    tables.update_run(run_id, {**end, "attempt": number})
 
 
 def _was_told_to_end(tables: Tables, run_id: int, number: int) -> bool:
@@ -218,6 +258,23 @@ def given_up(tables: Tables) -> Iterator[int]:
         if attempts and is_lost(attempts[-1]):
             row = tables.run(run_id)
             if row.get("nonce") == attempts[-1]["nonce"]:
+                yield run_id
+
+
+def ended_by_hand(tables: Tables, inherited: Collection[tuple[int, int]]) -> Iterator[int]:
+    """Runs that somebody has put to an end before their attempt was seen to come to it.
+
+    FINISHED ones, which are too many to look at each, only as far as they have processes here.
+    """
+    here = {run_id for run_id, _ in inherited if tables.has_run(run_id)}
+    finished = (r for r in sorted(here) if tables.run(r)["state"] == states.FINISHED)
+    for run_id in (*tables.in_state(states.FAILED), *finished):
+        row = tables.run(run_id)
+        if row.get("nonce") is not None and row.get("end_time") is None:
+            last: Mapping[str, Any] = {}
+            for attempt in tables.attempts(run_id):
+                last = attempt if attempt["number"] == row["attempt"] else last
+            if last.get("state") != row["state"]:
                 yield run_id
 
 

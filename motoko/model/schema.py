@@ -210,8 +210,8 @@ class Schema:
         self, name: str, kind: str | None, value: Any, refused: Refused
     ) -> SchemaError:
         found = shown(value)
-        if refused.value is not UNSET:
-            found = f"{shown(refused.value)} in {found}"
+        if refused.value is not UNSET and (part := shown(refused.value)) != found:
+            found = f"{part} in {found}"
         expected = f"{refused.expected} ({kind})" if kind else refused.expected
         return SchemaError(self.study, name, f"found {found}", f"expected {expected}")
 

@@ -11,6 +11,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from motoko.errors import AlreadyRunning
+from motoko.store.layout import rest_on
 
 if TYPE_CHECKING:
     from motoko.store.database import View
@@ -77,11 +78,5 @@ def _parsed(epoch: str) -> tuple[str, int]:
 
 def standing_fact(view: View, name: str) -> Any:
     """A fact that what is committed next rests on: it conflicts with whoever sets any."""
-    facts = view.trees["meta"]
-    part = facts
-    while part is not None:
-        part._p_activate()
-        if part._p_jar is not None:
-            part._p_jar.readCurrent(part)
-        part = facts._firstbucket if part is facts else part._next
+    rest_on(view.trees["meta"])
     return view.fact(name)

@@ -8,6 +8,7 @@ counts as away until it answers a ping that was sent after the call.
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -106,6 +107,15 @@ class BoundedClient(ClientThread):  # type: ignore[misc]
 
     def _ask(self, question: Any, wait: bool = True, at_most_s: float = _ANSWER_S) -> Any:
         """Let the thread of the network run a coroutine; what it gives."""
+        try:
+            return self._answer(question, wait, at_most_s)
+        except BaseException:  # of a signal, too
+            is_task = inspect.iscoroutine(question)
+            if is_task and inspect.getcoroutinestate(question) == inspect.CORO_CREATED:
+                question.close()  # or Python complains at the end that nobody ran it
+            raise
+
+    def _answer(self, question: Any, wait: bool, at_most_s: float) -> Any:
         future = run_coroutine_threadsafe(question, self.loop)
         if not wait:
             return future

@@ -253,16 +253,25 @@ def _ordered_large(value: int) -> bytes:
 
 
 def _alike(tagged: Any) -> Any:
-    """What is equal is written alike: 1.0 as 1, however deep it stands."""
+    """What is equal is written alike, however deep it stands: 1.0 as 1, and what has no order
+    in one order."""
     kind = type(tagged)
     if kind is float and tagged.is_integer():
         return int(tagged)
     if kind is list:
         return [_alike(v) for v in tagged]
-    return {k: _alike(v) for k, v in tagged.items()} if kind is dict else tagged
+    if kind is not dict:
+        return tagged
+    alike = {name: _alike(tagged[name]) for name in sorted(tagged)}
+    if alike.get(_TAG) == "dict":
+        alike["v"].sort(key=lambda pair: ordered(pair[0]))
+    elif alike.get(_TAG) in ("set", "frozenset"):
+        alike = {_TAG: "set", "v": sorted(alike["v"], key=ordered)}
+    return alike
 
 
 def digest(value: Any) -> bytes:
-    """Twelve bytes that stand for a plain value: equal values have equal digests."""
-    text: str = json.dumps(_alike(_tagged(value)), sort_keys=True, separators=(",", ":"))
+    """Twelve bytes that stand for a plain value: equal values have equal digests, except that
+    truth values are no numbers."""
+    text: str = json.dumps(_alike(_tagged(value)), separators=(",", ":"))
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()

@@ -16,13 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import transaction
 import ZODB
 from transaction.interfaces import NoTransaction
-from ZEO.Exceptions import ClientDisconnected, ServerException
-from ZODB.POSException import (
-    ConflictError,
-    POSKeyError,
-    StorageError,
-    StorageTransactionError,
-)
+from ZEO.Exceptions import ClientDisconnected
+from ZODB.POSException import ConflictError, POSKeyError, StorageError
 
 from motoko.crashpoints import reached
 from motoko.errors import (
@@ -33,7 +28,6 @@ from motoko.errors import (
     ForeignDatabase,
     NoSpaceLeft,
 )
-from motoko.host import NO_ROOM, in_words
 from motoko.phrases import MENDS_IT
 from motoko.store import layout
 from motoko.store.address import Address
@@ -41,6 +35,7 @@ from motoko.store.claim import Claim
 from motoko.store.client import CONNECTING_S, GivenUp, Haste
 from motoko.store.feed import SINGLE_WRITE, Change, Feed, FeedingStorage
 from motoko.store.ledger import Ledger
+from motoko.store.meanings import goes_by, is_of_file, reason
 from motoko.store.refusal import find_out
 from motoko.store.room import is_full
 from motoko.store.tables import Tables
@@ -53,8 +48,7 @@ for _name in ("ZEO", "ZODB", "txn", "asyncio"):
 
 MOST_ATTEMPTS = 50
 _CACHED_OBJECTS = 20_000
-#: What a server says to one that had begun a commit with another one, and when it must end.
-_GO_BY = ("ZODB.POSException.StorageTransactionError", "ZEO.Exceptions.ClientDisconnected")
+_NO_SERVER = "no server answers (`motoko server start` starts one that stays)"
 
 
 class View(Protocol):
@@ -94,11 +88,17 @@ class Database(Generic[V]):
         #: On behalf of what this process changes it, if that is looked after.
         self.claim: Claim | None = None
         self._view = view
-        self._opening = threading.Lock()
+        self._opening = threading.RLock()
         self._haste = Haste()
         self._translated = _Translated(self)
         self._newest = _Newest(self)
         self._db: Any = None
+        #: How often it was opened: connections of an earlier time show nothing any more.
+        self.n_openings = 0
+        #: Opens the file for whoever only reads, if no server runs.
+        self.stand_in: Callable[[], None] | None = None
+        #: The file that is open instead of a server, and what it was when it was opened.
+        self._stands_in: tuple[Path, _Mark] | None = None
 
     def __repr__(self) -> str:
         return f"Database({self.where})"
@@ -109,12 +109,33 @@ class Database(Generic[V]):
         """Wait until the server answers; DatabaseUnavailable when it does not in time."""
         deadline = time.monotonic() + wait_s
         with self._opening:
+            if self._stands_in is not None:
+                self._end_opening()
             if self._db is None:
                 self._open(wait_s)
         while not self.is_connected:
             if self._haste.is_needed or time.monotonic() > deadline:
                 raise self._unreachable("the server does not answer")
             time.sleep(0.02)
+
+    def be_readable(self) -> None:
+        """Let the file, as it is now, stand in for a server that does not run.
+
+        Not for those who change the database on somebody's behalf or wait for its changes:
+        the server that they were connected to comes back.
+        """
+        if self.stand_in is None or self.is_connected:
+            return
+        with self._opening:
+            if self._stands_in is not None:
+                is_over = _mark(self._stands_in[0]) != self._stands_in[1]
+            else:
+                is_over = self.is_away and self.claim is None and not self.feed.is_heard
+            if is_over:
+                self._end_opening()
+                self.feed.tell(Change(is_everything=True))
+            if self._db is None:
+                self.stand_in()
 
     def probe(self) -> None:
         """Find out, without waiting, whether the server answers: `is_away` says it later."""
@@ -133,8 +154,8 @@ class Database(Generic[V]):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the server answers, as far as is known."""
-        if self._db is None:
+        """Whether the server answers, as far as is known; no file does."""
+        if self._db is None or self._stands_in is not None:
             return False
         ask = getattr(self._db.storage, "is_connected", None)
         return ask is None or bool(ask())
@@ -142,7 +163,7 @@ class Database(Generic[V]):
     @property
     def is_away(self) -> bool:
         """Whether the server was there and does not answer any more."""
-        return self._db is not None and not self.is_connected
+        return self._db is not None and self._stands_in is None and not self.is_connected
 
     def _open(self, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
@@ -158,6 +179,7 @@ class Database(Generic[V]):
                     )
                 except ConflictError:  # another client has made the root of a new database
                     storage.close()
+            self.n_openings += 1
 
     def _connected_storage(self, deadline: float) -> FeedingStorage:
         self.address = self.address.resolved()
@@ -166,14 +188,15 @@ class Database(Generic[V]):
         while not storage.is_connected():
             if self._haste.is_needed or time.monotonic() > deadline:
                 storage.close()
-                raise self._unreachable("no server answers")
+                raise self._unreachable(_NO_SERVER)
             time.sleep(0.005)
         return storage
 
     def open_file(self, file: Path, *, is_writable: bool = False) -> None:
         """Open the database's file, which no server may hold, instead of connecting.
 
-        Nothing can be written, unless ``is_writable``: then it is made if it is not there.
+        To read it, until somebody connects; or to change it if it ``is_writable``: then it is
+        made if it is not there.
         DatabaseClosed where this user may not read it, DatabaseUnavailable when it cannot be
         read for another reason, DatabaseLost when its end is damaged, ForeignDatabase when it
         is something else.
@@ -183,6 +206,8 @@ class Database(Generic[V]):
 
         layout.check_not_emptied(file)
         layout.check_end(file)
+        stands_in = None if is_writable else (file, _mark(file))
+        self._end_opening()
         with self.translated():
             try:
                 storage = FileStorage(str(file), read_only=not is_writable)
@@ -195,13 +220,18 @@ class Database(Generic[V]):
             except BaseException:
                 storage.close()
                 raise
+        self._stands_in = stands_in
+        self.n_openings += 1
 
     def close(self) -> None:
         """End the connection; the next use opens a new one."""
-        db, self._db = self._db, None
         self._haste = Haste()
         self._translated = _Translated(self)
         self._newest = _Newest(self)
+        self._end_opening()
+
+    def _end_opening(self) -> None:
+        db, self._db, self._stands_in = self._db, None, None
         if db is None:
             return
         try:
@@ -211,13 +241,16 @@ class Database(Generic[V]):
 
     # transactions
 
-    def open(self, manager: Any, before: bytes | None = None) -> Any:
+    def open(
+        self, manager: Any, before: bytes | None = None, *, is_for_reading: bool = False
+    ) -> Any:
         """A ZODB connection that takes part in the manager's transactions.
 
         It shows the newest state, or for ever what was there ``before`` a transaction of that
-        id; then nothing can be committed through it.
+        id; then nothing can be committed through it. Nor can it be through one that
+        ``is_for_reading``, which a file may give that stands in for the server.
         """
-        if self._db is None:
+        if self._db is None or (self._stands_in is not None and not is_for_reading):
             self.connect()
         with self.translated():
             return self._db.open(manager, before=before)
@@ -248,7 +281,7 @@ class Database(Generic[V]):
         """A snapshot to read from."""
         manager = transaction.TransactionManager(explicit=True)
         manager.begin()
-        connection = self.open(manager)
+        connection = self.open(manager, is_for_reading=True)
         try:
             with self.newest():
                 yield self.view(connection)
@@ -312,18 +345,18 @@ class Database(Generic[V]):
             return self._unavailable(str(error))
         if isinstance(error, ClientDisconnected):
             return self._unavailable("the connection to the server is lost")
-        if isinstance(error, StorageError) and not _goes_by(error):
+        if isinstance(error, StorageError) and not goes_by(error):
             return self.damaged(error)
-        if isinstance(error, pickle.UnpicklingError) or _is_of_file(error):
+        if isinstance(error, pickle.UnpicklingError) or is_of_file(error):
             return self.damaged(error)
         return self._failed(error) if isinstance(error, StorageError | OSError) else None
 
     def damaged(self, error: BaseException) -> DatabaseFailed:
         """What is told of a database that cannot be read or written any more."""
-        return DatabaseFailed(self._place, f"it is damaged ({_reason(error)}); {MENDS_IT}")
+        return DatabaseFailed(self._place, f"it is damaged ({reason(error)}); {MENDS_IT}")
 
     def _failed(self, error: BaseException) -> DatabaseUnavailable:
-        return NoSpaceLeft(self._place) if is_full(error) else self._unavailable(_reason(error))
+        return NoSpaceLeft(self._place) if is_full(error) else self._unavailable(reason(error))
 
     def _unreachable(self, why: str) -> DatabaseUnavailable:
         """Nobody answers; over the network it is found out why."""
@@ -430,50 +463,19 @@ class Write(Generic[V, T]):
         raise ConflictsExhausted(f"a change of {database.where}", MOST_ATTEMPTS)
 
 
+_Mark = tuple[int, int]
+
+
+def _mark(file: Path) -> _Mark:
+    """What is another after each commit, and after a pack."""
+    status = file.stat()
+    return status.st_ino, status.st_size
+
+
 def undo(manager: Any) -> None:
     """Drop a manager's transaction, if it has one."""
     with suppress(NoTransaction):
         manager.abort()
-
-
-def _goes_by(error: StorageError) -> bool:
-    """Whether a later try may well be better: there is space, or another server."""
-    if isinstance(error, ServerException):
-        is_meant = bool(error.args) and error.args[0] in _GO_BY
-        return is_full(error) or is_meant or _has_no_descriptor(error)
-    return type(error) is StorageTransactionError
-
-
-def _has_no_descriptor(error: BaseException) -> bool:
-    """Whether a server says that it can open no file now."""
-    match error:
-        case ServerException(args=(_, (int(number), *_))):
-            return number in NO_ROOM
-    return False
-
-
-def _is_of_file(error: BaseException) -> bool:
-    """Whether the file of a database, opened without a server, is found to be damaged."""
-    return type(error).__module__ == "ZODB.FileStorage.format"
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, POSKeyError):
-        return "a part of it is missing"
-    if _has_no_descriptor(error):
-        return "its server can open no more files for now; `motoko info` says more"
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return in_words(error)
-    match error:
-        case ServerException(args=(str(kind), arguments)):
-            told = arguments if isinstance(arguments, tuple) else (arguments,)
-            words = ", ".join(str(one) for one in told if not isinstance(one, dict))
-            return ": ".join(
-                [f"its server says {kind.rpartition('.')[2]}", *filter(None, [words])]
-            )
-    if _is_of_file(error):
-        return type(error).__name__  # its text shows bytes
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def back_off(attempt: int) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Iterable
 
 from motoko.store.codec import ordered
 from motoko.store.index import value_key
-from motoko.store.layout import DELETED_RUNS, HAS_DELETED
+from motoko.store.layout import DELETED_RUNS, HAS_DELETED, rest_on
 from motoko.store.ranges import numbers, ranges
 from motoko.store.tables import Tables
 
 
 def delete_runs(tables: Tables, run_ids: Iterable[int]) -> None:
-    """Remove runs, and the jobs on which no run is left. RunNotFound before anything is."""
+    """Remove runs, and the jobs on which no run is left. RunNotFound before anything is.
+
+    Conflicts with whoever makes runs meanwhile: each sees what the other has done.
+    """
     ids = sorted(set(run_ids))
     rows = {run_id: tables.run(run_id) for run_id in ids}
     for run_id, row in rows.items():
@@ -28,6 +31,7 @@ def delete_runs(tables: Tables, run_ids: Iterable[int]) -> None:
     for job_id, gone in by_job.items():
         _forget_tasks(tables, job_id, gone)
         if not tables.runs_of(job_id):
+            rest_on(tables.trees["last"])  # of whoever makes a run, perhaps on this job
             _delete_job(tables, job_id)
     if ids:
         tables.set_fact(HAS_DELETED, True)

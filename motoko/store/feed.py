@@ -99,6 +99,11 @@ class Feed:
 
         return stop
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
     def tell(self, change: Change) -> None:
         """Hand a change on to all listeners."""
         with self._lock:

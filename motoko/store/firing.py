@@ -68,6 +68,8 @@ class Firing:
     run_ids: tuple[int, ...]
     #: Whether no run is ever in a second firing of the event; kept even if nothing changes.
     is_once: bool = False
+    #: What it is called with, as far as that tells it from other calls of the event.
+    call: str = ""
     key: str = ""
     began: float = 0.0
     #: When its run name began, which its key comes after.
@@ -92,6 +94,7 @@ class Firing:
     def record(self, ended: float | None, more: Effects) -> dict[str, Any]:
         """The record as plain values, with what the present commit does."""
         effects = self.effects + more
+        call = {"call": self.call} if self.call else {}
         return {
             "run_name": self.run_name,
             "event": self.event,
@@ -104,6 +107,7 @@ class Firing:
             "updated": {study: ranges(ids) for study, ids in effects.updated.items() if ids},
             "variables": sorted(effects.variables),
             "once": self.is_once,
+            **call,
         }
 
 
@@ -117,6 +121,7 @@ def restored(ledger: Database[Ledger], key: str, record: Mapping[str, Any]) -> F
         record["study"],
         tuple(numbers(record["runs"])),
         is_once=record["once"],
+        call=record.get("call", ""),
         key=key,
         began=record["began"],
         is_kept=True,

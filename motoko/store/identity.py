@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
+from motoko.columns import UNDECLARED
 from motoko.store.codec import digest
 from motoko.store.tables import Tables, TaskIdentity
 
@@ -27,7 +28,7 @@ def identity_of(tables: Tables, run_id: int, usual: Collection[str]) -> TaskIden
     """
     row = tables.run(run_id)
     row = {k: v for k, v in {**row, **row.get(SET_BY_HAND, {})}.items() if v is not None}
-    declared = sorted({*tables.schema.run, "replica"} & row.keys())
+    declared = sorted({*tables.schema.run, *UNDECLARED} & row.keys())
     low = row["job_id"].to_bytes(8, "big")
     for names in _subsets(declared):
         found = _identity(row, names)

@@ -205,6 +205,17 @@ def trees(root: Any, kind: str, where: str) -> Any:
     return found
 
 
+def rest_on(tree: Any) -> None:
+    """Let the present transaction, which writes something, conflict with whoever changes
+    anything in a tree of the same database."""
+    part = tree
+    while part is not None:
+        part._p_activate()
+        if part._p_jar is not None:
+            part._p_jar.readCurrent(part)
+        part = tree._firstbucket if part is tree else part._next
+
+
 def is_initialised(root: Any) -> bool:
     """Whether the database has our trees already."""
     return root.get(ROOT) is not None

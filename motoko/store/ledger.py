@@ -138,13 +138,21 @@ class Ledger:
             for run_id in numbers(record["runs"]) or [0]:
                 self._trees["fired"][f"{_fired_where(record)} {run_id}"] = key
 
-    def fired_runs(self, run_name: str, event: str, task: str, study: str | None) -> set[int]:
+    def fired_runs(
+        self, run_name: str, event: str, task: str, study: str | None, call: str = ""
+    ) -> set[int]:
         """The runs that an action which fires once was called for; 0 stands for no runs."""
-        where = _fired_where(
-            {"run_name": run_name, "event": event, "task": task, "study": study}
-        )
+        where = json.dumps([run_name, event, task, study, *([call] if call else [])])
         keys = self._trees["fired"].keys(f"{where} ", f"{where}!", excludemax=True)
         return {int(key.rpartition(" ")[2]) for key in keys}
+
+    def fired_calls(self, run_name: str, event: str, task: str) -> set[str]:
+        """What an action that fires once, for no runs, was called with; "" if that is not
+        recorded."""
+        where = json.dumps([run_name, event, task, None])[:-1]
+        keys = self._trees["fired"].keys(where, f"{where}\U0010ffff")
+        found = (json.loads(key.rpartition(" ")[0]) for key in keys)
+        return {call for *_, call in (one if len(one) > 4 else [*one, ""] for one in found)}
 
     def fail_firing(
         self, key: str, record: Mapping[str, Any], failure: Mapping[str, Any]
@@ -200,7 +208,9 @@ class Ledger:
 
 
 def _fired_where(record: Mapping[str, Any]) -> str:
-    return json.dumps([record[name] for name in ("run_name", "event", "task", "study")])
+    call = [record["call"]] if record.get("call") else []
+    where = [record[name] for name in ("run_name", "event", "task", "study")]
+    return json.dumps([*where, *call])
 
 
 def _keys_backwards(tree: Any) -> Iterator[str]:

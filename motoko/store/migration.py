@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from motoko.columns import UNDECLARED
 from motoko.errors import SchemaChanged
 from motoko.model.schema import Field, Schema, SchemaChange
 from motoko.phrases import listed
@@ -230,9 +231,9 @@ def _identities(
         if found is None:
             without.append(run_id)
         elif found:
-            names = [n for n in sorted({*target.run, "replica"}) if n in new_row]
+            names = [n for n in sorted({*target.run, *UNDECLARED}) if n in new_row]
             kept = tuple(
-                (n, new_row[n]) for n in names if n in found or n not in (*old.run, "replica")
+                (n, new_row[n]) for n in names if n in found or n not in (*old.run, *UNDECLARED)
             )
             mark = digest(list(_identity(new_row, kept)))
             changed[key] = (key[:8] + mark, run_id)
@@ -243,7 +244,7 @@ def _entries_at_creation(
     row: Mapping[str, Any], old: Schema, key: bytes
 ) -> tuple[str, ...] | None:
     """Which declared entries made the task, found by trying; None when none of them fits."""
-    names = [name for name in sorted({*old.run, "replica"}) if name in row]
+    names = [name for name in sorted({*old.run, *UNDECLARED}) if name in row]
     for size in range(len(names) + 1):
         for chosen in combinations(names, size):
             mark = digest(list(_identity(row, tuple((n, row[n]) for n in chosen))))

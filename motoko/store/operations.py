@@ -50,6 +50,10 @@ class CreateTasks(Operation):
         points = expand(self.space, view.schema)
         return view.create_tasks(points, self.identity, entries)
 
+    def find(self, view: Tables) -> list[int]:
+        """The runs of those of them that are there."""
+        return view.find_tasks(expand(self.space, view.schema), self.identity)
+
 
 @dataclass(frozen=True)
 class UpdateRun(Operation):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from motoko.columns import UNDECLARED
 from motoko.model.schema import UNSET, Schema
 from motoko.store.codec import decode, decode_run, digest, encode, encode_run, ordered
 from motoko.store.index import value_key
@@ -118,7 +119,7 @@ def insert_run(tables: Tables, run_id: int, row: Mapping[str, Any], mark: bytes)
 
 def task_mark(schema: Schema, row: Mapping[str, Any]) -> bytes:
     """What makes a run a task of its job, if its declared entries are those of its creation."""
-    declared = tuple((n, row[n]) for n in sorted({*schema.run, "replica"}) if n in row)
+    declared = tuple((n, row[n]) for n in sorted({*schema.run, *UNDECLARED}) if n in row)
     identity = TaskIdentity(
         row["run_name"], row.get("nproc", 1), row.get("machine_name", ""), declared
     )

@@ -159,7 +159,13 @@ class _File(FileStorage):  # type: ignore[misc]
                 raise
             with suppress(OSError):  # of a file system that has no links
                 os.link(file, f"{file}.old")
+            reached("pack.copied")
         return found
+
+    def _initIndex(self, *arguments: Any) -> None:
+        super()._initIndex(*arguments)
+        if self._pack_is_in_progress:  # else the file is being opened
+            reached("pack.placed")
 
     def tpc_vote(self, *arguments: Any, **options: Any) -> Any:
         """Write a commit down, so that nothing but its last byte is left to be written."""
@@ -244,6 +250,7 @@ class _Storage:
             Path(f"{self.file}.index").unlink(missing_ok=True)
             self.file_storage.pack(time.time() - _PACK_KEEP_S, referencesf)
             force_directory(self.file.parent)
+            reached("pack.indexed")
             Path(f"{self.file}.old").unlink(missing_ok=True)
             self._packed_file.write_text(f"{self.file_storage.getSize()}\n")
         except Exception:

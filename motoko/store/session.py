@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from motoko.errors import DatabaseUnavailable, SessionConflict, TasksRenumbered
+from motoko.errors import DatabaseUnavailable, SessionConflict, StudyError, TasksRenumbered
 from motoko.store.database import Database, V
 from motoko.store.firing import Firing
 from motoko.store.ledger import Ledger
@@ -50,6 +50,9 @@ R = TypeVar("R")
 _current: ContextVar[Session | None] = ContextVar("motoko_session", default=None)
 
 
+_LEFT = "this call was left when its workflow ended: nothing that it does is kept any more"
+
+
 class TurnTaken(SessionConflict):
     """Another session of this process creates tasks in the study; begin again after it."""
 
@@ -61,13 +64,21 @@ class TurnTaken(SessionConflict):
 class Session:
     """Reads and changes databases; nothing is seen by others before `commit`.
 
-    Safe to use from the tasks of one loop, and from a thread that commits it.
+    Safe to use from the tasks of one loop, and from threads, of which one commits it.
     """
 
-    def __init__(self, *, takes_turns: bool = False, firing: Firing | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        takes_turns: bool = False,
+        commits_tasks: bool = False,
+        firing: Firing | None = None,
+    ) -> None:
         """With ``takes_turns``, `do` raises TurnTaken rather than to create tasks in a study
-        where another such session does; whoever owns the work begins it again later. Each
-        commit keeps the record of the ``firing`` up to date."""
+        where another such session does; whoever owns the work begins it again later. With
+        ``commits_tasks`` it commits as soon as there are new tasks: nobody else can be given
+        their ids while the work goes on. Each commit keeps the record of the ``firing`` up to
+        date."""
         #: Held for moments, never while anything is committed.
         self._lock = threading.RLock()
         #: Held by whoever commits.
@@ -75,6 +86,7 @@ class Session:
         #: The one whose work this is, if it is that of one.
         self.firing = firing
         self._takes_turns = takes_turns
+        self._commits_tasks = commits_tasks
         #: Why nothing of this session is to be committed any more.
         self._refused: SessionConflict | None = None
         # Those that it got in line for, and no new task was made yet: they outlast a commit, or
@@ -84,6 +96,7 @@ class Session:
         #: What is being committed, or of which nobody knows whether it was.
         self._sealed: Unit | None = None
         self._after_commit: list[Callable[[], None]] = []
+        self._is_left = False
         #: Whether any commit of this session changed a database.
         self.has_changed = False
 
@@ -141,10 +154,13 @@ class Session:
             elif isinstance(operation, SetVariable | RemoveVariable):
                 share.observe_variable(operation.name)
             result = operation.apply(share.view)
-            if is_creation and share.view.created:
+            has_made = is_creation and bool(share.view.created)
+            if has_made:
                 self._unused.discard(database.turn)
             share.done.append((operation, result))
-            return result
+        if has_made and self._commits_tasks:
+            self.commit()
+        return result
 
     def wait_for(self, turn: Turn, given: Callable[[], None]) -> None:
         """Get in line for a turn, before any work; ``given`` is called when it has come."""
@@ -204,6 +220,8 @@ class Session:
         with self._committing:
             unit = self._sealed
             if unit is None:
+                if self._refused is not None:  # who waited here for another's commit is told
+                    raise self._refused
                 return
             try:
                 unit.commit()
@@ -254,12 +272,19 @@ class Session:
             for turn in turns:
                 turn.leave(self)
 
+    def leave(self) -> None:
+        """Do nothing in it any more: whoever still works with it, in a thread that nobody waits
+        for, is refused. It is to be aborted then. Never waits."""
+        self._is_left = True
+
     def _let_go(self, unit: Unit, *, is_through: bool) -> None:
-        """It is committed, or never will be: then nothing that goes on from it is either."""
+        """It is committed, or never will be: then nothing that goes on from it is either, now
+        or later. Who waited for the commit may have been cut off, and not have heard of it."""
         with self._lock:
             self._sealed = None
-            if self._unit is not None and not is_through:
+            if not is_through:
                 self._refused = SessionConflict("what a session has gone on from")
+            if self._unit is not None and not is_through:
                 unit.turns |= self._unit.turns
                 self._unit.release()
                 self._unit = None
@@ -288,6 +313,8 @@ class Session:
         return self._present_unit().share(database)
 
     def _present_unit(self) -> Unit:
+        if self._is_left:
+            raise StudyError(_LEFT)
         if self._unit is None:
             self._unit = Unit(self.firing) if self._sealed is None else self._sealed.ahead()
         elif self._unit.is_ahead and self._sealed is None:

@@ -18,6 +18,10 @@ EVERYTHING = "*"
 _UNDER_WAY = frozenset({states.CREATED, *states.ACTIVE})
 
 
+class IdsTaken(SessionConflict):
+    """Others have made tasks, which have the ids that this session was given for its own."""
+
+
 class Share:
     """A session's share in one database."""
 
@@ -72,12 +76,13 @@ class Share:
         self.check_news()
 
     def repeat(self) -> None:
-        """Apply the operations again; SessionConflict if they would not be the same."""
+        """Apply the operations again; SessionConflict if they would not be the same, IdsTaken
+        if that is for the ids of new tasks alone."""
         self.check(self.view)
         for i, (operation, result) in enumerate(self.done):
             again = operation.apply(self.view)
             if again != result:
-                raise SessionConflict(f"the numbering of {self.database.where}")
+                raise IdsTaken(f"the numbering of {self.database.where}")
             self.done[i] = (operation, again)
 
     def part(self) -> Part:
@@ -116,7 +121,7 @@ class Share:
         written = {op.run_id for op, _ in self.done if isinstance(op, UpdateRun)}
         for run_id in self.made:
             if view.has_run(run_id):
-                raise SessionConflict(f"{self.database.where}.{run_id}")
+                raise IdsTaken(f"{self.database.where}.{run_id}")
         for run_id, (raw, names) in self.observed.items():
             if not view.has_run(run_id):
                 raise SessionConflict(f"{self.database.where}.{run_id}")

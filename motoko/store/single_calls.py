@@ -44,6 +44,7 @@ class SingleCalls(Session):
         self._snapshots: dict[tuple[threading.Thread, int], _Seen] = {}
 
     def view(self, database: Database[V]) -> V:
+        database.be_readable()
         with self._lock:
             version = database.feed.version
             key = threading.current_thread(), id(database)

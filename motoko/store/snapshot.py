@@ -21,16 +21,21 @@ class Snapshot(Generic[V]):
         self._database = database
         self._manager: Any = None
         self._connection: Any = None
+        #: When the database was opened that the connection belongs to.
+        self._n_openings = 0
         self._view: Any = None
         #: Which runs were deleted, as it was stored at the last look at changes.
         self._deleted: bytes | None = None
 
     def renew(self) -> V:
         """What the database holds now; stays as it is until the next call."""
+        if self._n_openings != self._database.n_openings:
+            self._connection = None
         if self._connection is None:
             self._manager = transaction.TransactionManager(explicit=True)
             self._manager.begin()
-            self._connection = self._database.open(self._manager)
+            self._connection = self._database.open(self._manager, is_for_reading=True)
+            self._n_openings = self._database.n_openings
         else:
             with self._database.translated():
                 undo(self._manager)

@@ -24,6 +24,7 @@ from motoko.store.codec import (
     ordered,
 )
 from motoko.store.index import value_key
+from motoko.store.layout import rest_on
 from motoko.store.rows import Rows
 
 #: So many new runs are kept in memory until they are committed.
@@ -98,12 +99,26 @@ class Tables(Rows):
                     self._put_by()
             ids.append(int(run_id))
         if next_id > first_id:
+            rest_on(self.trees["meta"])  # of whoever deletes a job that was there before
             self.changed.update(range(first_id, next_id))
             self.created.update(range(first_id, next_id))
             last["run"] = next_id - 1
             group = self.groups.number(identity.run_name, states.CREATED)
             self.groups.add_many(group, range(first_id, next_id))
         return ids
+
+    def find_tasks(
+        self, points: Iterable[Mapping[str, Any]], identity: TaskIdentity
+    ) -> list[int]:
+        """The runs of those tasks that are there, for (converted) points."""
+        mark = digest(list(identity))
+        found = []
+        for values in points:
+            job_id = self.trees["job_ids"].get(b"".join(self._value_keys(values)))
+            run_id = job_id and self._tasks.get(int(job_id).to_bytes(8, "big") + mark)
+            if run_id:
+                found.append(int(run_id))
+        return found
 
     def _put_by(self) -> None:
         """Let what was made until now, by a transaction that makes very much, wait for the

@@ -162,7 +162,7 @@ def _rows(study: Study, run_ids: list[int]) -> str:
     from motoko.study.frame import frame
 
     with study.database.read() as tables:
-        return str(frame(tables, run_ids).to_csv())
+        return str(frame(tables, run_ids, study.directory).to_csv())
 
 
 def _tell(study: Study, run_ids: Sequence[int], archive: str | None) -> None:

@@ -66,12 +66,22 @@ def slips(content: bytes) -> Iterator[Slip]:
             yield Slip(content.count(b"\n", 0, first) + 1, text, word)
 
 
+class _Kept(NamedTuple):
+    """A file that was kept, known by its name and times."""
+
+    entry: dict[str, Any]
+    #: When it was met first, by a clock that nobody sets.
+    met_ns: int
+    #: Whether it was read when its times could not be those of a later content any more.
+    is_settled: bool
+
+
 class FileStore:
     """Contents of files under their digests, in one directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._known: dict[tuple[str | int, ...], dict[str, Any]] = {}
+        self._known: dict[tuple[str | int, ...], _Kept] = {}
         #: Of large files other processes know too what they are, and that they are kept.
         self._large = Remembered(directory.with_name(f"{directory.name}.json"))
         self._contents: set[str] = set()
@@ -82,23 +92,34 @@ class FileStore:
         A file that has not changed since the last call costs one `stat`, and a large one that
         another process has kept no more. Else it is read and copied by the calling thread,
         which for a large one takes seconds: the run is to have the content of this moment.
+        One that was just written may be written again and tell the same times: it is read
+        again, until it is older than that.
         """
+        now_ns = time.monotonic_ns()
         found = file.stat()
         state = [*state_of(found), found.st_ctime_ns, found.st_mode]
         key: tuple[str | int, ...] = (str(file), *state)
-        entry = self._known.get(key)
-        if entry is None:
-            entry = self._known[key] = self._kept_large(file, found, state)
-        return entry
+        is_settled = time.time_ns() - found.st_mtime_ns > _TICK_NS
+        known = self._known.get(key)
+        if known is None:
+            entry = self._kept_large(file, found, state, is_settled=is_settled)
+            known = self._known[key] = _Kept(entry, now_ns, is_settled)
+        elif not known.is_settled:
+            entry = known.entry
+            if content_digest(file) != entry["hash"]:
+                entry = self._copy(file, found)
+            is_settled = now_ns - known.met_ns > _TICK_NS
+            known = self._known[key] = _Kept(entry, known.met_ns, is_settled)
+        return known.entry
 
-    def _kept_large(self, file: Path, found: os.stat_result, state: State) -> dict[str, Any]:
+    def _kept_large(
+        self, file: Path, found: os.stat_result, state: State, *, is_settled: bool
+    ) -> dict[str, Any]:
         if found.st_size <= _LARGEST_TEXT:
             return self._copy(file, found)
         entry: dict[str, Any] | None = self._large.get(str(file), state)
         if entry is not None and self._has(entry):
             return entry
-        # A file that is being written may be changed again and tell the same time.
-        is_settled = time.time_ns() - found.st_mtime_ns > _TICK_NS
         entry = self._copy(file, found)
         if is_settled:
             self._large.put(str(file), state, entry)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from motoko.columns import HIDDEN, TIMES
 from motoko.durable import replace_file
 from motoko.store.tables import Tables
+from motoko.study.system_dirs import placed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -18,8 +19,8 @@ _KEYS = ("id", "job_id")
 _MOST = 1 << 63
 
 
-def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
-    """One row a run, indexed by run id.
+def frame(tables: Tables, run_ids: list[int], study_dir: Path) -> DataFrame:
+    """One row a run of the study in a directory, indexed by run id.
 
     Columns: ``job_id``; job values; run entries (one that bears the name of a job value as
     ``run.<name>``), among them the state, times (UTC) and the number of attempts; the last
@@ -29,7 +30,7 @@ def frame(tables: Tables, run_ids: list[int]) -> DataFrame:
     """
     import pandas as pd
 
-    rows = [_row(tables, run_id) for run_id in run_ids]
+    rows = [_row(tables, run_id, study_dir) for run_id in run_ids]
     table = pd.DataFrame(rows, index=pd.Index(run_ids, name="run_id", dtype="int64"))
     for name in map(str, table):
         values = [row.get(name) for row in rows]
@@ -56,8 +57,8 @@ def _nullable(values: list[Any]) -> str | None:
     return "Int64" if fits else None
 
 
-def _row(tables: Tables, run_id: int) -> dict[str, Any]:
-    run = tables.run(run_id)
+def _row(tables: Tables, run_id: int, study_dir: Path) -> dict[str, Any]:
+    run = placed(tables.run(run_id), study_dir)
     job = tables.job(run["job_id"])
     row: dict[str, Any] = {"job_id": run["job_id"]}
     row.update((name, value) for name, value in job.items() if name != "id")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,18 @@ def check_not_cut_short(study: Study) -> None:
     raise DatabaseLost(str(study.database_file), f"ends before run {run_id}, {where}")
 
 
+def closed_runs(study: Study) -> str | None:
+    """That the directory of its runs cannot be looked into by this user, in words."""
+    place = study.runs_dir
+    with suppress(FileNotFoundError):
+        try:
+            os.scandir(place).close()
+            os.stat(place / os.curdir)
+        except PermissionError:
+            return f"{place}: this user may not look into it; see who owns it, and its mode"
+    return None
+
+
 def _first_unknown(study: Study) -> int | None:
     """The first of the next runs that has a directory already, which it was not put back
     without."""
@@ -73,7 +87,7 @@ def _was_made(run_dir: Path, run_id: int, generations: frozenset[str]) -> bool:
     """Whether a directory was made for this run of one of these databases, and is no copy."""
     try:
         facts = read_facts(run_dir)
-    except JobSideError:
+    except (JobSideError, PermissionError):  # what cannot be read tells nothing of the database
         return False
     return facts.get("run_id") == run_id and facts.get("generation") in generations
 

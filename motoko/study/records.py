@@ -15,11 +15,12 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from motoko.columns import FIXED, RUN_ENTRIES
+from motoko.columns import FIXED, HIDDEN, RUN_ENTRIES
 from motoko.errors import EntryNotFound, SchemaError, WorkflowError
 from motoko.model import states
 from motoko.store.share import EVERYTHING
 from motoko.study import quantities
+from motoko.study.system_dirs import SYSTEM_DIR, placed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,6 +39,29 @@ def split_run_name(text: str) -> tuple[str, int]:
         raise WorkflowError(f"{text!r} does not name a run; write study.id, as in mult.3")
     return found[1], int(found[2])
 
+
+#: What an attempt may tell, where nothing of it is known.
+_OF_ATTEMPT: Mapping[str, Any] = dict.fromkeys(
+    (
+        "number",
+        "state",
+        "class",
+        "cause",
+        "exit_code",
+        "signal",
+        "host",
+        "pid",
+        "start_time",
+        "end_time",
+        "progress",
+        "stderr",
+        "retry_at",
+        "retry_due",
+        "given_more",
+        "quantities",
+        "warnings",
+    )
+)
 
 #: Types of values that nobody can change, so that all may have the same one.
 _COMMON = frozenset({str, int, float, bool})
@@ -59,6 +83,10 @@ class Record(ABC):
     def _row(self) -> Mapping[str, Any]:
         """All entries that are set."""
 
+    def _shown(self) -> Mapping[str, Any]:
+        """Those of them that users see."""
+        return self._row()
+
     @abstractmethod
     def _declared(self) -> Mapping[str, str]:
         """Names that may be asked for although they are unset, with their types."""
@@ -71,7 +99,7 @@ class Record(ABC):
             return value if type(value) in _UNCHANGING else copy.deepcopy(value)
         if name in self._declared():
             return None
-        raise EntryNotFound(str(self), name, sorted({*row, *self._declared()}))
+        raise EntryNotFound(str(self), name, sorted({*self._shown(), *self._declared()}))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -87,7 +115,7 @@ class Record(ABC):
 
     def __contains__(self, name: object) -> bool:
         self._observe(str(name).lower())
-        return isinstance(name, str) and name.lower() in self._row()
+        return isinstance(name, str) and name.lower() in self._shown()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -98,7 +126,7 @@ class Record(ABC):
     def keys(self) -> list[str]:
         """Names of the entries that are set."""
         self._observe(EVERYTHING)
-        return list(self._row())
+        return list(self._shown())
 
     def items(self) -> ItemsView[str, Any]:
         """Names and values of the entries that are set."""
@@ -114,7 +142,7 @@ class Record(ABC):
     def entries(self) -> dict[str, Any]:
         """All entries that are set, as a mapping of its own."""
         self._observe(EVERYTHING)
-        return copy.deepcopy(dict(self._row()))
+        return copy.deepcopy(dict(self._shown()))
 
     @property
     def types(self) -> dict[str, str]:
@@ -170,8 +198,11 @@ class Run(Record):
         self.study.observe(self.id, name)
 
     def _row(self) -> Mapping[str, Any]:
-        row = self.study.run_row(self.id)
+        row = placed(self.study.run_row(self.id), self.study.directory)
         return {**row, **self._places(row)}
+
+    def _shown(self) -> Mapping[str, Any]:
+        return {name: value for name, value in self._row().items() if name not in HIDDEN}
 
     def _places(self, row: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -187,7 +218,8 @@ class Run(Record):
         name = name.lower()
         self._observe(name)
         value = self.study.run_row(self.id).get(name)  # the common case, without the places
-        return value if type(value) in _COMMON else super()._get(name)
+        is_plain = type(value) in _COMMON and name != SYSTEM_DIR
+        return value if is_plain else super()._get(name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if hasattr(type(self), name) and name not in FIXED:
@@ -216,8 +248,9 @@ class Run(Record):
             try:
                 changes["state"] = states.normalise(changes["state"])
             except ValueError as error:
+                found = f"found {changes['state']!r}"
                 raise SchemaError(
-                    self.study.name, "state", str(error), "a state is text that is not empty"
+                    self.study.name, "state", found, "a state is text that is not empty"
                 ) from error
         self.study.update_run(self.id, changes)
 
@@ -257,8 +290,8 @@ class Run(Record):
 
     @property
     def attempts(self) -> list[dict[str, Any]]:
-        """What is recorded of each attempt, oldest first."""
-        return self.study.attempts(self.id)
+        """What is recorded of each attempt, oldest first; None for what is not known of it."""
+        return [{**_OF_ATTEMPT, **known} for known in self.study.attempts(self.id)]
 
     def get_quantity(self, name: str, step: int | None = None) -> DataFrame:
         """All rows of a quantity (or those of one step) from the run directory.

@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
-from motoko.columns import FIXED
+from motoko.columns import FIXED, UNDECLARED
 from motoko.config import StudyConfig
 from motoko.config.policy import FailurePolicy
 from motoko.errors import (
@@ -280,19 +280,38 @@ class Study:
         ``bd.yaml``; a list in ``run_space`` gives a run for each of its values. Raises
         SchemaError for unknown names and values of the wrong type.
         """
+        manifest = self.manifest()
+        last = self.ask(lambda tables: tables.last_run_id)
+        ids: list[int] = []
+        for operation in self._creations(given, run_params, manifest, run_name, event_name):
+            ids += self.session.do(self.database, operation)
+        self._report_other_files([i for i in ids if i <= last], manifest)
+        return ids
+
+    def find_tasks(
+        self, given: Mapping[str, Any], run_params: Mapping[str, Any] | None, *, run_name: str
+    ) -> list[int]:
+        """The runs of those of the tasks that are there; `create_tasks` would make the rest."""
+        ids: list[int] = []
+        for operation in self._creations(given, run_params, None, run_name, ""):
+            ids += self.ask(operation.find)
+        return ids
+
+    def _creations(
+        self,
+        given: Mapping[str, Any],
+        run_params: Mapping[str, Any] | None,
+        manifest: Mapping[str, Any] | None,
+        run_name: str,
+        event_name: str,
+    ) -> Iterator[CreateTasks]:
         if run_params is not None and not isinstance(run_params, Mapping):
             found = f"found {type(run_params).__name__}"
             raise SchemaError(self.name, "run_params", found, "expected a mapping")
         space = merge(self.config.job_space, self.schema.lower_names(given))
         params = merge(self.config.run_params, self.schema.lower_names(run_params or {}))
-        manifest = self.manifest()
-        last = self.ask(lambda tables: tables.last_run_id)
-        ids: list[int] = []
         for chosen in self._run_points(params):
-            operation = self._creation(space, chosen, manifest, run_name, event_name)
-            ids += self.session.do(self.database, operation)
-        self._report_other_files([i for i in ids if i <= last], manifest)
-        return ids
+            yield self._creation(space, chosen, manifest, run_name, event_name)
 
     def create_jobs(self) -> tuple[int, int]:
         """Make the jobs of ``job_space`` that are not there; how many are new, how many jobs
@@ -338,7 +357,7 @@ class Study:
         self,
         space: Mapping[str, Any],
         run_params: Mapping[str, Any],
-        manifest: Mapping[str, Any],
+        manifest: Mapping[str, Any] | None,
         run_name: str,
         event_name: str,
     ) -> CreateTasks:
@@ -349,7 +368,7 @@ class Study:
                     self.name, name, "is kept by Motoko itself", "choose another name"
                 )
         self.schema.check_limits(params)
-        identifying = sorted({*self.schema.run, "replica"})
+        identifying = sorted({*self.schema.run, *UNDECLARED})
         found = {name: params.pop(name, None) for name in identifying}
         declared = {name: value for name, value in found.items() if value is not None}
         identity = TaskIdentity(

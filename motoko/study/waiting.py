@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ import anyio.to_thread
 from motoko.errors import DatabaseUnavailable, FailedRun
 from motoko.model import states
 from motoko.store.database import Database
-from motoko.store.patience import PAUSE_S, Absence, patience_s
+from motoko.store.patience import PAUSE_S, Absence, patience, patience_s
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
 from motoko.study.lookout import Watcher
@@ -141,55 +141,85 @@ async def commit_current() -> None:
         await commit(session, "what comes before a wait")
 
 
-async def until_over(study: Study, run_ids: Iterable[int]) -> list[FailedRun]:
+async def _begin_to_wait(studies: Iterable[Study]) -> None:
+    await commit_current()
+    databases = [study.database for study in studies]
+    # One that was connected comes back by itself, in its time; others nobody would connect.
+    await until_connected(database for database in databases if not database.is_away)
+
+
+class _Runs:
+    """Runs of one study that are awaited, and what has become of them."""
+
+    def __init__(self, study: Study, run_ids: Iterable[int], told: Callable[[], None]) -> None:
+        """``told`` is called whenever all of these are over."""
+        self.study = study
+        self.open_ids = set(run_ids)
+        self.failed: dict[int, FailedRun] = {}
+        self._awaited = frozenset(self.open_ids)
+        self._told = told
+        #: By run that has failed: its attempt, and how often it was seen to be put back.
+        self._tries: dict[int, tuple[Any, int]] = {}
+        self._n_put_back = 0
+
+    def look(self, tables: Tables, changed: set[int] | None) -> None:
+        """See what has become of them."""
+        for run_id in self._awaited if changed is None else self._awaited & changed:
+            if not tables.has_run(run_id):
+                self.open_ids.discard(run_id)
+                lost = FailedRun(self.study.name, run_id, DELETED, "it was deleted")
+                self.failed[run_id] = lost
+                continue
+            row = tables.run(run_id)
+            self.failed.pop(run_id, None)
+            if states.has_ended(row):
+                self.open_ids.discard(run_id)
+                if states.has_failed(row):
+                    self.failed[run_id] = failed_run(self.study, tables, run_id)
+                    self._tries[run_id] = row.get("attempt"), self._n_put_back
+            else:
+                self._n_put_back += run_id not in self.open_ids
+                self.open_ids.add(run_id)
+        if not self.open_ids:
+            self._told()
+
+    def ends(self) -> dict[int, Any]:
+        """Those that have failed, each with what tells this end of it from others."""
+        return {run_id: self._tries.get(run_id) for run_id in self.failed}
+
+
+async def until_over(runs: Mapping[Study, Sequence[int]]) -> list[FailedRun]:
     """Wait until none of the runs can be expected to change by itself any more.
 
     A run that has ever finished is over, whatever became of it since, as is one of which
     nothing executes in a state of the user's own. Returns those that ended badly,
     once the actions that are called for them have left them so.
     """
-    await commit_current()
-    awaited = frozenset(run_ids)
-    open_ids = set(awaited)
-    failed: dict[int, FailedRun] = {}
-    #: By run that has failed: its attempt, and how often it was seen to be put back.
-    tries: dict[int, tuple[Any, int]] = {}
-    n_put_back = 0
+    await _begin_to_wait(runs)
     all_over = anyio.Event()
 
-    def look(tables: Tables, changed: set[int] | None) -> None:
-        nonlocal n_put_back
-        for run_id in awaited if changed is None else awaited & changed:
-            if not tables.has_run(run_id):
-                open_ids.discard(run_id)
-                failed[run_id] = FailedRun(study.name, run_id, DELETED, "it was deleted")
-                continue
-            row = tables.run(run_id)
-            failed.pop(run_id, None)
-            if states.has_ended(row):
-                open_ids.discard(run_id)
-                if states.has_failed(row):
-                    failed[run_id] = failed_run(study, tables, run_id)
-                    tries[run_id] = row.get("attempt"), n_put_back
-            else:
-                n_put_back += run_id not in open_ids
-                open_ids.add(run_id)
-        if not open_ids:
+    def look() -> None:
+        if not any(one.open_ids for one in awaited):
             all_over.set()
 
+    awaited = [_Runs(study, run_ids, look) for study, run_ids in runs.items() if run_ids]
     if not awaited:
         return []
-    with _awaited([(study, look)]) as called:
+    with _awaited([(one.study, one.look) for one in awaited]) as called:
         while True:
             await all_over.wait()
-            before = {run_id: tries.get(run_id) for run_id in failed}
-            if before and called.decided is not None:
-                await called.decided(study.name, before)
-            if open_ids:
+            before = [one.ends() for one in awaited]
+            for one, ends in zip(awaited, before, strict=True):
+                if ends and called.decided is not None:
+                    await called.decided(one.study.name, ends)
+            if any(one.open_ids for one in awaited):
                 all_over = anyio.Event()
-            elif before.items() >= {i: tries.get(i) for i in failed}.items():
+            elif all(
+                ends.items() >= one.ends().items()
+                for one, ends in zip(awaited, before, strict=True)
+            ):
                 break
-    return [failed[run_id] for run_id in sorted(failed)]
+    return [one.failed[run_id] for one in awaited for run_id in sorted(one.failed)]
 
 
 def failed_run(study: Study, tables: Tables, run_id: int) -> FailedRun:
@@ -211,10 +241,10 @@ async def until_true(
     It is asked again at every change of the studies, and without one after ``wait_s`` seconds,
     or what each of the studies says of that.
     """
-    await commit_current()
     studies = tuple(studies)
+    await _begin_to_wait(studies)
     wait_s = min(wait_s, *(study.wait_s for study in studies), math.inf)
-    has_news = anyio.Event()
+    has_news, away = anyio.Event(), _Away()
 
     def look(tables: Tables, changed: set[int] | None) -> None:
         has_news.set()
@@ -225,8 +255,32 @@ async def until_true(
             # Another task of the session may have begun to read before the news: that snapshot
             # is given back first. What comes from here on sets the new event.
             await commit_current()
-            if question():
+            if current_session() is None:
+                answer = away.answer(question, studies)
+            else:
+                answer = question()
+            if answer:
                 return
             await commit_current()  # nothing is kept open meanwhile
-            with anyio.move_on_after(wait_s):
+            with anyio.move_on_after(wait_s if answer is not None else PAUSE_S):
                 await has_news.wait()
+
+
+class _Away:
+    """Databases that may be away when a question is asked outside any session, in the loop."""
+
+    def __init__(self) -> None:
+        self._absence = Absence("waiting")
+
+    def answer(self, question: Callable[[], bool], studies: Iterable[Study]) -> bool | None:
+        """None while a database is away that it needs: nobody waits for that here."""
+        if any(study.database.is_away for study in studies):
+            return None
+        try:
+            with patience(0):
+                found = question()
+        except DatabaseUnavailable as error:
+            self._absence.met(error)
+            return None
+        self._absence = Absence("waiting")
+        return found

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import operator
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import CellType
 from typing import TYPE_CHECKING, Any
 
 from motoko.errors import ConditionError, WorkflowError
@@ -78,6 +81,8 @@ class Action:
     get_params: Any = None
     is_serial: bool = False
     is_once: bool = False
+    #: With `is_once`: what it is called with, when that may be something else another time.
+    call: str = ""
     #: An error handler: when it has run, the workflow ends with RunsFailed.
     is_error_handler: bool = False
     #: Told what the action raised in a firing; whether the workflow goes on all the same.
@@ -113,7 +118,8 @@ class ActionRegistry(Mapping[tuple[str, str], Action]):
         """Take an action in.
 
         Raises ConditionError if its condition has no documented form, and WorkflowError for
-        anything else of it that could only fail later.
+        anything else of it that could only fail later. The text of a constraint is looked at
+        when it is evaluated.
         """
         _check(action)
         self._actions[action.task, action.event_name] = action
@@ -121,6 +127,17 @@ class ActionRegistry(Mapping[tuple[str, str], Action]):
     def remove(self, key: tuple[str, str]) -> None:
         """Forget an action, if there is one; what of it is in flight goes on."""
         self._actions.pop(key, None)
+
+    def named_apart(self, handler: Action) -> Action:
+        """An error handler with a name that no other of its task has; with that of the one
+        that it repeats, if it does."""
+        names = (f"{ERROR_HANDLER}_{n}" for n in itertools.count(2))
+        return next(
+            replace(handler, event_name=name)
+            for name in itertools.chain([ERROR_HANDLER], names)
+            if (known := self._actions.get((handler.task, name))) is None
+            or _is_repeated(known, handler)
+        )
 
     def named(self, event_name: str) -> list[Action]:
         """The actions of this event name, of all tasks."""
@@ -134,6 +151,26 @@ class ActionRegistry(Mapping[tuple[str, str], Action]):
 
     def __len__(self) -> int:
         return len(self._actions)
+
+
+def _is_repeated(known: Action, handler: Action) -> bool:
+    return all(
+        _is_same(getattr(known, name), getattr(handler, name))
+        for name in ("condition", "callback", "get_params")
+    )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether these are one, or functions that the same definition has made of the same."""
+    if not (inspect.isfunction(one) and inspect.isfunction(other)):
+        return bool(one == other)
+    ours, theirs = _made_of(one), _made_of(other)
+    return one.__code__ is other.__code__ and all(map(operator.is_, ours, theirs))
+
+
+def _made_of(f: Any) -> list[Any]:
+    given = [*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()]
+    return given + [cell.cell_contents for cell in f.__closure__ or () if cell != CellType()]
 
 
 _FORMS = (

@@ -32,9 +32,13 @@ class Evaluated(NamedTuple):
     states: dict[str, int]
     clauses: list[Clause]
     run_ids: list[int]
+    #: What the constraint names and the study does not know, if there is such a thing.
+    unknown: str = ""
 
     def in_words(self) -> str:
         """For how many runs it holds, and what keeps it from holding for any."""
+        if self.unknown:
+            return f"{self.study} does not know {self.unknown!r} so far"
         there = ", ".join(f"{n} {state}" for state, n in self.states.items()) or "no runs"
         where = f"{self.study} ({there})"
         if self.run_ids:
@@ -75,8 +79,8 @@ def evaluations(
         with workflow.task_manager(name).base.database.read() as tables:
             try:
                 yield evaluated(tables, name, constraints, run_name)
-            except UnknownField:
-                continue  # the name is one of another study
+            except UnknownField as error:  # the name is one of another study
+                yield Evaluated(name, {}, [], [], error.name)
 
 
 def said(report: Mapping[str, Any]) -> str:

@@ -142,7 +142,7 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
             command += [json.dumps(one.as_data()) for one in files]
             if takeover:
                 command.append("--takeover")
-            use.started(_start(command, office, server_log(workflow)))
+            use.started(_start(command, office, server_log(workflow), use))
         return _present(office)
 
 
@@ -157,10 +157,10 @@ def _end(office: Office) -> None:
         daemon.stop(office)
 
 
-def _start(command: list[str], office: Office, log_file: Path) -> int | None:
+def _start(command: list[str], office: Office, log_file: Path, use: daemon.Use) -> int | None:
     """Start it; its process id, or None if somebody was faster."""
     try:
-        return daemon.start(command, office.what, log_file, _START_S)
+        return daemon.start(command, office.what, log_file, _START_S, spawned=use.spawned)
     except MotokoError:
         if _owner_here(office, takeover=True) is None:
             raise
@@ -369,7 +369,7 @@ def start_launcher(
             if only is not None:
                 command += ["--only", str(only)]
             command += ["--tell-rest"] * tells_rest
-            pid = _start(command, office, launcher_log(workflow))
+            pid = _start(command, office, launcher_log(workflow), use)
             use.started(pid)
             if only is not None and pid is None:
                 check_no_launcher(office)

@@ -7,26 +7,44 @@ is made up for by the next orchestrator.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import anyio
-import anyio.to_thread
 
+from motoko.artifacts import ToPut
 from motoko.errors import ArtifactError, ArtifactsDamaged, ArtifactsRefused
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import until_answered
+from motoko.workflow.threads import in_thread
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
+#: Says what runs have not left, which may be a slip in a pattern.
+lack = logging.getLogger(f"{__name__}.lack")
 
+R = TypeVar("R")
+GoOn = Callable[[], None]
+
+#: Who has to end gives what is being copied so long to be cleared away; else the next one does.
+_CLEARING_S = 2.0
+#: Artifacts of so many runs are looked for one by one, in a store of many.
+_FEW = 10
+#: Of runs that have left nothing so many are named.
+_MOST_SHOWN = 10
 #: Tells attempts of all runs that there ever were apart.
 _ATTEMPT = "attempt"
+
+
+class _Left(Exception):
+    """Nobody waits for it any more."""
 
 
 class Finished(NamedTuple):
@@ -61,6 +79,8 @@ class Deposits:
         self._seen: set[Finished] = set()
         #: Those that cannot, which is a failure of a pipeline's.
         self._told: set[Finished] = set()
+        #: By study and name: the runs that have left nothing of what is declared.
+        self._lacking: dict[tuple[Study, str], dict[str, None]] = {}
         self._turn = anyio.Lock()
         self._news = anyio.Event()
 
@@ -72,7 +92,7 @@ class Deposits:
         """
         if self._studies:
             found = await self._all()
-            await anyio.to_thread.run_sync(self._verify, found)
+            await _in_thread(partial(self._verify, found))
             await self._make(found)
 
     async def beside(self, work: Awaitable[int]) -> int:
@@ -108,6 +128,19 @@ class Deposits:
         """Deposit what is left to be; ArtifactsRefused if anything of it cannot, and nobody who
         asked for it was told."""
         refused = await self._make(await self._all())
+        for (study, name), runs in self._lacking.items():
+            if not runs:
+                continue
+            shown = [*list(runs)[:_MOST_SHOWN], *["..."] * (len(runs) > _MOST_SHOWN)]
+            lack.warning(
+                "%d finished run%s of %s left no %s (artifact %s): %s",
+                len(runs),
+                "" if len(runs) == 1 else "s",
+                study.name,
+                study.config.artifacts[name],
+                name,
+                ", ".join(shown),
+            )
         whys = {run.title: why for run, why in refused.items() if run not in self._told}
         if whys:
             raise ArtifactsRefused(str(self._store.root), whys)
@@ -122,7 +155,7 @@ class Deposits:
 
     async def _make(self, runs: list[Finished]) -> dict[Finished, str]:
         async with self._turn:
-            return await anyio.to_thread.run_sync(self._deposit, runs)
+            return await _in_thread(partial(self._deposit, runs))
 
     def _looker(self, study: Study) -> Callable[[Tables, set[int] | None], None]:
         def look(tables: Tables, changed: set[int] | None) -> None:
@@ -158,65 +191,80 @@ class Deposits:
             found = (self._if_finished(study, tables, i) for i in ids)
             return [run for run in found if run is not None]
 
-    def _deposit(self, runs: list[Finished]) -> dict[Finished, str]:
+    def _deposit(self, runs: list[Finished], go_on: GoOn) -> dict[Finished, str]:
         runs = [run for run in runs if run not in self._seen]
         refused: dict[Finished, str] = {}
         if not runs:
             return refused
         stored: dict[str | None, dict[str, str | None]] = {}
-        for artifact in self._store.list_artifacts():
+        looks = [run.prefix for run in runs] if len(runs) <= _FEW else [None]
+        for artifact in chain.from_iterable(
+            self._store.list_artifacts(prefix=p) for p in looks
+        ):
             stored.setdefault(artifact.run, {})[artifact.name] = artifact.metadata.get(_ATTEMPT)
+        things: list[ToPut] = []
+        run_of: dict[str, Finished] = {}
         for run in runs:
-            present = stored.get(run.title, {})
-            for name, path in _left(run):
-                if (attempt := present.pop(name, None)) == run.attempt:
-                    continue
-                try:
-                    self._put(run, name, path, is_there=attempt is not None)
-                except (ArtifactError, OSError) as error:
-                    refused[run] = f"artifact {name} cannot be deposited: {error}"
-                    log.error("%s", refused[run])
-            if run not in refused:
-                self._forget(name for name, of in present.items() if of != run.attempt)
-                self._seen.add(run)
+            present = stored.setdefault(run.title, {})
+            for declared, found in _left(run):
+                lacking = self._lacking.setdefault((run.study, declared), {})
+                lacking.pop(run.title, None)  # an earlier attempt may have left nothing
+                if not found:
+                    lacking[run.title] = None
+                for name, path in found:
+                    if present.pop(name, None) != run.attempt:
+                        things.append(ToPut(path, name, {_ATTEMPT: run.attempt}, run.title))
+                        run_of[name] = run
+        for name, error in self._store.put_all(things, meanwhile=go_on).items():
+            why = refused[run_of[name]] = f"artifact {name} cannot be deposited: {error}"
+            log.error("%s", why)
+        done = [run for run in runs if run not in refused]
+        self._forget(
+            [name for run in done for name, a in stored[run.title].items() if a != run.attempt]
+        )
+        self._seen.update(done)
         return refused
 
-    def _put(self, run: Finished, name: str, path: Path, *, is_there: bool) -> None:
-        if is_there:
-            self._store.remove(name)
-        put = self._store.put_dir if path.is_dir() else self._store.put_file
-        put(path, name, metadata={_ATTEMPT: run.attempt}, run=run.title)
-
-    def _forget(self, names: Iterable[str]) -> None:
+    def _forget(self, names: Sequence[str]) -> None:
         """Remove what an earlier attempt deposited, which the one that counts did not leave."""
-        for name in names:
-            try:
-                self._store.remove(name)
-            except (ArtifactError, OSError) as error:
-                log.error("artifact %s of an earlier attempt stays: %s", name, error)
+        try:
+            if names:
+                self._store.remove(*names)
+        except (ArtifactError, OSError) as error:
+            found = ", ".join(names)
+            log.error("of earlier attempts stay the artifacts %s: %s", found, error)
 
-    def _verify(self, runs: list[Finished]) -> None:
-        problems = self._store.verify(of={run.title for run in runs})
-        left = {name for run in runs for name, _ in _left(run)} if problems else set()
+    def _verify(self, runs: list[Finished], go_on: GoOn) -> None:
+        problems = self._store.verify(of={run.title for run in runs}, meanwhile=go_on)
+        left = set()
+        if problems:
+            left = {name for run in runs for _, found in _left(run) for name, _ in found}
         lost = [(p.name, p.what) for p in problems if p.name not in left]
         if lost:
             raise ArtifactsDamaged(str(self._store.root), lost)
         for problem in problems:
             log.warning("artifact %s is %s: deposited again", problem.name, problem.what)
-            self._store.remove(problem.name)
+        if problems:
+            self._store.remove(*(problem.name for problem in problems))
 
 
-def _left(run: Finished) -> Iterator[tuple[str, Path]]:
-    """The artifacts that a run has left: name and place; what is declared and not there is
-    said."""
+async def _in_thread(work: Callable[[GoOn], R]) -> R:
+    """Do something with files, however long that takes; who has to end does not wait for it."""
+    is_left = threading.Event()
+
+    def go_on() -> None:
+        if is_left.is_set():
+            raise _Left
+
+    return await in_thread(partial(work, go_on), on_leave=is_left.set, patience_s=_CLEARING_S)
+
+
+def _left(run: Finished) -> Iterator[tuple[str, list[tuple[str, Path]]]]:
+    """What is declared, and the artifacts of it that a run has left: name and place."""
     root = run.study.run_dir(run.run_id)
     for name, pattern in run.study.config.artifacts.items():
         found = sorted(root.glob(pattern))
-        if not found:
-            log.warning(
-                "%s.%d has left no %s (artifact %s)", run.study.name, run.run_id, pattern, name
-            )
         is_one = len(found) == 1 and found[0] == root / pattern
-        for path in found:
-            inner = "" if is_one else f"/{path.relative_to(root)}"
-            yield f"{run.prefix}{name}{inner}", path
+        inner = ["" if is_one else f"/{path.relative_to(root)}" for path in found]
+        names = (f"{run.prefix}{name}{rest}" for rest in inner)
+        yield name, list(zip(names, found, strict=True))

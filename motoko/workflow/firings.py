@@ -27,14 +27,18 @@ from motoko.host import NO_ROOM, in_words
 from motoko.store.firing import Firing
 from motoko.store.patience import PAUSE_S, Absence, patience_s
 from motoko.store.session import Session, TurnTaken, current_session, entered
+from motoko.store.share import IdsTaken
 from motoko.store.turn import Turn
 from motoko.study.waiting import abort, commit, settle
 from motoko.workflow.actions import accepted
+from motoko.workflow.threads import does_at_once, in_thread
 
 log = logging.getLogger(__name__)
 
 #: How often a piece of work is begun again after conflicts.
 MOST_BEGINNINGS = 100
+#: How often others may be given the ids of its new tasks before it commits those at once.
+_MOST_IDS_TAKEN = 5
 #: An action that waits for something else while it has created tasks holds others up so long.
 _LONGEST_TURN_S = 120.0
 #: Pause before an action is begun again that could open no more files.
@@ -65,16 +69,18 @@ async def in_session(
 
     It is run again from its start after a conflict, when a database comes back that was away,
     when files can be opened again, and when tasks got other ids after a commit at one of its
-    waits. ``sys.exit(n)`` in it commits too. Any other exception undoes what was not committed
-    and is passed on, and so is TasksRenumbered at the end. All this is the same in a task group
-    of the body.
+    waits. When others create tasks in a study more often than it comes to its end, it commits
+    its own as soon as they are made, and what it did before with them. ``sys.exit(n)`` in it
+    commits too. Any other exception undoes what was not committed and is passed on, and so is
+    TasksRenumbered at the end. All this is the same in a task group of the body.
     """
-    n_conflicts = 0
+    n_conflicts = n_taken = 0
     lacks_room_since: float | None = None
     absence = Absence(f"{what} begins again when the database is back")
     turn: Turn | None = None
     while True:
-        session = Session(takes_turns=True, firing=firing)
+        commits_tasks = n_taken >= _MOST_IDS_TAKEN
+        session = Session(takes_turns=True, commits_tasks=commits_tasks, firing=firing)
         has_ended = False
         try:
             if turn is not None:
@@ -91,6 +97,7 @@ async def in_session(
             if has_ended and isinstance(conflict, TasksRenumbered):
                 raise
             n_conflicts += 1
+            n_taken += isinstance(conflict, IdsTaken)
             log.debug("%s begins again: %s", what, conflict)
             if n_conflicts == MOST_BEGINNINGS:
                 raise ConflictsExhausted(what, n_conflicts) from conflict
@@ -164,7 +171,26 @@ def exit_code(stop: SystemExit) -> int | str:
 
 async def call(f: Callable[..., Any], **offered: Any) -> Any:
     """Call a function, coroutine function or generator with what it takes of the offered."""
-    result = f(**accepted(f, offered))
+    return await _through(f(**accepted(f, offered)))
+
+
+async def call_beside(
+    f: Callable[..., Any], limiter: anyio.CapacityLimiter, **offered: Any
+) -> Any:
+    """As `call`, but a plain function is called in a thread, as many at once as the limiter
+    allows. A task that is cancelled leaves it there, and nothing that it does then is kept."""
+    if not does_at_once(f):
+        return await call(f, **offered)
+    session = current_session()
+    assert session is not None
+    work = functools.partial(f, **accepted(f, offered))
+    async with limiter:
+        result = await in_thread(work, on_leave=session.leave)
+    return await _through(result)
+
+
+async def _through(result: Any) -> Any:
+    """What comes of what was called, when it is through."""
     if inspect.isawaitable(result):
         return await result
     if inspect.isasyncgen(result):

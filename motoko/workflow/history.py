@@ -48,8 +48,8 @@ class History:
         self._interrupted: dict[tuple[str, str], list[Firing]] = defaultdict(list)
         #: Keys of firings that nobody has taken up.
         self._unclaimed: set[str] = set()
-        #: By action and study: runs that the action is not called for again; 0 for no runs.
-        self._fired: dict[tuple[str, str, str | None], set[int]] = {}
+        #: By action, call and study: runs that it is not called for again; 0 for no runs.
+        self._fired: dict[tuple[str, str, str, str | None], set[int]] = {}
 
     def open(self) -> None:
         """Look for what earlier orchestrators have done: firings begun and not ended."""
@@ -72,12 +72,18 @@ class History:
             trigger.task,
             trigger.run_ids,
             is_once=action.is_once,
+            call=action.call,
             not_before=self._began,
         )
 
     def interrupted(self, action: Action) -> Iterator[tuple[Trigger, Firing]]:
         """The firings of an action that are to be resumed; each is given one time."""
-        for firing in self._interrupted.pop((action.task, action.event_name), ()):
+        key = (action.task, action.event_name)
+        found = self._interrupted.pop(key, [])
+        others = [firing for firing in found if firing.call not in ("", action.call)]
+        if others:  # it was called with something else
+            self._interrupted[key] = others
+        for firing in (one for one in found if one.call in ("", action.call)):
             yield Trigger(firing.study, firing.run_ids), firing
 
     def not_fired(self, action: Action, trigger: Trigger) -> Trigger | None:
@@ -111,7 +117,7 @@ class History:
 
     def note_failure(self, action: Action, firing: Firing) -> None:
         """A firing came to nothing: the records may not count it any more."""
-        self._fired.pop((action.task, action.event_name, firing.study), None)
+        self._fired.pop((action.task, action.event_name, action.call, firing.study), None)
 
     def close(self) -> None:
         """The workflow is finished: what was cancelled by that is not resumed."""
@@ -128,10 +134,10 @@ class History:
         self._ledger.write(end_all)
 
     def _fired_runs(self, action: Action, study: str | None) -> set[int]:
-        key = (action.task, action.event_name, study)
+        key = (action.task, action.event_name, action.call, study)
         if key not in self._fired:
             with self._ledger.read() as ledger:
                 self._fired[key] = ledger.fired_runs(
-                    self._run_name, action.event_name, action.task, study
+                    self._run_name, action.event_name, action.task, study, action.call
                 )
         return self._fired[key]

@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,18 @@ import anyio
 import anyio.lowlevel
 
 from motoko.crashpoints import reached
-from motoko.errors import ActionFailed, DatabaseUnavailable, RunsFailed
+from motoko.errors import ActionFailed, DatabaseUnavailable
 from motoko.store.database import Database
 from motoko.store.firing import Firing
 from motoko.store.patience import PATIENCE_S, PAUSE_S, Absence, patience, patience_s
 from motoko.store.session import Session, current_session
 from motoko.store.tables import Tables
-from motoko.study.waiting import Called, calling, until_answered, until_connected
+from motoko.study.waiting import until_answered, until_connected
 from motoko.task_manager import RunList
 from motoko.workflow import triggers
 from motoko.workflow.actions import Action
 from motoko.workflow.away import Away
+from motoko.workflow.calls import Calls
 from motoko.workflow.ends import End, advised, failure, runs_failed, watched
 from motoko.workflow.firings import Outcome, call, exit_code, in_session
 from motoko.workflow.history import History
@@ -66,14 +66,13 @@ class EventLoop:
         self._end: End | None = None
         #: What was given to ``sys.exit`` in place of a code.
         self.exit_text = ""
-        self._has_handled = False
+        #: The error handlers that were called.
+        self._handled: set[tuple[str, str]] = set()
         self._wakes_at: float | None = None
         self._away = Away(workflow)
         self._scope = anyio.CancelScope()
         self._group: Any = None
-        #: Main and the actions that are called now, and the keys of their firings.
-        self._called: dict[Called, str] = {}
-        self._evaluated = anyio.Event()
+        self._calls = Calls(self.rules, workflow.actions, lambda: self._news.set())
 
     # running
 
@@ -131,7 +130,7 @@ class EventLoop:
     async def _run_main(self, main: Callable[[], Any] | None) -> None:
         try:
             if main is not None:
-                with self._calling():
+                with self._calls.calling():
                     await main()
             reached("main.returned")
         except SystemExit as stop:
@@ -168,13 +167,10 @@ class EventLoop:
                 with patience(0.0):  # the loop has other things to do than to block
                     n_true = await self._evaluate(away)
                     if not away:
-                        self._evaluated.set()
-                        self._evaluated = anyio.Event()
+                        self._calls.have_evaluated()
                     if not away and await self.prospects.have_released():
                         continue
-                    if not away and not n_true:
-                        await self.prospects.look_for_stall()
-                    is_over = not away and await self.prospects.are_over()
+                    is_over = not away and await self.prospects.are_over(n_true)
             except DatabaseUnavailable as error:
                 if not absence.goes_by(error):
                     self._fail("a condition", None, error)
@@ -203,7 +199,7 @@ class EventLoop:
                 self._history.say_unclaimed(self._workflow.actions)
                 await until_answered(self._ledger, self._history.close)
             return self.exit_code(end)
-        if not ((isinstance(end.error, RunsFailed) and self._has_handled) or end.is_lost):
+        if not end.is_lost:
             await self._handle_errors()
         raise advised(end.error, self._workflow.run_name)
 
@@ -214,8 +210,6 @@ class EventLoop:
             self.exit_text = end.exit_code
             return 1
         return end.exit_code or 0
-
-    # noticing changes
 
     def _looker(self, task: str) -> Callable[[Tables, set[int] | None], None]:
         unlisted = self.prospects.unlisted(self._workflow.task_manager(task).base)
@@ -288,7 +282,9 @@ class EventLoop:
             rule = self._rule(key, action)
             for trigger, firing in self._history.interrupted(action):
                 self._start(rule, trigger, firing)
-            for found in await rule.triggers(self._workflow):
+            found_now = await rule.triggers(self._workflow)
+            rule.held_back.clear()
+            for found in found_now:
                 left = self._history.not_fired(action, found)
                 left = left and self.reopening.left_of(action, left)
                 if left is None:
@@ -303,32 +299,7 @@ class EventLoop:
     def is_awaiting(self) -> bool:
         """Whether whatever is called, main and actions, awaits runs or selections."""
         n_called = sum(rule.n_firings for rule in self.rules.values())
-        n_called += not self.prospects.is_main_done
-        return n_called <= sum(called.n_awaited > 0 for called in self._called)
-
-    @contextmanager
-    def _calling(self, key: str = "") -> Iterator[None]:
-        with calling(self._decided) as called:
-            self._called[called] = key
-            try:
-                yield
-            finally:
-                del self._called[called]
-
-    async def _decided(self, study: str, run_ids: Iterable[int]) -> None:
-        """Wait until the actions were called, and have ended, whose conditions on runs hold for
-        some of these; not for one that awaits something itself, as the one that asks does."""
-        for _ in range(2):  # the first one may have begun before
-            self._news.set()
-            await self._evaluated.wait()
-        ids = set(run_ids)
-        keys = {key for rule in self.rules.values() for key in rule.deciding(study, ids)}
-        while keys := self._executing(keys):
-            await self._evaluated.wait()
-
-    def _executing(self, keys: set[str]) -> set[str]:
-        waiting = {key for called, key in self._called.items() if called.n_awaited}
-        return {k for rule in self.rules.values() for k in rule.flights if k in keys} - waiting
+        return n_called + (not self.prospects.is_main_done) <= self._calls.n_waiting
 
     async def evaluate_anew(self) -> int:
         """Evaluate all conditions on what is newest; how many are true."""
@@ -344,13 +315,14 @@ class EventLoop:
         task = trigger.task or ""
         in_flight = rule.in_flight.get(task)
         if in_flight is not None:
-            if trigger.task is None or rule.action.is_serial:
+            if trigger.task is None:
                 return
             ids = tuple(i for i in trigger.run_ids if i not in in_flight)
             if not ids:
                 return
             trigger = Trigger(trigger.task, ids)
         if rule.action.is_serial and rule.n_firings:
+            rule.held_back[task] = set(trigger.run_ids)
             return
         due = rule.due(trigger, self.n_changes)
         if time.monotonic() >= due:
@@ -381,13 +353,13 @@ class EventLoop:
         reached("firing.begun")
         try:
             # It may be started while the conditions are asked, which do not wait for databases.
-            with patience(PATIENCE_S), self._calling(firing.key):
+            with patience(PATIENCE_S), self._calls.calling(firing.key):
                 with anyio.CancelScope(shield=action.is_error_handler):
                     outcome = await self._call(rule, trigger, firing)
                 if outcome.exit_code is not None:
                     self._stop(End(exit_code=outcome.exit_code))
                 elif action.is_error_handler and not firing.is_void:
-                    self._has_handled = True
+                    self._handled.add((action.task, action.event_name))
                     self._stop(End(error=runs_failed(self._workflow, trigger)))
                 if action.is_once:
                     note = partial(self._history.note_end, action, firing)
@@ -461,14 +433,15 @@ class EventLoop:
 
     def report(self) -> dict[str, Any]:
         """What the conditions say, as plain values; may be asked in any thread."""
-        stall = self.prospects.stall
-        actions = self._workflow.actions.items()
+        steps, actions = self._workflow.asked_steps, list(self._workflow.actions.items())
+        rules = [self.rules.get(key) or Rule(action) for key, action in actions]
         return {
             "run_name": self._workflow.run_name,
             "is_main_done": self.prospects.is_main_done,
             "wait_s": self._wait_s,
-            "stall": stall and {"since": stall.since, "lacks": stall.lacks},
-            "actions": [(self.rules.get(k) or Rule(a)).report() for k, a in list(actions)],
+            "stall": (s := self.prospects.stall) and {"since": s.since, "lacks": s.lacks},
+            "phases": steps.told() if steps else {},
+            "actions": [rule.report() for rule in rules],
         }
 
     def _stop(self, end: End) -> None:
@@ -488,9 +461,9 @@ class EventLoop:
         return any(d.claim is not None and d.claim.is_lost for d in self._workflow.databases)
 
     async def _handle_errors(self) -> None:
-        """Error handlers get their chance before an exception ends the workflow."""
+        """All error handlers get their chance before an exception ends the workflow."""
         for key, action in list(self._workflow.actions.items()):
-            if not action.is_error_handler:
+            if not action.is_error_handler or key in self._handled:
                 continue
             try:
                 rule, now = await self._asked(key, action)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motoko.errors import AlreadyRunning, RunsExecuting
+from motoko.crashpoints import reached
+from motoko.errors import AlreadyRunning, MotokoError, RunsExecuting
 from motoko.launch import moving
 from motoko.study.presence import check_not_foreign
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 from motoko.workflow import control
 
 BACKUP_PREFIX = "motoko-backup-"
+#: In a backup that not everything was moved to yet.
+_UNFINISHED = ".unfinished"
+#: Where lies what is being removed.
+_REMOVED = ".motoko-removed"
 
 
 def create(workflow: Workflow, *, reset: bool, keep_backup: bool = True) -> Path | None:
@@ -38,8 +44,21 @@ def create(workflow: Workflow, *, reset: bool, keep_backup: bool = True) -> Path
             raise AlreadyRunning(office.what, str(owner), office.stop)
         stop_idle(workflow)
         backup = set_aside(workflow, keep_backup=keep_backup)
-    control.ensure_served(workflow)
+    with naming(backup):
+        moving.remove(workflow.directory / _REMOVED)
+        control.ensure_served(workflow)
     return backup
+
+
+@contextmanager
+def naming(backup: Path | None, what: str = "what was there") -> Iterator[None]:
+    """An error inside the block says where it is, if anything was set aside."""
+    try:
+        yield
+    except (MotokoError, OSError) as error:
+        if backup is not None and backup.exists():
+            error.add_note(f"{what} is in {backup}")
+        raise
 
 
 def stop_idle(workflow: Workflow, studies: Collection[str] = ()) -> None:
@@ -75,19 +94,40 @@ def set_aside(
 ) -> Path | None:
     """Move `state_paths` into a dated directory, or remove them; that directory, if any.
 
-    Nothing of the workflow may run.
+    Nothing of the workflow may run. Who is killed meanwhile is followed by the next call, which
+    moves what is left to the same place.
     """
     workflow.close()
+    removed = workflow.directory / _REMOVED
     paths = state_paths(workflow, studies)
-    if not paths:
+    if keep_backup and not paths:
         return None
-    backup = new_backup(workflow)
-    for path in paths:
-        move_into(backup, path, workflow)
+    backup = _unfinished_backup(workflow, paths) if keep_backup else removed
+    unfinished = backup / _UNFINISHED
+    with naming(backup, "what was moved before that"):
+        if keep_backup:
+            backup.mkdir(exist_ok=True)
+            unfinished.touch()
+        else:
+            moving.remove(removed)  # what a call that was killed has left
+        for path in paths:
+            move_into(backup, path, workflow)
+            reached("reset.moved")
+    reached("reset.complete")
     if keep_backup:
+        unfinished.unlink()
         return backup
-    moving.remove(backup)
+    moving.remove(removed)
     return None
+
+
+def _unfinished_backup(workflow: Workflow, paths: Iterable[Path]) -> Path:
+    """The backup into which a call that was killed has moved the rest, or a new one."""
+    for found in workflow.directory.glob(f"{BACKUP_PREFIX}*/{_UNFINISHED}"):
+        backup = found.parent
+        if not any(place_in(backup, path, workflow).exists() for path in paths):
+            return backup
+    return new_backup(workflow)
 
 
 def new_backup(workflow: Workflow) -> Path:

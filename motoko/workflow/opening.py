@@ -13,10 +13,49 @@ from motoko.store import layout
 from motoko.store.database import Database
 from motoko.study.presence import check_created, check_not_cut_short
 from motoko.study.study import Study
-from motoko.workflow import control
+from motoko.workflow import control, places, reading
+from motoko.workflow.variables import WorkflowVars
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
+
+
+def load_study(workflow: Workflow, name: str) -> Study:
+    """The study of a task manager, which is read from its file while no server runs.
+
+    ConfigError with the mistakes in its ``bd.yaml``.
+    """
+    study = reading.load_study(workflow.config, name)
+
+    def stand_in() -> None:
+        server, file = control.server_office(workflow), study.database_file
+        if study.is_served_here and _is_to_be_read(file, server):
+            open_study(study, server)
+
+    study.database.stand_in = stand_in
+    return study
+
+
+def variables(workflow: Workflow) -> WorkflowVars:
+    """The workflow's variables, which are read from their file while no server runs."""
+    file = workflow.state_dir / WORKFLOW_DATABASE
+    found = WorkflowVars(str(file), address=places.address(workflow))
+    found.db.ledger = found.db
+
+    def stand_in() -> None:
+        if _is_to_be_read(file, server := control.server_office(workflow)):
+            _open(found.db, file, server)
+
+    found.db.stand_in = stand_in
+    return found
+
+
+def _is_to_be_read(file: Path, server: Office) -> bool:
+    return file.is_file() and (server.owner() is None or not _is_own(file))
+
+
+def _is_own(file: Path) -> bool:
+    return file.stat().st_uid == os.getuid()
 
 
 def open_all(workflow: Workflow) -> None:
@@ -58,7 +97,7 @@ def _is_idle(file: Path, server: Office) -> bool:
 
 
 def _open(database: Database[Any], file: Path, server: Office) -> None:
-    if file.stat().st_uid != os.getuid():  # shared to be read: its socket is its user's
+    if not _is_own(file):  # shared to be read: its socket is its user's
         database.open_file(file)
         return
     owner = server.owner()

@@ -22,6 +22,7 @@ from motoko.workflow import control, resuming, serving
 from motoko.workflow.deposits import Deposits
 from motoko.workflow.ends import End
 from motoko.workflow.history import History
+from motoko.workflow.pipelines.asked import Asked
 from motoko.workflow.reporter import answering
 from motoko.workflow.variables import storable
 
@@ -76,6 +77,7 @@ class Orchestration:
                 await self._claim()
             said_end = await until_answered(self._ledger, self._said_end)
             deposits = workflow.artifact_deposits = Deposits(workflow)
+            workflow.asked_steps = Asked()
             if said_end is None:
                 await self._record_begin()
             reached("run.begun")
@@ -108,7 +110,7 @@ class Orchestration:
             with anyio.CancelScope(shield=True):
                 await self._give_up_claim()
             reached("orchestrator.unclaimed")
-            workflow.artifact_deposits = workflow.office = None
+            workflow.artifact_deposits = workflow.office = workflow.asked_steps = None
             office.leave()
 
     async def _claim(self) -> None:

@@ -91,16 +91,24 @@ class Prospects:
             self._reopening.release()
         return not self._reopening.is_pending
 
-    async def are_over(self) -> bool:
-        """Whether nothing is left to do."""
-        return self._is_over() or await self._is_over_again()
+    async def are_over(self, n_true: int) -> bool:
+        """Whether nothing is left to do, given how many conditions are true. Says so when that
+        is not so, and yet nothing can happen any more by itself."""
+        if await self._is_over():
+            return True
+        if not n_true:
+            await self.look_for_stall()
+        return await self._is_over_again()
 
-    def _is_over(self) -> bool:
-        """Main has returned and no action is registered."""
+    async def _is_over(self) -> bool:
+        """Main has returned and no action is registered, or none but error handlers, that no
+        run can fail for any more."""
         if not self.is_main_done or self._evaluating.is_firing or self._reopening.has_left():
             return False
         actions = self._workflow.actions.values()
-        return all(a.is_error_handler for a in actions) and not (actions and self._n_active())
+        if not all(action.is_error_handler for action in actions):
+            return False
+        return not actions or (self._is_at_rest() and await self._has_all_news())
 
     async def _is_over_again(self) -> bool:
         """Nothing is left to do for a run name that was finished before: it is stalled, though

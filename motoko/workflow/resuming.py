@@ -9,6 +9,7 @@ from motoko.errors import ParametersChanged
 from motoko.store.codec import decode, encode
 
 if TYPE_CHECKING:
+    from motoko.study.study import Study
     from motoko.workflow.workflow import Workflow
 
 #: The fact of a run name that says what it was begun with.
@@ -16,23 +17,26 @@ PARAMETERS = "parameters"
 #: So many lines tell of changes to who does not say how many fit.
 MOST_SHOWN = 10
 _OF_STUDY = ("job_space", "run_space", "run_params")
+#: How the places of defaults end. One that is declared later fills in what is there, too.
+_DEFAULT = " (default)"
 
 
 def parameters(workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
     """What decides on what is computed, each by its place: options of the orchestrator, the
-    pipeline, and the values that studies give to their tasks.
+    pipeline, and the values that studies give to their tasks, defaults included.
 
     What cannot be stored cannot be compared, and is left out.
     """
-    found = dict(_flat("options", params))
+    found = dict(flat("options", params))
     pipeline = workflow.config.get("pipeline")
     if pipeline is not None:
-        found.update(_flat("pipeline", pipeline))
+        found.update(flat("pipeline", pipeline))
     for name, manager in workflow.task_managers.items():
         config = manager.base.config
         for section in _OF_STUDY:
-            found.update(_flat(f"{name}.{section}", config.get(section) or {}))
-    return {key: kept for key, value in found.items() for kept in _stored(value)}
+            found.update(flat(f"{name}.{section}", config.get(section) or {}))
+        found.update(_defaults(name, manager.base))
+    return {key: kept for key, value in found.items() for kept in stored(value)}
 
 
 def check(
@@ -54,26 +58,43 @@ def check(
     changes = [
         (key, *_contrasted(_shown(before, key), _shown(now, key)))
         for key in sorted({*before, *now})
-        if key not in before or key not in now or not _is_same(before[key], now[key])
+        if _is_changed(key, before, now)
     ]
     if changes and not is_accepted:
         raise ParametersChanged(run_name, changes, most_shown)
     return changes
 
 
-def _is_same(before: Any, now: Any) -> bool:
+def _is_changed(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    if key in before and key in now:
+        return not is_same(before[key], now[key])
+    return not key.endswith(_DEFAULT)
+
+
+def _defaults(name: str, study: Study) -> Iterator[tuple[str, Any]]:
+    """Those of parameters and entries that the study gives no value."""
+    given = {name.lower() for section in _OF_STUDY for name in study.config.get(section) or {}}
+    for section, fields in (("job", study.schema.job), ("run", study.schema.run)):
+        for field in fields.values():
+            if field.has_default and field.name.lower() not in given:
+                yield f"{name}.{section}.{field.name}{_DEFAULT}", field.default
+
+
+def is_same(before: Any, now: Any) -> bool:
+    """Whether two stored values are the same."""
     return bool(before == now) or encode(before) == encode(now)  # NaN equals nothing
 
 
-def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+def flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A value as those that it is made of, each by its place."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            yield from _flat(f"{place}.{name}", inner)
+            yield from flat(f"{place}.{name}", inner)
     elif value != {}:
         yield place, value
 
 
-def _stored(value: Any) -> Iterator[Any]:
+def stored(value: Any) -> Iterator[Any]:
     """The value as it comes back from a database."""
     try:
         yield decode(encode(value))

@@ -64,6 +64,9 @@ class Rule:
     #: Runs in flight by study; "" stands for a firing without runs.
     in_flight: dict[str, set[int]] = field(default_factory=dict)
     flights: dict[str, Flight] = field(default_factory=dict)
+    #: By study: runs that the next firing is for, which begins when the one that goes on has
+    #: ended.
+    held_back: dict[str, set[int]] = field(default_factory=dict)
     #: By study: the last firing, if it changed nothing.
     idle: dict[str, Idle] = field(default_factory=dict)
     #: How often time has passed for a condition that may read anything.
@@ -160,6 +163,10 @@ class Rule:
         flights = [(k, f.trigger) for k, f in self.flights.items() if f.trigger.task == study]
         return [key for key, trigger in flights if not run_ids.isdisjoint(trigger.run_ids)]
 
+    def holds_back(self, study: str, run_ids: set[int]) -> bool:
+        """Whether a firing for some of these runs of a study waits for the end of another."""
+        return not run_ids.isdisjoint(self.held_back.get(study, ()))
+
     def report(self) -> dict[str, Any]:
         """What is to be known of it, as plain values; may be asked in any thread."""
         action = self.action
@@ -170,6 +177,7 @@ class Rule:
             "constraints": action.constraints,
             "is_serial": action.is_serial,
             "is_once": action.is_once,
+            "call": action.call,
             "is_error_handler": action.is_error_handler,
             "asked": None if self.asked is None else self.asked._asdict(),
             "asked_since": self.asked_since,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio.lowlevel
 
 from motoko.config.retry import PRUNE
-from motoko.errors import ConditionError, UnknownField
+from motoko.errors import ConditionError, RunNotFound, UnknownField
 from motoko.model import states
 from motoko.model.constraints import Constraint
 from motoko.phrases import counted
@@ -97,16 +97,36 @@ def _without_skipped(
 
 
 class ConstraintMonitor:
-    """The runs of one study that a constraint holds for."""
+    """The runs of one study that a constraint holds for: none as long as it names an entry that
+    the study does not know, since no run has it yet."""
 
-    def __init__(self, constraint: Constraint, task: str, skips: Skips) -> None:
-        self.constraint = constraint
-        self.task = task
-        self._skips = skips
+    def __init__(self, action: Action, manager: TaskManager) -> None:
+        """Raises ConstraintError for what it will never understand."""
+        self._texts = action.constraints
+        self._run_name = manager.workflow.run_name
+        self.task = manager.study
+        self._skips = skips(action, manager.base)
         self.matching: set[int] = set()
+        self.constraint: Constraint | None = None
+        #: Why there is none.
+        self.unknown: UnknownField | None = None
+        manager.base.ask(self._parse)
+
+    def _parse(self, tables: Tables) -> None:
+        try:
+            found = tables.parse(self._texts)
+        except UnknownField as error:
+            self.unknown = error
+        else:
+            self.constraint = found.restricted_to(self._run_name) if self._run_name else found
 
     def look(self, tables: Tables, changed: set[int] | None) -> None:
         """Take over what changed."""
+        if self.constraint is None:
+            self._parse(tables)
+            changed = None
+        if self.constraint is None:
+            return
         skipped = self._skips
         if changed is None:
             found = tables.select(self.constraint)
@@ -185,16 +205,30 @@ class FilterMonitor:
         else:
             selected = sorted(unseen.intersection(selected))
             self.matching -= unseen.difference(selected)
-        for begin in range(0, len(selected), _N_AT_ONCE):
+        async for run_id, is_true in self.answers(selected):
+            if is_true:
+                self.matching.add(run_id)
+            else:
+                self.matching.discard(run_id)
+
+    async def answers(self, run_ids: Sequence[int]) -> AsyncIterator[tuple[int, bool]]:
+        """Ask the function about each of these runs, some at a time. It is not true of one that
+        is not there, also when that is deleted while it is asked about."""
+        study, condition = self._manager.base, self._action.condition
+        for begin in range(0, len(run_ids), _N_AT_ONCE):
             if begin:
                 await anyio.lowlevel.checkpoint()
-            part = selected[begin : begin + _N_AT_ONCE]
+            part = run_ids[begin : begin + _N_AT_ONCE]
             there = set(_left(study, _there(study, part), self._skips))
             for run_id in part:
-                if run_id in there and self._action.condition(*study.pair(run_id)):
-                    self.matching.add(run_id)
-                else:
-                    self.matching.discard(run_id)
+                is_true = False
+                if run_id in there:
+                    try:
+                        is_true = bool(await _answer(condition(*study.pair(run_id))))
+                    except RunNotFound:
+                        if _there(study, [run_id]):
+                            raise
+                yield run_id, is_true
 
 
 Monitor = ConstraintMonitor | FilterMonitor
@@ -208,7 +242,7 @@ def monitors(workflow: Workflow, action: Action) -> list[Monitor]:
     """
     managers = watched(workflow, action)
     if action.is_constraint:
-        return list(_constraint_monitors(action, managers))
+        return [*_constraint_monitors(action, managers)]
     if is_run_filter(action.condition):
         return [FilterMonitor(action, manager) for manager in managers]
     return []
@@ -216,20 +250,13 @@ def monitors(workflow: Workflow, action: Action) -> list[Monitor]:
 
 def _constraint_monitors(
     action: Action, managers: Iterable[TaskManager]
-) -> Iterable[ConstraintMonitor]:
-    found = []
-    unknown: UnknownField | None = None
-    for manager in managers:
-        try:
-            selection = manager.select(action.condition)
-        except UnknownField as error:
-            unknown = error  # the name may be one of another study
-        except ValueError as error:
-            raise ConditionError(action.label, str(error)) from error
-        else:
-            skipped = skips(action, manager.base)
-            found.append(ConstraintMonitor(selection.selector, manager.study, skipped))
-    if not found and unknown is not None:
+) -> list[ConstraintMonitor]:
+    try:
+        found = [ConstraintMonitor(action, manager) for manager in managers]
+    except ValueError as error:
+        raise ConditionError(action.label, str(error)) from error
+    if found and all(m.unknown is not None for m in found):  # else it is one of another study
+        unknown = found[0].unknown
         raise ConditionError(action.label, str(unknown)) from unknown
     return found
 
@@ -309,10 +336,12 @@ async def still_true(
     ids = _there(study, trigger.run_ids)
     if isinstance(monitor, ConstraintMonitor):
         there, constraint = ids, monitor.constraint
+        if constraint is None:
+            return None
         ids = study.ask(lambda tables: [i for i in there if tables.matches(constraint, i)])
         _rest_on(study, ids, constraint)
     elif isinstance(monitor, FilterMonitor):
-        ids = [i for i in ids if action.condition(*study.pair(i))]
+        ids = [run_id async for run_id, is_true in monitor.answers(ids) if is_true]
     else:
         answers = await ask(workflow, action)
         if Trigger() not in answers:  # which is true of any runs

@@ -17,7 +17,7 @@ import anyio.to_thread
 from motoko.artifacts import ArtifactStore
 from motoko.daemon import Office
 from motoko.errors import ConfigError, Mistake, UnknownTaskManager, WorkflowError
-from motoko.paths import ARTIFACTS, WORKFLOW_DATABASE, WORKFLOW_STATE
+from motoko.paths import ARTIFACTS, WORKFLOW_STATE
 from motoko.pipeline import Pipeline
 from motoko.store import layout
 from motoko.store.database import Database
@@ -29,10 +29,9 @@ from motoko.study.study import WAIT_S, Study
 from motoko.systems import SimSystem
 from motoko.task_manager import TaskManager, check_run_name
 from motoko.workflow import actions as forms
-from motoko.workflow import control, loader, making, places, reading
+from motoko.workflow import control, loader, making, opening, reading
 from motoko.workflow.actions import (
     ALL_TASKS,
-    ERROR_HANDLER,
     Action,
     ActionRegistry,
     EventCallback,
@@ -45,6 +44,7 @@ from motoko.workflow.ends import Stall
 from motoko.workflow.finish import Finish
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.orchestration import Orchestration
+from motoko.workflow.pipelines.asked import Asked
 from motoko.workflow.pipelines.written import pipeline_mistakes
 from motoko.workflow.triggers import read_answer
 from motoko.workflow.variables import WorkflowVars
@@ -70,8 +70,9 @@ class Workflow:
     custody: Custody | None = None
     #: Whether its run name is being orchestrated by this process.
     is_orchestrated = False
-    #: What finished runs leave in its store, while it is.
+    #: While it is: what runs leave in its store, and what steps of pipelines are given.
     artifact_deposits: Deposits | None = None
+    asked_steps: Asked | None = None
 
     def __init__(self, filename: str, *, may_be_wrong: bool = False) -> None:
         """Reads ``motoko.yaml`` (or the one in a directory) and each study's ``bd.yaml``.
@@ -130,7 +131,7 @@ class Workflow:
 
     def load_study(self, name: str) -> Study:
         """The study in the directory of this name."""
-        return reading.load_study(self.config, name)
+        return opening.load_study(self, name)
 
     @property
     def all_mistakes(self) -> list[Mistake]:
@@ -169,10 +170,7 @@ class Workflow:
     def vars(self) -> WorkflowVars:
         """Values that are kept in the workflow's database; see `WorkflowVars`."""
         if self._vars is None:
-            self._vars = WorkflowVars(
-                str(self.state_dir / WORKFLOW_DATABASE), address=places.address(self)
-            )
-            self._vars.db.ledger = self._vars.db
+            self._vars = opening.variables(self)
         return self._vars
 
     @property
@@ -253,7 +251,8 @@ class Workflow:
         name replace the earlier action; a firing of that goes on, as one of the new action.
 
         Raises ConditionError, UnknownTaskManager, and WorkflowError for anything else that
-        could only fail later.
+        could only fail later. What a constraint says is looked at when it is evaluated first,
+        since runs may get entries that nobody has declared.
         """
         self.register(Action(event_name, self._task(task), event, f, get_params, serial, once))
 
@@ -265,14 +264,16 @@ class Workflow:
     ) -> None:
         """Call ``f`` when runs fail, then end the workflow with RunsFailed.
 
-        ``kwargs`` are ``task``, ``event_name`` and ``get_params`` as for `add_action`.
+        ``kwargs`` are ``task``, ``event_name`` and ``get_params`` as for `add_action`. Without
+        an ``event_name`` it stands beside all others, unless the same is registered again.
         """
         task = self._task(kwargs.pop("task", ALL_TASKS))
-        name = kwargs.pop("event_name", ERROR_HANDLER)
+        name = kwargs.pop("event_name", None)
         get_params = kwargs.pop("get_params", None)
         if kwargs:
             raise TypeError(f"add_error_handler has no parameter {', '.join(sorted(kwargs))}")
-        self.register(Action(name, task, event, f, get_params, is_error_handler=True))
+        handler = Action(name or "", task, event, f, get_params, is_error_handler=True)
+        self.register(handler if name is not None else self.actions.named_apart(handler))
 
     def _task(self, name: str) -> str:
         if not isinstance(name, str):
@@ -312,12 +313,12 @@ class Workflow:
         of its ``task`` or name, or by what ``handlers`` has for it: another task manager, or a
         function that gets what it takes of ``workflow=``, ``system=``, ``step=``, ``params=``
         (the payload), ``runs=`` (of the phases that it requires), ``attempts=`` (what became of
-        earlier calls) and the orchestrator's own parameters, and is called once. The payload of
-        a study's step is ``{"job": {...}, "run": {...}}``. Without systems each step is done
-        once, and the result is ``[None]``. ``on_failure`` (of the study, if none is given) is
-        what becomes of a system when a phase has failed, as in ``bd.yaml``. Under the same run
-        name phases that are done are not done again. Raises PipelineError for what could only
-        fail later, and RunsFailed.
+        earlier calls) and the orchestrator's own parameters. The payload of a study's step is
+        ``{"job": {...}, "run": {...}}``. Without systems each step is done once, and the result
+        is ``[None]``. ``on_failure`` (of the study, if none is given) is what becomes of a
+        system when a phase has failed, as in ``bd.yaml``. Under the same run name what is done
+        with the same input is not done again. Raises PipelineError, before anything begins,
+        RunsFailed and ParametersChanged.
         """
         from motoko.workflow.pipelines.running import prepared
 
@@ -422,11 +423,10 @@ class Workflow:
     async def run(self, **params: Any) -> int:
         """Like `execute`, inside a running event loop; the exit code.
 
-        Starts the server and the launcher in the background if they do not run. Raises also
-        AlreadyRunning when another process orchestrates the run name, ParametersChanged when it
-        was begun with other ``params`` or files, unless ``accepts_changes`` is set, and
-        ConfigError, OrchestratorNotLoadable, DatabaseLost, SchemaChanged, ForeignOwner,
-        StartFailed or DatabaseUnavailable, before anything is called.
+        Starts server and launcher if they do not run. Raises also AlreadyRunning when another
+        process orchestrates the run name, ParametersChanged when it was begun with others and
+        not ``accepts_changes``, and ConfigError, OrchestratorNotLoadable, DatabaseLost,
+        SchemaChanged, ForeignOwner, StartFailed or DatabaseUnavailable, before any call.
         """
         self.params = params
         if self.run_name:

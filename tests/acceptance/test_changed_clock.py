@@ -100,6 +100,32 @@ def test_a_walltime_ends_in_time_when_the_clock_was_set_back(
     assert attempts(here)[0]["class"] == "walltime"
 
 
+def test_how_long_a_run_took_is_told_by_a_clock_that_nobody_sets(
+    here: CommandLine, clock: Clock
+) -> None:
+    def elapsed(run_id: int) -> float:
+        rows = here.json("runs", "list", "sample")
+        [found] = [row["elapsed_s"] for row in rows if row["id"] == run_id]
+        return float(found)
+
+    begin(here)
+    clock.set(5 * HOUR_S)
+    assert 0 < elapsed(2) < 600
+    (here.directory / "go-1").touch()  # the launcher sees it end
+    wait_until(lambda: here.counts("sample").get("FINISHED") == 1, "the first sample")
+    clock.set(-5 * HOUR_S)
+    kill_launcher(here)
+    (here.directory / "go-2").touch()  # nobody sees it end
+    wait_until(lambda: any(here.directory.glob("sample/*/run-2/.motoko-outcome-1")))
+    here.run("launcher")
+    wait_until(lambda: here.counts("sample") == {"FINISHED": 2}, "the second sample")
+
+    assert 0 < elapsed(1) < 600
+    assert 0 < elapsed(2) < 600
+    took = [a["took_s"] for run in ("sample.1", "sample.2") for a in attempts(here, run)]
+    assert len(took) == 2
+
+
 @pytest.mark.parametrize("shift", [5 * HOUR_S, -5 * HOUR_S])
 def test_a_retry_comes_neither_early_nor_never(
     here: CommandLine, clock: Clock, shift: int

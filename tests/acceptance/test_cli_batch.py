@@ -12,6 +12,7 @@ import pytest
 from docs.generator.live_view import output_in_terminal
 from motoko.batch import BatchManifest
 from tests.support.command_line import ROOT, CommandLine
+from tests.support.processes import processes_of, wait_for
 from tests.support.waiting import wait_until
 
 WORKER = """
@@ -21,6 +22,9 @@ def convert(job):
     if text == "stay":
         job.output.write_text("half")
         signal.pause()
+    if text == "wait":
+        job.output.write_text("half")
+        open("gate").read()
     if text == "die":
         os._exit(7)
     if text == "bad":
@@ -142,6 +146,30 @@ def test_batch_that_was_stopped_goes_on(here: CommandLine, max_workers: str) -> 
 def manifest_has_a(here: CommandLine) -> bool:
     file = here.directory / "out" / "manifest.json"
     return file.exists() and "a.bvh" in manifest(here).records_by_id()
+
+
+@pytest.mark.slow
+def test_batch_of_runs_that_was_stopped_says_what_goes_on_and_ends_it_later(
+    here: CommandLine,
+) -> None:
+    (here.directory / "in" / "b.bvh").write_text("wait")
+    gate = here.directory / "gate"
+    os.mkfifo(gate)
+    runs = (*BATCH, "--executor", "motoko", "--max-workers", "2")
+    half = here.directory / "out" / "b.bvh"
+    with here.started(*runs) as process:
+        wait_until(lambda: half.exists() and manifest_has_a(here), "a job that waits")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+        assert process.returncode == 130
+    gate.write_text("on")  # as soon as the run reads it
+
+    again = here.run(*runs)
+
+    assert "stopped after 1 of 2 jobs; the same command goes on\nstill running: 1 run, " in said
+    assert f"stop all  motoko kill --reset {here.directory}/out/manifest.motoko" in said
+    assert again.stdout.startswith("2 jobs: 2 done (")
+    wait_for(lambda: not processes_of(here.directory), 20)
 
 
 def test_people_see_a_bar(here: CommandLine) -> None:

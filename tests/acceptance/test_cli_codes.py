@@ -48,6 +48,11 @@ def test_file_that_is_no_database_is_named_by_every_command(here: CommandLine) -
     assert info.stderr == ""
     here.run("repair")
     here.run("info")
+    ledger = here.directory / ".wf" / "wf.db"
+    ledger.write_text("garbage\n")
+    of_workflow = here.run("info", code=7).stdout
+    assert f"trouble: {ledger}: ends at byte 8, though it had" in of_workflow
+    assert of_workflow.count(str(ledger)) == 1
 
 
 def test_what_does_not_exist_has_one_code(here: CommandLine) -> None:
@@ -187,6 +192,7 @@ def test_name_of_a_run_has_one_form(here: CommandLine) -> None:
         assert "does not name a run" in here.run("runs", "show", name, code=3).stderr
 
 
+@pytest.mark.slow
 def test_silent_server_is_named_for_each_study_and_waited_for_once(here: CommandLine) -> None:
     here.run("server", "start")
     pid = here.pid("server")

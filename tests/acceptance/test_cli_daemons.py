@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -234,6 +235,11 @@ def test_kill_says_which_runs_go_on_and_where(here: CommandLine) -> None:
     )
     assert first.endswith(said)
     assert again == f"nothing was running\n{said}"
+    (here.directory / "sample" / "bd.yaml").unlink()
+    without_file = here.run("kill")
+    assert without_file.stdout.startswith(again)
+    assert "sample: where else its runs may lie" in without_file.stdout
+    assert "sample/bd.yaml" in without_file.stderr
 
 
 @pytest.mark.parametrize(
@@ -249,7 +255,15 @@ def test_kill_with_reset_ends_executing_runs(
     wait_until(pids.exists, "the script")
 
     done = here.run("kill", "--reset", *options)
+    (attempt,) = here.json("runs", "show", "sample.1")["attempts"]
+    shown = here.run("runs", "show", "sample.1").stdout
 
+    assert (attempt["state"], attempt["cause"]) == (
+        "CANCELLED",
+        "ended by `motoko kill --reset`",
+    )
+    assert attempt["start_time"] <= attempt["end_time"] <= time.time()
+    assert "CANCELLED, ended by `motoko kill --reset`" in shown
     assert "1 run back to CREATED" in done.stdout
     assert here.counts("sample") == {"CREATED": 1}
     wait_until(lambda: not Path(f"/proc/{pids.read_text().strip()}").exists(), "its end")

@@ -22,6 +22,19 @@ MEAN = "0.4374625855441357"
 HELD = "while [ ! -e ../../../go ]; do sleep 0.02; done\npython3 doIt.py\n"
 
 
+ENDED_BY_ONE = """
+from motoko.errors import RunsFailed
+
+
+async def main(workflow, **params):
+    runs = workflow.sample.createTask(seed=[1, 2, 3])
+    try:
+        await runs
+    except RunsFailed:
+        await runs[:1]
+"""
+
+
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[CommandLine]:
     with new_workflow(tmp_path / "demo") as line:
@@ -76,7 +89,7 @@ def test_closing_line_shortens_long_variables_and_slips_in_scripts_are_warned_of
 
     done = here.run("run")
     last = done.stdout.splitlines()[-1]
-    shown = here.run("info", "--verbose").stdout
+    shown = here.run("info", "-v").stdout
 
     assert done.stderr == (
         f"warning: {script}:1: __BLACKDYNAMITE__seed is no marker and stays as it is;"
@@ -192,6 +205,12 @@ def test_failed_runs_end_with_code_5_and_a_card(here: CommandLine) -> None:
     assert "\n  options.n_samples  1 -> 2\n" in other.stderr
     assert "--accept-changes" in other.stderr
     assert here.json("info")["launcher"] is None
+
+    (orchestrator,) = here.directory.glob("*.py")
+    orchestrator.write_text(ENDED_BY_ONE)
+    by_one = here.run("run", "-n", "second", code=5).stderr
+    assert "motoko: 3 runs failed; this one ended the workflow:\n  sample.2 FAILED" in by_one
+    assert by_one.count("FAILED") == 1
 
 
 def test_interrupted_run_says_what_still_runs_and_is_taken_up_again(here: CommandLine) -> None:

@@ -107,6 +107,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, output, messages
 
 
+@pytest.mark.slow
 def test_frozen_server_is_said_and_waited_for(here: CommandLine) -> None:
     script = "while [ ! -e ../../../go ]; do sleep 0.02; done\npython3 doIt.py\n"
     (here.directory / "sample" / "launch.sh").write_text(script)

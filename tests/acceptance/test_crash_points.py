@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol
 
 import pytest
 
-from motoko.crashpoints import OTHER_POINTS, POINTS
+from motoko.crashpoints import POINTS
+from motoko.other_crashpoints import OTHER_POINTS
 from tests.support import three_studies
 from tests.support.processes import kill_processes_of
 from tests.support.three_studies import Ended
@@ -134,8 +135,19 @@ class Driven:
         return found
 
 
+class Drivable(Protocol):
+    """A workflow that is written, started again and again, and read at its end."""
+
+    def write(self, directory: Path) -> None: ...
+
+    def read(self, directory: Path) -> Ended: ...
+
+
 def drive(
-    directory: Path, places: Sequence[str] = (), workflow: ModuleType = three_studies
+    directory: Path,
+    places: Sequence[str] = (),
+    workflow: Drivable = three_studies,
+    options: Sequence[str] = (),
 ) -> Driven:
     """Start the workflow until it ends well; some process of it dies at each of the places."""
     workflow.write(directory)
@@ -146,7 +158,9 @@ def drive(
     driven = Driven(places, [], "", [], None)
     try:
         while len(driven.codes) < len(entries) + 2 and 0 not in driven.codes:
-            with three_studies.start(directory, output=output, crash_at=crash_at) as process:
+            with three_studies.start(
+                directory, *options, output=output, crash_at=crash_at
+            ) as process:
                 try:
                     process.wait(LONGEST_S)
                 finally:
@@ -180,6 +194,18 @@ def test_nobody_can_tell_that_processes_have_died(
             place: drive(tmp_path / place, [place]).differences(undisturbed) for place in places
         }
         pytest.fail(f"{differences}\neach place alone: {alone}", pytrace=False)
+
+
+def test_quantities_are_whole_whoever_has_died(undisturbed: Ended, tmp_path: Path) -> None:
+    places = ["quantity.aside", "quantity.named", "quantity.appended"]
+
+    driven = drive(tmp_path, places, options=["--retry"])
+
+    assert (driven.unreached, driven.codes[-1]) == ([], 0), driven.output
+    assert driven.ended is not None and driven.ended.wrong == []
+    assert driven.ended.n_killed.total() == len(places)
+    assert driven.ended.rows == undisturbed.rows
+    assert driven.ended.variables == undisturbed.variables
 
 
 def test_every_place_is_in_one_workflow() -> None:

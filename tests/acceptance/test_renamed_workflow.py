@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import CommandLine, new_workflow
 from tests.support.processes import kill_processes_of
 from tests.support.waiting import wait_until
+
+MEAN = "0.4374625855441357"
 
 #: The script waits for the test, and fails with a code of its own.
 SCRIPT = "touch {gate}-started; while [ ! -e {gate} ]; do sleep 0.02; done; exit 3\n"
 
 
+@pytest.mark.slow
 def test_a_renamed_workflow_is_said_to_be_moved_and_goes_on_in_its_new_place(
     tmp_path: Path,
 ) -> None:
@@ -47,3 +52,32 @@ def test_a_renamed_workflow_is_said_to_be_moved_and_goes_on_in_its_new_place(
             assert "no space" not in attempt["cause"]
         finally:
             kill_processes_of(there.directory)
+
+
+@pytest.mark.slow
+def test_scripts_of_a_renamed_workflow_do_their_work_once_and_there(tmp_path: Path) -> None:
+    there = CommandLine(tmp_path / "there")
+    there.directory.rmdir()
+    go = tmp_path / "go"
+    with new_workflow(tmp_path / "demo") as here:
+        wait = f"while [ ! -e {go} ]; do sleep 0.02; done"
+        script = f"touch {go}-$$; {wait}; python3 doIt.py; echo $? >> {tmp_path}/codes\n"
+        (here.directory / "sample/launch.sh").write_text(script)
+        with open(here.directory / "motoko.yaml", "a") as file:
+            file.write("max_concurrent: 5\n")
+        try:
+            with here.started("run", "-n", "one") as running:
+                wait_until(lambda: len(list(tmp_path.glob("go-*"))) == 5, "the runs")
+                here.directory.rename(there.directory)
+                go.touch()
+                said = running.communicate()[1]
+            done = there.run("run", "-n", "one").stdout
+            shown = there.json("runs", "show", "sample.5")
+        finally:
+            kill_processes_of(there.directory)
+
+    assert running.returncode == 6, said
+    assert f"{here.directory} was moved to {there.directory} while" in said
+    assert f"mean = {MEAN}" in done
+    assert [(a["number"], a["state"]) for a in shown["attempts"]] == [(1, "FINISHED")]
+    assert (tmp_path / "codes").read_text() == 5 * "0\n"

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
-from motoko.artifacts import ArtifactStore
+from motoko.artifacts import content as content_module
+from motoko.artifacts.manifest import Manifest
 from motoko.errors import ArtifactsDamaged, ArtifactsRefused, PhaseFailed
 from motoko.pipeline import Pipeline, Step
 from motoko.study.study import Study
 from motoko.systems import SimSystem
 from motoko.workflow import Workflow, making
-from tests.support.workflows import no_daemons, run, served_workflow
+from tests.support.workflows import DEADLINE_S, executed, no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -151,12 +155,11 @@ def test_next_phase_begins_when_what_is_declared_is_deposited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored: list[bool] = []
-    put = ArtifactStore.put_file
 
-    def put_or_refuse(store: ArtifactStore, src: Any, name: str, **facts: Any) -> Any:
-        if name == "solve/2/field":
+    def copy_or_refuse(source: Path, *more: Any) -> Any:
+        if "run-2" in source.parts:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return put(store, src, name, **facts)
+        return content_module.copy_file(source, *more)
 
     def look(workflow: Workflow, runs: Any) -> None:
         names = {artifact.name for artifact in workflow.artifacts.list_artifacts()}
@@ -165,7 +168,7 @@ def test_next_phase_begins_when_what_is_declared_is_deposited(
     yaml = "study: solve\njob: {system: str}\nartifacts: {field: out/u.txt}\n"
     with served_workflow(tmp_path, solve=yaml) as workflow:
         with monkeypatch.context() as patch:
-            patch.setattr(ArtifactStore, "put_file", put_or_refuse)
+            patch.setattr("motoko.artifacts.store.copy_file", copy_or_refuse)
             pruned = piped(workflow, look)
             with pytest.raises(PhaseFailed, match="solve:b failed: artifact solve/2/field can"):
                 piped(workflow, look, "keep")
@@ -230,3 +233,73 @@ def test_artifacts_are_set_aside_with_all_that_was_computed(workflow: Workflow) 
 
     assert workflow.artifacts.root in making.state_paths(workflow)
     assert workflow.artifacts.root not in making.state_paths(workflow, ["solve"])
+
+
+def test_who_has_to_end_leaves_what_is_being_copied_and_no_trace_of_it(
+    workflow: Workflow,
+) -> None:
+    has_begun = threading.Event()
+
+    def copy_slowly(*given: Any) -> Any:
+        patch.setattr(content_module, "_CHUNK", 1)
+        has_begun.set()
+        return content_module.copy_file(*given)
+
+    def leave_much(study: Study, row: Mapping[str, Any]) -> str:
+        leave(study, row)
+        (study.run_dir(row["id"]) / "out/u.txt").write_bytes(bytes(5_000_000))
+        return "FINISHED"
+
+    async def stop_it() -> None:
+        workflow.orchestrator_function = main
+        async with executed(workflow, leave_much), anyio.create_task_group() as group:
+            group.start_soon(workflow.run)
+            await anyio.to_thread.run_sync(has_begun.wait, DEADLINE_S)
+            group.cancel_scope.cancel()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("motoko.artifacts.store.copy_file", copy_slowly)
+        anyio.run(stop_it)
+    kept = deposited(workflow)
+    left = [path.name for path in (workflow.artifacts.root / ".artifacts").iterdir()]
+    run(workflow, main, outcome=leave_much)
+
+    assert kept == {}
+    assert set(left) <= {"lock"}
+    assert len(deposited(workflow)) == 9
+
+
+def test_many_runs_deposit_with_few_saves(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    write = Manifest.write
+
+    def count(own: Manifest, contents: Any) -> None:
+        saved.append(len(contents.artifacts))
+        write(own, contents)
+
+    async def many(workflow: Workflow, **params: Any) -> None:
+        workflow.solve.createTask(x=[float(i) for i in range(20)])
+
+    monkeypatch.setattr(Manifest, "write", count)
+    run(workflow, many, outcome=leave)
+
+    assert saved[-1] == len(deposited(workflow)) == 19 * 3
+    assert len(saved) < 19
+
+
+def test_what_is_declared_and_was_left_by_none_is_said_once(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    def leave_little(study: Study, row: Mapping[str, Any]) -> str:
+        state = leave(study, row)
+        (study.run_dir(row["id"]) / "out/u.txt").unlink()
+        return state
+
+    run(workflow, main, outcome=leave_little)
+
+    said = [r.getMessage() for r in caplog.records if "left no" in r.getMessage()]
+    assert said == [
+        "2 finished runs of solve left no out/u.txt (artifact field): solve.1, solve.3"
+    ]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from motoko.errors import SchemaError
+from motoko.columns import HIDDEN
+from motoko.errors import EntryNotFound, SchemaError
 from motoko.workflow import Workflow
 from tests.support.workflows import no_daemons, served_workflow
 
@@ -46,6 +47,43 @@ def test_what_is_read_of_a_run_is_ones_own(workflow: Workflow) -> None:
         "pair": ([1], 2),
         "names": [1],
     }
+
+
+def test_what_motoko_keeps_for_itself_is_neither_listed_nor_suggested(
+    workflow: Workflow,
+) -> None:
+    ((run, _),) = workflow.mult.createTask(x=4.0)
+
+    with pytest.raises(EntryNotFound) as caught:
+        _ = run.nope
+
+    assert "did you mean" not in str(caught.value)
+    for names in (dict(run.items()), list(run), run.keys(), run.entries, caught.value.known):
+        assert "create_time" in names
+        assert not HIDDEN.intersection(names)
+    assert "files" not in run
+    assert run.get("files")
+
+
+def test_what_is_not_known_of_an_attempt_is_none(workflow: Workflow) -> None:
+    ((run, _),) = workflow.mult.createTask(x=6.0)
+    database = workflow.mult.base.database
+    database.write(lambda tables: tables.set_attempt(run.id, 1, {"state": "FAILED"}))
+
+    (attempt,) = run.attempts
+
+    assert (attempt["number"], attempt["state"], attempt["signal"]) == (1, "FAILED", None)
+
+
+def test_what_is_refused_is_said_once(workflow: Workflow) -> None:
+    ((run, _),) = workflow.mult.createTask(x=5.0)
+
+    with pytest.raises(SchemaError, match=r"'state': found ''; a state is text that is not"):
+        run.state = ""
+    with pytest.raises(SchemaError, match=r"found object <[^<]*; expected"):
+        run.obj = object()
+    with pytest.raises(SchemaError, match=r"found 1\.5 in a mapping"):
+        run.obj = {1.5: 2}
 
 
 @pytest.mark.parametrize("name", ["update_entries", "items", "job", "file", "study", "_row"])

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from ZEO.Exceptions import ClientDisconnected
 
-from motoko.errors import ActionFailed, DatabaseFailed, DatabaseUnavailable, RunsFailed
+from motoko.errors import (
+    ActionFailed,
+    ConflictsExhausted,
+    DatabaseFailed,
+    DatabaseUnavailable,
+    RunsFailed,
+)
 from motoko.store import patience as store_patience
 from motoko.store import server
 from motoko.store.deletion import delete_runs
@@ -21,8 +28,8 @@ from motoko.store.rows import Rows
 from motoko.store.session import current_session
 from motoko.study.study import Study
 from motoko.study.waiting import commit_current
-from motoko.workflow import Workflow, control, loop, triggers
-from motoko.workflow.actions import Action
+from motoko.workflow import Workflow, conditions, control, firings, loop, triggers
+from motoko.workflow.actions import Action, no_action
 from motoko.workflow.triggers import Trigger
 from tests.support.studies import ServerProcess, open_study, process_serving
 from tests.support.workflows import no_daemons, run, served_workflow, write_workflow
@@ -49,6 +56,34 @@ def change(study: Study, run_id: int, **changes: Any) -> None:
 
 
 # what is fired for
+
+
+def test_a_study_is_watched_from_when_it_knows_what_the_condition_names(
+    workflow: Workflow,
+) -> None:
+    called: list[str] = []
+    lacks: list[str] = []
+
+    async def see(runs: Any, **params: Any) -> None:
+        for found, _ in runs:
+            called.append(str(found))
+            found.state = "SEEN"
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        for manager in (workflow.mult, workflow.norm):
+            manager.createTask(x=[1.0, 2.0])
+        workflow.mult.base.run(1).score = 5.0
+        workflow.add_action("see", event="score > 1 and state != SEEN", f=see)
+        await workflow.mult.select("state = SEEN")
+        assert workflow._loop is not None
+        lacks.extend(conditions.lacks(workflow, workflow._loop.rules.values()))
+        workflow.norm.base.run(2).score = 5.0
+        await workflow.norm.select("state = SEEN")
+        workflow.finished = True
+
+    assert run(workflow, main, outcome=None) == 0
+    assert called == ["mult.1", "norm.2"]
+    assert lacks[0].endswith("; norm does not know 'score' so far")
 
 
 @pytest.mark.parametrize(
@@ -330,6 +365,60 @@ def test_others_get_their_turn_while_a_function_is_asked_about_many_runs(
     anyio.run(main)
 
 
+def test_others_get_their_turn_while_a_function_is_asked_once_more_in_the_session(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "_N_AT_ONCE", 2)
+    n_runs, n_asked = 6, 0
+    seen: set[int] = set()
+    called: list[int] = []
+
+    def is_ready(run: Any, job: Any) -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return True
+
+    async def look() -> None:
+        while not called:
+            seen.add(n_asked)
+            await anyio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        workflow.mult.createTask(x=[float(i) for i in range(n_runs)])
+        workflow.add_action("act", "mult", is_ready, f=lambda runs: called.append(len(runs)))
+        async with anyio.create_task_group() as group:
+            group.start_soon(look)
+            await workflow.check_event("act", "mult")
+
+    anyio.run(main)
+
+    assert called == [n_runs]
+    assert seen >= {2, 4, n_runs + 2, n_runs + 4}
+
+
+def test_a_run_that_is_deleted_while_a_function_is_asked_about_it_is_left_out(
+    workflow: Workflow,
+) -> None:
+    study = workflow.mult.base
+    called: list[int] = []
+
+    async def is_ready(run: Any, job: Any) -> bool:
+        if run.id == 2 and not called:
+            await anyio.to_thread.run_sync(
+                lambda: study.database.write(lambda tables: delete_runs(tables, [2]))
+            )
+        return bool(run.state == "CREATED")
+
+    async def act(runs: Any, **params: Any) -> None:
+        called.extend(found.id for found, _ in runs)
+
+    workflow.mult.createTask(x=[1.0, 2.0, 3.0])
+    workflow.add_action("act", "mult", is_ready, f=act)
+    anyio.run(workflow.check_event, "act", "mult")
+
+    assert called == [1, 3]
+
+
 @pytest.mark.parametrize(
     "form", [lambda flag: lambda: flag(), lambda flag: lambda run, job: flag()]
 )
@@ -601,6 +690,28 @@ def test_work_that_is_done_is_committed_when_the_database_is_back(
     assert workflow.norm.base.run(3).job.x == 3.0
 
 
+def test_an_action_that_others_always_get_in_the_way_of_ends_the_workflow(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firings, "MOST_BEGINNINGS", 3)
+    seen: list[int] = []
+
+    async def act(workflow: Workflow, **params: Any) -> None:
+        study = workflow.mult.base
+        seen.append(study.run(1).n)
+        assert len(seen) <= 3
+        await anyio.to_thread.run_sync(lambda: change(study, 1, n=seen[-1] + 1))
+        study.run(1).n = 0
+
+    workflow.mult.createTask(x=1.0)
+    workflow.mult.base.run(1).n = 7
+    workflow.add_action("act", event=lambda: True, f=act)
+    with pytest.raises(ConflictsExhausted, match="act: gave up after 3 "):
+        anyio.run(workflow.check_event, "act")
+
+    assert seen == [7, 8, 9]
+
+
 def test_actions_that_create_tasks_between_their_waits_do_not_hold_each_other_up(
     workflow: Workflow,
 ) -> None:
@@ -671,6 +782,27 @@ def test_firing_that_changed_nothing_is_not_repeated_because_time_passes(
 
     finished.wait_s = 0.01
     assert run(finished, main, outcome=None) == 0
+
+
+@pytest.mark.parametrize("is_true", [True, False])
+def test_firing_that_changed_nothing_is_told_if_anything_was_called(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture, is_true: bool
+) -> None:
+    caplog.set_level("INFO")
+    answers = iter([True, is_true])  # when it is evaluated, and in the session
+    is_void: list[bool] = []
+
+    def condition() -> bool:
+        return next(answers, False)
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.register(Action("idle", "mult", condition, no_action, on_end=is_void.append))
+        await until(lambda: len(is_void) > 0)
+        workflow.finished = True
+
+    assert run(workflow, main, outcome=None) == 0
+    assert is_void == [not is_true]
+    assert ("changed nothing" in caplog.text) is is_true
 
 
 @pytest.mark.parametrize(

@@ -322,8 +322,9 @@ def test_function_is_not_called_where_files_say_that_its_work_is_finished(
     systems = [SimSystem(name, tmp_path / name) for name in ("done", "begun", "bad", "new")]
     for name, window in (("done", 0), ("done", 1), ("begun", 0)):
         write(tmp_path / name / "fe" / f"w{window}" / "md.out")
-    write(tmp_path / "bad/fe/w1/nan")
-    write(tmp_path / "begun/fe/w1/FAILED")  # of an earlier attempt
+    for name in ("bad", "begun"):
+        write(tmp_path / name / "fe/w1/nan")  # of an earlier attempt, as the next one
+    write(tmp_path / "begun/fe/w1/FAILED")
     groups = {
         "success": [["{window}/md.out"]],
         "failure": [["{window}/nan"], ["{window}/FAILED"]],
@@ -333,6 +334,8 @@ def test_function_is_not_called_where_files_say_that_its_work_is_finished(
 
     def look(system: SimSystem) -> None:
         called.append(system.name)
+        if system.name == "bad":
+            system.path("fe/w1/nan").write_text("again")
 
     order = Pipeline([Step("look", sentinels=sentinels), Step("prepare", ["look"])])
     systems = [system.with_meta(where="fe") for system in systems]
@@ -468,8 +471,9 @@ def test_pipeline_in_motoko_yaml_runs_without_an_orchestrator(tmp_path: Path) ->
         for window in (0, 1)
     }
     assert variables == (None, 1)
-    root = str(tmp_path / "a")
-    assert asked == [{"directory": "build/a", "windows": ("0", "1"), "root": root}]
+    assert asked == [
+        {"directory": "build/a", "windows": ("0", "1"), "root": str(tmp_path / "a")}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from motoko.model.constraints import Constraint
+from motoko.store.rows import Rows
 from motoko.store.session import entered
-from motoko.task_manager import TaskSelectionEval
+from motoko.study.lookout import Lookout, Watcher
+from motoko.task_manager import RunList, TaskSelectionEval
 from motoko.workflow import Workflow
-from tests.support.workflows import no_daemons, run, served_workflow
+from tests.support.workflows import DEADLINE_S, no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -83,3 +87,74 @@ def test_a_question_about_no_study_and_a_selection_are_both_asked_again(
 
     assert run(workflow, main, outcome=None) == 0
     assert list(answers) == []
+
+
+def test_all_asks_of_the_runs_that_the_condition_chooses(workflow: Workflow) -> None:
+    workflow.mult.createTask(x=[1.0, 2.0])
+    workflow.mult.base.run(1).state = "FINISHED"
+    selection = workflow.mult.select()
+    all_finished = selection.all("state = FINISHED")
+    assert not all_finished
+
+    selection.matching_condition = lambda run, job: job.x == 1
+    assert all_finished
+
+    selection.matching_condition = lambda run, job: False
+    assert not all_finished
+
+
+def test_all_is_asked_of_one_moment(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow.mult.createTask(x=[1.0, 2.0])
+    workflow.mult.base.run(1).state = "FINISHED"
+    other = Workflow(str(workflow.directory))
+    other.run_name = workflow.run_name
+    count, n_counts = Rows.count, 0
+
+    def counted(rows: Rows, constraint: Constraint) -> int:
+        nonlocal n_counts
+        n_counts += 1
+        found = count(rows, constraint)
+        if n_counts == 1:  # there were two, one of them FINISHED; now there are three, and two
+            with other.session():
+                other.mult.base.run(2).state = "FINISHED"
+                other.mult.createTask(x=3.0)
+            workflow.mult.base.database.await_news()
+        return found
+
+    monkeypatch.setattr(Rows, "count", counted)
+
+    assert not workflow.mult.select().all("state = FINISHED")
+    assert n_counts == 2
+    other.close()
+
+
+def test_a_run_that_is_put_back_while_those_of_another_study_are_awaited_has_not_failed(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [failing], [late] = workflow.mult.createTask(x=1.0), workflow.norm.createTask(x=1.0)
+    failing[0].state = "FAILED"
+    watch = Lookout.watch
+
+    async def main() -> None:
+        is_late_awaited = anyio.Event()
+
+        def watched(lookout: Lookout, watcher: Watcher) -> Callable[[], None]:
+            if lookout is workflow.norm.base.lookout:
+                is_late_awaited.set()
+            return watch(lookout, watcher)
+
+        async def end_it() -> None:
+            await is_late_awaited.wait()
+            failing[0].state = "CREATED"
+            failing[0].state = "FINISHED"
+            late[0].state = "FINISHED"
+
+        monkeypatch.setattr(Lookout, "watch", watched)
+        async with anyio.create_task_group() as group:
+            group.start_soon(end_it)
+            with anyio.fail_after(DEADLINE_S):
+                assert await RunList([failing, late]) == [failing, late]
+
+    anyio.run(main)

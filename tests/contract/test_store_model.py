@@ -20,6 +20,7 @@ from motoko.errors import DatabaseUnavailable, SessionConflict
 from motoko.launch.record import Record
 from motoko.launch.work import Work
 from motoko.store.audit import problems
+from motoko.store.deletion import delete_runs
 from motoko.store.feed import Change, FeedingStorage
 from motoko.store.firing import Firing, numbers, restored
 from motoko.store.session import Session, entered
@@ -48,7 +49,8 @@ class Effects:
 class Model:
     """What two studies and the workflow's database should hold."""
 
-    runs: dict[str, list[dict[str, Any]]] = field(
+    #: By study, in the order of the ids; None for those that were deleted.
+    runs: dict[str, list[dict[str, Any] | None]] = field(
         default_factory=lambda: {name: [] for name in STUDIES}
     )
     variables: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +67,10 @@ class Model:
             return self._create(*arguments)
         if kind in ("note", "reset"):
             return self._update(kind, *arguments)
+        if kind == "delete":
+            study, run_id = arguments
+            self.runs[study][run_id - 1] = None
+            return None
         name = arguments[0]
         if kind == "forget" and name not in self.variables:
             return None
@@ -78,13 +84,18 @@ class Model:
         self.is_changed = self.is_changed or self.variables != before
         return self.variables.get(name)
 
-    def _create(self, study: str, xs: Sequence[int]) -> list[int]:
+    def present(self, study: str) -> dict[int, dict[str, Any]]:
+        """The runs that are there, by id."""
+        return {i: run for i, run in enumerate(self.runs[study], 1) if run is not None}
+
+    def _create(self, study: str, xs: Sequence[int], method: str) -> list[int]:
         runs, ids = self.runs[study], []
         for x in xs:
-            known = [i for i, run in enumerate(runs, 1) if run["x"] == x]
+            task = {"x": x, "method": method}
+            known = [i for i, run in self.present(study).items() if task.items() <= run.items()]
             if not known:
                 runs.append(
-                    {"x": x, "note": None, "state": "CREATED", "attempt": 0, "past": []}
+                    {**task, "note": None, "state": "CREATED", "attempt": 0, "past": []}
                 )
                 self.effects.created.add((study, len(runs)))
                 self.is_changed = True
@@ -92,7 +103,7 @@ class Model:
         return ids
 
     def _update(self, kind: str, study: str, run_id: int, value: Any = "CREATED") -> Any:
-        run, entry = self.runs[study][run_id - 1], "note" if kind == "note" else "state"
+        run, entry = self.present(study)[run_id], "note" if kind == "note" else "state"
         if run[entry] != value:
             run[entry] = value
             run.pop("nonce", None) if kind == "reset" else None
@@ -102,15 +113,18 @@ class Model:
 
     def claim(self, study: str, n: int, nonces: dict[int, str]) -> list[int]:
         """Give runs to the launcher."""
-        ids = [i for i, run in enumerate(self.runs[study], 1) if run["state"] == "CREATED"][:n]
+        runs = self.present(study)
+        ids = [i for i, run in runs.items() if run["state"] == "CREATED"][:n]
         for i in ids:
-            run = self.runs[study][i - 1]
+            run = runs[i]
             run.update(state="SUBMITTED", attempt=run["attempt"] + 1, nonce=nonces.get(i))
         return ids
 
     def conclude(self, study: str, run_id: int, number: int, nonce: str) -> None:
         """The launcher says that an attempt has finished."""
-        run = self.runs[study][run_id - 1]
+        run = self.present(study).get(run_id)
+        if run is None:
+            return
         if number not in run["past"]:
             run["past"] = sorted([*run["past"], number])
         if run.get("nonce") == nonce and run["state"] in OPEN:
@@ -189,8 +203,12 @@ def perform(workflow: Workflow, op: Op) -> Any:
     """Do one thing to the databases."""
     kind, *arguments = op
     if kind == "create":
-        study, xs = arguments
-        return [run.id for run, job in workflow.task_manager(study).createTask(x=list(xs))]
+        study, xs, method = arguments
+        made = workflow.task_manager(study).createTask({"method": method}, x=list(xs))
+        return [run.id for run, job in made]
+    if kind == "delete":
+        database = workflow.task_manager(arguments[0]).base.database
+        return database.write(lambda tables: delete_runs(tables, arguments[1:]))
     if kind in ("note", "reset"):
         run = workflow.task_manager(arguments[0]).base.run(arguments[1])
         name = "note" if kind == "note" else "state"
@@ -215,14 +233,20 @@ def hear_everything(workflow: Workflow) -> None:
 STUDY = st.sampled_from(STUDIES)
 WHICH = st.integers(0, 5)
 OPS = st.one_of(
-    st.tuples(st.just("create"), STUDY, st.lists(st.integers(1, 6), min_size=1, max_size=3)),
+    st.tuples(
+        st.just("create"),
+        STUDY,
+        st.lists(st.integers(1, 4), min_size=1, max_size=3),
+        st.sampled_from(["euler", "heun"]),
+    ),
     st.tuples(st.just("note"), STUDY, WHICH, st.integers(0, 9)),
     st.tuples(st.just("reset"), STUDY, WHICH),
     st.tuples(st.just("set"), st.sampled_from(NAMES), st.integers(0, 9)),
     st.tuples(st.just("count"), st.sampled_from(NAMES)),
     st.tuples(st.just("forget"), st.sampled_from(NAMES)),
 )
-MEDDLING = st.none() | OPS | st.tuples(st.just("claim"), STUDY, st.integers(1, 3))
+DELETION = st.tuples(st.just("delete"), STUDY, WHICH)
+MEDDLING = st.none() | OPS | DELETION | st.tuples(st.just("claim"), STUDY, st.integers(1, 3))
 COMMIT_POINTS = (
     "commit.begun",
     "commit.decided",
@@ -265,10 +289,10 @@ class Store(RuleBasedStateMachine):
 
     def _resolved(self, op: Op, model: Model) -> Op | None:
         """The operation with the run that it means; None when there is none."""
-        if op[0] not in ("note", "reset"):
+        if op[0] not in ("note", "reset", "delete"):
             return op
-        n_runs = len(model.runs[op[1]])
-        return (*op[:2], op[2] % n_runs + 1, *op[3:]) if n_runs else None
+        ids = list(model.present(op[1]))
+        return (*op[:2], ids[op[2] % len(ids)], *op[3:]) if ids else None
 
     @rule(
         work=st.lists(OPS, max_size=5),
@@ -299,8 +323,9 @@ class Store(RuleBasedStateMachine):
                     done.append((resolved, perform(self.workflow, resolved)))
                     assert done[-1][1] == draft.perform(resolved)
         has_work = session.is_changed
+        before = copy.deepcopy(self.model)
         if meddling is not None:
-            self._meddle(meddling)
+            self._meddle(self._aimed(meddling, work))
             hear_everything(self.workflow)
         has_died = False
         try:
@@ -318,10 +343,18 @@ class Store(RuleBasedStateMachine):
         finally:
             with suppress(DatabaseUnavailable):
                 session.abort()
+        meddled, is_deletion = self.model, meddling is not None and meddling[0] == "delete"
+        if done and is_deletion:  # what the session has looked at was there before it
+            self.model = before
         self.model.is_changed = False
         for op, result in done if has_work else ():  # who only looks is in nobody's way
             assert self.model.perform(op) == result
         has_work = self.model.is_changed  # to set what is set already is none
+        if done and is_deletion:
+            for study, runs in meddled.runs.items():
+                for i, run in enumerate(runs):
+                    if run is None:
+                        self.model.runs[study][i] = None
         self.model.settle(firing, is_last=is_last, has_work=has_work)
         if firing is not None and not is_last and firing not in self.firings and has_work:
             self.firings.append(firing)
@@ -336,6 +369,15 @@ class Store(RuleBasedStateMachine):
         if chosen == "none":
             return None
         return Firing(self.workflow.vars.db, "test", "event", "mult", "mult", (1,))
+
+    def _aimed(self, meddling: Op, work: Sequence[Op]) -> Op:
+        """The same, but what is deleted is on a job for which the work has made something."""
+        if meddling[0] != "delete":
+            return meddling
+        xs = {x for op in work if op[:2] == ("create", meddling[1]) for x in op[2]}
+        runs = self.model.present(meddling[1]).values()
+        found = [i for i, run in enumerate(runs) if run["x"] in xs]
+        return (*meddling[:2], found[meddling[2] % len(found)]) if found else meddling
 
     def _meddle(self, op: Op) -> None:
         if op[0] == "claim":
@@ -378,6 +420,11 @@ class Store(RuleBasedStateMachine):
         except Died:
             self._begin_anew(None)
 
+    @rule(op=DELETION)
+    def delete(self, op: Op) -> None:
+        """Take a run out, with its job if it is the last one on it."""
+        self._meddle(op)
+
     @rule(study=STUDY, n=st.integers(1, 3))
     def claim(self, study: str, n: int) -> None:
         """The launcher takes runs that wait."""
@@ -418,7 +465,8 @@ class Store(RuleBasedStateMachine):
         """Rows, indexes, variables and the log of firings are as they should be."""
         for study, runs in self.model.runs.items():
             found = self.other.task_manager(study).base.database.write(_rows)
-            assert found == [{k: v for k, v in run.items() if k != "nonce"} for run in runs]
+            present = [run for run in runs if run is not None]
+            assert found == [{k: v for k, v in run.items() if k != "nonce"} for run in present]
         variables, firings, n_commits = self.other.vars.db.write(_workflow)
         assert variables == self.model.variables
         assert firings == self.model.firings
@@ -435,6 +483,7 @@ def _rows(tables: Any) -> list[dict[str, Any]]:
         found.append(
             {
                 "x": int(tables.job(row["job_id"])["x"]),
+                "method": row["method"],
                 "note": row.get("note"),
                 "state": row["state"],
                 "attempt": row.get("attempt", 0),

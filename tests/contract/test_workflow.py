@@ -33,7 +33,15 @@ from motoko.workflow.history import History
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.prospects import Prospects
 from motoko.workflow.reopening import Reopening
-from tests.support.workflows import conclude, executed, no_daemons, run, served_workflow, until
+from tests.support.workflows import (
+    DEADLINE_S,
+    conclude,
+    executed,
+    no_daemons,
+    run,
+    served_workflow,
+    until,
+)
 
 __all__ = ["no_daemons"]
 pytestmark = pytest.mark.usefixtures("no_daemons")
@@ -158,11 +166,17 @@ def test_the_list_of_constraints_is_left_as_it_was(workflow: Workflow) -> None:
 # conditions
 
 
+async def is_finished_above_1(run: Any, job: Any) -> bool:
+    await anyio.lowlevel.checkpoint()
+    return run.state == "FINISHED" and job.x > 1
+
+
 def forms(workflow: Workflow) -> dict[str, Any]:
     return {
         "constraint": "state = FINISHED and x > 1",
         "list of constraints": ["state = FINISHED", "x > 1"],
         "function of run and job": lambda run, job: run.state == "FINISHED" and job.x > 1,
+        "async function of run and job": is_finished_above_1,
         "function giving a selection": lambda workflow, task_manager: task_manager.select(
             ["state = FINISHED", "x > 1"]
         ),
@@ -176,6 +190,7 @@ def forms(workflow: Workflow) -> dict[str, Any]:
         "constraint",
         "list of constraints",
         "function of run and job",
+        "async function of run and job",
         "function giving a selection",
         "function of nothing",
     ],
@@ -738,6 +753,40 @@ def test_the_error_handler_runs_although_main_awaits_the_same_run(workflow: Work
     assert workflow.vars.handled is True
 
 
+def test_all_error_handlers_are_called_whose_condition_is_true(workflow: Workflow) -> None:
+    called: list[str] = []
+
+    def is_ending() -> bool:
+        return workflow._loop is not None and workflow._loop._end is not None
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        for name in ("first", "second"):
+            workflow.add_error_handler(f=lambda name=name: called.append(name))
+        workflow.add_error_handler("state = DIVERGED", f=lambda: called.append("other"))
+        workflow.add_error_handler(is_ending, f=lambda: called.append("late"))
+        workflow.add_error_handler("state = FAILED and x < 0", f=lambda: called.append("third"))
+        workflow.mult.createTask(x=-1.0)
+
+    with pytest.raises(RunsFailed):
+        run(workflow, main, outcome=fail_negative)
+
+    assert sorted(called) == ["first", "late", "second", "third"]
+
+
+def test_an_error_handler_that_is_registered_again_is_one(workflow: Workflow) -> None:
+    def register(limit: Any) -> None:
+        workflow.add_error_handler(lambda run, job: job.x > limit, f=lambda: print(limit))
+
+    high, low = object(), object()
+    for limit in (low, high, low, high):
+        register(limit)
+        workflow.add_error_handler(f=finish)
+        workflow.add_error_handler(f=finish, event_name="mine")
+
+    names = ["error_handler", "error_handler_2", "mine", "error_handler_3"]
+    assert list(workflow.actions) == [("__all__", name) for name in names]
+
+
 def test_two_error_handlers_of_different_tasks_are_both_kept(workflow: Workflow) -> None:
     async def handler(**params: Any) -> None: ...
 
@@ -886,30 +935,56 @@ def test_run_name_that_was_finished_stalls_over_runs_that_have_failed_since(
     assert not workflow.finished
 
 
+async def end_unheard(workflow: Workflow, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orchestrate the workflow, whose last run ends so without that its monitors hear of it."""
+    study = workflow.mult.base
+    with anyio.fail_after(DEADLINE_S):
+        async with anyio.create_task_group() as group:
+            group.start_soon(workflow.run)
+            await until(workflow, lambda: study.counts("test") == {"CREATED": 1})
+            monkeypatch.setattr(Lookout, "_look", lambda self: None)
+            study.database.write(lambda tables: conclude(tables, 1, state))
+            workflow.vars.note = "something else has changed"
+
+
 def test_stall_is_not_said_before_the_end_of_the_last_run_was_heard_of(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main(workflow: Workflow, **params: Any) -> None:
-        @event
-        async def finish(workflow: Workflow, **params: Any) -> None:
-            workflow.finished = True
-
         workflow.add_action("finish", task="mult", event="state = FINISHED", f=finish)
         workflow.mult.createTask(x=1.0)
 
-    async def play() -> None:
-        workflow.orchestrator_function = main
-        study = workflow.mult.base
-        async with anyio.create_task_group() as group:
-            group.start_soon(workflow.run)
-            await until(workflow, lambda: study.counts("test") == {"CREATED": 1})
-            monkeypatch.setattr(Lookout, "_hear", lambda self, change: None)
-            study.database.write(lambda tables: conclude(tables, 1, "FINISHED"))
-            workflow.vars.note = "something else has changed"
-            await until(workflow, lambda: workflow.finished)
+    workflow.orchestrator_function = main
+    anyio.run(end_unheard, workflow, "FINISHED", monkeypatch)
 
-    anyio.run(play)
+    assert workflow.finished
+    assert "stalled" not in caplog.text
 
+
+def test_workflow_is_not_finished_before_the_end_of_the_last_run_was_heard_of(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handled: list[int] = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler(f=lambda runs: handled.append(len(runs)))
+        workflow.mult.createTask(x=1.0)
+
+    workflow.orchestrator_function = main
+    with pytest.RaisesGroup(RunsFailed):
+        anyio.run(end_unheard, workflow, "FAILED", monkeypatch)
+
+    assert handled == [1]
+
+
+def test_workflow_that_comes_to_its_end_has_not_stalled(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler()
+        workflow.mult.createTask(x=1.0)
+
+    assert run(workflow, main) == 0
     assert "stalled" not in caplog.text
 
 

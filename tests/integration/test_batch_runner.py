@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import itertools
 import json
@@ -17,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from motoko import crashpoints
+from motoko import crashpoints, host
 from motoko.batch import BatchJob, BatchManifest, BatchRunner, BatchRunRecord, RunStatus
 from motoko.batch import books as books_module
-from motoko.crashpoints import OTHER_POINTS
 from motoko.durable import locked
 from motoko.errors import BatchMistake, BatchRunning, BatchUnreadable
+from motoko.other_crashpoints import OTHER_POINTS
 from tests.support.batch_workers import copy, fail, jobs_in, run
 from tests.support.command_line import ROOT
 
@@ -228,6 +229,101 @@ def test_dying_process_costs_its_own_job_only(tmp_path: Path) -> None:
         "exit": ("WorkerDied", "the process of the worker ended: exit code 3"),
     }
     assert made.success_count == 11
+
+
+def leave_behind(job: BatchJob) -> None:
+    """Start a process that goes on, and have the job's own end, or that of the batch."""
+    if job.id != "j1":
+        job.output.touch()
+        return
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        signal.pause()
+    job.motion.write_text(str(pid))
+    os.kill(os.getppid() if job.name == "batch" else os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+
+def end_orphan(job: BatchJob) -> None:
+    """End what `leave_behind` has left, which is still there."""
+    pid = int(job.motion.read_text())
+    assert host.is_alive(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_what_a_dying_process_has_forked_holds_nothing_up(tmp_path: Path) -> None:
+    jobs = jobs_in(tmp_path, 3)
+
+    made = BatchRunner.run(
+        jobs, leave_behind, manifest_path=tmp_path / "manifest.json", max_workers=2
+    )
+
+    end_orphan(jobs[1])
+    assert [r.status for r in made.records] == ["success", "failed", "success"]
+    assert made.records[1].message.endswith("killed by SIGKILL")
+
+
+def test_what_a_killed_batch_has_forked_does_not_keep_it_from_going_on(tmp_path: Path) -> None:
+    file = tmp_path / "manifest.json"
+    jobs = [job.model_copy(update={"name": "batch"}) for job in jobs_in(tmp_path, 3)]
+    pid = os.fork()
+    if pid == 0:
+        BatchRunner.run(jobs, leave_behind, manifest_path=file, max_workers=2)
+        os._exit(0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    again = run(tmp_path, 3, 2)
+
+    end_orphan(jobs[1])
+    assert ended == -signal.SIGKILL
+    assert again.success_count + again.skipped_count == 3
+
+
+@WORKERS
+def test_worker_may_go_to_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_workers: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def go(job: BatchJob) -> None:
+        text = job.motion.read_text()
+        monkeypatch.chdir("/")
+        job.output.write_text(text)
+
+    for name in "abcd":
+        Path(name).write_text(name)
+    jobs = [BatchJob(id=n, motion=Path(n), output=Path("out", n)) for n in "abcd"]
+
+    made = BatchRunner.run(jobs, go, manifest_path="m.json", max_workers=max_workers)
+
+    assert [(r.message, r.status) for r in made.records] == [("", "success")] * 4
+    assert [r.output for r in made.records] == [job.output for job in jobs]
+    assert [(tmp_path / "out" / n).read_text() for n in "abcd"] == list("abcd")
+    assert BatchManifest.load(tmp_path / "m.json") == made
+
+
+@WORKERS
+def test_worker_whose_task_was_cancelled_has_failed(tmp_path: Path, max_workers: int) -> None:
+    def cancelled(job: BatchJob) -> None:
+        async def work() -> None:
+            task = asyncio.ensure_future(asyncio.sleep(60))
+            task.cancel()
+            await task
+
+        if job.id == "j0":
+            asyncio.run(work())
+        job.output.touch()
+
+    made = BatchRunner.run(
+        jobs_in(tmp_path, 2),
+        cancelled,
+        manifest_path=tmp_path / "m.json",
+        max_workers=max_workers,
+    )
+
+    assert [r.error_type for r in made.records] == ["CancelledError", None]
+    assert "await task" in made.records[0].provenance["traceback"]
 
 
 def test_what_a_failed_job_has_left_is_set_aside_and_done_again(tmp_path: Path) -> None:

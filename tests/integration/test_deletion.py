@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from motoko.errors import RunNotFound
+from motoko.errors import RunNotFound, SessionConflict
 from motoko.store.audit import problems
 from motoko.store.deletion import delete_runs
 from motoko.store.identity import identity_of
+from motoko.store.session import Session, entered
+from motoko.store.tables import Tables
 from motoko.study.study import Study
 from tests.support.studies import open_study, served, write_study
 
@@ -61,6 +63,49 @@ def test_same_task_is_made_anew_under_an_id_that_no_run_had(study: Study) -> Non
     assert create(study, 2.0, 1.0) == [3, 4]
     with study.database.read() as tables:
         assert problems(tables) == []
+
+
+@pytest.mark.parametrize("is_deleted_first", [True, False])
+def test_a_run_that_is_made_while_the_last_one_on_its_job_is_deleted_has_a_job(
+    study: Study, is_deleted_first: bool
+) -> None:
+    create(study, 1.0, 2.0, 3.0)
+    other = open_study(study.directory)
+    session = Session()
+
+    def make() -> None:
+        with entered(session):
+            assert create(other, 2.0, method="other") == [4]
+        if not is_deleted_first:
+            session.commit()
+
+    def remove(tables: Tables) -> None:
+        delete_runs(tables, [2])
+        if not session.is_changed and not session.has_changed:
+            make()
+
+    study.database.write(remove)
+    session.commit()
+    session.abort()
+    other.close()
+
+    study.database.await_news()
+    with study.database.read() as tables:
+        assert problems(tables) == []
+        assert tables.job(tables.run(4)["job_id"])["x"] == 2.0
+
+
+def test_work_that_rests_on_a_run_that_is_deleted_is_done_anew(study: Study) -> None:
+    create(study, 1.0, 2.0)
+    session = Session()
+    with entered(session):
+        study.run(2).norm = float(study.run(1).state == "CREATED")
+
+    delete(study, 1)
+
+    with pytest.raises(SessionConflict, match=r"mult\.1"):
+        session.commit()
+    session.abort()
 
 
 def test_run_that_is_not_there_keeps_the_others(study: Study) -> None:

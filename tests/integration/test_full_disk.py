@@ -110,6 +110,19 @@ def test_first_start_on_a_full_disk_says_so_and_can_be_repeated(
     assert "sample: no database yet; `motoko run` or `motoko create` makes it" in info
 
 
+def test_create_on_a_full_disk_says_where_everything_was_moved(disk: Path) -> None:
+    with new_workflow(disk / "demo") as here:
+        here.run("create")
+        here.run("kill")
+        fill(disk)
+
+        refused = here.run("create", "--validated", code=9)
+
+        (backup,) = here.directory.glob("motoko-backup-*")
+    assert (backup / "sample" / ".bd" / "motoko.db").exists()
+    assert refused.stderr.endswith(f"\nwhat was there is in {backup}\n")
+
+
 def test_child_of_a_detached_start_on_a_full_disk_says_why(disk: Path) -> None:
     with new_workflow(disk / "demo") as here:
         fill(disk)

@@ -195,3 +195,31 @@ def test_a_directory_of_sentinels_without_a_value_refuses_the_run(tmp_path: Path
 
     assert only["class"] == "submission"
     assert "{place}" in only["cause"]
+
+
+def test_sign_of_failure_that_an_earlier_attempt_has_left_says_nothing_of_the_next_one(
+    tmp_path: Path,
+) -> None:
+    # The first attempt leaves run.err, the second one does not touch it; run 2 writes it anew.
+    yaml = (
+        YAML
+        + f"""\
+retry: {{application: 1}}
+sentinels: {{directory: '{tmp_path}/{{x}}', failure: [['*.err']]}}
+"""
+    )
+    script = f"""
+cd {tmp_path}/__BLACKDYNAMITE__x__
+[ $MOTOKO_ATTEMPT = 2 -a __BLACKDYNAMITE__x__ = 0.0 ] || echo no >>run.err
+[ $MOTOKO_ATTEMPT = 2 ]
+"""
+    for name in ("0.0", "1.0"):
+        (tmp_path / name).mkdir()
+    with new_study(tmp_path / "s", script, yaml) as study, launching(study):
+        create(study, 2)
+        wait_for_state(study, "FINISHED", 1)
+        wait_for_state(study, "FAILED", 2)
+        causes = [[a.get("cause") for a in attempts(study, run_id)] for run_id in (1, 2)]
+
+    said = "its files say so: run.err"
+    assert causes == [["exit code 1", None], ["exit code 1", said]]

@@ -13,10 +13,12 @@ from typing import Any
 import anyio
 import pytest
 
-from motoko.host import host_name
+from motoko.host import boot_clock, boot_id, host_name
 from motoko.job.outcome import Outcome, write_outcome
 from motoko.launch import starter
+from motoko.launch.desk import Desk
 from motoko.launch.reconcile import reconcile
+from motoko.launch.work import Done, Work
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import until_over
@@ -102,7 +104,7 @@ def test_a_killed_run_is_tried_again_and_nobody_sees_it_fail(
     monkeypatch.setattr(Tables, "update_run", updating)
     with new_study(tmp_path / "s", killed_until(3, tmp_path)) as study, launching(study):
         ids = create(study)
-        failed = anyio.run(until_over, study, ids)
+        failed = anyio.run(until_over, {study: ids})
         history = wait_for_attempts(study, 3)
 
         assert failed == []
@@ -198,6 +200,36 @@ def test_the_next_attempt_begins_when_its_delay_is_over(tmp_path: Path) -> None:
 
     assert first["retry_at"] == pytest.approx(first["end_time"] + 0.1)
     assert second["start_time"] >= first["retry_at"]
+
+
+def test_many_runs_that_wait_as_their_own_policy_says_hold_up_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[Work] = []
+    write = Desk._write
+
+    def writing(self: Desk, work: Work) -> Done:
+        commits.append(work)
+        return write(self, work)
+
+    def wait(tables: Tables) -> None:
+        due = {"boot": boot_id(), "clock": boot_clock() + 3600.0}
+        for run_id in range(1, 41):
+            failed = {"state": "FAILED", "class": "application", "retry_due": due}
+            tables.set_attempt(run_id, 1, failed)
+            tables.update_run(run_id, {"attempt": 1})
+
+    monkeypatch.setattr(Desk, "_write", writing)
+    policy = {"retry": {"application": 1, "delay": "1h"}}
+    with new_study(tmp_path / "s", "true\n", ONCE) as study:
+        create(study, 40, on_failure=policy)
+        study.database.write(wait)
+        create(study, 41)
+        with launching(study):
+            wait_for_state(study, "FINISHED", 41)
+
+        assert study.counts() == {"CREATED": 40, "FINISHED": 1}
+    assert len(commits) < 20
 
 
 def test_a_clock_that_was_set_back_before_a_boot_makes_no_delay_longer(tmp_path: Path) -> None:
@@ -297,7 +329,7 @@ def test_a_failure_that_comes_after_the_last_attempt_is_told_in_its_history(
             wait_for(study, lambda: "exit_code" in attempts(study)[0])
         with launching(study):  # it is recorded, and not looked for again
             ids = create(study)
-            anyio.run(until_over, study, ids)
+            anyio.run(until_over, {study: ids})
 
         (attempt,), run = attempts(study), row(study)
     told = (attempt["class"], attempt["exit_code"], attempt["cause"], attempt["stderr"])

@@ -17,6 +17,7 @@ from motoko.job import token
 from motoko.job.journal import Journal
 from motoko.launch.desk import Desk
 from motoko.launch.watch import Watch
+from motoko.store.database import Database
 from tests.support.launch_session import (
     DEADLINE_S,
     ONCE,
@@ -142,7 +143,7 @@ def test_a_claimed_run_that_was_never_started_is_started(tmp_path: Path) -> None
         assert attempts(study)[0]["nonce"] == "abc"
 
 
-@pytest.mark.parametrize("state", ["CANCELLED", "DIVERGED"])
+@pytest.mark.parametrize("state", ["CANCELLED", "DIVERGED", "FAILED", "FINISHED"])
 def test_a_given_up_run_that_goes_on_is_ended_by_the_next_launcher(
     tmp_path: Path, state: str
 ) -> None:
@@ -368,9 +369,12 @@ def test_a_run_that_ends_while_the_database_is_away_is_recorded_later(tmp_path: 
     assert (tmp_path / "ran").read_text().split() == ["1", "2"]
 
 
+@pytest.mark.parametrize("is_packed_away", [False, True])
 def test_runs_claimed_by_a_commit_whose_answer_was_lost_are_started_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packed_away: bool
 ) -> None:
+    if is_packed_away:
+        monkeypatch.setattr(Database, "has_committed", lambda *_: False)
     lost = losing_the_answer(monkeypatch, lambda done: done.claimed)
     script = f"echo $MOTOKO_RUN_ID >> {tmp_path}/ran\n"
     with new_study(tmp_path / "s", script) as study, launching(study):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from motoko.errors import ConflictsExhausted, DatabaseUnavailable, NoSpaceLeft
@@ -21,6 +22,7 @@ from motoko.launch.trouble import Trouble
 from motoko.launch.watch import Watch
 from motoko.launch.work import Done, Work
 from motoko.store.tables import Tables
+from motoko.study.waiting import until_over
 from tests.support.launch_session import (
     ONCE,
     YAML,
@@ -152,8 +154,8 @@ def test_a_directory_that_has_become_read_only_fails_no_run(
             create(study)
             with launching(study, tell=lambda now: told.append([t.why for t in now])):
                 wait_until(lambda: bool(told))
+                fail("s", None)  # first: nothing may fail where all may be written
                 patched.setattr(os, "access", may_write)
-                fail("s", None)
                 wait_for_state(study, "FINISHED")
 
     assert told[0] == [os.strerror(number)]
@@ -288,6 +290,33 @@ def test_runs_that_execute_are_recorded_while_none_can_be_claimed(
         wait_for_state(study, "FINISHED", 1)
 
         assert row(study, 2)["state"] == "CREATED"
+
+
+def test_runs_without_a_job_hold_up_no_others_and_are_told(tmp_path: Path) -> None:
+    def lose(tables: Tables) -> None:
+        for run_id in (1, 2, 3):
+            tables.update_run(run_id, {"job_id": 77})
+        tables.update_run(1, {"state": "SUBMITTED", "attempt": 1, "nonce": "abc"})
+        lost = {"nonce": "abc", "class": "infrastructure", "cause": "gone"}
+        tables.set_attempt(2, 1, lost)
+        tables.update_run(2, {"state": "FAILED", "attempt": 1, "nonce": "abc", "end_time": 2.0})
+
+    told: list[list[str]] = []
+    with new_study(tmp_path / "s", "true\n") as study:
+        create(study, 5)
+        study.database.write(lose)
+        with launching(study, tell=lambda now: told.append([str(t) for t in now])):
+            wait_for_state(study, "FINISHED", 4, 5)
+            failed = anyio.run(until_over, {study: [3]})
+
+        assert [row(study, run_id)["state"] for run_id in (1, 2)] == ["SUBMITTED", "FAILED"]
+        (attempt,) = attempts(study, 3)
+    why = "study 's' has no job 77"
+    assert (attempt["class"], attempt["cause"]) == ("submission", why)
+    assert why in str(failed[0])
+    assert [len(now) for now in told] == [1]
+    assert told[0][0].startswith("cannot look after run s.1 since ")
+    assert told[0][0].endswith(why)
 
 
 def test_claimed_runs_are_found_again_after_a_start_that_nobody_thought_could_fail(

@@ -15,16 +15,19 @@ import anyio.to_thread
 import pytest
 
 from motoko.errors import DatabaseUnavailable
+from motoko.store.address import Served
 from motoko.store.database import Database
 from motoko.store.deletion import delete_runs
 from motoko.store.feed import Change
+from motoko.store.patience import patience
 from motoko.store.session import entered
 from motoko.store.snapshot import Snapshot
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import until_over, until_true
 from motoko.workflow.firings import in_session
-from tests.support.studies import open_study, running_study
+from tests.support.studies import ServerProcess, open_study, running_study, write_study
+from tests.support.waiting import wait_until
 
 Seen = list[set[int] | None]
 DEADLINE_S = 20
@@ -146,7 +149,7 @@ def test_a_run_that_another_process_deletes_ends_the_wait_for_it(
         async with anyio.create_task_group() as group:
             group.start_soon(delete_soon)
             with anyio.fail_after(DEADLINE_S):
-                [failed] = await until_over(study, [1])
+                [failed] = await until_over({study: [1]})
         looked.stop()
 
         assert (failed.run_id, failed.cause) == (1, "it was deleted")
@@ -173,7 +176,7 @@ def test_runs_that_do_not_execute_in_a_state_of_ones_own_are_waited_for_no_longe
         async with anyio.create_task_group() as group:
             group.start_soon(end_soon)
             with anyio.fail_after(DEADLINE_S):
-                assert await until_over(study, [1, 2]) == []
+                assert await until_over({study: [1, 2]}) == []
         looked.stop()
 
     run(main)
@@ -371,3 +374,41 @@ def test_news_of_a_database_that_is_away_leads_to_one_look(
         watching.stop()
 
     run(main)
+
+
+@pytest.mark.slow
+def test_the_loop_goes_on_while_a_question_lacks_its_database(tmp_path: Path) -> None:
+    study = open_study(write_study(tmp_path / "mult"))
+    server = ServerProcess([Served(study.database_file, study.address)])
+    server.start()
+    study.initialise()
+    study.create_tasks({"x": 1.0}, None, run_name="a", event_name="main")
+    other = open_study(study.directory)
+    is_closed = anyio.Event()
+
+    def question() -> bool:
+        if not is_closed.is_set():
+            other.run(1).state = "RUNNING"
+            study.database.await_news()  # what is known of it is too old now
+            server.kill()
+            wait_until(lambda: study.database.is_away)
+            is_closed.set()
+        return study.run(1).state == "RUNNING"
+
+    async def main() -> None:
+        async def bring_back() -> None:
+            await is_closed.wait()
+            await anyio.to_thread.run_sync(server.start)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(bring_back)
+            with anyio.fail_after(DEADLINE_S):
+                await until_true([study], question)
+
+    try:
+        with patience(3):  # it would be in vain: the loop has to go on for it
+            run(main)
+    finally:
+        study.close()
+        other.close()
+        server.kill()

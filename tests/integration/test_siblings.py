@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import pytest
 
 from motoko.errors import SessionConflict
 from motoko.store import unit
-from motoko.store.session import Session, entered
+from motoko.store.session import Session, current_session, entered
 from motoko.study.waiting import commit_current
-from motoko.workflow import Workflow
+from motoko.workflow import Workflow, firings
 from motoko.workflow.firings import in_session
 from tests.support.workflows import served_workflow
 
@@ -173,6 +174,61 @@ def test_nothing_is_committed_that_went_on_from_what_was_not(
     assert "more" not in workflow.vars
 
 
+def test_who_was_cut_off_in_a_commit_that_failed_begins_again(
+    workflow: Workflow, other: Workflow, held: Held
+) -> None:
+    n_calls = 0
+
+    async def first_half() -> None:
+        workflow.vars.note = "first"
+        workflow.mult.createTask(x=2.0)
+        await commit_current()
+
+    async def body() -> None:
+        nonlocal n_calls
+        n_calls += 1
+        task = asyncio.ensure_future(first_half())
+        if n_calls == 1:
+            await held.come()
+            task.cancel()  # the commit goes on in its thread, and nobody waits for it
+            await asyncio.wait([task])
+            with entered(None):
+                other.vars.note = "others"
+            held.let_through()
+            session = current_session()
+            assert session is not None
+            with suppress(SessionConflict):
+                await anyio.to_thread.run_sync(session.settle)
+        else:
+            await task
+        workflow.vars.more = "second"
+
+    anyio.run(in_session, body, "work")
+
+    assert (n_calls, points(workflow)) == (2, [1.0, 2.0])
+    assert (workflow.vars.note, workflow.vars.more) == ("first", "second")
+
+
+def test_who_waits_for_the_commit_of_another_is_told_that_it_failed(
+    workflow: Workflow, other: Workflow, held: Held
+) -> None:
+    session = Session()
+    with entered(session):
+        workflow.vars.note = "first"
+        workflow.mult.createTask(x=2.0)
+
+    with ThreadPoolExecutor() as pool:
+        commits = [pool.submit(session.commit)]
+        held.has_come.wait(DEADLINE_S)
+        commits.append(pool.submit(session.commit))
+        other.vars.note = "others"
+        held.let_through()
+        errors = [commit.exception() for commit in commits]
+
+    assert [type(error) for error in errors] == [SessionConflict, SessionConflict]
+    session.abort()
+
+
 def test_the_turn_of_who_goes_on_to_create_is_kept_when_the_commit_is_through(
     workflow: Workflow,
 ) -> None:
@@ -190,6 +246,35 @@ def test_the_turn_of_who_goes_on_to_create_is_kept_when_the_commit_is_through(
 
     session.abort()
     assert points(workflow) == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_who_is_overtaken_again_and_again_commits_its_new_tasks_at_once(
+    workflow: Workflow, other: Workflow, monkeypatch: pytest.MonkeyPatch, is_here: bool
+) -> None:
+    monkeypatch.setattr(firings, "MOST_BEGINNINGS", 20)
+    monkeypatch.setattr(firings, "_MOST_IDS_TAKEN", 3)
+    rival = workflow if is_here else other
+    seen: list[list[float]] = []
+    assert points(other) == [1.0]
+
+    async def body() -> None:
+        workflow.vars.note = "first"
+        [(run, _)] = workflow.mult.createTask(x=-1.0)
+        with entered(None):  # as main does, or another process, while this one waits
+            other.mult.base.database.await_news()
+            seen.append(points(other))
+            rival.mult.createTask(x=float(10 + len(seen)))
+        run.note = "made"
+        workflow.vars.more = "second"
+
+    anyio.run(in_session, body, "work")
+
+    assert seen[-2:] == [[1.0, 11.0, 12.0], [1.0, 11.0, 12.0, 13.0, -1.0]]
+    other.mult.base.database.await_news()
+    assert points(other) == [1.0, 11.0, 12.0, 13.0, -1.0, 14.0]
+    assert (workflow.vars.note, workflow.vars.more) == ("first", "second")
+    assert workflow.mult.base.run(5).note == "made"
 
 
 def test_who_goes_on_from_a_commit_sees_what_it_began_from_and_no_news(

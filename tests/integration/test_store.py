@@ -582,13 +582,23 @@ def test_a_server_that_is_away_is_said_and_comes_back(tmp_path: Path) -> None:
     with server_process(study):
         study.initialise()
         create(study, x=1.0)
+        new_ids(study, 20)
     with pytest.raises(DatabaseUnavailable, match="mult"):
         study.database.write(lambda tables: tables.update_run(1, {"norm": 1.0}))
 
     with server_process(study):
         study.database.connect(10)
         assert study.run(1).job.x == 1.0
+        other = open_study(study.directory)
+        other.database.connect(10)
+        assert not new_ids(study, 20) & new_ids(other, 60)
+        other.close()
     study.close()
+
+
+def new_ids(study: Study, n: int) -> set[bytes]:
+    """Ids for objects, of which a server gives a hundred at once: in all, fewer than those."""
+    return {study.database._db.storage.new_oid() for _ in range(n)}
 
 
 def test_a_commit_whose_answer_was_lost_is_not_done_twice(

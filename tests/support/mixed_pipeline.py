@@ -26,8 +26,8 @@ CALLS = {
     "look c": 2,
     "look e": 2,
 }
-#: What names a place that is another one in each workflow.
-_PLACES = ("system_dir", "sentinels")
+#: What names places, and runs by their ids, which are others in each workflow.
+_PLACES = ("system_dir", "sentinels", "required_runs")
 
 _FILES = {
     "motoko.yaml": """\
@@ -171,7 +171,7 @@ def read(directory: Path) -> Ended:
     workflow = Workflow(str(directory))
     with closing(workflow):
         opening.open_all(workflow)
-        ended = Ended({}, {}, [], Counter(), Counter(), Counter(), read_executed(directory))
+        ended = Ended({}, {}, [], Counter(), Counter(), set(), read_executed(directory))
         names: dict[str, str] = {}
         for study in (workflow.task_manager(name).base for name in STUDIES):
             read_study(study, ended, _key)

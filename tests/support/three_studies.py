@@ -33,6 +33,20 @@ _VOLATILE = {*TIMES, "id", "job_id", "nonce", "attempt", "files"}
 
 #: What scripts say, apart from all databases, when they begin.
 BEGIN = 'echo "$MOTOKO_STUDY.$MOTOKO_RUN_ID $MOTOKO_ATTEMPT" >>../../../executed\n'
+#: Some scripts wait until they have lost their launcher and the next one follows them, or have
+#: waited for long enough.
+_BE_ADOPTED = """
+if (( MOTOKO_RUN_ID % 5 == 1 )); then
+    : >../../../waiting-$$
+    for (( i = 0; i < 100; i++ )); do
+        [ -e ../../../adopts ] || break
+        said="run draw.$MOTOKO_RUN_ID goes on, process $$"
+        [[ $(<../../../.wf/launch.log) == *"$said"* ]] && break
+        sleep 0.1
+    done
+    rm ../../../waiting-$$
+fi
+"""
 #: A script that has lost its launcher goes on once the next one has looked at it.
 _MEET_THE_NEXT = """
 [[ $(<.motoko-token-$MOTOKO_ATTEMPT) =~ '"launcher": '([0-9]+) ]]
@@ -56,7 +70,8 @@ run_params: {again: 0}
 """,
     # One in three takes long enough to lose its launcher.
     "draw/launch.sh": (
-        f"{BEGIN}(( MOTOKO_RUN_ID % 3 != 1 )) || sleep 0.5{_MEET_THE_NEXT}python3 doIt.py\n"
+        f"{BEGIN}(( MOTOKO_RUN_ID % 3 != 1 )) || sleep 0.5{_BE_ADOPTED}{_MEET_THE_NEXT}"
+        "python3 doIt.py\n"
     ),
     "draw/doIt.py": """\
 import motoko
@@ -176,8 +191,8 @@ class Ended:
     #: By run: attempts of infrastructure, and others that ended because of SIGKILL.
     n_lost: Counter[str]
     n_killed: Counter[str]
-    #: Those of them that had begun.
-    n_cut_off: Counter[str]
+    #: Those of them that had begun: run and attempt.
+    cut_off: set[tuple[str, int]]
     #: How often each attempt was executed, as its script says.
     executed: Counter[tuple[str, int]]
 
@@ -187,7 +202,7 @@ def read(directory: Path) -> Ended:
     workflow = Workflow(str(directory))
     with closing(workflow):
         opening.open_all(workflow)
-        ended = Ended({}, {}, [], Counter(), Counter(), Counter(), read_executed(directory))
+        ended = Ended({}, {}, [], Counter(), Counter(), set(), read_executed(directory))
         for name in STUDIES:
             read_study(workflow.task_manager(name).base, ended, lambda job: job["x"])
         with workflow.vars.db.read() as ledger:
@@ -250,7 +265,8 @@ def _check_attempts(title: str, attempts: list[dict[str, Any]], ended: Ended) ->
         is_killed = has_failed and not is_lost and attempt.get("exit_code") in (-9, 137)
         ended.n_lost[title] += is_lost
         ended.n_killed[title] += is_killed
-        ended.n_cut_off[title] += (is_lost or is_killed) and times > 0
+        if (is_lost or is_killed) and times > 0:
+            ended.cut_off.add((title, attempt["number"]))
         if times > 1 or times < (0 if is_lost or is_killed else 1):
             ended.wrong.append(f"{title}, attempt {attempt['number']}: executed {times} times")
     told = {number for run, number in ended.executed if run == title}

@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from motoko.errors import (
     PathOutside,
     PathTaken,
     StoreBusy,
+    UnknownArchive,
 )
 
 
@@ -436,7 +438,7 @@ def test_lock_that_nobody_gives_back_is_no_endless_wait(
     store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.put_file(text_file(tmp_path), "x")
-    monkeypatch.setattr(store_module, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr("motoko.artifacts.changes._PATIENCE_S", 0.0)
 
     with (
         locked(store.root / ".artifacts" / "lock", 0),
@@ -455,3 +457,51 @@ def test_directory_without_manifest_is_no_existing_store(tmp_path: Path) -> None
 
     assert isinstance(caught.value, LookupError)
     assert isinstance(caught.value, ArtifactError)
+
+
+@pytest.mark.parametrize("kind", ["file", "dir"])
+def test_data_that_change_while_they_are_exported_are_no_archive(
+    store: ArtifactStore,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    store.put_file(source / "a.txt", "x") if kind == "file" else store.put_dir(source, "x")
+    changing = store.path("x") if kind == "file" else store.path("x") / "a.txt"
+    add = tarfile.TarFile.addfile
+
+    def add_more(tar: tarfile.TarFile, member: tarfile.TarInfo, file: Any = None) -> None:
+        add(tar, member, file)
+        if member.name.endswith(("/x", "a.txt")) and member.isfile():
+            with open(changing, "a") as more:
+                more.write("b")
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", add_more)
+    with pytest.raises(ArtifactsDamaged, match="x is changed"):
+        store.export(tmp_path / "results.tar")
+
+    assert not list(tmp_path.glob("*results.tar*"))
+
+
+@pytest.mark.parametrize("name", ["results", "results.zip", "results.tar.zst", "a.gz"])
+def test_archive_whose_name_is_of_another_kind_is_refused(
+    store: ArtifactStore, tmp_path: Path, name: str
+) -> None:
+    store.put_file(text_file(tmp_path), "x")
+
+    with pytest.raises(UnknownArchive, match=r"\.tar, \.tar\.gz"):
+        store.export(tmp_path / name)
+
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["given.txt", "store"]
+
+
+def test_archive_is_unpacked_into_a_directory_of_its_name(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    store.put_file(text_file(tmp_path), "x")
+
+    written = store.export(tmp_path / "results.v2.tar.bz2")
+
+    with tarfile.open(written) as tar:
+        assert {Path(m.name).parts[0] for m in tar.getmembers()} == {"results.v2"}

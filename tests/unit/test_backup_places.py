@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from motoko.cli import failures
+from motoko.launch import moving
 from motoko.workflow import Workflow, making
 from tests.support.workflows import write_workflow
 
@@ -46,6 +50,27 @@ def test_all_that_is_set_aside_is_in_the_backup(workflow: Workflow) -> None:
     assert backup is not None
     assert kept_in(backup) == ["BD-a-runs/run-1/of-a", "BD-b-runs/run-1/of-b"]
     assert not any(m.base.runs_dir.exists() for m in workflow.task_managers.values())
+
+
+def test_a_move_that_fails_says_where_the_rest_is(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    move = moving.move
+
+    def move_one(path: Path, target: Path) -> None:
+        if "b" in path.parts or "BD-b-runs" in path.parts:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        move(path, target)
+
+    monkeypatch.setattr(moving, "move", move_one)
+    with pytest.raises(OSError, match="No space") as full:
+        making.set_aside(workflow, keep_backup=True)
+    failures.report(full.value)
+
+    (backup,) = workflow.directory.glob("motoko-backup-*")
+    (backup / ".unfinished").unlink()  # by which the next call finds where to go on
+    assert kept_in(backup) == ["BD-a-runs/run-1/of-a"]
+    assert capsys.readouterr().err.endswith(f"\nwhat was moved before that is in {backup}\n")
 
 
 def test_nothing_is_left_of_what_is_removed(workflow: Workflow, tmp_path: Path) -> None:

@@ -115,6 +115,15 @@ def test_word_that_is_no_option_is_taken_for_a_directory(module: ModuleType) -> 
         OwnOptions(module, declare, "motoko run").parse(["demmo"])
 
 
+def test_word_outside_of_a_workflow_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(StudyNotFound, match=r"^demmo: no such directory; .*: no motoko.yaml"):
+        split(["demmo", "-n", "a"], declare)
+
+
 def test_orchestrator_may_take_words_that_are_no_options(module: ModuleType) -> None:
     module.populate_arg_parser = lambda parser: parser.add_argument("file")  # type: ignore[attr-defined]
 

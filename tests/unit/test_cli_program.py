@@ -243,6 +243,9 @@ def test_ten_failed_runs_are_named_and_the_others_counted(
     assert said.count("FAILED: boom") == 10
     assert "and 2 more" in said
     assert "motoko runs show mult.1" in said
+    some = errors.RunsFailed(runs[:2])
+    some.n_in_all = 12
+    assert next(failures.explanation(some)) == "12 runs failed; these 2 ended the workflow:"
 
 
 def test_reader_that_goes_away_is_no_error_message() -> None:

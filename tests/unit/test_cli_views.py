@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from motoko.cli.logs import Latest
-from motoko.cli.views import Lines, Live
+from motoko.cli.views import Lines, Live, without_advice
 from motoko.workflow.views.progress import Progress
 from motoko.workflow.workflow import Workflow
 from tests.support.workflows import write_workflow
@@ -79,3 +79,22 @@ def test_trouble_is_shown_in_both_views(
     said = [line.partition("] ")[2] for line in capsys.readouterr().out.splitlines()]
     assert said[0] == "trouble: the disk is full"
     assert said[-1] == "over: the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "amiss"),
+    [
+        (
+            "the launcher is stopped (SIGSTOP) and answers nobody: `kill -CONT 12`",
+            "the launcher is stopped (SIGSTOP) and answers nobody",
+        ),
+        (
+            "the launcher has died; see /x: y; no run starts until `motoko launcher /x`",
+            "the launcher has died; see /x: y",
+        ),
+        ("`x`", "`x`"),
+        ("/x: is full", "/x: is full"),
+    ],
+)
+def test_the_end_of_a_trouble_leaves_out_what_was_to_be_done(trouble: str, amiss: str) -> None:
+    assert without_advice(trouble) == amiss

@@ -45,7 +45,7 @@ WORKFLOWS = {
     "a list": ("- a\n- b\n", ["1: found a list; expected a mapping of keys"]),
     "one value": ("\nabc\n", ["2: found one value; expected a mapping of keys"]),
     "managers as a list": (
-        "orchestrator: o.main\ntask_managers: [a, b]\n",
+        "orchestrator: o.main\ntask_managers: [a, b]\naliases: {c: a}\n",
         ["2: task_managers: found a list ['a', 'b']; expected a mapping of study directories"],
     ),
     "a manager that is a text": (

@@ -14,10 +14,12 @@ import pytest
 
 import motoko
 from motoko import crashpoints
-from motoko.crashpoints import OTHER_POINTS, POINTS, VARIABLE, in_shell, reached
+from motoko.crashpoints import POINTS, VARIABLE, in_shell, reached
 from motoko.job.shell import TEXT
+from motoko.other_crashpoints import OTHER_POINTS
 
 PACKAGE = Path(motoko.__file__).parent
+TESTS = Path(__file__).parents[1]
 PROGRAM = "from motoko.crashpoints import reached\nfor _ in range(3): reached('token.linked')"
 
 
@@ -44,6 +46,15 @@ def test_every_point_of_the_table_is_reached_somewhere_and_no_other() -> None:
 
     assert named == {*POINTS, *OTHER_POINTS}
     assert not POINTS.keys() & OTHER_POINTS.keys()
+
+
+def test_some_test_has_a_process_die_at_every_point() -> None:
+    texts = [file.read_text() for file in TESTS.rglob("test_*.py")]
+    all_of = ("artifacts.", "batch.")  # whose tests go through the table
+
+    named = {point for point in OTHER_POINTS if any(f'"{point}' in text for text in texts)}
+
+    assert {p for p in OTHER_POINTS if not p.startswith(all_of)} <= named
 
 
 def test_every_point_says_what_has_happened_and_what_comes_of_it() -> None:

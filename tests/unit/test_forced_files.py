@@ -81,8 +81,9 @@ def test_what_the_job_side_replaces_has_its_name_on_disk(
     assert forced[1:] == ["-> outcome", tmp_path.name]
 
 
-def test_quantities_are_on_disk_before_the_run_is_said_to_be_finished(
-    forced: list[str], tmp_path: Path
+@pytest.mark.parametrize("say", [Run.finish, Run.fail])
+def test_quantities_are_on_disk_before_it_is_said_how_the_run_ended(
+    forced: list[str], tmp_path: Path, say: Callable[[Run], None]
 ) -> None:
     told = {"study": "mult", "run_id": 3, "job_id": 2, "attempt": 1, "nonce": "n"}
     run = Run(str(tmp_path), told)
@@ -90,7 +91,7 @@ def test_quantities_are_on_disk_before_the_run_is_said_to_be_finished(
     run.push_quantity(1.0, 1, "gone")
     run.file("gone.csv").unlink()
 
-    run.finish()
+    say(run)
 
     [journal] = list_journals(tmp_path, 1)
     assert forced == ["norm.csv", tmp_path.name, Path(journal).name]

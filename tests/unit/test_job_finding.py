@@ -209,3 +209,21 @@ class TestKnocking:
         run.finish()
 
         assert ops(run_dir) == ["start", "finish"]
+
+
+@pytest.mark.parametrize("is_its_own", [True, False])
+def test_a_script_finds_its_run_where_the_directory_is_by_now(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, is_its_own: bool
+) -> None:
+    named = run_dir if is_its_own else run_dir.with_name("run-4")
+    write_facts(run_dir, {**FACTS, "run_path": str(run_dir)})
+    monkeypatch.setenv("MOTOKO_RUN_DIR", str(named))
+    monkeypatch.setenv("MOTOKO_ATTEMPT", "1")
+    monkeypatch.chdir(run_dir)
+    moved = run_dir.rename(run_dir.with_name("moved"))
+
+    if is_its_own:
+        assert motoko.get_run()[0].file("u") == moved / "u"
+    else:
+        with pytest.raises(JobSideError, match="run-4 is not a run directory"):
+            motoko.get_run()

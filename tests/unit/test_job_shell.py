@@ -76,7 +76,8 @@ def _hear_all_signals() -> None:
         ("set -C; true", 0),
         ("set -o posix; true", 0),
         ("cd /; exit 0", 0),
-        ("IFS=0123; set -f; true", 0),
+        ("IFS=0123456789; set -f; true", 0),
+        ("IFS=0123456789.; readonly IFS", 0),
         ("trap 'exit 4' USR1; kill -USR1 $$; read -r < /dev/zero", 4),
         ("trap 'exit 0' USR1; kill -USR1 $$; read -r < /dev/zero", 0),
         ("HOSTNAME='a\"b\\'; true", 0),
@@ -99,6 +100,8 @@ def test_outcome_has_the_exit_code_however_the_script_ends(
     assert token is not None
     assert (outcome.exit, outcome.pid) == (code, token.pid)
     assert before - 1 <= outcome.begin <= outcome.end <= time.time() + 1
+    assert outcome.took is not None
+    assert 0 <= outcome.took <= outcome.end - outcome.begin + 1
 
 
 @pytest.mark.parametrize(

@@ -125,3 +125,43 @@ def test_a_file_that_was_made_executable_is_given_so(store: FileStore, file: Pat
     file.chmod(0o700)
 
     assert (before["mode"], store.keep(file)["mode"]) == (0o600, 0o700)
+
+
+def test_a_file_that_is_written_again_within_a_tick_is_read_again(
+    store: FileStore, file: Path, monkeypatch: pytest.MonkeyPatch, copied: list[str]
+) -> None:
+    moment = [0]
+    monkeypatch.setattr(files.time, "monotonic_ns", lambda: moment[0])
+    stat = Path.stat
+
+    class Coarse:
+        """As a kernel tells that counts the times of files in ticks, all of them in one."""
+
+        st_mtime_ns = st_ctime_ns = time.time_ns() + 10**12
+
+        def __init__(self, found: os.stat_result) -> None:
+            self._found = found
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._found, name)
+
+    def coarse(path: Path, **options: bool) -> object:
+        found = stat(path, **options)
+        return Coarse(found) if path == file else found
+
+    monkeypatch.setattr(Path, "stat", coarse)
+
+    def kept() -> str:
+        return store.path(store.keep(file)["hash"]).read_text()
+
+    assert kept() == "print(1)\n"
+    file.write_text("print(2)\n")
+    assert kept() == "print(2)\n"
+    file.write_text("print(3)\n")
+    moment[0] = files._TICK_NS + 1
+    assert kept() == "print(3)\n"
+
+    # From now on another content has another time: it is not read for each run.
+    monkeypatch.setattr(files, "content_digest", lambda path: 1 / 0)
+    assert kept() == "print(3)\n"
+    assert len(copied) == 3

@@ -12,9 +12,11 @@ import pytest
 
 from motoko.config import GENERATORS, retry
 from motoko.errors import UnknownGenerator, WorkflowError
+from motoko.job.outcome import Outcome
 from motoko.launch import slots
 from motoko.launch.failure import MemoryKills, classify, is_transient
 from motoko.launch.generator import find_generator, generator_names
+from motoko.launch.limits import Walltime
 from motoko.launch.slots import Slots, available_cores, cgroup_quota
 from motoko.workflow.limits import read_limit
 
@@ -168,3 +170,30 @@ def test_what_is_no_limit_is_said_in_words_about_limits(text: str, said: str) ->
         read_limit(None, text)  # type: ignore[arg-type]
 
     assert said in str(caught.value) and "study" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ended", "now", "left", "took"),
+    [
+        (None, 1010.0, None, None),  # all clocks agree
+        (None, 1010.0, Outcome(0, 1000.0, 1010.0, "h", 1, 10.0), None),
+        (None, -2590.0, None, 10.0),
+        (None, 4610.0, Outcome(0, 1000.0, 4610.0, "h", 1, 9.9), 9.9),
+        (4608.0, 4610.0, None, 8.0),  # it had said so two seconds before
+        (9000.0, 4610.0, None, 10.0),
+        (None, 1004.0, Outcome(0, 1000.0, 1004.0, "h", 1, 4.0), None),  # long ago
+        (None, 4604.0, Outcome(0, 1000.0, 4604.0, "h", 1, 4.0), 4.0),
+        (None, 4604.0, Outcome(0, 1000.0, 4604.0, "h", 1), None),  # nobody knows better
+        (1009.0, 1012.0, Outcome(0, 1000.0, 1010.0, "h", 1, 10.0), None),  # it was seen late
+        (4608.0, 4612.0, Outcome(0, 1000.0, 4610.0, "h", 1, 10.0), 8.0),
+    ],
+)
+def test_how_long_an_attempt_took_is_told_where_times_of_day_do_not(
+    ended: float | None, now: float, left: Outcome | None, took: float | None
+) -> None:
+    walltime = Walltime(None)
+    walltime.begin(1000.0, 0.0, iter([50.0, 60.0]).__next__)
+
+    found = walltime.took_s(1000.0, ended, now, lambda: left)
+
+    assert found == (None if took is None else pytest.approx(took))

@@ -58,7 +58,7 @@ def test_one_with_older_files_is_not_replaced(workflow: Workflow, take: Take) ->
 def test_one_that_is_faster_is_not_used(
     workflow: Workflow, take: Take, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(command: list[str], what: str, *_: object) -> int:
+    def start(command: list[str], what: str, *_: object, **__: object) -> int:
         take()
         raise StartFailed(what, "another one is running", "launch.log")
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from motoko.cli.running import _stopped_in_words
 from motoko.daemon import Office, Use
 from motoko.daemon.process import log_to, start
+from motoko.errors import RunsFailed
 from motoko.store.address import Served, socket_address
 from motoko.store.server import Server
 from motoko.workflow import whereabouts
@@ -56,3 +58,14 @@ def test_a_renamed_directory_is_known_by_its_new_name_and_a_removed_one_is_not(
             assert f"`motoko run '{tmp_path / 'new place'}' --run_name one` goes" in str(found)
         shutil.rmtree(tmp_path / "new place")
         assert moved() is None
+
+
+def test_failed_runs_of_a_renamed_workflow_are_said_with_its_new_place(tmp_path: Path) -> None:
+    workflow = Workflow(str(write_workflow(tmp_path / "old", {"mult": None})))
+
+    with pytest.raises(RunsFailed) as failed, _stopped_in_words(workflow):
+        (tmp_path / "old").rename(tmp_path / "new")
+        raise RunsFailed([])
+
+    (note,) = failed.value.__notes__
+    assert f"was moved to {tmp_path / 'new'}" in note

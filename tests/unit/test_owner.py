@@ -54,6 +54,18 @@ def test_who_has_lived_long(facts: dict[str, Any], is_so: bool) -> None:
     assert owner(**facts).has_lived_long is is_so
 
 
+@pytest.mark.parametrize(
+    ("facts", "is_so"),
+    [
+        ({}, False),
+        ({"clock": host.boot_clock() - 15.0}, True),
+        ({"host": "login7", "boot": "its own"}, True),
+    ],
+)
+def test_who_stands(facts: dict[str, Any], is_so: bool) -> None:
+    assert owner(**facts).stands is is_so
+
+
 def test_how_long_it_has_lived_is_told_by_a_clock_that_nobody_sets() -> None:
     began = {"clock": host.boot_clock() - 7200.0, "began": time.time() + 36000.0}
 

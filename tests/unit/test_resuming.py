@@ -41,6 +41,24 @@ def test_options_studies_and_pipeline_decide_on_what_is_computed(tmp_path: Path)
     }
 
 
+def test_defaults_that_no_study_gives_a_value_decide_too(tmp_path: Path) -> None:
+    job = "{h: {type: float, default: 0.5}, Width: {type: float, default: 1.0}}"
+    text = f"study: solve\njob: {job}\nrun: {{tol: {{type: float, default: 0.1}}}}\n"
+    write_workflow(tmp_path, {"solve": f"{text}job_space: {{h: 1.0}}\n"})
+
+    found = resuming.parameters(Workflow(str(tmp_path)), {})
+
+    width, tol = "solve.job.width (default)", "solve.run.tol (default)"
+    assert found == {"solve.job_space.h": 1.0, width: 1.0, tol: 0.1}
+    assert check(found, {**found, width: 2.0}, is_accepted=True) == [(width, "1.0", "2.0")]
+    with pytest.raises(ParametersChanged):
+        check(found, {**found, tol: 0.2})
+
+
+def test_a_parameter_that_is_declared_later_changes_nothing() -> None:
+    assert check({"x": 1}, {"x": 1, "solve.job.width (default)": 1.0}) == []
+
+
 def test_changes_are_refused_with_what_is_old_and_new() -> None:
     before = {"options.n": 5, "options.gone": "x", "solve.job_space.h": list(range(40))}
     now = {"options.n": 7, "options.came": True, "solve.job_space.h": [*range(39), -1]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,3 +93,23 @@ def test_a_server_without_a_free_descriptor_is_waited_for_and_says_so(tmp_path: 
 
     assert error is not None and error.transient
     assert "its server can open no more files for now" in str(error)
+
+
+def test_a_call_that_a_signal_cuts_off_before_it_began_is_not_left_unawaited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def question() -> None:
+        """Nobody runs it."""
+
+    def cut_off(question: Any, loop: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "run_coroutine_threadsafe", cut_off)
+    found = object.__new__(BoundedClient)
+    found.loop = None
+    asked = question()
+
+    with pytest.raises(KeyboardInterrupt):
+        found._ask(asked)
+
+    assert inspect.getcoroutinestate(asked) == inspect.CORO_CLOSED

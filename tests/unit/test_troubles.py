@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from motoko import host
+from motoko.daemon import Office, Owner
 from motoko.errors import DatabaseLost
 from motoko.workflow import control
 from motoko.workflow.views.troubles import full_disks, standing_troubles, troubles
@@ -22,6 +24,31 @@ def test_what_the_launcher_says_in_its_office_is_a_trouble(tmp_path: Path) -> No
         assert list(troubles(workflow)) == ["cannot write in /x: it is full"]
     finally:
         office.leave()
+
+
+@pytest.mark.parametrize("lived_s", [1.0, 20.0])
+def test_deaths_of_others_are_no_trouble_once_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lived_s: float
+) -> None:
+    workflow = Workflow(str(write_workflow(tmp_path, {"mult": None})))
+    office = control.server_office(workflow)
+    now = host.boot_clock()
+    owner = Owner(
+        host=host.host_name(),
+        boot=host.boot_id(),
+        pid=os.getpid(),
+        started=host.process_start_time(os.getpid()),
+        epoch=15,
+        began=0.0,
+        facts={},
+        n_fallen=14,
+        clock=now - lived_s,
+    )
+    monkeypatch.setattr(Office, "owner", lambda at: owner if at.file == office.file else None)
+
+    found = "".join(troubles(workflow))
+
+    assert ("has died 14 times in a row soon after it began" in found) is (lived_s < 10.0)
 
 
 _NEARLY_FULL = (

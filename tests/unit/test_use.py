@@ -62,7 +62,7 @@ def start(use: Use) -> int:
     """A holder, which this user has started."""
     log_file = use.office.file.with_suffix(".log")
     command = [sys.executable, "-c", HOLDER, str(use.office.file)]
-    pid = daemon.start(command, "it", log_file)
+    pid = daemon.start(command, "it", log_file, spawned=use.spawned)
     use.started(pid)
     return pid
 
@@ -94,6 +94,23 @@ def test_a_holder_ends_with_the_last_of_its_users(office: Office) -> None:
     assert was_there
     assert office.owner() is None
     assert office.was_stopped
+
+
+def test_who_is_cut_off_before_it_has_taken_note_of_its_holder_ends_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(use: Use, pid: int | None) -> None:
+        raise KeyboardInterrupt
+
+    use = begun(office)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Use, "started", cut_off)
+        start(use)
+    assert office.owner() is not None
+
+    assert not use.end()
+
+    assert office.owner() is None
 
 
 def test_who_begins_waits_until_the_last_user_has_stopped_the_holder(

@@ -193,6 +193,6 @@ def test_nobody_waits_for_a_slow_git_nor_asks_it_again_and_again(
 )
 def test_a_run_says_what_git_has_said(is_changed: bool | None, said: str) -> None:
     of_run = {"commit": "c1", "is_changed": is_changed, "given": {}, "files": {}, "python": {}}
-    card = Card("s", {}, {}, [], {}, {}, None, {**of_run, "changed_since": []})
+    card = Card("s", {}, {}, [], {}, {}, None, {**of_run, "changed_since": []}, None)
 
     assert str(dict(runs._code(card))["commit"]) == said

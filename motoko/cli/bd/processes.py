@@ -48,7 +48,8 @@ def reset(given: Arguments) -> int:
     workflow, study = studies.found(given)
     making.stop_idle(workflow, [study.name])
     backup = making.set_aside(workflow, keep_backup=True, studies=[study.name])
-    control.ensure_served(workflow)
+    with making.naming(backup):
+        control.ensure_served(workflow)
     workflow.close()
     if backup is not None:
         click.echo(f"what was there is in {backup}")
@@ -180,7 +181,7 @@ async def _until_over(
 
         async def wait() -> None:
             nonlocal failed
-            failed = await until_over(study, ids)
+            failed = await until_over({study: ids})
             group.cancel_scope.cancel()
 
         group.start_soon(wait)

@@ -68,6 +68,7 @@ def command(
     failed are done again. Code 5 if any failed.
     """
     from motoko.batch import BatchRunner, find_jobs, load_worker
+    from motoko.batch.runner import beside
 
     if suffix is not None and not (suffix.startswith(".") and len(suffix) > 1):
         raise click.UsageError(f"--suffix {suffix!r}: expected one with its dot, as in .npz")
@@ -76,11 +77,17 @@ def command(
     worker = load_worker(worker_name)
     begun = time.monotonic()
     n_recorded = count()
-    with interrupts.raising(), _stops_told(n_recorded, len(jobs)), _progress(len(jobs)) as show:
+    manifest_file = Path(manifest or Path(output_dir, "manifest.json"))
+    place = None if executor == "processes" else Path(workflow or beside(manifest_file))
+    with (
+        interrupts.raising(),
+        _stops_told(n_recorded, len(jobs), place),
+        _progress(len(jobs)) as show,
+    ):
         done = BatchRunner.run(
             jobs,
             worker,
-            manifest_path=manifest or Path(output_dir, "manifest.json"),
+            manifest_path=manifest_file,
             max_workers=max_workers,
             force=force,
             input_dir=Path(input_dir),
@@ -95,12 +102,19 @@ def command(
 
 
 @contextmanager
-def _stops_told(n_recorded: Iterator[int], total: int) -> Iterator[None]:
+def _stops_told(n_recorded: Iterator[int], total: int, place: Path | None) -> Iterator[None]:
+    """``place`` is of the workflow whose runs the jobs are, if they are runs."""
     try:
         yield
     except Stopped:
         n_done = next(n_recorded)
         say(f"stopped after {n_done} of {total} jobs; the same command goes on")
+        if place is not None and place.is_dir():
+            from motoko.cli.orchestration import still_running
+            from motoko.cli.places import load_to_look
+
+            interrupts.be_deaf()
+            click.echo(still_running(load_to_look(str(place)), 0), err=True)
         raise
 
 

@@ -46,7 +46,7 @@ def command(
     records of progress go, also those of the systems that runs work on. With --delete,
     everything that was computed is removed after a question, and there is no backup.
     """
-    from motoko.cli import running
+    from motoko.cli import anew
     from motoko.workflow import control
     from motoko.workflow.upkeep import ending
 
@@ -69,7 +69,7 @@ def command(
     if failures:
         if current_files or no_backup:
             raise click.UsageError("--failures goes with --bd_study and --constraints only")
-        running.clear_failures(workflow, names, as_constraints(constraints))
+        anew.clear_failures(workflow, names, as_constraints(constraints))
         return
     cleaned = ending.clean(
         workflow,

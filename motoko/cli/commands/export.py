@@ -42,9 +42,10 @@ def command(
         raise click.UsageError("say --csv FILE or --parquet FILE")
 
     def gather(workflow: Workflow) -> DataFrame:
-        with workflow.task_manager(study).base.database.read() as tables:
+        base = workflow.task_manager(study).base
+        with base.database.read() as tables:
             found = tables.select(tables.parse(as_constraints(constraints)))
-            return frame.frame(tables, found)
+            return frame.frame(tables, found, base.directory)
 
     table = reading.read(directory, gather, study)
     if csv_file == "-":

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 _MOST_EVENTS = 20
 _MOST_FILES = 5
+_MOST_FUNCTIONS = 10
 
 
 @click.command()
 @directory_argument
-@click.option("--verbose", is_flag=True, help="Also places, run names and variables.")
+@click.option("--verbose", "-v", is_flag=True, help="Also places, run names and variables.")
 @click.option(
     "--bd_study", "studies", metavar="NAME", multiple=True, help="Only this study (also -bd)."
 )
@@ -74,12 +75,13 @@ def command(
                 click.echo(line)
         _show_studies(found)
         _show_failed(found)
+        _show_failed_functions(found)
         if verbose:
             _show_more(found)
     if found.has_mistakes:
         return exit_codes.MISTAKE
-    errors = [study.error for study in found.studies if study.is_broken]
-    return exit_codes.of(errors[0]) if errors and errors[0] else exit_codes.DONE
+    errors = [*(study.error for study in found.studies if study.is_broken), found.error]
+    return next((exit_codes.of(e) for e in errors if e is not None), exit_codes.DONE)
 
 
 def _show_processes(found: Overview) -> None:
@@ -127,6 +129,16 @@ def _state_columns(studies: list[StudyOverview]) -> list[str]:
 
     plain = {states.CREATED, states.RUNNING, states.FINISHED, states.FAILED}
     return words.ordered_states(plain.union(*(study.total for study in studies)))
+
+
+def _show_failed_functions(found: Overview) -> None:
+    if not found.failed_functions:
+        return
+    click.echo(f"\n{words.counted(len(found.failed_functions), 'failed function')}:")
+    for one in found.failed_functions[:_MOST_FUNCTIONS]:
+        click.echo(f"  {one.function}  {one.in_words.splitlines()[0]}")
+    if (n_more := len(found.failed_functions) - _MOST_FUNCTIONS) > 0:
+        click.echo(f"  and {n_more} more")
 
 
 def _show_failed(found: Overview) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from motoko.launch.executing import Executing
 
 _MOST_EXECUTING = 10
+#: By what an attempt was ended, as the history of its run says.
+_RESET = "motoko kill --reset"
 
 
 @click.command()
@@ -61,7 +63,7 @@ def command(
         raise error
     warn_of_mistakes(workflow)
     if reset:
-        done = ending.reset_active(workflow, names, at_once=aggressive)
+        done = ending.reset_active(workflow, names, at_once=aggressive, command=_RESET)
         click.echo(f"{words.counted(done.n_runs, 'run')} back to CREATED")
         for one in done.ended:
             click.echo(f"ended what {one.title} still executed; its state stays")
@@ -72,6 +74,8 @@ def command(
     if not stopped:
         click.echo("nothing was running")
     _show_executing(ending.still_executing(workflow, names))
+    for name in workflow.unread:
+        click.echo(f"{name}: where else its runs may lie and execute, its bd.yaml has to say")
 
 
 def _show_executing(executing: Sequence[Executing]) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The fact of a failure that was not tried again, that somebody has the work done afresh.
 NEW_START: Final = "new_start"
+#: The fact of a failure that says what the function was given.
+CALL: Final = "call"
 
 
 def give_new_start(
@@ -27,13 +29,14 @@ def give_new_start(
     def change(ledger: Ledger) -> int:
         n_changed = 0
         for event, found in ledger.failures(run_name).items():
-            key, failure = found[-1]
             if events is not None and event not in events:
                 continue
-            if RETRY_AT not in failure and NEW_START not in failure:
-                record = ledger.firing(key)
-                ledger.set_firing(key, {**record, FAILURE: {**failure, NEW_START: now}})
-                n_changed += 1
+            last = {failure.get(CALL, ""): (key, failure) for key, failure in found}
+            for key, failure in last.values():
+                if RETRY_AT not in failure and NEW_START not in failure:
+                    record = ledger.firing(key)
+                    ledger.set_firing(key, {**record, FAILURE: {**failure, NEW_START: now}})
+                    n_changed += 1
         return n_changed
 
     return database.write(change)

@@ -14,12 +14,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync as in_thread
 
 from motoko.config.policy import RETRY
 from motoko.config.retry import APPLICATION, PRUNE
 from motoko.crashpoints import reached
 from motoko.errors import PhaseFailed, StudyError
+from motoko.launch.slots import available_cores
 from motoko.model.policy import RETRY_AT, decide
 from motoko.store.database import Write
 from motoko.store.firing import Effects, Firing
@@ -27,11 +29,12 @@ from motoko.study.records import Pairs
 from motoko.study.waiting import until_answered
 from motoko.task_manager import RunList
 from motoko.workflow.actions import ALL_TASKS, Action
-from motoko.workflow.firings import call
-from motoko.workflow.pipelines.again import NEW_START, give_new_start
-from motoko.workflow.pipelines.files import Files
+from motoko.workflow.firings import call_beside
+from motoko.workflow.pipelines.again import CALL, NEW_START, give_new_start
+from motoko.workflow.pipelines.given import Given
 from motoko.workflow.pipelines.plan import Doing
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
+from motoko.workflow.pipelines.redone import FILES_SAY, say_redone
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -47,6 +50,7 @@ class Calls:
         workflow: Workflow,
         plan: Mapping[str, Doing],
         progress: Progress,
+        given: Given,
         register: Callable[[Action], None],
         note: Callable[[Iterable[Phase]], None],
     ) -> None:
@@ -54,12 +58,15 @@ class Calls:
         self._workflow = workflow
         self._plan = plan
         self._progress = progress
+        self._given = given
         self._register = register
         self._note = note
         self._steps = [name for name, doing in plan.items() if doing.handler is not None]
         self._phases = [phase for phase in progress if phase.step.name in self._steps]
-        #: Names of phases whose functions came to their end.
-        self._done: set[str] = set()
+        #: For functions that are not async.
+        self._room = CapacityLimiter(available_cores())
+        #: By the name of the phase: the calls of functions that came to their end.
+        self._done: dict[str, set[str]] = {}
         #: By the name of the phase: what became of calls that failed, the oldest first.
         self._failures: dict[str, list[dict[str, Any]]] = {}
 
@@ -69,11 +76,15 @@ class Calls:
             return
         run_name = self._workflow.run_name or ""
         with self._workflow.vars.db.read() as ledger:
-            interrupted = {r["event"] for r in ledger.open_firings(run_name).values()}
+            records = ledger.open_firings(run_name).values()
+            interrupted = {(r["event"], r.get("call", "")) for r in records}
             names = [phase.name for phase in self._phases]
-            fired = {n for n in names if ledger.fired_runs(run_name, n, ALL_TASKS, None)}
+            fired = {name: ledger.fired_calls(run_name, name, ALL_TASKS) for name in names}
             failures = ledger.failures(run_name)
-        self._done = fired - interrupted
+        self._done = {
+            name: {call for call in calls if (name, call) not in interrupted}
+            for name, calls in fired.items()
+        }
         self._failures = {name: [why for _, why in found] for name, found in failures.items()}
 
     def offer(self) -> list[Phase]:
@@ -81,13 +92,22 @@ class Calls:
         found = [phase for name in self._steps for phase in self._progress.ready(name)]
         for phase in found:
             phase.begin()
-            history = self._failures.setdefault(phase.name, [])
-            if phase.name in self._done:
+            call, done = self._given.call(phase, self._progress), self._done[phase.name]
+            history = [
+                failure
+                for failure in self._failures.get(phase.name, ())
+                if failure.get(CALL, "") in ("", call)  # an earlier version kept none
+            ]
+            if not done.isdisjoint({"", call}):
                 phase.conclude()
             elif history and not {RETRY_AT, NEW_START} & history[-1].keys():
                 phase.conclude(PhaseFailed(phase.name, history[-1]["cause"]))
             else:
-                self._offer(phase, history)
+                if done:
+                    say_redone(
+                        self._workflow, f"{phase.name} is called again, with other input"
+                    )
+                self._offer(phase, call, history)
         return found
 
     async def give_new_start(self) -> None:
@@ -103,7 +123,7 @@ class Calls:
             ledger, run_name = self._workflow.vars.db, self._workflow.run_name or ""
             await until_answered(ledger, partial(give_new_start, ledger, run_name, ending))
 
-    def _offer(self, phase: Phase, history: list[dict[str, Any]]) -> None:
+    def _offer(self, phase: Phase, call: str, history: list[dict[str, Any]]) -> None:
         doing = self._plan[phase.step.name]
 
         def end(error: Exception | None = None) -> None:
@@ -120,7 +140,8 @@ class Calls:
                 return False
             decision = decide(doing.policy, history, APPLICATION)
             cause = error.cause if isinstance(error, PhaseFailed) else _in_words(error)
-            failure = {"number": len(history) + 1, "class": APPLICATION, "cause": cause}
+            failure = {"number": len(history) + 1, "class": APPLICATION}
+            failure |= {"cause": cause, CALL: call}
             is_tried_again = decision.action == RETRY
             if is_tried_again:
                 failure[RETRY_AT] = time.time() + decision.pause_s
@@ -140,7 +161,7 @@ class Calls:
             return phase.state is PhaseState.BEGUN and due <= time.time()
 
         work = partial(self._call, doing, phase, history)
-        action = Action(phase.name, ALL_TASKS, is_to_be_called, work, is_once=True)
+        action = Action(phase.name, ALL_TASKS, is_to_be_called, work, is_once=True, call=call)
         self._register(replace(action, excuse=excuse, on_end=note_end))
         if history:
             self._look_again_in(history[-1].get(RETRY_AT, 0.0) - time.time())
@@ -149,14 +170,16 @@ class Calls:
         self, doing: Doing, phase: Phase, history: Iterable[Mapping[str, Any]]
     ) -> None:
         workflow, step, files = self._workflow, phase.step, doing.files(phase.system)
-        if files is not None and await _in_thread(Files.is_finished_else_fresh, files):
-            log.info("%s is not called: its files say that it is finished", phase.name)
+        if files is not None and await in_thread(files.is_finished_else_fresh):
+            say_redone(workflow, f"{phase.name} is not called: {FILES_SAY}")
             return
+        before = {} if files is None else await in_thread(files.seen)
         offered = {**workflow.params, "workflow": workflow, "system": phase.system}
         offered |= {"step": step, "params": step.payload, "attempts": tuple(history)}
         assert doing.handler is not None
-        await call(doing.handler, **offered, runs=RunList(self._required_runs(phase)))
-        if files is not None and (cause := await _in_thread(_failure, files)):
+        offered["runs"] = RunList(self._required_runs(phase))
+        await call_beside(doing.handler, self._room, **offered)
+        if files is not None and (cause := await in_thread(files.failure, before)):
             raise PhaseFailed(phase.name, cause)
 
     def _required_runs(self, phase: Phase) -> list[Any]:
@@ -176,14 +199,6 @@ class Calls:
     def _look_again_in(self, pause_s: float) -> None:
         later = asyncio.get_running_loop().call_later
         later(max(0.0, pause_s), self._workflow.tell_of_change)
-
-
-async def _in_thread(question: Callable[[Files], Any], files: Files) -> Any:
-    return await anyio.to_thread.run_sync(question, files)
-
-
-def _failure(files: Files) -> str | None:
-    return files.failure
 
 
 def _in_words(error: Exception) -> str:

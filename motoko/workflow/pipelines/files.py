@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,25 +23,36 @@ class Files(NamedTuple):
     config: SentinelsConfig
     root: Path
 
-    @property
-    def entry(self) -> dict[str, Any]:
-        """What the runs of the phase are given, so that the launcher asks these files."""
-        return entry(self.config, self.root)
+    def entry(self, root: str) -> dict[str, Any]:
+        """What the runs of the phase are given, so that the launcher asks these files; ``root``
+        is what it has for their directory."""
+        return entry(self.config, root)
 
     def is_finished_else_fresh(self) -> bool:
         """Whether nothing is left to be done; else sentinels of failures are removed, before
         the work is begun again."""
-        files, place = phase_files(self.config), self.root / self.config.directory
-        if files.look(place).state == FINISHED:
+        if self.is_finished:
             return True
-        files.forget_failures(place)
+        phase_files(self.config).forget_failures(self._place)
         return False
 
     @property
-    def failure(self) -> str | None:
-        """Why the work has failed; None when the files do not say so."""
-        place = self.root / self.config.directory
-        return cause_in(phase_files(self.config).look(place))
+    def is_finished(self) -> bool:
+        """Whether nothing is left to be done."""
+        return bool(phase_files(self.config).look(self._place).state == FINISHED)
+
+    @property
+    def _place(self) -> Path:
+        return self.root / self.config.directory
+
+    def seen(self) -> dict[str, list[int]]:
+        """The signs of failures that are there now."""
+        return phase_files(self.config).seen(self._place)
+
+    def failure(self, before: Mapping[str, Sequence[int]]) -> str | None:
+        """Why the work has failed; None when the files do not say so, but for signs that were
+        there before."""
+        return cause_in(phase_files(self.config).look(self._place, before))
 
 
 def declared(step: Step) -> SentinelsConfig | None:

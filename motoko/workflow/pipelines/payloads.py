@@ -12,6 +12,8 @@ from motoko.phrases import listed, nearest
 from motoko.pipeline import Step
 from motoko.systems import SimSystem
 
+#: The job value by which runs of one system are told from those of another.
+SYSTEM = "system"
 _KEYS = ("job", "run")
 _PLACEHOLDER = re.compile(r"\{system((?:\.[\w-]+)+)\}")
 _ATTRIBUTES = ("name", "root", "topology", "coordinates", "protein")

@@ -15,14 +15,12 @@ from motoko.task_manager import TaskManager
 from motoko.workflow.actions import ALL_TASKS
 from motoko.workflow.pipelines import deciding, payloads
 from motoko.workflow.pipelines.files import Files, check_without_runs, declared, files_of
-from motoko.workflow.pipelines.payloads import Payload
+from motoko.workflow.pipelines.payloads import SYSTEM, Payload
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 Handler = Callable[..., Any]
-#: The job value by which runs of one system are told from those of another.
-SYSTEM = "system"
 
 
 @dataclass(frozen=True)

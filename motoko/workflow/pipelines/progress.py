@@ -15,6 +15,9 @@ from motoko.study.waiting import DELETED, failed_run
 from motoko.systems import SimSystem
 from motoko.workflow.pipelines.plan import phase_name
 
+#: So many phases of a step are told of.
+_MOST_TOLD = 1000
+
 
 class PhaseState(StrEnum):
     """How far a phase is. One that failed can go on when an action mends its runs."""
@@ -170,6 +173,32 @@ class Progress:
             if step.barrier:
                 self._find_ready(step)
         return True
+
+    def told(self, steps: Iterable[str]) -> dict[str, str]:
+        """How far steps are, and those of their phases that are not done, by name; may be asked
+        in any thread."""
+        found: dict[str, str] = {}
+        for step in steps:
+            found[step] = f"is {self.in_words(step)}"
+            phases = [one for one in self._phases[step] if one.state is not PhaseState.DONE]
+            found.update((one.name, self._sentence(one)) for one in phases[:_MOST_TOLD])
+        return found
+
+    def _sentence(self, phase: Phase) -> str:
+        left_out = ", and its system is left out" if phase.row in self._pruned else ""
+        if phase.state is PhaseState.FAILED:
+            return f"has failed: {phase.cause}{left_out}"
+        if phase.state is PhaseState.BEGUN:
+            return "is called next"
+        if left_out:
+            of_system = (phases[phase.row] for phases in self._phases.values())
+            bad = [one.name for one in of_system if one.state is PhaseState.FAILED]
+            return f"is left out, since {' and '.join(bad)} failed"
+        names = [name for name in phase.step.requires if self._is_missing(phase, name)]
+        if phase.step.barrier:
+            return f"waits until {' and '.join(names)} is done for all systems"
+        waits = [self._phases[name][phase.row] for name in names]
+        return f"waits for {', '.join(f'{one.name} ({one.state})' for one in waits)}"
 
     def in_words(self, step: str) -> str:
         """How far a step is: for how many systems it is done, and what the others wait for."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
@@ -17,25 +18,29 @@ import anyio
 from motoko.config.retry import KEEP, PRUNE, RAISE
 from motoko.errors import (
     ActionFailed,
+    ConfigError,
     MotokoError,
     PhaseFailed,
     PipelineError,
     RunNameMissing,
     RunsFailed,
 )
-from motoko.launch.sentinels import ENTRY as SENTINELS
-from motoko.model.policy import ENTRY
 from motoko.pipeline import Pipeline
+from motoko.store.database import Write
+from motoko.store.session import current_session
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import commit_current, until_answered
 from motoko.systems import SimSystem
 from motoko.workflow.actions import ALL_TASKS, Action
-from motoko.workflow.pipelines import payloads
+from motoko.workflow.pipelines import tasks
 from motoko.workflow.pipelines.calls import Calls
-from motoko.workflow.pipelines.plan import SYSTEM, Doing, Handler, plan
+from motoko.workflow.pipelines.given import Given
+from motoko.workflow.pipelines.plan import Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
-from motoko.workflow.pipelines.written import written_pipeline
+from motoko.workflow.pipelines.redone import log as aloud
+from motoko.workflow.pipelines.written import lack_of_systems, step_mistakes, written_pipeline
+from motoko.workflow.resuming import MOST_SHOWN
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -74,12 +79,16 @@ def prepared(
     on_failure: Any,
 ) -> PipelineRun:
     """The call of a pipeline: this one, or that in ``motoko.yaml`` with what is said there."""
+    is_written = pipeline is None
     if pipeline is None:
         found = written_pipeline(workflow.config)
         pipeline, handlers = found.pipeline, {**found.handlers, **handlers}
+        studies = {n: m.base.config for n, m in workflow.task_managers.items()}
+        if mistakes := list(step_mistakes(workflow.config, found, studies)):
+            raise ConfigError(mistakes)
         systems = found.systems if systems is None else systems
         on_failure = found.on_failure if on_failure is None else on_failure
-    return PipelineRun(workflow, pipeline, systems, handlers, on_failure)
+    return PipelineRun(workflow, pipeline, systems, handlers, on_failure, is_written=is_written)
 
 
 class PipelineRun:
@@ -92,6 +101,8 @@ class PipelineRun:
         systems: Iterable[SimSystem] | None,
         handlers: Mapping[str, str | Handler],
         on_failure: Any,
+        *,
+        is_written: bool = False,
     ) -> None:
         """Raises PipelineError for what could only fail later."""
         if not workflow.is_orchestrated:
@@ -103,6 +114,8 @@ class PipelineRun:
             raise RunNameMissing
         self._workflow = workflow
         units: Sequence[SimSystem | None] = [None] if systems is None else list(systems)
+        if not units:
+            aloud.warning("%s: nothing is to be done", lack_of_systems(workflow.config))
         self._plan = plan(workflow, pipeline, handlers, units, on_failure)
         self._progress = Progress(pipeline, units)
         self._news = anyio.Event()
@@ -114,12 +127,21 @@ class PipelineRun:
         #: Phases whose runs are through, and have to deposit artifacts.
         self._depositing: list[Phase] = []
         self._keys: list[tuple[str, str]] = []
-        self._calls = Calls(workflow, self._plan, self._progress, self._register, self._note)
+        self._given = Given(workflow.directory, self._plan, units)
+        #: Whether its steps stand in ``motoko.yaml``, which is compared as a whole.
+        self._is_written = is_written
+        self._calls = Calls(
+            workflow, self._plan, self._progress, self._given, self._register, self._note
+        )
 
     async def run(self) -> list[SimSystem | None]:
         """Until nothing can begin any more; the systems for which all is done."""
+        await self._ask()
         await commit_current()
         await until_answered(self._workflow.vars.db, self._calls.look_back)
+        asked = self._workflow.asked_steps
+        assert asked is not None
+        asked.tellers.append(self._tell)
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
@@ -131,11 +153,36 @@ class PipelineRun:
             self._note(self._calls.offer())
             await self._until_over()
         finally:
+            asked.tellers.remove(self._tell)
             for stop in self._stops.values():
                 stop()
             for key in self._keys:
                 self._workflow.actions.remove(key)
         return self._progress.survivors
+
+    def _tell(self) -> dict[str, str]:
+        functions = [name for name, doing in self._plan.items() if doing.handler is not None]
+        return self._progress.told(functions)
+
+    async def _ask(self) -> None:
+        """Keep what steps are given; ParametersChanged if that is other than before. Actions
+        give one thing for one run, and another for the next."""
+        workflow, session = self._workflow, current_session()
+        assert workflow.asked_steps is not None
+        if session is not None and session.firing is not None:
+            return
+        given = self._given.parameters(has_steps=not self._is_written)
+        is_accepted = workflow.accepts_changes
+        note = partial(
+            workflow.asked_steps.note,
+            run_name=workflow.run_name or "",
+            given=given,
+            is_accepted=is_accepted,
+        )
+        changes = await until_answered(workflow.vars.db, Write(workflow.vars.db, note))
+        workflow.asked_steps.remember(given)
+        for place, old, new in changes[:MOST_SHOWN]:
+            log.warning("%s is %s now, it was %s", place, new, old)
 
     async def _until_over(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -191,10 +238,9 @@ class PipelineRun:
         async def make() -> None:
             made: dict[Phase, Sequence[int]] = {}
             for phase in self._progress.ready(step.name):
-                job, run = payloads.filled(doing.payload, step, phase.system)
-                own = {} if phase.system is None else {SYSTEM: phase.system.name}
-                made[phase] = manager.create_tasks(
-                    {**own, **job}, _run_params(phase.system, run, doing), event_name=step.name
+                required = self._given.required(phase, self._progress)
+                made[phase] = tasks.made(
+                    self._workflow, doing, phase.system, required, phase.name
                 )
             await commit_current()  # says so if they have other ids than that
             self._follow(manager.base, made)
@@ -275,20 +321,6 @@ class PipelineRun:
             self._is_ending = True
         elif last == PRUNE and self._progress.prune(phase):
             log.warning("%s failed (%s): its system is left out", phase.name, phase.cause)
-
-
-def _run_params(
-    system: SimSystem | None, given: Mapping[str, Any], doing: Doing
-) -> dict[str, Any]:
-    own: dict[str, Any] = {}
-    if system is not None:
-        own["system_dir"] = str(system.root.absolute())
-    assert doing.manager is not None
-    if doing.policy != doing.manager.base.config.policy or doing.policy.last != KEEP:
-        own[ENTRY] = doing.policy.for_runs()  # all but the last of it is the launcher's
-    if (files := doing.files(system)) is not None:
-        own[SENTINELS] = files.entry
-    return {**own, **given}
 
 
 def _failure(phases: Sequence[Phase]) -> Exception:

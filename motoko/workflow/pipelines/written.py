@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from motoko.config import WorkflowConfig
+from motoko.config import StudyConfig, WorkflowConfig
 from motoko.config.document import KeyPath, read_document
 from motoko.config.pipelines import PipelineConfig, step_settings
 from motoko.config.policy import FailurePolicy
-from motoko.errors import ConfigError, CyclicSteps, Mistake, PipelineError
+from motoko.errors import (
+    ConfigError,
+    CyclicSteps,
+    Mistake,
+    OrchestratorNotLoadable,
+    PipelineError,
+    StepNotRunnable,
+)
+from motoko.paths import STUDY_FILE
 from motoko.phrases import listed, nearest
 from motoko.pipeline import READY, Pipeline, Step
 from motoko.systems import SimSystem, find_systems, read_systems
 from motoko.workflow import loader
+from motoko.workflow.pipelines import payloads
+from motoko.workflow.pipelines.files import declared, files_of
+from motoko.workflow.pipelines.payloads import SYSTEM
 
 
 class Written(NamedTuple):
@@ -28,8 +39,7 @@ class Written(NamedTuple):
 def written_pipeline(config: WorkflowConfig) -> Written:
     """The pipeline of a workflow, its functions loaded and its systems found.
 
-    Raises ConfigError with all mistakes, OrchestratorNotLoadable for a function, and
-    NotADirectoryError when there is none of systems.
+    Raises ConfigError with all mistakes.
     """
     given = config.pipeline
     if given is None:
@@ -38,13 +48,55 @@ def written_pipeline(config: WorkflowConfig) -> Written:
         )
     if mistakes := list(pipeline_mistakes(config)):
         raise ConfigError(mistakes)
-    handlers = {
-        name: loader.load_handler(config.directory, step.handler)
-        for name, step in given.steps.items()
-        if step.handler is not None
-    }
+    document = read_document(config.file, "")
+    handlers: dict[str, Callable[..., Any]] = {}
+    mistakes = []
+    for name, step in given.steps.items():
+        if step.handler is not None:
+            try:
+                handlers[name] = loader.load_handler(config.directory, step.handler)
+            except OrchestratorNotLoadable as error:
+                place: KeyPath = ("pipeline", "steps", name, "handler")
+                expected = "expected module.function, of a file in the workflow's directory"
+                line = f":{error.line}" if error.line else ""
+                found = f"found {step.handler!r}; {error.file}{line}: {error.why}"
+                mistakes.append(document.mistake(place, found, expected))
+    if mistakes:
+        raise ConfigError(mistakes)
     systems = written_systems(config)
     return Written(Pipeline(_steps(given)), handlers, systems, given.on_failure)
+
+
+def step_mistakes(
+    config: WorkflowConfig, found: Written, studies: Mapping[str, StudyConfig]
+) -> Iterator[Mistake]:
+    """What the steps of a pipeline give to studies that these cannot take, or that systems do
+    not have."""
+    assert config.pipeline is not None
+    document = read_document(config.file, "")
+    for step in found.pipeline:
+        who = step.task or step.name
+        study = studies.get(config.aliases.get(who, who))
+        top: KeyPath = ("pipeline", "steps", step.name)
+        settings = config.pipeline.steps.get(step.name)
+        if step.name in found.handlers or study is None:
+            continue
+        known = [*study.job]
+        for key in settings.job if settings is not None else ():
+            if key.lower() not in known:
+                what = f"found {key!r}, which is no job value of study {who}"
+                expected = f"expected one of: {listed(known)}{nearest(key, known)}"
+                yield document.mistake((*top, "job", key), what, expected)
+        if found.systems is not None and SYSTEM not in known:
+            what = f"its study {who} does not tell systems apart"
+            expected = f"expected `{SYSTEM}: str` under `job:` in {who}/{STUDY_FILE}"
+            yield document.mistake(top, what, expected)
+        try:
+            for system in (None,) if found.systems is None else found.systems:
+                payloads.filled(payloads.parsed(step), step, system)
+                files_of(declared(step), step, system, config.directory)
+        except StepNotRunnable as error:
+            yield document.mistake(top, error.why, "expected what every system has")
 
 
 def structure(config: WorkflowConfig) -> Pipeline:
@@ -119,4 +171,23 @@ def written_systems(config: WorkflowConfig) -> tuple[SimSystem, ...] | None:
         return None
     if where.directory is None:
         return read_systems(config.directory / str(where.file))
-    return find_systems(config.directory / where.directory, where.pattern)
+    directory = config.directory / where.directory
+    if not directory.is_dir():
+        document = read_document(config.file, "")
+        found = f"found {where.directory!r}, and {directory} is no directory"
+        expected = "expected the one that the directories of systems lie in"
+        raise ConfigError(
+            [document.mistake(("pipeline", "systems", "directory"), found, expected)]
+        )
+    return find_systems(directory, where.pattern)
+
+
+def lack_of_systems(config: WorkflowConfig) -> str:
+    """That a workflow's pipeline finds no systems, in words."""
+    where = None if config.pipeline is None else config.pipeline.systems
+    if where is None:
+        return "no systems were given"
+    if where.directory is None:
+        return f"no systems: {config.directory / str(where.file)} lists none"
+    directory = config.directory / where.directory
+    return f"no systems: no directory in {directory} has a name like {where.pattern!r}"

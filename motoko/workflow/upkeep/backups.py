@@ -102,6 +102,7 @@ def _copy(workflow: Workflow, aside: Path, made: Backup) -> None:
         made.n_bytes += size
         facts = {"size": size, "blake2b": content_digest(copy)}
         databases[str(copy.relative_to(aside))] = facts
+    reached("backup.databases")
     for store, copied in stores.items():  # what the runs need was there before they were
         if store.is_dir():
             hidden = shutil.ignore_patterns(".*")
@@ -140,8 +141,10 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
             set_aside(present, aside, workflow)
         reached("restore.aside")
         put_in_place(copied, present, aside, workflow)
+        reached("restore.placed")
         for kind in _STORES:
             _restore_store(source / relative.parent / kind, present.parent / kind)
+        reached("restore.stored")
     reached("restore.replaced")
     done = repair(workflow, with_new=False)
     done.done.insert(0, f"put back {', '.join(str(path) for path in files)}")

@@ -19,6 +19,7 @@ from motoko.config import (
     examine_study,
     examine_workflow,
 )
+from motoko.config.document import read_document
 from motoko.config.fields import is_name
 from motoko.errors import ConfigError, MotokoError, ReservedOption, UnknownGenerator
 from motoko.job import layout
@@ -26,12 +27,12 @@ from motoko.launch.batch_executor import MOST_SUBMITTED
 from motoko.launch.generator import LocalGenerator, find_generator
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
-from motoko.phrases import closest, listed, nearest
+from motoko.phrases import closest, counted, listed, nearest
 from motoko.store.address import socket_address
 from motoko.study.files import MARKER, clashes, given_files, slips
 from motoko.study.study import shared_places
 from motoko.workflow import inspection
-from motoko.workflow.pipelines.written import written_pipeline
+from motoko.workflow.pipelines.written import lack_of_systems, step_mistakes, written_pipeline
 
 OK = "ok"
 WARNING = "warning"
@@ -80,10 +81,10 @@ def check(directory: Path) -> Iterator[Finding]:
         yield Finding(MISTAKE, "configuration", str(mistake))
     for config in sound_ones:
         yield from _cores(config)
-    if not is_alone and workflow.config is not None and "orchestrator" not in workflow.wrong:
+    if not is_alone and workflow.config is not None and _is_known(workflow, "orchestrator"):
         yield from _orchestrator(workflow.config)
     if workflow.sound is not None and workflow.sound.pipeline is not None:
-        yield from _pipeline(workflow.sound)
+        yield from _pipeline(workflow.sound, sound_ones)
     yield from _generators(workflow, studies.values())
     yield from _python()
     yield from _places(directory, list(places.values()))
@@ -234,16 +235,34 @@ def _orchestrator(config: WorkflowConfig) -> Iterator[Finding]:
     yield Finding(OK, "orchestrator", f"{config.orchestrator} is async{options}")
 
 
-def _pipeline(config: WorkflowConfig) -> Iterator[Finding]:
+def _is_known(workflow: Examined[WorkflowConfig], key: str) -> bool:
+    """Whether a key has no mistake; a pipeline stands for an orchestrator that is not named."""
+    assert workflow.config is not None
+    if key in workflow.wrong or "pipeline" not in workflow.wrong:
+        return key not in workflow.wrong
+    return key in read_document(workflow.config.file, "").data
+
+
+def _pipeline(config: WorkflowConfig, studies: Iterable[StudyConfig]) -> Iterator[Finding]:
     try:
         found = written_pipeline(config)
+        by_place = {study.directory: study for study in studies}
+        places = {name: config.study_dir(name) for name in config.task_managers}
+        known = {name: by_place[p] for name, p in places.items() if p in by_place}
+        if mistakes := list(step_mistakes(config, found, known)):
+            raise ConfigError(mistakes)
     except ConfigError as error:
         yield from (Finding(MISTAKE, "pipeline", str(mistake)) for mistake in error.mistakes)
     except (MotokoError, OSError) as error:
         yield Finding(MISTAKE, "pipeline", str(error))
     else:
-        n_systems = "" if found.systems is None else f" for {len(found.systems)} systems"
         names = listed(step.name for step in found.pipeline)
+        if found.systems is not None and not found.systems:
+            yield Finding(WARNING, "pipeline", f"{names}: {lack_of_systems(config)}")
+            return
+        n_systems = (
+            "" if found.systems is None else f" for {counted(len(found.systems), 'system')}"
+        )
         yield Finding(OK, "pipeline", f"{names}{n_systems}")
 
 

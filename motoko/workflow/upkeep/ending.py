@@ -8,16 +8,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from motoko import daemon
+from motoko.crashpoints import reached
 from motoko.errors import DatabaseLost, UnknownField
 from motoko.job import token
 from motoko.job.holders import end_holders
 from motoko.job.outcome import read_outcome
 from motoko.launch import moving
 from motoko.launch.cleaning import cleaning
-from motoko.launch.executing import Executing, executing_in, find_executing
+from motoko.launch.executing import Executing, executing_in, find_below, find_executing
 from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.study import files
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 _GRACE_S = 5.0
+#: The fact in which runs are whose processes are ended so that they become CREATED.
+_ENDING = "ending"
 _RUNS_A_COMMIT = 1000
 
 
@@ -51,9 +55,16 @@ def leave_alone(workflow: Workflow, studies: Sequence[str]) -> list[str]:
 
 
 def still_executing(workflow: Workflow, studies: Sequence[str]) -> list[Executing]:
-    """The runs whose scripts go on, with or without a launcher."""
+    """The runs whose scripts go on, with or without a launcher.
+
+    Of a study whose file has mistakes, those in the place where runs lie that no file names.
+    """
     managers = [workflow.task_manager(n).base for n in studies or tuple(workflow.task_managers)]
-    return [one for study in managers for one in find_executing(study)]
+    found = [one for study in managers for one in find_executing(study)]
+    for name in () if studies else workflow.unread:
+        for runs_dir in workflow.config.study_dir(name).glob("BD-*-runs"):
+            found += find_below(runs_dir, name)
+    return found
 
 
 @dataclass
@@ -68,9 +79,12 @@ class Reset:
     left: list[Executing]
 
 
-def reset_active(workflow: Workflow, studies: Sequence[str], *, at_once: bool) -> Reset:
+def reset_active(
+    workflow: Workflow, studies: Sequence[str], *, at_once: bool, command: str
+) -> Reset:
     """End the local processes of all runs that execute, and make these CREATED.
 
+    The history of such a run has its attempt as CANCELLED, by this ``command``.
     Runs that execute on another host stay as they are, and so does one whose script has ended:
     the next launcher records how. MovedOrCopied before anything is ended, since what executes
     may be another workflow's.
@@ -78,22 +92,67 @@ def reset_active(workflow: Workflow, studies: Sequence[str], *, at_once: bool) -
     whereabouts.check(workflow)
     managers = [workflow.task_manager(n).base for n in studies or tuple(workflow.task_managers)]
     found = {study: find_executing(study) for study in managers}
-    _end([one for some in found.values() for one in some if one.is_here], at_once=at_once)
-    reset = Reset(0, [], [one for study in managers for one in find_executing(study)])
+    here = [one for some in found.values() for one in some if one.is_here]
     if not _has_databases(workflow):
-        reset.ended = [one for some in found.values() for one in some if one not in reset.left]
-        return reset
+        _end(here, at_once=at_once)
+        left = [one for study in managers for one in find_executing(study)]
+        return Reset(
+            0, [one for some in found.values() for one in some if one not in left], left
+        )
     with control.server_kept_as_it_was(workflow):
-        control.ensure_served(workflow)
+        try:
+            control.ensure_served(workflow)
+            for study, some in found.items():
+                _note_ending(study, some)
+        finally:  # whatever is wrong with databases
+            _end(here, at_once=at_once)
+        reached("reset.ended")
+        reset = Reset(0, [], [one for study in managers for one in find_executing(study)])
         for study, some in found.items():
             ended = {one.run_id: one for one in some if one not in reset.left}
             with study.database.read() as tables:
                 active = _active(tables)
-            chosen = {r for r in active if r in ended or not _has_begun(study, r, active[r])}
+                noted = _noted(tables, active)
+            chosen = {
+                r
+                for r in active
+                if r in ended or r in noted or not _has_begun(study, r, active[r])
+            }
             chosen -= {one.run_id for one in reset.left if one.study == study.name}
-            reset.n_runs += len(_back_to_created(study, {r: active[r] for r in chosen}))
+            rows = {r: active[r] for r in sorted(chosen)}
+            over = {}
+            for run_id, row in rows.items():
+                if run_id in ended and ended[run_id].attempt == row["attempt"]:
+                    over[run_id] = _ending(study, run_id, row, f"ended by `{command}`")
+                elif row.get("start_time") is not None:
+                    gone = f"its processes were gone when `{command}` put its run back"
+                    over[run_id] = _ending(study, run_id, row, gone)
+            reset.n_runs += len(_back_to_created(study, rows, ended=over))
             reset.ended += [one for run_id, one in ended.items() if run_id not in chosen]
+            if noted:
+                study.database.write(lambda tables: tables.set_fact(_ENDING, None))
     return reset
+
+
+def _note_ending(study: Study, executing: Sequence[Executing]) -> None:
+    """Have the database know, before processes are ended, of which runs: who dies then is
+    followed by the next call."""
+
+    def note(tables: Tables) -> None:
+        active = _active(tables)
+        known = [one.run_id for one in executing if one.is_here and one.run_id in active]
+        known += _noted(tables, active)
+        marks = [[run_id, active[run_id].get("nonce")] for run_id in sorted(set(known))]
+        tables.set_fact(_ENDING, marks)
+
+    if executing:
+        study.database.write(note)
+
+
+def _noted(tables: Tables, active: Mapping[int, Mapping[str, Any]]) -> set[int]:
+    """The runs of which that was noted, as far as their attempts are the same."""
+    marks = tables.fact(_ENDING) or []
+    return {i for i, nonce in marks if i in active and active[i].get("nonce") == nonce}
 
 
 def _has_databases(workflow: Workflow) -> bool:
@@ -116,6 +175,17 @@ def _has_begun(study: Study, run_id: int, row: Mapping[str, Any]) -> bool:
     return read_outcome(run_dir, row.get("attempt", 0), nonce) is not None
 
 
+def _ending(study: Study, run_id: int, row: Mapping[str, Any], cause: str) -> dict[str, Any]:
+    """What the history of a run is to have of its attempt, which is over."""
+    number, nonce = row["attempt"], row.get("nonce")
+    facts: dict[str, Any] = {"nonce": nonce, "state": states.CANCELLED, "cause": cause}
+    left = read_outcome(str(study.run_dir(run_id)), number, str(nonce))
+    if left is None:
+        return {**facts, "end_time": time.time()}
+    process = {"pid": left.pid, "host": left.host, "start_time": left.begin}
+    return {**facts, **process, "end_time": left.end, "exit_code": left.exit}
+
+
 def _end(executing: Sequence[Executing], *, at_once: bool) -> None:
     """End all processes of attempts on this host, all together; some may be left."""
     left = list(executing)
@@ -133,8 +203,12 @@ def _back_to_created(
     study: Study,
     rows: Mapping[int, Mapping[str, Any]],
     manifest: Mapping[str, Any] | None = None,
+    ended: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
 ) -> list[int]:
-    """Make runs CREATED, unless they are not as they were seen any more; those that were."""
+    """Make runs CREATED, unless they are not as they were seen any more; those that were.
+
+    ``ended`` has what becomes of their attempts, for the history.
+    """
     changes: dict[str, Any] = {"state": states.CREATED, "has_finished": None}
     if manifest is not None:
         changes["files"] = manifest["key"]
@@ -147,6 +221,10 @@ def _back_to_created(
             if manifest is not None:
                 tables.set_manifest(manifest["key"], manifest)
             for run_id in same:
+                if run_id in ended:
+                    number = rows[run_id]["attempt"]
+                    known = {a["number"]: a for a in tables.attempts(run_id)}.get(number, {})
+                    tables.set_attempt(run_id, number, {**known, **ended[run_id]})
                 tables.update_run(run_id, changes)
             return same
 
@@ -207,12 +285,14 @@ def clean(
                     keep_backup=keep_backup,
                     current_files=current_files,
                 )
+                reached("clean.created")
                 for run_id in cleaned.directories:
                     if keep_backup:
                         making.move_into(backup, study.run_dir(run_id), workflow)
                         cleaned.backup = backup
                     else:
                         moving.remove(study.run_dir(run_id))
+                    reached("clean.moved")
     return cleaned
 
 

@@ -11,15 +11,14 @@ from motoko.job.layout import FAILED
 from motoko.job.windows import clear_failures
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
+from motoko.paths import WORKFLOW_STATE
+from motoko.study.system_dirs import SYSTEM_DIR, found
 from motoko.workflow import control
 from motoko.workflow.pipelines.written import written_systems
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
     from motoko.workflow.workflow import Workflow
-
-#: The entry of a run that names the directory of the system it works on.
-SYSTEM_DIR = "system_dir"
 
 
 @dataclass
@@ -30,6 +29,8 @@ class Cleared:
     files: list[str] = field(default_factory=list)
     #: Runs whose directories were left as they are, since they execute.
     executing: list[str] = field(default_factory=list)
+    #: Directories of systems that were left as they are, since they lie in other workflows.
+    elsewhere: list[str] = field(default_factory=list)
 
 
 def clear(
@@ -62,10 +63,20 @@ def clear(
                         cleared.executing.append(f"{study.name}.{run_id}")
                     else:
                         _clear_run(study, run_id, cleared)
+        declared = _declared(workflow)
         for place in places:
-            if place not in busy:
+            if place not in declared and _is_in_another(workflow, place):
+                cleared.elsewhere.append(str(place))
+            elif place not in busy:
                 cleared.files += clear_failures(place)
     return cleared
+
+
+def _is_in_another(workflow: Workflow, place: Path) -> bool:
+    """Whether a directory lies in another workflow: one that this was copied from may have told
+    runs so."""
+    inside = (one for one in place.parents if (one / WORKFLOW_STATE).is_dir())
+    return next(inside, workflow.directory) != workflow.directory
 
 
 def _declared(workflow: Workflow) -> dict[Path, None]:
@@ -94,4 +105,5 @@ def _chosen(
         has_systems = SYSTEM_DIR in tables.entries or SYSTEM_DIR in study.schema.run
         for run_id in tables.select(constraint):
             system_dir = tables.run(run_id).get(SYSTEM_DIR) if has_systems else None
-            yield run_id, None if system_dir is None else study.directory / str(system_dir)
+            place = None if system_dir is None else found(str(system_dir), study.directory)
+            yield run_id, None if place is None else study.directory / place

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from motoko.crashpoints import reached
+from motoko.durable import copy_file, force_directory
 from motoko.errors import AlreadyRunning
 from motoko.store.migration import Instructions, Migrated, is_needed, migrate
 from motoko.workflow import control, making
@@ -48,7 +50,12 @@ def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome |
         if not is_needed(stored, study.schema, how, study.migrate_command):
             return None
         backup.parent.mkdir(parents=True)
-        shutil.copy2(study.database_file, backup)
+        aside = backup.with_name(f".{backup.name}.unfinished")
+        copy_file(study.database_file, aside)
+        reached("migrate.aside")
+        aside.rename(backup)
+        force_directory(backup.parent)
+        reached("migrate.copied")
         try:
             migrated = study.database.write(lambda tables: migrate(tables, study.schema, how))
         except BaseException:

@@ -127,6 +127,7 @@ class _Repair:
                 self._result.undone.append(f"{study.name}: {why}")
                 continue
             self._repair_study(study, known)
+        reached("repair.stored")
         for study in self._told:
             _set_fact(study, rebuild.UNTOLD_RUNS, None)
         return self._result

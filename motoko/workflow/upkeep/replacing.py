@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from motoko.crashpoints import reached
 from motoko.durable import copy_file, force_directory, force_file
 from motoko.store import layout
 from motoko.workflow import making
@@ -46,6 +47,7 @@ def put_in_place(new: Path, file: Path, aside: Path, workflow: Workflow) -> None
     force_file(new)
     os.replace(new, file)
     force_directory(file.parent)
+    reached("database.placed")
     for path in beside(file):
         making.move_into(aside, path, workflow)
 

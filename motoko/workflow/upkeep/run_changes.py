@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motoko.columns import UNDECLARED
 from motoko.crashpoints import reached
+from motoko.durable import replace_file
 from motoko.launch import moving
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
@@ -95,13 +97,15 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
     for study, ids in chosen.items():
         values = how.values.get(study.name, Values({}, {}))
         manifest = study.manifest() if how.has_current_files else None
-        again = _Retrying(workflow, study, values, manifest)
-        if not how.is_dir_cleaned or values.job:
+        cleans = how.is_dir_cleaned and not values.job
+        again = _Retrying(workflow, study, values, manifest, cleans=cleans)
+        if not cleans:
             _in_batches(study, ids, again, changes)
             continue
         with cleaning(study):
             making.check_dirs(workflow, study, ids)
             _in_batches(study, ids, again, changes)
+            reached("retry.created")
             done = set(changes.done)
             moved = [i for i in ids if f"{study.name}.{i}" in done]
             _move_dirs(workflow, study, moved, backup, changes)
@@ -126,6 +130,7 @@ def _end_what_was_said(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]
             names.update(tables.run(run_id)["run_name"] for run_id in ids)
     for name in sorted(names):
         record_end(workflow.vars.db, name)
+        reached("retry.said")
 
 
 @dataclass
@@ -136,6 +141,8 @@ class _Retrying:
     study: Study
     values: Values
     manifest: Mapping[str, Any] | None
+    #: Whether directories are moved away then, also one that an earlier call has left.
+    cleans: bool
 
     def __call__(self, tables: Tables, run_id: int, changes: Changes) -> None:
         row = tables.run(run_id)
@@ -158,7 +165,8 @@ class _Retrying:
         if why := _why_not_idle(self.workflow, self.study, row):
             changes.left[name] = why
             return
-        if row["state"] == states.CREATED and not entries:
+        has_left = self.cleans and self.study.run_dir(run_id).exists()
+        if row["state"] == states.CREATED and not entries and not has_left:
             changes.left[name] = "is CREATED already"
             return
         by_hand = remember_before(row, entries)
@@ -173,11 +181,11 @@ class _Retrying:
         job = {k: v for k, v in tables.job(row["job_id"]).items() if k != "id"}
         point = schema.convert_job({**job, **self.values.job})
         defaults = [f.name for f in schema.run.values() if f.has_default]
-        usual = {"replica", *defaults, *config.run_params, *config.run_space}
+        usual = {*UNDECLARED, *defaults, *config.run_params, *config.run_space}
         before = identity_of(tables, row["id"], usual)
         by_hand = {n: row[n] for n in row.get(SET_BY_HAND, ()) if n in row}
         now = {**by_hand, **entries}
-        chosen = {n: v for n, v in now.items() if n in schema.run or n == "replica"}
+        chosen = {n: v for n, v in now.items() if n in schema.run or n in UNDECLARED}
         identity = TaskIdentity(
             before.run_name,
             int(now.get("nproc", before.nproc)),
@@ -253,8 +261,7 @@ def to_delete(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Chan
     firing = _in_open_firings(workflow)
     for study, ids in chosen.items():
         with study.database.read() as tables:
-            for run_id in ids:
-                _may_delete(workflow, study, tables, run_id, firing, changes)
+            _deletable(workflow, study, tables, ids, firing, changes)
     return changes
 
 
@@ -263,16 +270,24 @@ def delete(
 ) -> Changes:
     """Remove runs from the databases; their directories go into a dated backup.
 
-    What was known of them is kept beside, as JSON. Runs that execute, and those of an action
-    that is being called, are left. Their ids are never given again.
+    What was known of them is kept beside, as JSON, before anything is removed. Runs that
+    execute, and those of an action that is being called, are left. Their ids are never given
+    again.
     """
     changes = Changes()
     backup = making.new_backup(workflow)
     firing = _in_open_firings(workflow)
     for study, ids in chosen.items():
         rows: list[dict[str, Any]] = []
+        file = backup / study.name / "deleted-runs.json"
         with cleaning(study):
             making.check_dirs(workflow, study, ids, are_kept=keeps_files)
+            with study.database.read() as tables:
+                may = _deletable(workflow, study, tables, ids, firing, Changes())
+                described = [_known(tables, run_id) for run_id in may] if keeps_files else []
+            if described:
+                _write_down(file, described)
+                reached("delete.described")
             deleted: list[int] = []
             for start in range(0, len(ids), _RUNS_A_COMMIT):
                 some = ids[start : start + _RUNS_A_COMMIT]
@@ -281,9 +296,7 @@ def delete(
                     tables: Tables, some: Sequence[int] = some, study: Study = study
                 ) -> tuple[list[int], list[dict[str, Any]], Changes]:
                     now = Changes()
-                    may = [
-                        i for i in some if _may_delete(workflow, study, tables, i, firing, now)
-                    ]
+                    may = _deletable(workflow, study, tables, some, firing, now)
                     known = [_known(tables, run_id) for run_id in may]
                     delete_runs(tables, may)
                     return may, known, now
@@ -294,15 +307,28 @@ def delete(
                 rows += known
                 changes.done += now.done
                 changes.left |= now.left
-            if keeps_files:
-                _move_dirs(workflow, study, deleted, backup, changes)
-                if rows:
-                    _write_down(backup / study.name / "deleted-runs.json", rows)
-                    changes.backup = backup
-            else:
+            if not keeps_files:
                 for run_id in deleted:
                     moving.remove(study.run_dir(run_id))
+                    reached("delete.moved")
+                continue
+            if rows != described:  # others have changed some meanwhile
+                _write_down(file, rows)
+            if rows:
+                changes.backup = backup
+            _move_dirs(workflow, study, deleted, backup, changes)
     return changes
+
+
+def _deletable(
+    workflow: Workflow,
+    study: Study,
+    tables: Tables,
+    ids: Iterable[int],
+    firing: Mapping[tuple[str, int], str],
+    changes: Changes,
+) -> list[int]:
+    return [i for i in ids if _may_delete(workflow, study, tables, i, firing, changes)]
 
 
 def _may_delete(
@@ -352,7 +378,8 @@ def _known(tables: Tables, run_id: int) -> dict[str, Any]:
 
 def _write_down(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"deleted": time.time(), "runs": rows}, default=repr, indent=1))
+    said = {"deleted": time.time(), "runs": rows}
+    replace_file(file, [json.dumps(said, default=repr, indent=1).encode() + b"\n"])
 
 
 # shared
@@ -400,4 +427,5 @@ def _move_dirs(
     for run_id in ids:
         if study.run_dir(run_id).exists():
             making.move_into(backup, study.run_dir(run_id), workflow)
+            reached("delete.moved")
             changes.backup = backup

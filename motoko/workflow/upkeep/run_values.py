@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from motoko.columns import FIXED, RUN_ENTRIES
+from motoko.columns import FIXED, RUN_ENTRIES, UNDECLARED
 from motoko.config.fields import RUN_LIMITS
 from motoko.config.values import JOB_CONVERTERS, RUN_CONVERTERS, Refused
 from motoko.errors import SchemaError
@@ -62,7 +62,7 @@ def read_values(study: Study, pairs: Mapping[str, str], *, with_new: bool = Fals
 def _check_known(study: Study, entries: Mapping[str, Any]) -> None:
     config = study.config
     with study.database.read() as tables:
-        named = {*tables.entries, *config.run_params, *config.run_space, "replica"}
+        named = {*tables.entries, *config.run_params, *config.run_space, *UNDECLARED}
         in_use = {state for _, state, n_runs in tables.groups.counted() if n_runs}
     known = sorted({*RUN_ENTRIES, *RUN_LIMITS, *study.schema.run, *named} - FIXED - _LINKS)
     for name in entries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from motoko.errors import EventNotFound, WorkflowError
 from motoko.phrases import counted, duration, moment
 from motoko.store.ranges import numbers, ranges
 from motoko.workflow import conditions, control, reporter
+from motoko.workflow.pipelines.failed import standing
 from motoko.workflow.views import firing_log
 from motoko.workflow.views.firing_log import INTERRUPTED, Logged, runs_in_words
 from motoko.workflow.views.reason import Reason
@@ -38,6 +40,7 @@ def why(workflow: Workflow, event: str, run_name: str | None = None) -> list[Rea
     chosen = run_name or _only(active) or _latest(workflow)
     with workflow.vars.db.read() as ledger:
         log = firing_log.logged(ledger, active, run_name=chosen)
+        failed = {one.function: one.in_words for one in standing(ledger, chosen)}
     own = [one for one in log if one.event == name and task in ("", one.task)]
     owner = active.get(chosen)
     if owner is None:
@@ -45,15 +48,21 @@ def why(workflow: Workflow, event: str, run_name: str | None = None) -> list[Rea
             raise EventNotFound(
                 event, chosen, sorted({one.event for one in log}), is_running=False
             )
-        return [_from_log(event, chosen, own)]
+        return [_from_log(event, chosen, own, failed.get(name))]
     report = reporter.ask(workflow.state_dir, chosen) if owner.is_here else None
     if report is None:
         return [_unanswered(event, chosen, owner, own)]
     actions = [a for a in report["actions"] if a["event"] == name and task in ("", a["task"])]
+    phases = report.get("phases", {})
+    if name in phases and not any(action["flights"] for action in actions):
+        text = failed.get(name, phases[name])
+        told = {"firings": _in_words(own)} if own else {}
+        return [Reason(name, "false", "pipeline", f"{name} {text}", told)]
     if not actions:
         if own:
-            return [_from_log(event, chosen, own)]
-        known = sorted({a["event"] for a in report["actions"]} | {one.event for one in log})
+            return [_from_log(event, chosen, own, failed.get(name))]
+        events = {a["event"] for a in report["actions"]} | {one.event for one in log}
+        known = sorted(events | phases.keys())
         raise EventNotFound(event, chosen, known, is_running=True)
     return [
         Inquiry(workflow, chosen, action, report).reason(
@@ -189,9 +198,10 @@ class Inquiry:
     def _left(self, evaluated: list[Evaluated]) -> bool:
         """Whether an action that fires once has not fired for some that match."""
         event, task = self.action["event"], self.action["task"]
+        call = self.action.get("call", "")
         with self.workflow.vars.db.read() as ledger:
             if not evaluated:
-                return not ledger.fired_runs(self.run_name, event, task, None)
+                return not ledger.fired_runs(self.run_name, event, task, None, call)
             return any(
                 set(one.run_ids) - ledger.fired_runs(self.run_name, event, task, one.study)
                 for one in evaluated
@@ -212,8 +222,12 @@ def _in_words(firings: list[Logged]) -> list[str]:
     ]
 
 
-def _from_log(event: str, run_name: str, own: list[Logged]) -> Reason:
+def _from_log(event: str, run_name: str, own: list[Logged], failed: str | None) -> Reason:
     last = own[-1]
+    if failed is not None:
+        again = f"`motoko run --run_name {shlex.quote(run_name)} --retry-failed` calls it again"
+        text = f"{event} {failed}; {again}"
+        return Reason(event, "false", "failed", text, {"firings": _in_words(own)})
     runs = f" for {last.runs_in_words}" if last.runs_in_words else ""
     times = "once" if len(own) == 1 else f"{len(own)} times"
     fired = f"has fired {times}, last at {moment(last.began)}{runs}"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.errors import DatabaseUnavailable, MotokoError, RunNameNotFound, StudyNotFound
 from motoko.model import states
-from motoko.paths import WORKFLOW_DATABASE
 from motoko.study.waiting import failed_run
 from motoko.workflow import control, opening, reporter
 from motoko.workflow.holding import held_since
+from motoko.workflow.pipelines.failed import FailedCall, standing
 from motoko.workflow.views.firing_log import Logged, logged
 from motoko.workflow.views.troubles import standing_troubles, troubles
 
@@ -80,6 +80,8 @@ class Overview:
     variables: dict[str, Any]
     failed: list[FailedRun]
     n_failed: int
+    #: Functions of pipelines, of the run names that are orchestrated or were last.
+    failed_functions: list[FailedCall]
     #: The last firings, oldest first.
     events: list[Logged]
     #: By run name: since when it is stalled, and what each condition lacks.
@@ -88,6 +90,8 @@ class Overview:
     troubles: list[str]
     #: Whether the workflow's own file has some; they are among the troubles.
     has_mistakes: bool = False
+    #: Why nothing is known of variables and firings, though there should be a database of them.
+    error: MotokoError | None = None
 
     @property
     def is_cut_off(self) -> bool:
@@ -123,6 +127,7 @@ class Overview:
             "troubles": self.troubles,
             "n_failed": self.n_failed,
             "failed": [failed_as_json(run) for run in self.failed],
+            "failed_functions": [one._asdict() for one in self.failed_functions],
         }
 
 
@@ -154,6 +159,7 @@ def look(
         variables={},
         failed=[],
         n_failed=0,
+        failed_functions=[],
         events=[],
         stalls={},
         troubles=[],
@@ -192,6 +198,8 @@ def look(
     overview.stalls = stalls(workflow, overview.orchestrators)
     is_at_work = bool(overview.orchestrators or overview.launcher)
     overview.troubles += troubles(workflow) if is_at_work else standing_troubles(workflow)
+    if overview.error is not None and str(overview.error) not in overview.troubles:
+        overview.troubles.append(str(overview.error))
     return overview
 
 
@@ -254,9 +262,6 @@ def _add_failed(overview: Overview, study: Study, tables: Tables, run_name: str 
 def _add_ledger(
     overview: Overview, workflow: Workflow, run_name: str | None, most_events: int | None
 ) -> None:
-    file = workflow.state_dir / WORKFLOW_DATABASE
-    if not file.exists():
-        return
     try:
         opening.open_ledger(workflow)
         with workflow.vars.db.read() as ledger:
@@ -264,5 +269,9 @@ def _add_ledger(
             overview.variables = ledger.variables()
             orchestrated = overview.orchestrators
             overview.events = logged(ledger, orchestrated, run_name=run_name, last=most_events)
-    except MotokoError:
-        return  # the studies were read; what is missing is said of none of them
+            present = [run_name] if run_name else [*orchestrated] or [*overview.run_names][-1:]
+            overview.failed_functions = [one for n in present for one in standing(ledger, n)]
+    except StudyNotFound:
+        return  # nothing was begun yet
+    except MotokoError as error:
+        overview.error = error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,9 @@ from motoko.columns import HIDDEN
 from motoko.job import layout
 from motoko.model import states
 from motoko.study.records import split_run_name
+from motoko.study.system_dirs import placed
 from motoko.study.waiting import failed_run
+from motoko.workflow.views.elapsed import elapsed_s
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -49,7 +50,7 @@ def listed(
 
 
 def _row(study: Study, tables: Tables, run_id: int) -> dict[str, Any]:
-    run = tables.run(run_id)
+    run = placed(tables.run(run_id), study.directory)
     job = {k: v for k, v in tables.job(run["job_id"]).items() if k != "id"}
     is_bad = states.is_bad(run["state"])
     return {
@@ -57,20 +58,9 @@ def _row(study: Study, tables: Tables, run_id: int) -> dict[str, Any]:
         **{name: run.get(name) for name in FIRST_ENTRIES},
         "job": job,
         "entries": {k: v for k, v in run.items() if k not in HIDDEN},
-        "elapsed_s": elapsed_s(run),
+        "elapsed_s": elapsed_s(study, run, tables.attempts(run_id)),
         "cause": failed_run(study, tables, run_id).cause if is_bad else None,
     }
-
-
-def elapsed_s(run: Any) -> float | None:
-    """How long a run took, or has taken until now; None before its start."""
-    start = run.get("start_time")
-    if start is None:
-        return None
-    end = run.get("end_time")
-    if end is None and run["state"] in states.ACTIVE:
-        end = time.time()
-    return None if end is None else max(0.0, end - start)
 
 
 @dataclass
@@ -86,6 +76,8 @@ class Card:
     cause: str | None
     #: Which code it was made with: what is known of that.
     code: dict[str, Any]
+    #: How long it took, or has taken until now.
+    elapsed_s: float | None
 
     @property
     def warnings(self) -> list[str]:
@@ -139,7 +131,7 @@ def card(workflow: Workflow, name: str) -> Card:
     manager, run_id = split_run_name(name)
     study = workflow.task_manager(manager).base
     with study.database.read() as tables:
-        row = tables.run(run_id)
+        row = placed(tables.run(run_id), study.directory)
         run = {k: v for k, v in row.items() if k not in HIDDEN}
         job = dict(tables.job(row["job_id"]))
         attempts = [
@@ -159,6 +151,7 @@ def card(workflow: Workflow, name: str) -> Card:
         paths=paths,
         cause=cause,
         code=_code(study, manifest),
+        elapsed_s=elapsed_s(study, row, attempts),
     )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from motoko.host import host_name
-from motoko.job.token import read_token
 from motoko.launch.executing import Executing, executing_in
 from motoko.launch.work import LIMITS, open_runs, retry_left_s
 from motoko.model import states
@@ -19,6 +17,7 @@ from motoko.study.records import split_run_name
 from motoko.workflow import control
 from motoko.workflow.holding import held_since
 from motoko.workflow.views import firing_log, troubles
+from motoko.workflow.views.elapsed import age_s, elapsed_s
 from motoko.workflow.views.reason import Reason
 
 if TYPE_CHECKING:
@@ -262,7 +261,9 @@ class Inquiry:
         self.evidence |= {"started": began, "host": host, "pid": pid}
         parts = ["executes"]
         if began is not None:
-            parts.append(f"since {moment(began)} ({duration(self._age_s(began))})")
+            parts.append(
+                f"since {moment(began)} ({duration(age_s(self.study, self.row, began))})"
+            )
         if pid is not None:
             parts.append(f"as process {pid} on {host}")
         step = self.row.get("last_step")
@@ -279,15 +280,6 @@ class Inquiry:
             return "executing", f"{sentence}; {self._unrecorded()}"
         return "executing", sentence
 
-    def _age_s(self, began: float) -> float:
-        """For how long its attempt has gone on: what its token says, a clock may be set."""
-        number, age_s = self.row["attempt"], None
-        with suppress(OSError):
-            taken = read_token(self.study.run_dir(self.run_id), number)
-            if taken is not None and taken.nonce == self.row["nonce"]:
-                age_s = taken.age_s
-        return time.time() - began if age_s is None else age_s
-
     def _unrecorded(self) -> str:
         said = troubles.missing_launcher(self.workflow)
         return f"what becomes of it is not recorded: {said}"
@@ -302,7 +294,8 @@ class Inquiry:
         if ended is None:
             return "set", "was set to FINISHED"
         self.evidence |= {"started": began, "ended": ended}
-        took = f" after {duration(ended - began)}" if began is not None else ""
+        elapsed = elapsed_s(self.study, self.row, self.attempts)
+        took = f" after {duration(elapsed)}" if elapsed is not None else ""
         tries = f", its attempt {self.row['attempt']}" if self.row.get("attempt", 1) > 1 else ""
         return "finished", f"finished {moment(ended)}{took}{tries}"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from motoko.errors import DatabaseLost, MotokoError, MovedOrCopied
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.store import layout
+from motoko.study.presence import closed_runs
 from motoko.workflow import control, whereabouts
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def standing_troubles(workflow: Workflow, *, is_at_work: bool = False) -> Iterat
     except MovedOrCopied as unknown:
         yield str(unknown)
     yield from full_disks(workflow, is_at_work=is_at_work)
+    for manager in workflow.task_managers.values():
+        if (closed := closed_runs(manager.base)) is not None:
+            yield closed
     for office in (control.server_office(workflow), control.launcher_office(workflow)):
         if halt := office.halt:
             yield halt
@@ -92,7 +96,7 @@ def _until_launcher(workflow: Workflow) -> str:
 def _missing(office: Office, log_file: Path, until: str) -> Iterator[str]:
     owner = office.owner()
     if owner is not None:
-        if owner.n_fallen >= _MANY:
+        if owner.n_fallen >= _MANY and not owner.stands:
             times = f"{owner.n_fallen} times in a row soon after it began"
             yield f"{office.what} has died {times}; see {log_file}"
     elif office.was_stopped:

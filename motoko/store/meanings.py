@@ -1,0 +1,53 @@
+"""What errors of a database mean: which go by, and what is said of the others."""
+
+from __future__ import annotations
+
+from ZEO.Exceptions import ServerException
+from ZODB.POSException import POSKeyError, StorageError, StorageTransactionError
+
+from motoko.host import NO_ROOM, in_words
+from motoko.store.room import is_full
+
+#: What a server says to one that had begun a commit with another one, and when it must end.
+_GO_BY = ("ZODB.POSException.StorageTransactionError", "ZEO.Exceptions.ClientDisconnected")
+
+
+def goes_by(error: StorageError) -> bool:
+    """Whether a later try may well be better: there is space, or another server."""
+    if isinstance(error, ServerException):
+        is_meant = bool(error.args) and error.args[0] in _GO_BY
+        return is_full(error) or is_meant or _has_no_descriptor(error)
+    return type(error) is StorageTransactionError
+
+
+def _has_no_descriptor(error: BaseException) -> bool:
+    """Whether a server says that it can open no file now."""
+    match error:
+        case ServerException(args=(_, (int(number), *_))):
+            return number in NO_ROOM
+    return False
+
+
+def is_of_file(error: BaseException) -> bool:
+    """Whether the file of a database, opened without a server, is found to be damaged."""
+    return type(error).__module__ == "ZODB.FileStorage.format"
+
+
+def reason(error: BaseException) -> str:
+    """What it is that a database cannot do, in words."""
+    if isinstance(error, POSKeyError):
+        return "a part of it is missing"
+    if _has_no_descriptor(error):
+        return "its server can open no more files for now; `motoko info` says more"
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return in_words(error)
+    match error:
+        case ServerException(args=(str(kind), arguments)):
+            told = arguments if isinstance(arguments, tuple) else (arguments,)
+            words = ", ".join(str(one) for one in told if not isinstance(one, dict))
+            return ": ".join(
+                [f"its server says {kind.rpartition('.')[2]}", *filter(None, [words])]
+            )
+    if is_of_file(error):
+        return type(error).__name__  # its text shows bytes
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

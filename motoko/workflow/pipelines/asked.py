@@ -1,0 +1,80 @@
+"""Whether steps are asked for with what they were given under the run name before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from motoko.workflow import resuming
+
+if TYPE_CHECKING:
+    from motoko.store.ledger import Ledger
+
+#: The fact of a run name that says what steps were given: by step, in the order it was said.
+STEPS: Final = "steps"
+#: Of what a step was given at the beginning, and lately, so much is remembered.
+_MOST: Final = 50
+
+Parameters = Mapping[str, Any]
+
+
+class Asked:
+    """What steps of pipelines are given while one process orchestrates a run name.
+
+    A step may be given one thing after the other. It is begun with other parameters than
+    before when the first thing that a process gives it is none that it was ever given.
+    """
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        #: How often it was said that something is done anew.
+        self.n_said = 0
+        #: What tells of pipelines that run how far their functions are.
+        self.tellers: list[Callable[[], dict[str, str]]] = []
+
+    def told(self) -> dict[str, str]:
+        """How far functions are, in words, by step and phase; may be asked in any thread."""
+        return {name: text for tell in list(self.tellers) for name, text in tell().items()}
+
+    def note(
+        self,
+        ledger: Ledger,
+        run_name: str,
+        given: Mapping[str, Parameters],
+        *,
+        is_accepted: bool,
+    ) -> list[tuple[str, str, str]]:
+        """Keep what steps are given; what of it is other than before, in words.
+
+        ParametersChanged unless that ``is_accepted``.
+        """
+        known: dict[str, list[Parameters]] = (ledger.run_name(run_name) or {}).get(STEPS, {})
+        before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        news: dict[str, list[Parameters]] = {}
+        for name, now in given.items():
+            stored = {key: kept for key, v in now.items() for kept in resuming.stored(v)}
+            earlier = known.get(name, [])
+            if any(_is_same(one, stored) for one in earlier):
+                continue
+            if earlier and name not in self._names:
+                before |= earlier[-1]
+                after |= stored
+            kept = [*earlier, stored]
+            news[name] = kept if len(kept) <= 2 * _MOST else [*kept[:_MOST], *kept[-_MOST:]]
+        changes = resuming.check(
+            run_name, {resuming.PARAMETERS: before}, after, is_accepted=is_accepted
+        )
+        if news:
+            ledger.set_run_name(run_name, **{STEPS: {**known, **news}})
+        return changes
+
+    def remember(self, given: Mapping[str, Parameters]) -> None:
+        """These were asked for by this process."""
+        self._names |= given.keys()
+
+
+def _is_same(one: Parameters, other: Parameters) -> bool:
+    return one.keys() == other.keys() and all(
+        resuming.is_same(one[key], other[key]) for key in one
+    )
