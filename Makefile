@@ -9,7 +9,8 @@ UNFINISHED := $(VENV)/.unfinished
 LOCK := requirements/dev.lock
 PIP := $(PY) -m pip --disable-pip-version-check
 
-# Most of the time a test waits for processes: two at a time use two cores well.
+# Most of the time a test waits for processes: more of them than cores use these well. Among the
+# slow tests are whole batch systems, which have enough with two.
 PYTEST := $(PY) -m pytest -n 2 --dist worksteal
 
 # Job scripts say `python3`; in the examples and tests that is the one of the environment.
@@ -52,7 +53,7 @@ run: $(STAMP) ## both examples, from reset to printed result
 	done
 
 test: $(STAMP) ## the tests, without those that take long
-	@$(WITH_PATH) $(PYTEST) -m "not slow"
+	@$(WITH_PATH) $(PYTEST) -n 3 -m "not slow"
 
 test-all: $(STAMP) ## all tests
 	@$(WITH_PATH) $(PYTEST)

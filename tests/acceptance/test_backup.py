@@ -143,7 +143,8 @@ def test_backups_taken_while_commits_go_on_are_consistent(
         committed(put_back(workflow, backup, tmp_path / f"again{i}"))
 
 
-@pytest.mark.parametrize("how", ["continued", pytest.param("repaired", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["continued", "repaired"])
 def test_a_backup_of_a_running_workflow_is_put_back(tmp_path: Path, how: str) -> None:
     with new_workflow(tmp_path / "demo") as here:
         (here.directory / "sample/launch.sh").write_text(WAITS)

@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 N_JOBS, N_KILLS, MAX_WORKERS = 1000, 10, 2
 
 
-@pytest.mark.parametrize("max_workers", [1, MAX_WORKERS])
+@pytest.mark.parametrize("max_workers", [pytest.param(1, marks=pytest.mark.slow), MAX_WORKERS])
 def test_thousand_jobs_killed_ten_times_leave_every_output_once(
     tmp_path: Path, max_workers: int
 ) -> None:

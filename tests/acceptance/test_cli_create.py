@@ -169,7 +169,8 @@ runpy.run_module("motoko", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("n_moved", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_moved", [0, 1])
 def test_clean_that_was_killed_is_completed_by_the_next(
     here: CommandLine, n_moved: int
 ) -> None:

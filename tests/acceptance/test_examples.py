@@ -120,6 +120,7 @@ def table(result: str) -> dict[float, tuple[int, float, float, float]]:
     }
 
 
+@pytest.mark.slow
 def test_convergence_study_is_of_second_order_and_exact_in_the_limit(convergence):
     _, result = convergence
 
@@ -132,6 +133,7 @@ def test_convergence_study_is_of_second_order_and_exact_in_the_limit(convergence
         assert abs(centre - 1) <= 1e-6
 
 
+@pytest.mark.slow
 def test_convergence_study_refines_only_where_the_error_asks_for_it(convergence):
     directory, result = convergence
 
@@ -147,6 +149,7 @@ def test_convergence_study_refines_only_where_the_error_asks_for_it(convergence)
     assert len(list(directory.glob("mesh/BD-mesh-runs/run-*"))) == 5
 
 
+@pytest.mark.slow
 def test_solver_that_did_not_converge_was_tried_once_more(convergence):
     directory, _ = convergence
 
@@ -157,6 +160,7 @@ def test_solver_that_did_not_converge_was_tried_once_more(convergence):
     assert "after 400 iterations" in errors
 
 
+@pytest.mark.slow
 def test_convergence_study_leaves_a_picture(convergence):
     directory, _ = convergence
 

@@ -205,7 +205,7 @@ class Stores(RuleBasedStateMachine):
 
 TestStores = Stores.TestCase
 TestStores.settings = settings(
-    max_examples=examples(8, 40),
+    max_examples=examples(3, 40),
     stateful_step_count=12,
     suppress_health_check=[HealthCheck.too_slow],
 )

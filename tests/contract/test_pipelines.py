@@ -304,7 +304,7 @@ def test_failure_of_a_function_counts_when_the_orchestrator_dies_over_it(
             raise ValueError
 
     called: list[str] = []
-    monkeypatch.setattr("motoko.workflow.pipelines.calls.reached", die)
+    monkeypatch.setattr("motoko.workflow.pipelines.functions.reached", die)
     order = Pipeline([Step("look")])
     with pytest.raises((Died, BaseExceptionGroup)) as caught:
         piped(workflow, order, handlers={"look": look}, on_failure="prune")

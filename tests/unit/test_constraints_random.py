@@ -161,7 +161,7 @@ def constraints_with_trees(draw):
     return tree, draw(written(tree))
 
 
-@settings(max_examples=examples(400))
+@settings(max_examples=examples(150, 400))
 @given(constraints_with_trees(), st.lists(st.tuples(run_rows, job_rows), min_size=5))
 def test_constraint_selects_what_the_filter_selects(drawn, rows):
     tree, text = drawn

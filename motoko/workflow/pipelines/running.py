@@ -34,7 +34,7 @@ from motoko.study.waiting import commit_current, until_answered
 from motoko.systems import SimSystem
 from motoko.workflow.actions import ALL_TASKS, Action
 from motoko.workflow.pipelines import tasks
-from motoko.workflow.pipelines.calls import Calls
+from motoko.workflow.pipelines.functions import FunctionSteps
 from motoko.workflow.pipelines.given import Given
 from motoko.workflow.pipelines.plan import Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
@@ -130,7 +130,7 @@ class PipelineRun:
         self._given = Given(workflow.directory, self._plan, units)
         #: Whether its steps stand in ``motoko.yaml``, which is compared as a whole.
         self._is_written = is_written
-        self._calls = Calls(
+        self._functions = FunctionSteps(
             workflow, self._plan, self._progress, self._given, self._register, self._note
         )
 
@@ -138,7 +138,7 @@ class PipelineRun:
         """Until nothing can begin any more; the systems for which all is done."""
         await self._ask()
         await commit_current()
-        await until_answered(self._workflow.vars.db, self._calls.look_back)
+        await until_answered(self._workflow.vars.db, self._functions.look_back)
         asked = self._workflow.asked_steps
         assert asked is not None
         asked.tellers.append(self._tell)
@@ -150,7 +150,7 @@ class PipelineRun:
                             doing.step.name, ALL_TASKS, self._asker(doing), self._maker(doing)
                         )
                     )
-            self._note(self._calls.offer())
+            self._note(self._functions.offer())
             await self._until_over()
         finally:
             asked.tellers.remove(self._tell)
@@ -208,7 +208,7 @@ class PipelineRun:
                 await self._news.wait()
 
     async def _end(self, last: str) -> NoReturn:
-        await self._calls.give_new_start()
+        await self._functions.give_new_start()
         error = _failure(self._failed(last))
         if not isinstance(error, RunsFailed):  # of which whoever ends says how to go on
             name = shlex.quote(self._workflow.run_name or "")
@@ -294,7 +294,7 @@ class PipelineRun:
             for phase in news:
                 if phase.state is PhaseState.FAILED:
                     self._decide(phase)
-            news = [] if self._is_ending else self._calls.offer()
+            news = [] if self._is_ending else self._functions.offer()
         self._news.set()
         self._workflow.tell_of_change()
 

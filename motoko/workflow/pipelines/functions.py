@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Calls:
+class FunctionSteps:
     """The calls of functions in one pipeline."""
 
     def __init__(
