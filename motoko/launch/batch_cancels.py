@@ -18,6 +18,9 @@ from motoko.launch.tracking import Pace, Tracker
 log = logging.getLogger(__name__)
 
 _MOST = 200
+_ROOT = 0
+#: Slurm's times are whole seconds.
+_COARSE_S = 1.0
 #: How long a cancelled job may stay before it is cancelled again.
 _AGAIN_S = 60.0
 
@@ -89,6 +92,15 @@ def is_kept_from_turn(attempt: Attempt, generation: str) -> bool:
     return True
 
 
-def was_cancelled(attempt: Attempt, status: JobStatus) -> bool:
-    """Whether somebody has cancelled a job; not the system, of one that it could not launch."""
-    return status.is_cancelled and not (status.was_placed and attempt.pid is None)
+def is_by_system(status: JobStatus, begun: float | None) -> bool:
+    """Whether a batch system has cancelled a job by itself; ``begun`` is when the first of its
+    scripts began, None if none did.
+
+    It does so with a job that it could not launch; and Slurm, whose controller has crashed and
+    forgotten that a job executes, with one that it has launched a second time. Its daemons are
+    root's, and what they end so has no exit code.
+    """
+    is_by_user = status.canceller not in (None, _ROOT) or status.exit_code is not None
+    if is_by_user or not (status.is_cancelled and status.was_placed):
+        return False
+    return begun is None or (status.started is not None and status.started > begun + _COARSE_S)

@@ -48,8 +48,9 @@ class JobStatus(NamedTuple):
     """What a batch system says of one job.
 
     ``state`` and ``reason`` are its own words. ``failure`` is the class of failure that the
-    state means, if it means one; ``is_cancelled`` that somebody has ended it, and
-    ``was_placed`` that it had been given to a host, where that is told.
+    state means, if it means one; ``is_cancelled`` that somebody or the system itself has ended
+    it, with ``canceller`` as the number of that user, and ``was_placed`` that it had been given
+    to a host, where that is told; ``started``: when that was, last, in seconds since the epoch.
     """
 
     id: str
@@ -61,6 +62,8 @@ class JobStatus(NamedTuple):
     failure: str | None = None
     is_cancelled: bool = False
     was_placed: bool = False
+    canceller: int | None = None
+    started: float | None = None
 
     @property
     def key(self) -> str:

@@ -20,7 +20,7 @@ from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
 from motoko.launch.accounts import ask_accounts
 from motoko.launch.attempt import Attempt
-from motoko.launch.batch_cancels import Cancels, is_kept_from_turn, was_cancelled
+from motoko.launch.batch_cancels import Cancels, is_by_system, is_kept_from_turn
 from motoko.launch.batch_generator import BatchGenerator, JobStatus, Phase
 from motoko.launch.bells import Bells
 from motoko.launch.blame import COARSE_S, KILLED, blame, blame_loss
@@ -186,13 +186,16 @@ class BatchWatch(Folding):
     ) -> None:
         attempt.hear_of_job(state=status.state if status is not None else None, reason=None)
         if code != 0 and not attempt.is_ending:
-            blame(self._generator, attempt, code, status)
+            said = None if status is None else self._judged(status)
+            blame(self._generator, attempt, code, said)
         self.end(desk, attempt, code, ended)
 
     def _ended(self, desk: Desk, attempt: Attempt) -> None:
         job_id = attempt.batch.get("id")
         rest = [job for job in self._jobs.get(job_id or "", ()) if job.attempt is not attempt]
         if job_id is not None and rest:
+            if (tracked := self.tracker.jobs.get(job_id)) is not None:
+                tracked.begun = tracked.begun or attempt.start_time
             self._jobs[job_id] = rest
         elif job_id is not None:
             self.tracker.drop(job_id)
@@ -275,8 +278,15 @@ class BatchWatch(Folding):
         """Whether an end lacks its code, or it is not known who has cancelled a job."""
         if not status.is_cancelled:
             return status.exit_code is None and not status.failure
-        jobs = self._jobs.get(status.id, ())
-        return not status.was_placed and any(job.attempt.pid is None for job in jobs)
+        return not status.was_placed and status.canceller is None
+
+    def _judged(self, status: JobStatus) -> JobStatus:
+        """A status by which a job is cancelled only if somebody has done that."""
+        tracked = self.tracker.jobs.get(status.id)
+        known = [job.attempt.start_time for job in self._jobs.get(status.id, ())]
+        known.append(tracked.begun if tracked is not None else None)
+        begun = min((time for time in known if time is not None), default=None)
+        return status._replace(is_cancelled=False) if is_by_system(status, begun) else status
 
     def _is_handed_on(self, job_id: str) -> bool:
         return any(job.attempt.is_handed_on for job in self._jobs.get(job_id, ()))
@@ -342,7 +352,7 @@ class BatchWatch(Folding):
     def _goes_again(self, desk: Desk, attempt: Attempt, status: JobStatus) -> bool:
         """Submit a packed run again whose job ended before its turn came."""
         is_packed = attempt.batch.get("packed", 1) > 1
-        if not is_packed or was_cancelled(attempt, status) or attempt.is_ending:
+        if not is_packed or self._judged(status).is_cancelled or attempt.is_ending:
             return False
         log.info("run %s: job %s ended before its turn", attempt.title, status.id)
         self._ended(desk, attempt)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from motoko.job import layout
 from motoko.launch.attempt import Attempt
-from motoko.launch.batch_cancels import was_cancelled
 from motoko.launch.batch_generator import BatchGenerator, JobStatus
 from motoko.launch.reading import last_lines
 
@@ -26,7 +25,7 @@ def blame(
         attempt.judge(status.failure, why)
     elif said is not None:
         attempt.judge(*said)
-    elif status is not None and was_cancelled(attempt, status):
+    elif status is not None and status.is_cancelled:
         attempt.cancel(f"its job {status.id} was cancelled at {generator.name}")
     elif is_killed and left_s is not None and left_s < COARSE_S:
         attempt.time_out()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from datetime import datetime
 
 from motoko.config import parse_walltime
 from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, WALLTIME
@@ -32,6 +33,8 @@ _FAILURES = {
     "REVOKED": INFRASTRUCTURE,
     "LAUNCH_FAILED": INFRASTRUCTURE,
 }
+#: What is said of a job that was given to none.
+_NO_NODES = frozenset({"", "(null)", "None assigned"})
 _OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", *_FAILURES})
 _BUSY = re.compile(
     r"submit.*limit|MaxSubmit|temporarily unable|Resource temporarily|too many jobs|MaxJobCount"
@@ -150,7 +153,7 @@ class Slurm(BatchGenerator):
 
     def accounting_commands(self, ids: Sequence[str]) -> list[list[str]]:
         show = [["scontrol", "-o", "show", "job", job_id] for job_id in ids]
-        fields = "JobID,State,ExitCode,JobName"
+        fields = "JobID,State,ExitCode,NodeList,Start,JobName"
         return [["sacct", "-n", "-P", "-X", "-j", ",".join(ids), "-o", fields], *show]
 
     def parse_accounting(self, output: str) -> dict[str, JobStatus]:
@@ -162,14 +165,15 @@ class Slurm(BatchGenerator):
                 if "ArrayJobId" in said:
                     job_id = f"{said['ArrayJobId']}_{said.get('ArrayTaskId', '')}"
                 state, code, name = said["JobState"], said.get("ExitCode", ""), said["JobName"]
-            elif line.count("|") >= 3:
-                said = {}
-                job_id, state, code, name = line.split("|", 3)
+                nodes, start = said.get("NodeList", ""), said.get("StartTime", "")
+            elif line.count("|") >= 5:
+                job_id, state, code, nodes, start, name = line.split("|", 5)
             else:
                 raise SchedulerOutputError("sacct", line)
-            status = _status(job_id, state, name, "", code)
-            is_placed = "NodeList" in said and said["NodeList"] != "(null)"
-            found[job_id] = status._replace(was_placed=is_placed)
+            is_placed = nodes not in _NO_NODES
+            found[job_id] = _status(job_id, state, name, "", code)._replace(
+                was_placed=is_placed, started=_time(start) if is_placed else None
+            )
         return found
 
     def cancel_command(self, ids: Sequence[str]) -> list[str]:
@@ -197,8 +201,17 @@ def _clock(text: str | None) -> float | None:
         return None
 
 
+def _time(text: str) -> float | None:
+    """A time of this host's clock, as Slurm's commands write it."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:  # Unknown, or in a format that the user's environment asks for
+        return None
+
+
 def _status(job_id: str, words: str, name: str, reason: str, code: str = "") -> JobStatus:
-    state = words.partition(" ")[0].rstrip("+")  # CANCELLED by 1000
+    state, _, canceller = words.partition(" by ")  # CANCELLED by 1000
+    state = state.partition(" ")[0].rstrip("+")
     if state in _PENDING:
         return JobStatus(job_id, Phase.PENDING, state, name, reason)
     if state not in _OVER:
@@ -212,6 +225,7 @@ def _status(job_id: str, words: str, name: str, reason: str, code: str = "") -> 
         exit_code=0 if state == "COMPLETED" else _exit_code(code) or None,
         failure=_FAILURES.get(state),
         is_cancelled=state == "CANCELLED",
+        canceller=int(canceller) if canceller.isdigit() else None,
     )
 
 

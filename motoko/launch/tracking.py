@@ -53,6 +53,8 @@ class Tracked:
     n_taken_out: int = 0
     asked_at: float = -math.inf
     is_cancelled: bool = False
+    #: When the first of its scripts began, of those that have ended.
+    begun: float | None = None
 
 
 class Tracker:

@@ -213,7 +213,8 @@ class Fake:
             if job_id in ids:
                 # Who was ended by a signal: a shell says 128 more.
                 said = f"0:{code - 128}" if code and code > 128 else f"{code or 0}:0"
-                print(f"{job_id}|{state}|{said}|{name}")
+                place = "None assigned|None" if code is None else "n1|Unknown"
+                print(f"{job_id}|{state}|{said}|{place}|{name}")
 
     def qstat_sge(self):
         print("<job_info><queue_info>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, SUBMISSION, WALLTIME
 from motoko.errors import ReservedOption, SchedulerOutputError
 from motoko.launch import generator
+from motoko.launch.batch_cancels import is_by_system
 from motoko.launch.batch_generator import Array, BatchGenerator, Phase, Refusal, Shape
 from motoko.launch.generator import find_generator
 from motoko.launch.pbs import Pbs
@@ -207,14 +209,53 @@ def test_slurm_tells_of_all_jobs() -> None:
 def test_slurms_accounts_tell_of_ends() -> None:
     slurm = Slurm()
 
-    found = slurm.parse_accounting("1|CANCELLED by 0|0:15|n\n2|FAILED|3:0|n\n")
+    found = slurm.parse_accounting(
+        "1|CANCELLED by 7|0:15|n1|2026-11-22T01:21:13|n\n2|FAILED|3:0|n1|Unknown|n|m\n"
+        "3|CANCELLED by 0|0:0|None assigned|2026-11-22T01:21:13|n\n"
+    )
     found |= slurm.parse_accounting(
         "JobId=9 ArrayJobId=8 ArrayTaskId=4 JobName=n JobState=COMPLETED ExitCode=0:0\n"
     )
 
     assert found["1"].is_cancelled and found["1"].exit_code == -15
-    assert found["2"].exit_code == 3
+    assert found["1"].canceller == 7
+    assert found["1"].started == datetime(2026, 11, 22, 1, 21, 13).timestamp()
+    assert found["2"].exit_code == 3 and found["2"].name == "n|m"
+    assert found["2"].was_placed and found["2"].started is None
+    assert not found["3"].was_placed and found["3"].started is None
     assert found["8_4"].phase is Phase.ENDED and found["8_4"].exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "is_system"),
+    [
+        # Launched for a second time, as a controller does that has forgotten the first.
+        ("JobState=CANCELLED ExitCode=0:0 NodeList=n1 StartTime=2026-11-22T01:21:20", True),
+        # Cancelled by hand: the signal that ended its script is told.
+        ("JobState=CANCELLED ExitCode=0:15 NodeList=n1 StartTime=2026-11-22T01:21:20", False),
+        ("JobState=CANCELLED ExitCode=0:0 NodeList=n1 StartTime=2026-11-22T01:21:13", False),
+        (
+            "JobState=CANCELLED ExitCode=0:0 NodeList=(null) StartTime=2026-11-22T01:21:20",
+            False,
+        ),
+        ("JobState=CANCELLED ExitCode=0:0 NodeList=n1 StartTime=Unknown", False),
+        ("JobState=FAILED ExitCode=0:0 NodeList=n1 StartTime=2026-11-22T01:21:20", False),
+        ("1|CANCELLED by 0|0:0|n1|2026-11-22T01:21:20|n", True),
+        ("1|CANCELLED by 7|0:0|n1|2026-11-22T01:21:20|n", False),
+        ("1|CANCELLED by 0|0:0|None assigned|2026-11-22T01:21:20|n", False),
+    ],
+)
+def test_what_slurm_cancels_itself_is_told_from_what_somebody_cancels(
+    said: str, is_system: bool
+) -> None:
+    begun = datetime(2026, 11, 22, 1, 21, 13).timestamp()
+    line = said if said[0] == "1" else f"JobId=1 JobName=n {said}"
+
+    [status] = Slurm().parse_accounting(f"{line}\n").values()
+
+    assert is_by_system(status, begun) is is_system
+    if is_system:
+        assert is_by_system(status, None)  # it could not be launched
 
 
 QSTAT = """<?xml version='1.0'?>
@@ -321,6 +362,8 @@ def test_what_slurm_has_ended_is_no_success_although_its_code_is_0(state: str) -
     slurm = find_generator("slurm")
     assert isinstance(slurm, BatchGenerator)
 
-    accounts = slurm.parse_accounting(f"7|{state}|0:0|n\n8|COMPLETED|0:0|n\n9|FAILED|0:9|n\n")
+    accounts = slurm.parse_accounting(
+        f"7|{state}|0:0|h|t|n\n8|COMPLETED|0:0|h|t|n\n9|FAILED|0:9|h|t|n\n"
+    )
 
     assert [one.exit_code for one in accounts.values()] == [None, 0, -9]
