@@ -324,7 +324,10 @@ class BatchExecutor(Starter):
             return Answer(None, answer.output, str(error))
         ids = self._ids(job_id, tickets)
         known = [t._replace(id=own) for t, own in zip(tickets, ids, strict=True)]
-        write_tickets(ticket_file, known)
+        try:
+            write_tickets(ticket_file, known)
+        except OSError as error:  # it is found by its name, should the database not learn of it
+            log.warning("job %s: %s", job_id, error)
         reached("job.known")
         return answer._replace(output=job_id)
 

@@ -284,7 +284,7 @@ class BatchWatch(Folding):
         """A status by which a job is cancelled only if somebody has done that."""
         tracked = self.tracker.jobs.get(status.id)
         known = [job.attempt.start_time for job in self._jobs.get(status.id, ())]
-        known.append(tracked.begun if tracked is not None else None)
+        known += [tracked.begun] if tracked is not None else []
         begun = min((time for time in known if time is not None), default=None)
         return status._replace(is_cancelled=False) if is_by_system(status, begun) else status
 
@@ -311,7 +311,10 @@ class BatchWatch(Folding):
             for desk, attempt in self._sought.pop(key):
                 log.info("run %s: its job is %s", attempt.title, status.id)
                 ticket = Ticket(attempt.nonce, self._generator.name, status.name, status.id)
-                write_tickets(layout.job_ticket(attempt.run_dir, attempt.number), [ticket])
+                try:
+                    write_tickets(layout.job_ticket(attempt.run_dir, attempt.number), [ticket])
+                except OSError as error:  # it is found again, unless the database learns of it
+                    self._troubles.met(attempt.looking, error)
                 self.follow(desk, attempt, ticket)
 
     def _settle(self) -> None:
@@ -335,6 +338,9 @@ class BatchWatch(Folding):
                 assert ended.status is not None
                 code = ended.status.exit_code
                 if attempt.pid is None and self._goes_again(desk, attempt, ended.status):
+                    continue
+                if attempt.reading.refusals and self._lives(attempt):
+                    self._ends[nonce] = ended._replace(since=now)
                     continue
                 is_packed = attempt.batch.get("packed", 1) > 1  # the code is the last one's
                 is_no_code = is_packed or (code == REFUSED and bool(attempt.reading.refusals))
@@ -370,12 +376,20 @@ class BatchWatch(Folding):
         self.look(desk, attempt)
         if attempt.has_process_ended or attempt.nonce in self._ends:
             return
-        is_alive = token.is_held(attempt.run_dir, attempt.number)
-        if is_alive or offsets != attempt.reading.offsets:
+        if self._lives(attempt) or offsets != attempt.reading.offsets:
             self.tracker.is_alive(job_id)
             return
         blame_loss(self._generator, attempt)
         self.end(desk, attempt, None, time.time())
+
+    def _lives(self, attempt: Attempt) -> bool:
+        """Whether the script executes, or may, as another job of the same attempt."""
+        try:
+            is_held = token.is_held(attempt.run_dir, attempt.number)
+            return is_held or self.tracker.has_another(attempt.batch["id"])
+        except OSError as error:
+            self._troubles.met(attempt.looking, error)
+            return True
 
     def _unfound(self, desk: Desk, attempt: Attempt) -> None:
         """A job was never submitted, or is gone."""

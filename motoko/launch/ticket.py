@@ -52,8 +52,13 @@ def write_tickets(path: str, tickets: Sequence[Ticket]) -> None:
     """Put the tickets in their place in one step."""
     aside = f"{path}.{os.getpid()}"
     facts = [ticket._asdict() for ticket in tickets]
-    Path(aside).write_text(json.dumps(facts if len(facts) > 1 else facts[0]) + "\n")
-    os.replace(aside, path)
+    try:
+        Path(aside).write_text(json.dumps(facts if len(facts) > 1 else facts[0]) + "\n")
+        os.replace(aside, path)
+    except OSError:
+        with suppress(OSError):
+            Path(aside).unlink()
+        raise
 
 
 class Tickets:

@@ -68,6 +68,8 @@ class Tracker:
         self._interval_s = pace.least_s
         self._asked_at = -math.inf
         self._hurried = False
+        #: Jobs in the queue, when last told, that had not ended: by what they are found, ids.
+        self._alive: dict[str, set[str]] = {}
         #: Since when it is not known what became of the jobs; None if that is known.
         self.unknown_since: float | None = None
 
@@ -93,6 +95,12 @@ class Tracker:
     def hurry(self) -> None:
         """Something is due: ask as soon as the pace allows."""
         self._hurried = True
+
+    def has_another(self, job_id: str) -> bool:
+        """Whether another job is there that would be found by the same."""
+        status = self.jobs[job_id].status
+        key = self.jobs[job_id].name if status is None else status.key
+        return bool(self._alive.get(key, set()) - {job_id})
 
     # when
 
@@ -125,6 +133,10 @@ class Tracker:
             self._unknown(now)
         else:
             self.unknown_since = None
+            self._alive = {}
+            for one in statuses.values():
+                if one.phase is not Phase.ENDED:
+                    self._alive.setdefault(one.key, set()).add(one.id)
         news = []
         has_changed = False
         waiting = {(_array(s.id), s.name) for s in statuses.values() if _waits(s)}

@@ -357,29 +357,6 @@ def test_a_job_that_the_system_cancels_because_it_cannot_launch_it_is_tried_agai
         assert (first["class"], second["state"]) == ("infrastructure", "FINISHED"), first
 
 
-@pytest.mark.parametrize("options", ["", "pack: 2\n"])
-def test_a_job_that_the_system_launches_twice_and_cancels_is_tried_again(
-    slurm: System, tmp_path: Path, options: str
-) -> None:
-    place = fake_of(slurm).place
-    (place / "bin" / "sacct").unlink()
-    again = SCONTROL.replace("NodeList", "StartTime=2100-01-01T00:00:00 NodeList")
-    (place / "bin" / "scontrol").write_text(again.format(place))
-    (place / "bin" / "scontrol").chmod(0o755)
-    gate = make_gate(tmp_path)
-    waits = f"if [[ $MOTOKO_RUN_ID$MOTOKO_ATTEMPT == 11 ]]; then read <> {gate}; fi\n"
-    with new_study(tmp_path / "s", RAN.format(tmp_path) + waits, YAML + options) as study:
-        with launching(study, **slurm.settings):
-            create(study, 2)
-            wait_for(study, lambda: any(a.get("pid") for a in attempts(study)))
-            fake_of(slurm).cancel([attempts(study)[0]["batch"]["id"]])
-            wait_for_state(study, "FINISHED", 1, 2)
-
-        first, second = attempts(study)
-        assert (first["class"], second["state"]) == ("infrastructure", "FINISHED"), first
-        assert ran(tmp_path) == [1, 1, 2]
-
-
 @pytest.mark.slow
 def test_packed_runs_whose_turn_did_not_come_are_submitted_again(
     slurm: System, tmp_path: Path

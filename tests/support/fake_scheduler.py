@@ -158,9 +158,14 @@ class Fake:
         )
 
     def again(self, job_id):
-        """Start a job a second time, as a controller does that has lost its memory."""
-        facts = json.loads((self.place / f"job-{job_id}.json").read_text())
-        self.started_again.append(self.execute(job_id, facts))
+        """Start a job a second time, as a controller does that has lost its memory, or one that
+        was held."""
+        file = self.place / f"job-{job_id}.json"
+        facts = json.loads(file.read_text())
+        process = self.execute(job_id, facts)
+        self.started_again.append(process)
+        if facts["pid"] is None:
+            put(file, json.dumps(facts | {"pid": process.pid}))
 
     def jobs(self):
         """All jobs: id, name, what they do, exit code."""
