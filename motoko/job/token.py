@@ -110,19 +110,32 @@ def take_token(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> Optiona
             os.link(aside, name)
         else:
             _link_nameless(fd, name)
-        reached("token.linked")
     except FileExistsError:
-        os.close(fd)
-        _leave_note(run_dir, attempt, facts)
-        return None
+        if not _is_file(fd, name):
+            os.close(fd)
+            _leave_note(run_dir, attempt, facts)
+            return None
     except BaseException:
         os.close(fd)
         raise
     finally:
         if aside:
             os.unlink(aside)
+    reached("token.linked")
     os.set_inheritable(fd, True)
     return fd
+
+
+def _is_file(fd: int, name: str) -> bool:
+    """Whether a file has this name although linking it failed.
+
+    So it is on a network file system when the answer to the first request was lost, and the
+    second found the name taken.
+    """
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(name))
+    except OSError:
+        return False
 
 
 def _leave_note(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> None:

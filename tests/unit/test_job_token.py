@@ -71,6 +71,24 @@ def test_second_taker_gets_nothing_and_leaves_a_note(tmp_path: Path) -> None:
     os.close(fd)
 
 
+def test_a_link_that_was_made_although_the_answer_was_lost_is_the_takers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.link
+
+    def link(*args: Any, **kwargs: Any) -> None:
+        real(*args, **kwargs)
+        raise FileExistsError(errno.EEXIST, "the second request found it made")
+
+    monkeypatch.setattr(os, "link", link)
+
+    fd = take(tmp_path)
+
+    assert fd is not None
+    assert [file.name for file in tmp_path.iterdir()] == [Path(token_file(tmp_path, 1)).name]
+    os.close(fd)
+
+
 def test_of_many_takers_at_once_one_wins(tmp_path: Path) -> None:
     taken: list[int | None] = []
     gate = threading.Barrier(8)
