@@ -6,7 +6,8 @@ nobody sets (absent where that cannot be told). A line without its end, or with 
 another attempt, is none.
 
 Where that file cannot be written, the line stands in the attempt's token: after ``full `` for
-want of space, else after ``ended `` (its directory was renamed, or is read-only).
+want of space, after ``read-only `` where its directory is that, else after ``ended `` (its
+directory was renamed).
 
 The shell leaves no outcome when it cannot know the truth: killed by a signal, replaced by
 ``exec``, or with an EXIT trap of the script's own. So a status that was waited for stands above
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from motoko.job.layout import StrPath
 
 
-_ENDED, _FULL = b"ended ", b"full "
+#: What kept a shell from leaving its outcome where it belongs.
+FULL, READ_ONLY = "full", "read-only"
+_IN_TOKEN = {b"ended ": "", b"full ": FULL, b"read-only ": READ_ONLY}
 
 
 class Outcome(
@@ -91,13 +94,15 @@ def is_untold(run_dir: StrPath, attempt: int) -> bool:
         return False
 
 
-def met_full_disk(run_dir: StrPath, attempt: int, nonce: str) -> bool:
-    """Whether the shell found no space left when it came to its end; that stays known after
-    there is space again."""
+def hindrance(run_dir: StrPath, attempt: int, nonce: str) -> str:
+    """What kept the shell from writing when it came to its end: `FULL`, `READ_ONLY` or nothing.
+
+    That stays known after it can be written again.
+    """
     why, line = _said_in_token(run_dir, attempt)
     if _parsed(line, nonce) is not None:
-        return why == _FULL
-    return is_untold(run_dir, attempt)
+        return _IN_TOKEN[why]
+    return FULL if is_untold(run_dir, attempt) else ""
 
 
 def _said_in_token(run_dir: StrPath, attempt: int) -> Tuple[bytes, bytes]:
@@ -108,7 +113,7 @@ def _said_in_token(run_dir: StrPath, attempt: int) -> Tuple[bytes, bytes]:
     except FileNotFoundError:
         return b"", b""
     for line in reversed(lines):
-        for why in (_ENDED, _FULL):
+        for why in _IN_TOKEN:
             if line.startswith(why):
                 return why, line[len(why) :]
     return b"", b""

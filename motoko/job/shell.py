@@ -85,6 +85,7 @@ _motoko_end() {
     case $_motoko_why in
       '') ;;
       *': No space left on device'* | *': Disk quota exceeded'*) _motoko_why=full ;;
+      *': Read-only file system'*) _motoko_why=read-only ;;
       *) _motoko_why=ended ;;
     esac
   }

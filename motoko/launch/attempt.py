@@ -22,7 +22,7 @@ from motoko.launch.limits import Walltime, walltime_s
 from motoko.launch.reading import Reading, last_lines
 from motoko.launch.record import Record
 from motoko.launch.sentinels import Sentinels, failure_in
-from motoko.launch.space import lacked_space, with_no_space
+from motoko.launch.space import hindered
 from motoko.model import states
 from motoko.model.schema import Schema
 
@@ -124,6 +124,7 @@ class Attempt:
         self._exit_code: int | None = None
         self._has_ended = False
         self._failure: str | None = None
+        self._hindrance = ""  # what kept it from writing, in words
         self._cause: str | None = None
         self._stderr = ""
         self._warnings: list[str] = list(known.get("warnings", ()))
@@ -217,17 +218,18 @@ class Attempt:
             said, cause = states.CANCELLED, self._ended_for
         elif said == states.FAILED and not has_spoken:
             killed = exit_code is not None and exit_code in (-signal.SIGKILL, 137)
-            has_no_space = not self._ended_for and self._lacked_space()
+            self._hindrance = "" if self._ended_for else self._hindered()
             self._failure = self._told_failure or classify(
                 exit_code,
                 timed_out=self._has_timed_out,
                 out_of_memory=killed and out_of_memory(),
                 warned=self._was_warned,
-                is_full=has_no_space,
+                is_hindered=bool(self._hindrance),
             )
             cause = self._ended_for or self._lost_for or with_removal(cause, self.run_dir)
-            if self._failure == INFRASTRUCTURE and exit_code is not None and has_no_space:
-                cause = with_no_space(cause)
+            is_known = exit_code is not None and self._failure == INFRASTRUCTURE
+            if is_known and self._hindrance:
+                cause = f"{cause}, {self._hindrance}"
         self._become(said, cause)
         files = self.run_dir, self.number, self.nonce
         self._took_s = self.walltime.took_s(
@@ -336,10 +338,11 @@ class Attempt:
         if final is not None:
             self.end_time = float(final["t"])
         if state == states.FAILED:
-            if self._failure is None and final is not None and self._lacked_space(final):
-                self._failure = INFRASTRUCTURE
-            if final is not None and self._failure == INFRASTRUCTURE:
-                self._cause = cause if "no_space" in final else with_no_space(cause)
+            if self._failure is None and final is not None:
+                self._hindrance = self._hindered(final)
+                self._failure = INFRASTRUCTURE if self._hindrance else None
+            if final is not None and self._hindrance and "no_space" not in final:
+                self._cause = f"{cause}, {self._hindrance}"
             self._failure = self._failure or classify(1, warned=self._was_warned)
             self._see_progress()
             self._stderr = last_lines(
@@ -350,8 +353,8 @@ class Attempt:
         self._leaving.add_sentinel(sentinel, told)
         self.write_files()
 
-    def _lacked_space(self, word: Mapping[str, Any] | None = None) -> bool:
-        return lacked_space(self.run_dir, self.number, self.nonce, word)
+    def _hindered(self, word: Mapping[str, Any] | None = None) -> str:
+        return hindered(self.run_dir, self.number, self.nonce, word)
 
     @property
     def _was_warned(self) -> bool:

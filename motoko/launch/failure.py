@@ -43,16 +43,16 @@ def classify(
     *,
     timed_out: bool = False,
     out_of_memory: bool = False,
-    is_full: bool = False,
+    is_hindered: bool = False,
     warned: bool = False,
 ) -> str:
     """The class of an attempt that failed; the exit code is None when nobody knows it.
 
     A script that somebody killed is a matter of infrastructure, whether a launcher was there to
-    see it or not. A program that ended badly on a full disk may have failed for just that, and
-    another try with more space may not. Who was warned that its walltime is nearly over, and
-    did not end well after that, has ended for want of time. A code of 128 + SIGKILL is a
-    shell's word for a program of its own that was killed.
+    see it or not. A program that ended badly where it could not write (a full disk, a read-only
+    one) may have failed for just that, and another try later may not. Who was warned that its
+    walltime is nearly over, and did not end well after that, has ended for want of time. A code
+    of 128 + SIGKILL is a shell's word for a program of its own that was killed.
     """
     if timed_out:
         return WALLTIME
@@ -60,7 +60,7 @@ def classify(
         return MEMORY
     if warned:
         return WALLTIME
-    if exit_code is None or exit_code in _FROM_OUTSIDE or is_full:
+    if exit_code is None or exit_code in _FROM_OUTSIDE or is_hindered:
         return INFRASTRUCTURE
     return APPLICATION
 

@@ -13,8 +13,9 @@ import pytest
 from motoko.host import host_name
 from motoko.job.layout import outcome_file
 from motoko.job.outcome import (
+    FULL,
     Outcome,
-    met_full_disk,
+    hindrance,
     read_failure,
     read_outcome,
     write_outcome,
@@ -246,17 +247,17 @@ def test_host_is_this_one_whatever_the_environment_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_full"),
+    ("text", "found"),
     [
-        ("set -eu; mv $PWD $PWD-2; exit 3", False),
-        ("chmod -R a-w .; exit 3", False),
-        ("mkdir .motoko-outcome-1; exit 3", False),
-        ("set -eu; ln -s /dev/full .motoko-outcome-1; exit 3", True),
-        ("set -o posix; export LC_ALL=xx; ln -s /dev/full .motoko-outcome-1; exit 3", True),
+        ("set -eu; mv $PWD $PWD-2; exit 3", ""),
+        ("chmod -R a-w .; exit 3", ""),
+        ("mkdir .motoko-outcome-1; exit 3", ""),
+        ("set -eu; ln -s /dev/full .motoko-outcome-1; exit 3", FULL),
+        ("set -o posix; export LC_ALL=xx; ln -s /dev/full .motoko-outcome-1; exit 3", FULL),
     ],
 )
-def test_only_want_of_space_passes_for_a_full_disk(
-    tmp_path: Path, text: str, is_full: bool
+def test_what_kept_the_outcome_from_its_place_is_told(
+    tmp_path: Path, text: str, found: str
 ) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
@@ -271,7 +272,7 @@ def test_only_want_of_space_passes_for_a_full_disk(
     outcome = read_outcome(where, 1, "n")
     assert done.returncode == 3
     assert outcome is not None and outcome.exit == 3
-    assert met_full_disk(where, 1, "n") == is_full
+    assert hindrance(where, 1, "n") == found
 
 
 def test_rubbish_in_the_place_of_the_outcome_is_replaced(tmp_path: Path) -> None:
