@@ -28,6 +28,7 @@ from typing import Any
 
 from motoko import host
 from motoko.crashpoints import reached
+from motoko.daemon.forks import keep_from_children
 from motoko.errors import AlreadyRunning, ForeignOwner
 from motoko.paths import local_lock_file, local_lock_name, make_state_dir
 
@@ -135,6 +136,12 @@ class Office:
         self._self: Owner | None = None
         self.epoch = 0
         self.mark = ""
+        keep_from_children(self)
+
+    @property
+    def locked(self) -> list[int]:
+        """The descriptors whose locks are this holder's."""
+        return [fd for fd in (self._fd, self._lock_fd, self._old_fd) if fd is not None]
 
     def owner(self) -> Owner | None:
         """Who holds the office now; None when nobody does.

@@ -20,6 +20,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from motoko.crashpoints import reached
+from motoko.daemon.forks import keep_from_children
 from motoko.daemon.office import KEPT, PASSED, Office, Owner
 from motoko.daemon.process import stop
 from motoko.errors import MotokoError
@@ -45,6 +46,12 @@ class Use:
         #: The process that this one is just starting: it may be cut off before `started`.
         self._spawned: int | None = None
         self._stays = False
+        keep_from_children(self)
+
+    @property
+    def locked(self) -> list[int]:
+        """The descriptor whose lock says that it is used."""
+        return [] if self._fd is None else [self._fd]
 
     def begin(self) -> None:
         """Use it from now on; waits for who is stopping the holder. May be called again."""

@@ -1,0 +1,42 @@
+"""Locks are of the process that took them, and not of those that it forks.
+
+A child has the descriptors of its parent, and with them the locks, which it would hold while
+it lives: the worker of a process pool may outlive a parent that was killed by hours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Protocol
+from weakref import WeakSet
+
+
+class HoldsLocks(Protocol):
+    """What has descriptors whose locks no child is to have."""
+
+    @property
+    def locked(self) -> Iterable[int]:
+        """The descriptors that it has now."""
+
+
+_holders: WeakSet[HoldsLocks] = WeakSet()
+
+
+def keep_from_children(holder: HoldsLocks) -> None:
+    """Let no process that this one forks from now on have the locks of this one."""
+    _holders.add(holder)
+
+
+def _let_go() -> None:
+    # The numbers stay taken: who writes to them in the child writes to a file of no name.
+    with suppress(OSError):
+        nothing = os.memfd_create("motoko")
+        for holder in _holders:
+            for fd in holder.locked:
+                os.dup2(nothing, fd, inheritable=False)
+        os.close(nothing)
+
+
+os.register_at_fork(after_in_child=_let_go)
