@@ -187,7 +187,7 @@ OTHER_POINTS: Mapping[str, Point] = {
     "archive.unpacked": Point(
         "motoko archive",
         "directories are back, the database says that their runs are packed",
-        "the directories are used",
+        "the directories are used; the next `--unpack` tells the database",
     ),
     "backup.databases": Point(
         "motoko backup",

@@ -25,6 +25,7 @@ from motoko.launch.sentinels import Sentinels, failure_in
 from motoko.launch.space import hindered
 from motoko.model import states
 from motoko.model.schema import Schema
+from motoko.study.archive import ARCHIVE, archive_of
 
 _MOST_WARNINGS = 20
 
@@ -157,6 +158,8 @@ class Attempt:
         self.pid, self.host = pid, host or self.host
         if self.start_time is None:
             self.start_time = self._entries["start_time"] = start_time
+            if archive_of(self.row) is not None:
+                self._entries[ARCHIVE] = None  # what is packed was brought back before that
         if self.state == states.SUBMITTED:
             self.state = states.RUNNING
         if before != (self.pid, self.host, self.start_time, self.state):

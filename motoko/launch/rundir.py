@@ -21,7 +21,7 @@ from typing import Any
 
 from motoko.columns import HIDDEN, RUN_ENTRIES
 from motoko.crashpoints import reached
-from motoko.errors import SubmissionFailed
+from motoko.errors import ArchiveDamaged, SubmissionFailed
 from motoko.job import layout
 from motoko.job.facts import FORMAT, write_all
 from motoko.launch import moving
@@ -31,6 +31,7 @@ from motoko.launch.environment import database_host
 from motoko.launch.markers import Template, marker_values
 from motoko.store.codec import TAG_BYTES, encode
 from motoko.study import files
+from motoko.study.archive import archive_of, bring_back, own_entries
 from motoko.study.study import Study
 
 #: Files up to this size are kept in memory between runs.
@@ -121,6 +122,7 @@ class RunDirs:
         MarkerUnset, MarkerUnsafe or OSError.
         """
         run_dir = attempt.run_dir
+        self._bring_back(attempt)
         try:
             Path(run_dir).mkdir()
         except FileNotFoundError:
@@ -157,6 +159,17 @@ class RunDirs:
                 raise SubmissionFailed(attempt.title, why, transient=False) from error
         return kit
 
+    def _bring_back(self, attempt: Attempt) -> None:
+        """Unpack what the attempts before it have left, if that is packed away."""
+        archive = archive_of(attempt.row)
+        if archive is None:
+            return
+        check_not_cleaned(self._study)
+        try:
+            bring_back(self._study, attempt.run_id, archive)
+        except ArchiveDamaged as error:
+            attempt.warn(f"what the attempts before it have left is not brought back: {error}")
+
     def _clear(self, attempt: Attempt, kit: Kit) -> None:
         moving.make_writable(Path(attempt.run_dir))
         for name in kit.names:
@@ -188,7 +201,7 @@ class RunDirs:
         return name in _OF_WORK or any(fnmatchcase(name, pattern) for pattern in patterns)
 
     def _run_file(self, attempt: Attempt, generation: str) -> bytes:
-        run = {k: v for k, v in attempt.row.items() if k not in HIDDEN}
+        run = {k: v for k, v in own_entries(attempt.row).items() if k not in HIDDEN}
         facts = {
             **self._facts,
             "run_id": attempt.run_id,

@@ -1,6 +1,7 @@
 """What is done before an attempt starts, on whatever system: run directories are made ahead.
 
-Those that get large files are made in a thread, one of each study at a time.
+Those that get large files, and those that are packed away, are made in a thread, one of each
+study at a time.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from motoko.launch.folding import Folding
 from motoko.launch.handing import Handing
 from motoko.launch.rundir import Kit, RunDirs
 from motoko.launch.trouble import Troubles
+from motoko.study.archive import archive_of
 from motoko.study.study import Study
 
 log = logging.getLogger(__name__)
@@ -144,7 +146,7 @@ class Starter(ABC):
                 return False
             dirs = self._dirs[desk.study]
             kit = dirs.kit(attempt)
-            if kit.has_large:
+            if kit.has_large or archive_of(attempt.row) is not None:
                 self._copying.add(desk)
                 assert self.group is not None
                 self.group.start_soon(self._copy, desk, attempt, kit)

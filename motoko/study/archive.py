@@ -7,29 +7,34 @@ An archive is a zip file in ``BD-<study>-archives``, beside the run directories:
     run-<id>/...        the directory of each, with modes; links are kept as links
 
 The database keeps all rows; a run that is packed has the entry ``archive``, the name of the zip
-file. Packing writes the archive, reads it back, tells the database, and removes directories
-last; ended in between, nothing is lost, and the next call goes on.
+file, until its directory is back: when somebody asks for that, or its next attempt begins.
+Packing writes the archive, reads it back, tells the database, and removes directories last;
+ended in between, nothing is lost, and the next call goes on. No directory is removed of which
+an archive does not have all that lies in it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from motoko import __version__
 from motoko.crashpoints import reached
-from motoko.durable import force_directory
-from motoko.errors import ArchiveDamaged
+from motoko.durable import force_directory, locked
+from motoko.errors import AlreadyRunning, ArchiveDamaged
+from motoko.job.layout import RUN_FILE
 from motoko.model import states
 from motoko.store.tables import Tables
 
@@ -39,12 +44,18 @@ if TYPE_CHECKING:
 FORMAT = 1
 #: The entry of a run: the archive that its directory is in.
 ARCHIVE = "archive"
+_NAME = re.compile(r"archive-\d+\.zip")
+#: What ends the name of a directory that is being removed.
+_REMOVED = ".packed"
 _DESCRIPTION = "archive.json"
 _ROWS = "runs.csv"
 #: An archive has no more runs than this, so that few are lost with one, and one run is found
 #: fast: to read anything of an archive is to read its whole list of files.
 _MOST_RUNS = 1000
 _RUNS_A_COMMIT = 1000
+_CHUNK = 1 << 20
+#: How long another command that is just about to be done is waited for.
+_PATIENCE_S = 5.0
 #: The oldest time that a zip file can say.
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 
@@ -66,60 +77,123 @@ def archives_dir(study: Study) -> Path:
     return study.runs_dir.with_name(f"BD-{study.config.study}-archives")
 
 
-def packable(study: Study, run_ids: Iterable[int]) -> list[int]:
-    """Those of the runs that are over and have a directory."""
-    open_states = {states.CREATED, *states.ACTIVE}
-    over = study.ask(
-        lambda tables: [i for i in run_ids if tables.run(i)["state"] not in open_states]
-    )
-    return [run_id for run_id in over if study.run_dir(run_id).is_dir()]
+def archive_of(row: Mapping[str, Any]) -> str | None:
+    """The archive that a run with these entries is in; None if it is not packed."""
+    name = row.get(ARCHIVE)  # a user may call something of his own so
+    return name if isinstance(name, str) and _NAME.fullmatch(name) else None
 
 
-def pack(study: Study, run_ids: Sequence[int], *, is_busy: Callable[[int], bool]) -> Packed:
+def own_entries(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a run, without the one that says where it is packed."""
+    packed = archive_of(row) is not None
+    return {name: value for name, value in row.items() if not (packed and name == ARCHIVE)}
+
+
+def packable(study: Study, run_ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+    """Those of the runs that are over and have a directory, with their entries."""
+    rows = study.ask(lambda tables: {i: tables.run(i) for i in run_ids})
+    over = {run_id: row for run_id, row in rows.items() if _is_over(row)}
+    return {run_id: row for run_id, row in over.items() if study.run_dir(run_id).is_dir()}
+
+
+def pack(
+    study: Study,
+    run_ids: Sequence[int],
+    *,
+    is_busy: Callable[[int], bool],
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Packed:
     """Pack the directories of runs that are over, but for those whose scripts go on.
 
-    The study must be connected to its server. OSError when there is no room: nothing is
-    removed then.
+    The study must be connected to its server. ``alone`` keeps a launcher out of directories
+    while these are removed; those of runs that somebody puts back meanwhile stay. OSError when
+    there is no room: nothing is removed then. AlreadyRunning while another one packs.
     """
     packed = Packed()
-    chosen = []
-    ready = packable(study, run_ids)
-    names = study.ask(lambda tables: [tables.run(run_id).get(ARCHIVE) for run_id in ready])
-    for run_id, name in zip(ready, names, strict=True):
-        if is_busy(run_id):
-            continue
-        if name is not None and run_id in _packed_in(archives_dir(study) / name):
-            shutil.rmtree(study.run_dir(run_id))  # where an earlier call was ended
-        else:
-            chosen.append(run_id)
-    for start in range(0, len(chosen), _MOST_RUNS):
-        _pack_some(study, chosen[start : start + _MOST_RUNS], packed)
+    with _no_other(study):
+        for left in study.runs_dir.glob(f".run-*{_REMOVED}"):
+            shutil.rmtree(left)
+        ready = packable(study, run_ids)
+        ready = {run_id: row for run_id, row in ready.items() if not is_busy(run_id)}
+        there: dict[str, list[int]] = {}  # where an earlier call was ended
+        for run_id, row in ready.items():
+            name = archive_of(row)
+            if name is not None and _has_all_of(study, run_id, name):
+                there.setdefault(name, []).append(run_id)
+        for name, some in there.items():
+            _let_go(study, {i: ready[i] for i in some}, name, alone)
+        done = {run_id for some in there.values() for run_id in some}
+        chosen = [run_id for run_id in ready if run_id not in done]
+        for start in range(0, len(chosen), _MOST_RUNS):
+            some = chosen[start : start + _MOST_RUNS]
+            _pack_some(study, {i: ready[i] for i in some}, packed, alone)
     return packed
 
 
 def unpack(study: Study, run_ids: Iterable[int]) -> int:
-    """Bring the directories of packed runs back to where they were; how many."""
-    back = []
-    named = study.ask(lambda tables: [(i, tables.run(i).get(ARCHIVE)) for i in run_ids])
-    for run_id, name in named:
-        if name is None or study.run_dir(run_id).exists():
-            continue
-        _reader(archives_dir(study) / name).extract(run_id, study.run_dir(run_id))
-        back.append(run_id)
-    reached("archive.unpacked")
-    _tell(study, back, None)
-    return len(back)
+    """Bring the directories of packed runs back to where they were; how many.
+
+    A directory that is there already stays as it is. AlreadyRunning while another one packs.
+    """
+    n_back, told = 0, []
+    with _no_other(study):
+        named = study.ask(lambda tables: [(i, archive_of(tables.run(i))) for i in run_ids])
+        for run_id, name in named:
+            if name is not None:
+                n_back += bring_back(study, run_id, name)
+                told.append(run_id)
+        reached("archive.unpacked")
+        for start in range(0, len(told), _RUNS_A_COMMIT):
+            some = told[start : start + _RUNS_A_COMMIT]
+            study.database.write(partial(_forget_archive, run_ids=some))
+    return n_back
+
+
+def bring_back(study: Study, run_id: int, archive: str) -> bool:
+    """Put the directory of a packed run back to where it was, and say nothing to the database;
+    False if there is one already. ArchiveDamaged when that cannot be read."""
+    if study.run_dir(run_id).exists():
+        return False
+    _reader(archives_dir(study) / archive).extract(run_id, study.run_dir(run_id))
+    return True
 
 
 def unpacked(study: Study, run_id: int, archive: str, cache: Path) -> Path:
     """A directory with the files of a packed run, to be read; made when first asked for."""
-    place = cache / archive.removesuffix(".zip") / f"run-{run_id}"
+    reader = _reader(archives_dir(study) / archive)
+    place = cache / f"{archive.removesuffix('.zip')}-{reader.mark}" / f"run-{run_id}"
     if not place.exists():
-        _reader(archives_dir(study) / archive).extract(run_id, place)
+        reader.extract(run_id, place)
     return place
 
 
-def _pack_some(study: Study, run_ids: list[int], packed: Packed) -> None:
+def packed_facts(study: Study, run_id: int, archive: str) -> Mapping[str, Any]:
+    """What the packed directory of a run says of its last attempt; nothing if it has no file
+    that does. ArchiveDamaged when it cannot be read."""
+    return _reader(archives_dir(study) / archive).facts(run_id)
+
+
+def _is_over(row: Mapping[str, Any]) -> bool:
+    return row["state"] != states.CREATED and row["state"] not in states.ACTIVE
+
+
+@contextmanager
+def _no_other(study: Study) -> Iterator[None]:
+    try:
+        with locked(study.state_dir / "archive.lock", _PATIENCE_S):
+            yield
+    except TimeoutError:
+        what = f"a command that packs runs of study {study.name!r}"
+        raise AlreadyRunning(what, "another process") from None
+
+
+def _pack_some(
+    study: Study,
+    rows: Mapping[int, Mapping[str, Any]],
+    packed: Packed,
+    alone: Callable[[], AbstractContextManager[None]],
+) -> None:
+    run_ids = list(rows)
     directory = archives_dir(study)
     directory.mkdir(parents=True, exist_ok=True)
     numbers = [int(p.stem.removeprefix("archive-")) for p in directory.glob("archive-*.zip")]
@@ -149,13 +223,34 @@ def _pack_some(study: Study, run_ids: list[int], packed: Packed) -> None:
     finally:
         aside.unlink(missing_ok=True)
     reached("archive.made")
-    _tell(study, run_ids, file.name)
-    reached("archive.told")
-    for run_id in run_ids:
-        shutil.rmtree(study.run_dir(run_id))
-    packed.n_runs += len(run_ids)
+    packed.n_runs += len(_let_go(study, rows, file.name, alone))
     packed.n_bytes_packed += file.stat().st_size
     packed.archives += (file,)
+
+
+def _let_go(
+    study: Study,
+    rows: Mapping[int, Mapping[str, Any]],
+    archive: str,
+    alone: Callable[[], AbstractContextManager[None]],
+) -> list[int]:
+    """Remove the directories of runs that an archive has, as long as they are as they were when
+    it was looked at; which these are."""
+    with alone():
+        told: list[int] = study.database.write(
+            partial(_set_archive, rows=rows, archive=archive)
+        )
+        reached("archive.told")
+        for run_id in told:
+            _remove(study.run_dir(run_id))
+    return told
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory, of which nobody ever finds a part in its place."""
+    aside = directory.with_name(f".{directory.name}{_REMOVED}")
+    directory.rename(aside)
+    shutil.rmtree(aside)
 
 
 def _rows(study: Study, run_ids: list[int]) -> str:
@@ -165,15 +260,24 @@ def _rows(study: Study, run_ids: list[int]) -> str:
         return str(frame(tables, run_ids, study.directory).to_csv())
 
 
-def _tell(study: Study, run_ids: Sequence[int], archive: str | None) -> None:
-    for start in range(0, len(run_ids), _RUNS_A_COMMIT):
-        some = run_ids[start : start + _RUNS_A_COMMIT]
-        study.database.write(partial(_set_archive, run_ids=some, archive=archive))
+def _set_archive(
+    tables: Tables, *, rows: Mapping[int, Mapping[str, Any]], archive: str
+) -> list[int]:
+    told = []
+    for run_id, before in rows.items():
+        if not tables.has_run(run_id):
+            continue  # deleted meanwhile
+        row = tables.run(run_id)
+        if _is_over(row) and row.get("nonce") == before.get("nonce"):
+            tables.update_run(run_id, {ARCHIVE: archive}, is_decided=True)
+            told.append(run_id)
+    return told
 
 
-def _set_archive(tables: Tables, *, run_ids: Sequence[int], archive: str | None) -> None:
+def _forget_archive(tables: Tables, *, run_ids: Sequence[int]) -> None:
     for run_id in run_ids:
-        tables.update_run(run_id, {ARCHIVE: archive}, is_decided=True)
+        if tables.has_run(run_id):
+            tables.update_run(run_id, {ARCHIVE: None}, is_decided=True)
 
 
 def _add(archive: zipfile.ZipFile, directory: Path, name: str, packed: Packed) -> None:
@@ -194,7 +298,7 @@ def _add(archive: zipfile.ZipFile, directory: Path, name: str, packed: Packed) -
             elif entry.is_file(follow_symlinks=False):
                 info.compress_type = zipfile.ZIP_DEFLATED
                 with open(entry.path, "rb") as source, archive.open(info, "w") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+                    shutil.copyfileobj(source, target, _CHUNK)
                 packed.n_files += 1
                 packed.n_bytes += found.st_size
 
@@ -207,11 +311,13 @@ def _info(name: str, found: os.stat_result) -> zipfile.ZipInfo:
     return info
 
 
-def _packed_in(file: Path) -> Collection[int]:
+def _has_all_of(study: Study, run_id: int, archive: str) -> bool:
+    """Whether an archive has everything that lies in the directory of a run."""
     try:
-        return _reader(file).runs.keys()
-    except (OSError, ArchiveDamaged):
-        return ()
+        reader = _reader(archives_dir(study) / archive)
+        return reader.has_all_of(run_id, study.run_dir(run_id))
+    except ArchiveDamaged:
+        return False
 
 
 def _reader(file: Path) -> _Reader:
@@ -234,6 +340,8 @@ class _Reader:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._archive = zipfile.ZipFile(file)
+        #: Tells it from another one that has had its name.
+        self.mark = f"{file.stat().st_mtime_ns:x}"
         #: What there is of each run.
         self.runs: dict[int, list[zipfile.ZipInfo]] = {}
         for info in self._archive.infolist():
@@ -243,19 +351,77 @@ class _Reader:
 
     def extract(self, run_id: int, place: Path) -> None:
         """Put a run's directory into a place that is not there yet, in one step."""
-        if run_id not in self.runs:
-            raise ArchiveDamaged(str(self._file), f"has no run-{run_id}")
+        self._check_has(run_id)
         place.parent.mkdir(parents=True, exist_ok=True)
         aside = place.with_name(f".{place.name}.{os.getpid()}")
         shutil.rmtree(aside, ignore_errors=True)
         try:
             for info in self.runs[run_id]:
                 _extract_one(self._archive, info, aside, info.filename.partition("/")[2])
-            aside.replace(place)
+            try:
+                aside.replace(place)
+            except OSError:
+                if not place.is_dir():  # else another process was faster
+                    raise
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise ArchiveDamaged(str(self._file), str(error)) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def facts(self, run_id: int) -> Mapping[str, Any]:
+        """What a run's own file says; nothing if there is none that can be read."""
+        self._check_has(run_id)
+        try:
+            raw = self._archive.read(f"run-{run_id}/{RUN_FILE}")
+            facts = json.loads(raw)
+        except (KeyError, ValueError):
+            return {}
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ArchiveDamaged(str(self._file), str(error)) from error
+        return facts if isinstance(facts, dict) else {}
+
+    def _check_has(self, run_id: int) -> None:
+        if run_id not in self.runs:
+            raise ArchiveDamaged(str(self._file), f"has no run-{run_id}")
+
+    def has_all_of(self, run_id: int, directory: Path) -> bool:
+        """Whether all that lies in a directory is in here, as it is there."""
+        start = len(f"run-{run_id}/")
+        known = {info.filename[start:].rstrip("/"): info for info in self.runs.get(run_id, ())}
+        try:
+            return bool(known) and all(
+                name in known and self._is(known[name], entry)
+                for name, entry in _below(directory)
+            )
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ArchiveDamaged(str(self._file), str(error)) from error
+
+    def _is(self, info: zipfile.ZipInfo, entry: os.DirEntry[str]) -> bool:
+        found = entry.stat(follow_symlinks=False)
+        if stat.S_IFMT(info.external_attr >> 16) != stat.S_IFMT(found.st_mode):
+            return False
+        if entry.is_symlink():
+            return self._archive.read(info) == os.fsencode(Path(entry.path).readlink())
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        if info.file_size != found.st_size:
+            return False
+        with self._archive.open(info) as packed, open(entry.path, "rb") as there:
+            while chunk := there.read(_CHUNK):
+                if packed.read(len(chunk)) != chunk:
+                    return False
+            return not packed.read(1)
+
+
+def _below(directory: Path, above: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """All that a directory has and that can be packed, with its name as seen from there."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            is_dir = entry.is_dir(follow_symlinks=False)
+            if is_dir or entry.is_symlink() or entry.is_file():
+                yield f"{above}{entry.name}", entry
+            if is_dir:
+                yield from _below(Path(entry.path), f"{above}{entry.name}/")
 
 
 def _extract_one(
@@ -272,5 +438,5 @@ def _extract_one(
         target.symlink_to(os.fsdecode(archive.read(info)))
     else:
         with archive.open(info) as source, open(target, "xb") as written:
-            shutil.copyfileobj(source, written, 1 << 20)
+            shutil.copyfileobj(source, written, _CHUNK)
         target.chmod(stat.S_IMODE(mode))

@@ -35,7 +35,7 @@ from motoko.store.session import Session, current_session
 from motoko.store.single_calls import SingleCalls
 from motoko.store.tables import Tables, TaskIdentity
 from motoko.study import files
-from motoko.study.archive import ARCHIVE, unpacked
+from motoko.study.archive import archive_of, unpacked
 from motoko.study.lookout import Lookout
 from motoko.study.presence import is_created
 from motoko.study.records import Job, Run
@@ -135,9 +135,9 @@ class Study:
         if own.exists():
             return own
         row = self.run_row(run_id)
-        if ARCHIVE in row:
+        if (archive := archive_of(row)) is not None:
             mark = blake2b(os.fsencode(self.directory), digest_size=8).hexdigest()
-            return unpacked(self, run_id, row[ARCHIVE], private_directory() / "unpacked" / mark)
+            return unpacked(self, run_id, archive, private_directory() / "unpacked" / mark)
         return Path(row.get(ORIGIN, own))
 
     def run_dirs(self) -> dict[int, Path]:

@@ -95,11 +95,12 @@ def test_packing_that_was_ended_goes_on(
         patch.setattr(archive.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):
             archive.pack(study, [1, 2], is_busy=lambda run_id: False)
-    assert len(study.run_dirs()) == 3
+    assert list(study.run_dirs()) == [2, 3]
 
     packed = archive.pack(study, [1, 2], is_busy=lambda run_id: False)
 
-    assert (packed.n_runs, len(study.run_dirs())) == (0, 1)
+    assert packed.n_runs == 0
+    assert [path.name for path in study.runs_dir.iterdir()] == ["run-3"]
     assert len(list(archive.archives_dir(study).iterdir())) == 1
 
 

@@ -26,6 +26,7 @@ def command(
     FINISHED runs, or those that constraints hold for, as far as they are over. What is packed
     is read as before: info, dataframe, quantities, getFile.
     """
+    from motoko.launch.cleaning import cleaning
     from motoko.launch.executing import executing_in
     from motoko.study import archive
     from motoko.workflow import control
@@ -43,7 +44,10 @@ def command(
             n_back = archive.unpack(base, ids)
         else:
             packed = archive.pack(
-                base, ids, is_busy=lambda i: executing_in(base, i) is not None
+                base,
+                ids,
+                is_busy=lambda i: executing_in(base, i) is not None,
+                alone=lambda: cleaning(base),
             )
     if unpack:
         if as_json:

@@ -23,6 +23,7 @@ from motoko.launch.executing import Executing, executing_in, find_below, find_ex
 from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.study import files
+from motoko.study.archive import ARCHIVE, archive_of
 from motoko.workflow import control, making, whereabouts
 
 if TYPE_CHECKING:
@@ -204,10 +205,13 @@ def _back_to_created(
     rows: Mapping[int, Mapping[str, Any]],
     manifest: Mapping[str, Any] | None = None,
     ended: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
+    *,
+    leave_packed: bool = False,
 ) -> list[int]:
     """Make runs CREATED, unless they are not as they were seen any more; those that were.
 
-    ``ended`` has what becomes of their attempts, for the history.
+    ``ended`` has what becomes of their attempts, for the history. With ``leave_packed``, what
+    is packed away stays there, and is not for their next attempt.
     """
     changes: dict[str, Any] = {"state": states.CREATED, "has_finished": None}
     if manifest is not None:
@@ -225,7 +229,8 @@ def _back_to_created(
                     number = rows[run_id]["attempt"]
                     known = {a["number"]: a for a in tables.attempts(run_id)}.get(number, {})
                     tables.set_attempt(run_id, number, {**known, **ended[run_id]})
-                tables.update_run(run_id, changes)
+                is_left = leave_packed and archive_of(rows[run_id]) is not None
+                tables.update_run(run_id, {**changes, ARCHIVE: None} if is_left else changes)
             return same
 
         done += study.database.write(reset)
@@ -345,11 +350,15 @@ def _clean(
     if current_files:
         over, new_files = chosen, manifest
     else:
-        over = {r: row for r, row in chosen.items() if row["state"] != states.CREATED}
+        over = {
+            r: row
+            for r, row in chosen.items()
+            if row["state"] != states.CREATED or archive_of(row) is not None
+        }
         new_files = None
         outdated = [r for r, row in chosen.items() if row.get("files") in other]
         cleaned.n_outdated += len(outdated)
-    done = _back_to_created(study, over, new_files)
+    done = _back_to_created(study, over, new_files, leave_packed=True)
     changed = set(over).difference(done)
     cleaned.n_runs += len(done)
     cleaned.n_active += len(ids) - len(chosen) + len(changed)

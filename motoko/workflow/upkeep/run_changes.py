@@ -20,6 +20,8 @@ from motoko.store.deletion import delete_runs
 from motoko.store.identity import SET_BY_HAND, identity_of, remember_before
 from motoko.store.ranges import numbers
 from motoko.store.tables import TaskIdentity
+from motoko.study.archive import ARCHIVE, archive_of, own_entries
+from motoko.study.study import ORIGIN
 from motoko.workflow import control, making
 from motoko.workflow.history import record_end
 from motoko.workflow.upkeep.run_values import RETRIED_AS, RETRY_OF, Values
@@ -45,6 +47,7 @@ _OF_ONE_RUN = frozenset(
         "last_step",
         "last_step_time",
         SET_BY_HAND,
+        ORIGIN,
     }
 )
 _RUNS_A_COMMIT = 1000
@@ -165,11 +168,14 @@ class _Retrying:
         if why := _why_not_idle(self.workflow, self.study, row):
             changes.left[name] = why
             return
-        has_left = self.cleans and self.study.run_dir(run_id).exists()
+        is_packed = archive_of(row) is not None
+        has_left = self.cleans and (is_packed or self.study.run_dir(run_id).exists())
         if row["state"] == states.CREATED and not entries and not has_left:
             changes.left[name] = "is CREATED already"
             return
         by_hand = remember_before(row, entries)
+        if self.cleans and is_packed:
+            entries[ARCHIVE] = None  # what it left stays there, and is not for the next attempt
         tables.update_run(run_id, {**entries, **by_hand, "state": states.CREATED})
         changes.done.append(name)
 
@@ -193,7 +199,7 @@ class _Retrying:
             tuple(sorted({**dict(before.declared), **chosen}.items())),
         )
         of_task = {*_OF_ONE_RUN, *TaskIdentity._fields, *schema.run, RETRIED_AS}
-        other = {n: v for n, v in {**row, **entries}.items() if n not in of_task}
+        other = {n: v for n, v in {**own_entries(row), **entries}.items() if n not in of_task}
         [made] = tables.create_tasks([point], identity, {**other, RETRY_OF: row["id"]})
         if is_bad := states.is_bad(tables.run(made)["state"]):
             tables.update_run(made, {**entries, "state": states.CREATED})

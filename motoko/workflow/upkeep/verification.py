@@ -13,19 +13,20 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.errors import JobSideError, MotokoError
+from motoko.errors import ArchiveDamaged, JobSideError, MotokoError
 from motoko.job.facts import read_facts
 from motoko.job.journal import list_journals
 from motoko.job.layout import RUN_FILE
 from motoko.job.outcome import read_outcome
 from motoko.job.token import read_token
 from motoko.launch.work import open_runs
+from motoko.model import states
 from motoko.store import audit
 from motoko.store.deletion import deleted_runs
 from motoko.store.ranges import numbers
 from motoko.store.rebuild import LOST_RUNS
 from motoko.store.transaction_log import TransactionLog
-from motoko.study.archive import ARCHIVE
+from motoko.study.archive import archive_of, packed_facts
 from motoko.study.files import content_digest
 from motoko.study.presence import closed_runs
 from motoko.study.study import Study
@@ -204,14 +205,9 @@ class _Verification:
             directory = directories.get(run_id)
             record = attempt_record(attempts[run_id], row)
             if directory is None:
-                if (
-                    ARCHIVE not in row
-                    and row.get("nonce") is not None
-                    and "start_time" in record
-                ):
-                    kinds["missing"].append(run_id)
-                continue
-            kind = self._kind(run_id, row, record, directory, generations, executing)
+                kind = self._kind_of_absent(run_id, row, record)
+            else:
+                kind = self._kind(run_id, row, record, directory, generations, executing)
             if kind is not None:
                 kinds[kind].append(run_id)
         for run_id, directory in directories.items():
@@ -223,6 +219,8 @@ class _Verification:
         live = " (what executes is the launcher's)" if self._runs_launcher else ""
         checked = f"{self._study.name}: {len(directories)} run directories{live}"
         self._report.checked.append(checked)
+        if n_packed := sum(archive_of(row) is not None for row in rows.values()):
+            self._report.checked.append(f"{self._study.name}: {n_packed} packed runs")
 
     def _report_set_aside(self, kinds: dict[str, list[int]]) -> None:
         """Of directories that are gone, say which a command has moved, and to where."""
@@ -236,6 +234,21 @@ class _Verification:
             what, _ = _KINDS["missing"]
             self._report.add_runs(self._study.name, run_ids, what, advice)
             kinds["missing"] = [r for r in kinds["missing"] if r not in run_ids]
+
+    def _kind_of_absent(
+        self, run_id: int, row: Mapping[str, Any], record: Mapping[str, Any]
+    ) -> str | None:
+        """What is wrong with a run that has no directory; None if nothing is."""
+        archive, has_begun = archive_of(row), row.get("nonce") and "start_time" in record
+        if archive is None:
+            return "missing" if has_begun else None
+        try:
+            facts = packed_facts(self._study, run_id, archive)
+        except ArchiveDamaged:
+            return "unreadable"
+        if not has_begun or facts.get("nonce", row["nonce"]) == row["nonce"]:
+            return None
+        return "ahead" if facts.get("attempt", 0) > row["attempt"] else "other"
 
     def _kind(
         self,
@@ -266,8 +279,10 @@ class _Verification:
         if run_id in executing:
             has_ended = read_outcome(directory, facts["attempt"], facts["nonce"]) is not None
             return "unrecorded" if has_ended and not self._runs_launcher else None
-        is_behind = not self._runs_launcher and _has_unfolded(directory, facts, record)
-        return "unfolded" if is_behind else None
+        if not self._runs_launcher and _has_unfolded(directory, facts, record):
+            return "unfolded"
+        is_over = row["state"] != states.CREATED
+        return "packed" if is_over and archive_of(row) is not None else None
 
     def _check_stored(self, manifests: Mapping[str, Mapping[str, Any]]) -> None:
         entries = {e["hash"]: e for m in manifests.values() for e in m["files"]}
@@ -291,6 +306,18 @@ _KINDS = {
     "missing": (
         "the database has results, and the run directory is gone",
         "it was not moved by Motoko: get it back, or compute the run again with `motoko clean`",
+    ),
+    "unreadable": (
+        "the archive that they are packed in is gone, or cannot be read",
+        "get the archive back, or compute the runs again with `motoko clean`",
+    ),
+    "other": (
+        "its archive has another attempt than the database, and there is no directory",
+        "get the directory back, or compute the run again with `motoko clean`",
+    ),
+    "packed": (
+        "it is said to be packed, and its directory is there too",
+        "`motoko archive` packs what is there, `motoko archive --unpack` leaves it there",
     ),
     "damaged": (
         f"the run directory has no readable {RUN_FILE}",
