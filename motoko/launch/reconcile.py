@@ -16,13 +16,16 @@ from motoko.errors import JobSideError, StudyError
 from motoko.job import layout, outcome
 from motoko.job.facts import read_facts
 from motoko.job.journal import list_journals
+from motoko.job.phases import Look
 from motoko.launch.adoption import Fate, examine
 from motoko.launch.attempt import Attempt
+from motoko.launch.sentinels import Sentinels, sentinels
 from motoko.model import policy, states
 from motoko.store.codec import decode
 from motoko.store.rebuild import insert_job, insert_run
 from motoko.store.tables import Tables
 from motoko.study.study import Study
+from motoko.study.system_dirs import placed
 
 _RUNS_A_COMMIT = 1000
 #: What the run's file says of a run besides its entries.
@@ -58,10 +61,20 @@ class Left(Attempt):
         """Leave the directory as it is."""
         self._leaving.drop()
 
-    def take_ending(self) -> None:
-        """Find out from its files how it ended, if it did; OSError if they cannot be read."""
+    def take_ending(self, declared: Sentinels | None) -> None:
+        """Find out from its files how it ended, if it did; OSError if they cannot be read.
+
+        What a launcher has found then, its sentinel says. Only without that are the files asked
+        which are ``declared`` to speak of its work: others may have changed them since.
+        """
         finding = examine(self)
         failure = outcome.read_failure(self.run_dir, self.nonce)
+        finished = _time_of(Path(self.run_dir, layout.FINISHED))
+        self.files = declared
+        if failure is not None:
+            self.files = _Told(states.FAILED)
+        elif finished is not None:
+            self.files = _Told(states.FINISHED)
         if finding.started is not None:
             self.begin(finding.pid, finding.started, finding.host, finding.age_s)
         if finding.fate is Fate.ENDED:
@@ -71,9 +84,33 @@ class Left(Attempt):
             self.end(None, float(failure["end"]))
         elif finding.fate is not Fate.UNSTARTED:
             self.fold()  # the launcher will find out the rest
+        elif finished is not None:
+            self.is_found_finished(finished)
         if failure is not None and self.state == states.FAILED:
             self._failure = failure.get("class") or self._failure
             self._cause = failure.get("cause") or self._cause
+
+
+class _Told(Sentinels):
+    """What the files that speak of a run said when somebody asked them last."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def look(self) -> Look:
+        """What they said."""
+        return Look(self._state, {}, {("", ""): [self._state]})
+
+    def is_finished_else_fresh(self) -> bool:
+        """Whether nothing was left to be done."""
+        return self._state == states.FINISHED
+
+
+def _time_of(sentinel: Path) -> float | None:
+    try:
+        return sentinel.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def generation_of(directories: Iterable[Path]) -> str | None:
@@ -209,7 +246,7 @@ class _Taking:
             return
         # What is kept of the run may be older than what is kept of the attempt.
         attempt = self._left(row, known if "end_time" in row else {}, self._directory)
-        attempt.take_ending()
+        attempt.take_ending(self._declared(attempt))
         if not attempt.has_news:
             return
         before = tables.raw_run(run_id), tables.attempts(run_id)
@@ -242,13 +279,20 @@ class _Taking:
             return
         row = {**self._row(facts), "id": self._run_id, "job_id": facts["job_id"]}
         attempt = self._left(row, {}, directory)
-        attempt.take_ending()
+        attempt.take_ending(None)  # the files speak of a later one
         told = attempt.known
-        again = policy.of_run(row, self._study.config.policy).again
+        again = attempt.policy.again
         if again.budget(told.get("class")) and "end_time" in told:
             told["retry_at"] = told["end_time"]  # there was a next one, so it had been worth it
         self._tables.set_attempt(self._run_id, facts["attempt"], told)
         self._found.updated.add(self._run_id)
+
+    def _declared(self, attempt: Left) -> Sentinels | None:
+        """The files that speak of the work of an attempt."""
+        row = placed(attempt.row, self._study.directory)
+        job = self._tables.job(row["job_id"])
+        config = self._study.config.sentinels
+        return sentinels(config, attempt.title, attempt.run_dir, row, job)
 
     def _left(self, row: Mapping[str, Any], known: Mapping[str, Any], directory: Path) -> Left:
         config = self._study.config
@@ -261,7 +305,8 @@ class _Taking:
             completion=config.completion,
             default_walltime=config.walltime,
             known=known,
-            policy=config.policy,
+            policy=policy.of_run(row, config.policy),
+            resources={"walltime": config.walltime, "mem": config.mem},
         )
 
 

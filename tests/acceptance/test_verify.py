@@ -209,3 +209,14 @@ def test_a_run_that_ended_while_nobody_looked(tmp_path: Path) -> None:
 
         assert "ended, and the database does not know" in finding
         assert "motoko launcher start" in finding
+
+
+def test_a_run_that_finished_against_its_own_sentinel_is_found(here: CommandLine) -> None:
+    facts = json.loads((run_dir(here) / ".motoko-run.json").read_text())
+    (run_dir(here) / "FINISHED").unlink()
+    (run_dir(here) / "FAILED").write_text(json.dumps({"nonce": facts["nonce"]}) + "\n")
+
+    [finding] = found(here)
+
+    assert "run 1: the database says that it finished, and its sentinel FAILED that" in finding
+    assert "motoko runs retry" in finding

@@ -17,7 +17,7 @@ from motoko.errors import ArchiveDamaged, JobSideError, MotokoError
 from motoko.job.facts import read_facts
 from motoko.job.journal import list_journals
 from motoko.job.layout import RUN_FILE
-from motoko.job.outcome import read_outcome
+from motoko.job.outcome import read_failure, read_outcome
 from motoko.job.token import read_token
 from motoko.launch.work import open_runs
 from motoko.model import states
@@ -281,6 +281,8 @@ class _Verification:
             return "unrecorded" if has_ended and not self._runs_launcher else None
         if not self._runs_launcher and _has_unfolded(directory, facts, record):
             return "unfolded"
+        if record.get("state") == states.FINISHED and read_failure(directory, facts["nonce"]):
+            return "contradicted"
         is_over = row["state"] != states.CREATED
         return "packed" if is_over and archive_of(row) is not None else None
 
@@ -331,6 +333,10 @@ _KINDS = {
     "unrecorded": (
         "ended, and the database does not know",
         "run `motoko launcher start`, or `motoko repair` while no launcher runs",
+    ),
+    "contradicted": (
+        "the database says that it finished, and its sentinel FAILED that it did not",
+        "look at what it left; `motoko runs retry` executes it again",
     ),
     "unfolded": ("journals say more than the database has taken in", _REPAIR),
     "unknown": ("there is a run directory, and the database has no such run", _REPAIR),
