@@ -7,8 +7,9 @@ after the start, and nothing of runs that were never launched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.sentinels import Sentinels, sentinels
 from motoko.model import policy, states
 from motoko.store.codec import decode
+from motoko.store.deletion import deleted_runs
 from motoko.store.rebuild import insert_job, insert_run
 from motoko.store.tables import Tables
+from motoko.study.archive import ARCHIVE, archive_of, own_entries
+from motoko.study.packed import PackedRun, latest_generation, looked_into, packed_runs
 from motoko.study.study import Study
 from motoko.study.system_dirs import placed
 
@@ -44,6 +48,8 @@ class Reconciled:
     without_task: set[int] = field(default_factory=set)
     #: Runs that the database does not have, and that it was not to be given.
     newer: list[int] = field(default_factory=list)
+    #: Of the restored ones, those that are packed away.
+    packed: set[int] = field(default_factory=set)
     #: Directories that were made for another database.
     foreign: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -113,10 +119,10 @@ def _time_of(sentinel: Path) -> float | None:
         return None
 
 
-def generation_of(directories: Iterable[Path]) -> str | None:
-    """The database that the latest of these run directories was made for."""
-    latest = (0.0, "")
-    for directory in directories:
+def generation_of(study: Study) -> str | None:
+    """The database that the latest of the run directories was made for, packed ones too."""
+    latest = latest_generation(study)
+    for directory in study.run_dirs().values():
         try:
             facts = read_facts(directory)
         except JobSideError:
@@ -150,7 +156,69 @@ def reconcile(
                     found.problems.append(f"run {run_id}: {directory}: {error.strerror}")
 
         study.database.write(take)
+    _reconcile_packed(study, without_job, found, with_new=with_new)
     return found
+
+
+def _reconcile_packed(
+    study: Study,
+    without_job: Mapping[int, Mapping[str, Any]],
+    found: Reconciled,
+    *,
+    with_new: bool,
+) -> None:
+    """Take in what archives know better of runs that have no directory; those that were deleted
+    are in them still, and stay deleted."""
+    with study.database.read() as tables:
+        packed = packed_runs(study, tables.generations, found.problems)
+        gone = {*deleted_runs(tables), *study.run_dirs()}
+        left = [p for r, p in packed.items() if r not in gone and not _is_known(tables, p)]
+
+    def take(tables: Tables, some: list[PackedRun]) -> None:
+        for one in some:
+            try:
+                salvaged = without_job.get(one.run_id)
+                _take_packed(study, tables, found, one, salvaged, with_new=with_new)
+            except (JobSideError, StudyError, ValueError, KeyError, TypeError) as error:
+                found.problems.append(f"run {one.run_id}: {error}")
+            except OSError as error:
+                found.problems.append(f"run {one.run_id}: {one.archive}: {error.strerror}")
+
+    for start in range(0, len(left), _RUNS_A_COMMIT):
+        study.database.write(partial(take, some=left[start : start + _RUNS_A_COMMIT]))
+
+
+def _is_known(tables: Tables, one: PackedRun) -> bool:
+    """Whether the database knows all that an archive could say of a run."""
+    if not tables.has_run(one.run_id):
+        return False
+    row = tables.run(one.run_id)
+    if row.get("nonce") == one.facts["nonce"]:
+        return "end_time" in row and archive_of(row) == one.archive
+    return bool(row.get("attempt", 0) >= one.facts["attempt"])
+
+
+def _take_packed(
+    study: Study,
+    tables: Tables,
+    found: Reconciled,
+    one: PackedRun,
+    salvaged: Mapping[str, Any] | None,
+    *,
+    with_new: bool,
+) -> None:
+    run_id, is_new = one.run_id, not tables.has_run(one.run_id)
+    row: Mapping[str, Any] = {} if is_new else tables.run(run_id)
+    if row.get("nonce") != one.facts["nonce"] or "end_time" not in row:
+        with looked_into(study, one) as directory:
+            _Taking(study, tables, found, run_id, directory).take(salvaged, with_new)
+    if not tables.has_run(run_id):
+        return
+    if tables.run(run_id).get("nonce") == one.facts["nonce"]:
+        tables.update_run(run_id, {ARCHIVE: one.archive}, is_decided=True)
+        found.updated.add(run_id)
+    if is_new:
+        found.packed.add(run_id)
 
 
 class _Taking:
@@ -204,7 +272,7 @@ class _Taking:
 
     def _row(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """The run as it was when the attempt began."""
-        told = {**facts["run"], **_exact(facts, "run")}
+        told = own_entries({**facts["run"], **_exact(facts, "run")})
         row = {name: value for name, value in told.items() if name not in _NO_ENTRIES}
         row.update(state=states.SUBMITTED, attempt=facts["attempt"], nonce=facts["nonce"])
         manifest = facts.get("rebuild", {}).get("files")

@@ -72,6 +72,12 @@ class Packed:
     archives: tuple[Path, ...] = ()
 
 
+def packing_lock(study: Study) -> Path:
+    """A file that is there since runs of the present database were packed for the first
+    time."""
+    return study.state_dir / "archive.lock"
+
+
 def archives_dir(study: Study) -> Path:
     """Where the archives of a study lie."""
     return study.runs_dir.with_name(f"BD-{study.config.study}-archives")
@@ -149,18 +155,20 @@ def unpack(study: Study, run_ids: Iterable[int]) -> int:
     return n_back
 
 
-def bring_back(study: Study, run_id: int, archive: str) -> bool:
-    """Put the directory of a packed run back to where it was, and say nothing to the database;
-    False if there is one already. ArchiveDamaged when that cannot be read."""
-    if study.run_dir(run_id).exists():
+def bring_back(study: Study, run_id: int, archive: str, place: Path | None = None) -> bool:
+    """Put the directory of a packed run back to where it was, or into another place, and say
+    nothing to the database; False if there is one already. ArchiveDamaged when that cannot be
+    read."""
+    place = place or study.run_dir(run_id)
+    if place.exists():
         return False
-    _reader(archives_dir(study) / archive).extract(run_id, study.run_dir(run_id))
+    open_archive(archives_dir(study) / archive).extract(run_id, place)
     return True
 
 
 def unpacked(study: Study, run_id: int, archive: str, cache: Path) -> Path:
     """A directory with the files of a packed run, to be read; made when first asked for."""
-    reader = _reader(archives_dir(study) / archive)
+    reader = open_archive(archives_dir(study) / archive)
     place = cache / f"{archive.removesuffix('.zip')}-{reader.mark}" / f"run-{run_id}"
     if not place.exists():
         reader.extract(run_id, place)
@@ -170,7 +178,7 @@ def unpacked(study: Study, run_id: int, archive: str, cache: Path) -> Path:
 def packed_facts(study: Study, run_id: int, archive: str) -> Mapping[str, Any]:
     """What the packed directory of a run says of its last attempt; nothing if it has no file
     that does. ArchiveDamaged when it cannot be read."""
-    return _reader(archives_dir(study) / archive).facts(run_id)
+    return open_archive(archives_dir(study) / archive).facts(run_id)
 
 
 def _is_over(row: Mapping[str, Any]) -> bool:
@@ -180,7 +188,7 @@ def _is_over(row: Mapping[str, Any]) -> bool:
 @contextmanager
 def _no_other(study: Study) -> Iterator[None]:
     try:
-        with locked(study.state_dir / "archive.lock", _PATIENCE_S):
+        with locked(packing_lock(study), _PATIENCE_S):
             yield
     except TimeoutError:
         what = f"a command that packs runs of study {study.name!r}"
@@ -308,19 +316,26 @@ def _info(name: str, found: os.stat_result) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, max(when, _OLDEST))
     info.external_attr = found.st_mode << 16
     info.file_size = found.st_size
+    info.comment = b"%d" % found.st_mtime_ns
     return info
+
+
+def _time_ns(info: zipfile.ZipInfo) -> int:
+    if info.comment.isdigit():
+        return int(info.comment)
+    return int(time.mktime((*info.date_time, 0, 0, -1))) * 10**9
 
 
 def _has_all_of(study: Study, run_id: int, archive: str) -> bool:
     """Whether an archive has everything that lies in the directory of a run."""
     try:
-        reader = _reader(archives_dir(study) / archive)
+        reader = open_archive(archives_dir(study) / archive)
         return reader.has_all_of(run_id, study.run_dir(run_id))
     except ArchiveDamaged:
         return False
 
 
-def _reader(file: Path) -> _Reader:
+def open_archive(file: Path) -> Archive:
     """An archive that is open; its list of files was read once. ArchiveDamaged if it cannot."""
     try:
         found = file.stat()
@@ -330,11 +345,11 @@ def _reader(file: Path) -> _Reader:
 
 
 @lru_cache(maxsize=4)
-def _known_reader(file: Path, mtime_ns: int, size: int) -> _Reader:
-    return _Reader(file)
+def _known_reader(file: Path, mtime_ns: int, size: int) -> Archive:
+    return Archive(file)
 
 
-class _Reader:
+class Archive:
     """The runs in an archive."""
 
     def __init__(self, file: Path) -> None:
@@ -439,4 +454,6 @@ def _extract_one(
     else:
         with archive.open(info) as source, open(target, "xb") as written:
             shutil.copyfileobj(source, written, _CHUNK)
+        when = _time_ns(info)
+        os.utime(target, ns=(when, when))
         target.chmod(stat.S_IMODE(mode))

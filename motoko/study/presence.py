@@ -11,6 +11,8 @@ from motoko.errors import DatabaseLost, ForeignDatabase, JobSideError, StudyNotF
 from motoko.job.facts import read_facts
 from motoko.phrases import counted
 from motoko.store import layout
+from motoko.study.archive import archives_dir
+from motoko.study.packed import n_packed
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
@@ -95,6 +97,9 @@ def _was_made(run_dir: Path, run_id: int, generations: frozenset[str]) -> bool:
 def _check_no_runs(study: Study, how: str) -> None:
     if study.is_served_here and (n_runs := study.n_recorded):
         where = f"directories of {counted(n_runs, 'run')} are in {study.runs_dir}"
+        raise DatabaseLost(str(study.database_file), f"{how}, and {where}", n_runs)
+    if study.is_served_here and (n_runs := n_packed(study)):
+        where = f"{counted(n_runs, 'run')} of it are packed in {archives_dir(study)}"
         raise DatabaseLost(str(study.database_file), f"{how}, and {where}", n_runs)
 
 

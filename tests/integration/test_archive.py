@@ -51,6 +51,8 @@ def content(directory: Path) -> dict[str, tuple[int, bytes | str]]:
 def test_packed_runs_are_read_as_before(workflow: Workflow, tmp_path: Path) -> None:
     study = workflow.mult.base
     before = {i: content(study.run_dir(i)) for i in (1, 2)}
+    times = study.run_dir(1) / "q.csv", study.run_dir(1) / "sub/tool"
+    when = [file.stat().st_mtime_ns for file in times]
     frame = workflow.mult.dataframe()
 
     packed = archive.pack(study, [1, 2, 3], is_busy=lambda run_id: run_id == 2)
@@ -68,6 +70,7 @@ def test_packed_runs_are_read_as_before(workflow: Workflow, tmp_path: Path) -> N
     assert usage(study)["RUNNING"].n_files == 3
     assert archive.unpack(study, [1, 2]) == 2
     assert {i: content(study.run_dir(i)) for i in (1, 2)} == before
+    assert [file.stat().st_mtime_ns for file in times] == when
     assert "archive" not in study.run(1)
 
 

@@ -25,6 +25,7 @@ from motoko.store.decision import take_over
 from motoko.store.deletion import deleted_runs
 from motoko.store.ranges import numbers, ranges
 from motoko.store.salvage import Salvage, salvage
+from motoko.study.packed import archive_files
 from motoko.study.study import Study
 from motoko.workflow import control, making
 from motoko.workflow.places import served
@@ -80,7 +81,9 @@ def repair(workflow: Workflow, names: Sequence[str] = (), *, with_new: bool = Tr
     """
     check_nothing_runs(workflow)
     studies = [workflow.task_manager(name).base for name in names or workflow.task_managers]
-    has_any = any(present_file(s.database_file) or s.run_dirs() for s in studies)
+    has_any = any(
+        present_file(s.database_file) or s.run_dirs() or archive_files(s) for s in studies
+    )
     if not has_any and present_file(workflow.state_dir / WORKFLOW_DATABASE) is None:
         raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
     office = control.server_office(workflow)
@@ -245,11 +248,14 @@ class _Repair:
         if found is not None:
             with_salvage = _salvaged(found)
         self._result.done.append(f"{study.name}: made a new database; {with_salvage}")
-        if reconciled.restored:
-            words = runs_in_words(sorted(reconciled.restored))
-            self._result.done.append(
-                f"{study.name}: {words}: back from their directories, {_WITHOUT}"
-            )
+        in_place = reconciled.restored - reconciled.packed
+        for run_ids, where in (
+            (in_place, "their directories"),
+            (reconciled.packed, "archives"),
+        ):
+            if run_ids:
+                words = f"{study.name}: {runs_in_words(sorted(run_ids))}"
+                self._result.done.append(f"{words}: back from {where}, {_WITHOUT}")
         updated = sorted(reconciled.updated - reconciled.restored)
         if updated:
             words = runs_in_words(updated)
@@ -268,7 +274,7 @@ class _Repair:
         if lost:
             self._told.append(study)
             n_lost = f"{counted(len(lost), 'id')} {'is' if len(lost) == 1 else 'are'} missing: "
-            why = f"no directory, so never launched, or deleted; {_AGAIN}"
+            why = f"no directory, also in no archive, so never launched, or deleted; {_AGAIN}"
             self._undone_runs(study, lost, why, n_lost)
             self._let_fire_again(study, lost)
 
@@ -335,7 +341,7 @@ def _set_fact(study: Study, name: str, value: Any) -> None:
 def _fill(study: Study, tables: Tables, found: Salvage | None) -> rebuild.Filled:
     filled = rebuild.Filled() if found is None else rebuild.fill_study(tables, found)
     if found is None or found.fact("generation") is None:
-        generation = generation_of(study.run_dirs().values())
+        generation = generation_of(study)
         if generation is not None:
             tables.set_fact("generation", generation)
     return filled

@@ -28,6 +28,7 @@ from motoko.store.rebuild import LOST_RUNS
 from motoko.store.transaction_log import TransactionLog
 from motoko.study.archive import archive_of, packed_facts
 from motoko.study.files import content_digest
+from motoko.study.packed import packed_runs
 from motoko.study.presence import closed_runs
 from motoko.study.study import Study
 from motoko.workflow import control, making, opening
@@ -156,6 +157,7 @@ class _Verification:
         self._study = study
         self._known = known
         self._runs_launcher = control.launcher_office(workflow).owner() is not None
+        self._deleted: set[int] = set()
 
     def check(self) -> None:
         """Check database, run directories and stored files."""
@@ -186,7 +188,8 @@ class _Verification:
         self._check_stored(manifests)
 
     def _check_known(self, tables: Tables) -> None:
-        told = {*numbers(tables.fact(LOST_RUNS) or []), *deleted_runs(tables)}
+        self._deleted = set(deleted_runs(tables))
+        told = {*numbers(tables.fact(LOST_RUNS) or []), *self._deleted}
         lost = [r for r in self._known - told if not tables.has_run(r)]
         what = "firings speak of them, and the database has none"
         advice = f"{_REPAIR}; runs that were never launched are made again by the orchestrator"
@@ -213,6 +216,7 @@ class _Verification:
         for run_id, directory in directories.items():
             if run_id not in rows:
                 kinds[_kind_of_unknown(directory, generations)].append(run_id)
+        self._report_packed(rows, directories, generations, kinds)
         self._report_set_aside(kinds)
         for kind, run_ids in kinds.items():
             self._report.add_runs(self._study.name, run_ids, *_KINDS[kind])
@@ -221,6 +225,23 @@ class _Verification:
         self._report.checked.append(checked)
         if n_packed := sum(archive_of(row) is not None for row in rows.values()):
             self._report.checked.append(f"{self._study.name}: {n_packed} packed runs")
+
+    def _report_packed(
+        self,
+        rows: Mapping[int, Mapping[str, Any]],
+        directories: Mapping[int, Path],
+        generations: Collection[str],
+        kinds: dict[str, list[int]],
+    ) -> None:
+        """Say which runs only archives have; what cannot be read was said of those in it."""
+        packed = packed_runs(self._study, generations, [])
+        gone = {*kinds["missing"], *(r for r in packed if r not in rows)}
+        gone -= {*self._deleted, *directories}
+        nonces = {r: rows[r]["nonce"] for r in gone if r in rows}
+        kinds["unnoted"] = [
+            r for r in packed if r in gone and nonces.get(r) in (None, packed[r].facts["nonce"])
+        ]
+        kinds["missing"] = [r for r in kinds["missing"] if r not in kinds["unnoted"]]
 
     def _report_set_aside(self, kinds: dict[str, list[int]]) -> None:
         """Of directories that are gone, say which a command has moved, and to where."""
@@ -309,6 +330,7 @@ _KINDS = {
         "the database has results, and the run directory is gone",
         "it was not moved by Motoko: get it back, or compute the run again with `motoko clean`",
     ),
+    "unnoted": ("an archive has them, and the database does not say so", _REPAIR),
     "unreadable": (
         "the archive that they are packed in is gone, or cannot be read",
         "get the archive back, or compute the runs again with `motoko clean`",
