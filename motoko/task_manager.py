@@ -102,7 +102,9 @@ class RunList(Sequence[Pair]):
             return self.runs == other.runs
         return self.runs == other if isinstance(other, list) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        """Of its runs, as ``==`` compares them: asyncio keeps what it is given in sets."""
+        return hash(tuple((study, tuple(ids)) for study, ids in self._ids().items()))
 
     def __repr__(self) -> str:
         return f"RunList([{', '.join(str(run) for run, _ in self._runs)}])"
