@@ -9,7 +9,6 @@ import sys
 import traceback
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Awaitable, Callable, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,12 +16,13 @@ from typing import Any
 from motoko.errors import OrchestratorNotLoadable
 from motoko.paths import PIPELINE_ORCHESTRATOR
 from motoko.phrases import nearest
+from motoko.workflow import neighbours
 
 
 def load_module(directory: Path, orchestrator: str) -> ModuleType:
     """The module of ``module.function``, from the ``.py`` file in the workflow's directory.
 
-    The directory stays on ``sys.path``, because orchestrators import what lies beside them.
+    It imports what lies beside it, as does whatever that imports; see `neighbours`.
     Raises OrchestratorNotLoadable with the line in question.
     """
     if orchestrator == PIPELINE_ORCHESTRATOR:
@@ -31,10 +31,8 @@ def load_module(directory: Path, orchestrator: str) -> ModuleType:
     file = directory.joinpath(*name.split(".")).with_suffix(".py")
     if not file.is_file():
         raise OrchestratorNotLoadable(str(file), 0, orchestrator, "there is no such file")
-    if str(directory) not in sys.path:
-        sys.path.insert(0, str(directory))
-    mark = blake2b(str(file).encode(), digest_size=6).hexdigest()
-    spec = importlib.util.spec_from_file_location(f"_motoko_{mark}_{name}", file)
+    neighbours.let_import(directory)
+    spec = importlib.util.spec_from_file_location(neighbours.own_name(file, name), file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -655,8 +655,8 @@ def test_gathered_waits_inside_an_action_share_its_session(workflow: Workflow) -
         for found, _ in runs:
             found.state = "SEEN"
         one, two = await asyncio.gather(
-            workflow.norm.createTask(x=1.0)._until_over(),
-            workflow.norm.createTask(x=2.0)._until_over(),
+            workflow.norm.createTask(x=1.0),
+            workflow.norm.createTask(x=2.0),
         )
         workflow.vars.ids = [one[0][0].id, two[0][0].id]
         workflow.finished = True
