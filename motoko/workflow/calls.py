@@ -26,6 +26,7 @@ class Calls:
         #: The keys of the firings; that of main is "".
         self._called: dict[Called, str] = {}
         self._evaluated = anyio.Event()
+        self._is_over = False
 
     @contextmanager
     def calling(self, key: str = "") -> Iterator[None]:
@@ -42,6 +43,11 @@ class Calls:
         self._evaluated.set()
         self._evaluated = anyio.Event()
 
+    def have_ended(self) -> None:
+        """No conditions are evaluated any more, so that nobody waits for others to decide."""
+        self._is_over = True
+        self._evaluated.set()
+
     @property
     def n_waiting(self) -> int:
         """How many of them await runs or selections."""
@@ -53,10 +59,12 @@ class Calls:
         for _ in range(2):  # the first one may have begun before
             self._look()
             await self._evaluated.wait()
+            if self._is_over:
+                return
         ids = set(run_ids)
         firings: set[str] = set()
         held_back = dict(self._rules)
-        while held_back or firings:
+        while (held_back or firings) and not self._is_over:
             firings.update(*(rule.deciding(study, ids) for rule in held_back.values()))
             waiting = {key for called, key in self._called.items() if called.n_awaited}
             firings &= {k for rule in self._rules.values() for k in rule.flights} - waiting

@@ -103,7 +103,10 @@ class EventLoop:
                         self._group.start_soon(self._yield_when, lost, name="office")
                     # The last of them, since it may never wait.
                     self._group.start_soon(self._run_main, main, name="main")
-                    await self._follow()
+                    try:
+                        await self._follow()
+                    finally:  # error handlers go on
+                        self._calls.have_ended()
         finally:
             for stop in stops:
                 stop()

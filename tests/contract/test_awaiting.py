@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from motoko.errors import ActionFailed, RunsFailed
 from motoko.workflow import Workflow
 from motoko.workflow.calls import Calls
 from tests.support.workflows import no_daemons, run, served_workflow
@@ -131,3 +133,49 @@ def test_awaiting_goes_on_until_conditions_were_asked_since_a_run_has_failed(
         workflow.finished = True
 
     assert run(workflow, main, outcome=None) == 0
+
+
+@pytest.mark.parametrize("how", ["raises", "finished", "cancelled"])
+def test_an_error_handler_may_await_runs_that_fail_when_the_workflow_has_ended(
+    workflow: Workflow, how: str
+) -> None:
+    scopes: list[anyio.CancelScope] = []
+    seen: list[str] = []
+    is_begun = []
+
+    async def handle(workflow: Workflow, **params: Any) -> None:
+        is_begun.append(True)
+        await until_said(seen)
+        other = workflow.mult.createTask(x=2.0)
+        other[0][0].state = "FAILED"
+        with anyio.fail_after(10), pytest.raises(RunsFailed):
+            await other
+        seen.append("handled")
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_error_handler("state = FAILED and x = 1.0", handle)
+        workflow.mult.createTask(x=1.0)[0][0].state = "FAILED"
+        await until_said(is_begun)
+        seen.append(how)
+        if how == "raises":
+            raise ValueError(how)
+        workflow.finished = how == "finished"
+        if how == "cancelled":
+            scopes[0].cancel()
+
+    async def work() -> None:
+        workflow.orchestrator_function = main
+        with anyio.CancelScope() as scope, suppress(ActionFailed, RunsFailed):
+            scopes.append(scope)
+            await workflow.run()
+
+    anyio.run(work)
+    assert (seen, is_begun) == ([how, "handled"], [True])
+
+
+async def until_said(said: list[Any]) -> None:
+    """Wait for it, and until what follows from it has happened."""
+    while not said:
+        await anyio.sleep(0)
+    for _ in range(200):
+        await anyio.sleep(0)
