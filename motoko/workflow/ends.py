@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,14 @@ from motoko.model import states
 from motoko.model.policy import ENTRY
 from motoko.store.tables import Tables
 from motoko.study.study import Study
-from motoko.study.waiting import failed_run
+from motoko.study.waiting import DELETED, failed_run
 from motoko.workflow.triggers import Trigger
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
+
+#: Of more runs a command is given what they have in common.
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,23 @@ def watched(workflow: Workflow, stop: Callable[[End], None]) -> list[Callable[[]
 
 def advised(error: BaseException, run_name: str | None) -> BaseException:
     """The error; one about failed runs says what a user types to try these again."""
-    if isinstance(error, RunsFailed) and run_name:
-        command = f"motoko run --run_name {shlex.quote(run_name)} --retry-failed"
-        error.add_note(f"try them again with `{command}`")
+    if not isinstance(error, RunsFailed) or not run_name:
+        return error
+    command = f"motoko run --run_name {shlex.quote(run_name)}"
+    cancelled = [one for one in error.failed if one.state == states.CANCELLED]
+    n_left = sum(one.state in (states.CANCELLED, DELETED) for one in error.failed)
+    if n_left < len(error.failed) or not error.failed:
+        error.add_note(f"try them again with `{command} --retry-failed`")
+    if cancelled:
+        retry = shlex.join(["motoko", "runs", "retry", *_named(cancelled, run_name)])
+        error.add_note(f"try what was cancelled again with `{retry}`, then `{command}`")
     return error
+
+
+def _named(runs: Sequence[FailedRun], run_name: str) -> list[str]:
+    """The arguments by which commands mean these cancelled runs."""
+    if len(runs) <= _MOST_NAMED:
+        return [f"{one.study}.{one.run_id}" for one in runs]
+    constraints = (f"state = {states.CANCELLED}", f"run_name = {run_name!r}")
+    studies = dict.fromkeys(one.study for one in runs)
+    return [word for study in studies for word in (study, *constraints)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import anyio
 import pytest
 
-from motoko.errors import RunsFailed
+from motoko.errors import FailedRun, RunsFailed
 from motoko.study.study import Study
+from motoko.task_manager import RunList
 from motoko.workflow import Workflow
+from motoko.workflow.ends import advised
+from motoko.workflow.selectors import all_ids, read_selectors
 from tests.contract.test_workflow import fail_negative
 from tests.support.workflows import no_daemons, run, served_workflow
 
@@ -74,6 +78,40 @@ def test_raise_ends_the_workflow_and_says_what_failed_and_how_to_go_on(
 
     assert [str(one) for one in caught.value.failed] == ["mult.1 FAILED: exit code 1"]
     assert caught.value.__notes__ == [
+        "try them again with `motoko run --run_name test --retry-failed`"
+    ]
+
+
+@pytest.mark.parametrize("n_runs", [1, 11])
+def test_what_was_cancelled_is_said_to_be_tried_again_by_its_own_command(
+    workflow: Workflow, n_runs: int
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        for manager in (workflow.mult, workflow.norm):
+            created = manager.createTask(x=[float(i) for i in range(n_runs)])
+            for one, _ in created:
+                one.state = "CANCELLED"
+        pairs = [*workflow.mult.select(), *workflow.norm.select()]
+        await RunList(pairs)
+
+    with pytest.raises(RunsFailed) as caught:
+        run(workflow, main, outcome=None)
+
+    (note,) = caught.value.__notes__
+    _, retry, _, again, _ = note.split("`")
+    assert again == "motoko run --run_name test"
+    assert retry.startswith("motoko runs retry ")
+    chosen = all_ids(read_selectors(workflow, shlex.split(retry)[3:]))
+    ids = list(range(1, n_runs + 1))
+    assert {study.name: found for study, found in chosen.items()} == {"mult": ids, "norm": ids}
+
+
+def test_what_was_deleted_is_not_said_to_be_tried_again() -> None:
+    gone = FailedRun("mult", 1, "deleted", "it was deleted")
+    failed = FailedRun("mult", 2, "FAILED", "exit code 1")
+
+    assert not hasattr(advised(RunsFailed([gone]), "test"), "__notes__")
+    assert advised(RunsFailed([gone, failed]), "test").__notes__ == [
         "try them again with `motoko run --run_name test --retry-failed`"
     ]
 
