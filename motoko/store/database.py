@@ -201,8 +201,9 @@ class Database(Generic[V]):
         read for another reason, DatabaseLost when its end is damaged, ForeignDatabase when it
         is something else.
         """
-        from ZODB.FileStorage import FileStorage
         from ZODB.FileStorage.FileStorage import FileStorageFormatError
+
+        from motoko.store.database_file import DatabaseFile
 
         layout.check_not_emptied(file)
         layout.check_end(file)
@@ -210,7 +211,7 @@ class Database(Generic[V]):
         self._end_opening()
         with self.translated():
             try:
-                storage = FileStorage(str(file), read_only=not is_writable)
+                storage = DatabaseFile(str(file), read_only=not is_writable)
             except FileStorageFormatError as error:
                 raise ForeignDatabase(str(file), layout.NO_DATABASE_FILE) from error
             try:

@@ -15,7 +15,7 @@ from typing import Any
 from ZEO.Exceptions import ClientDisconnected
 from ZEO.StorageServer import StorageServer
 from ZODB.FileStorage import FileStorage
-from ZODB.FileStorage.FileStorage import FileStorageFormatError
+from ZODB.FileStorage.FileStorage import FileStorageError, FileStorageFormatError
 from ZODB.serialize import referencesf
 
 from motoko.crashpoints import reached
@@ -26,6 +26,7 @@ from motoko.host import boot_clock, has_locks, in_words
 from motoko.paths import local_lock_file, make_state_dir
 from motoko.store import layout, tls
 from motoko.store.address import Address, Served, keep_alive
+from motoko.store.database_file import DatabaseFile
 from motoko.store.room import is_full
 
 log = logging.getLogger(__name__)
@@ -137,8 +138,8 @@ class _Watch:
             raise ClientDisconnected(lost)
 
 
-class _File(FileStorage):  # type: ignore[misc]
-    """A database file."""
+class _File(DatabaseFile):
+    """A database file that is served."""
 
     watch: _Watch
 
@@ -149,10 +150,13 @@ class _File(FileStorage):  # type: ignore[misc]
         That one gets its second name here: then what ZODB does, which renames the one before
         the other, leaves no moment without a file of that name.
         """
+        storage.make_whole()
         found = FileStorage.packer(storage, *arguments)
         if found is not None:
             file = storage._file_name
             try:
+                if storage.is_torn:  # by a commit beside the pack, which took that for whole
+                    raise FileStorageError(f"{file} could not be written while it was packed")
                 force_file(Path(f"{file}.pack"))
             except BaseException:
                 storage._commit_lock.release()
@@ -168,7 +172,7 @@ class _File(FileStorage):  # type: ignore[misc]
             reached("pack.placed")
 
     def tpc_vote(self, *arguments: Any, **options: Any) -> Any:
-        """Write a commit down, so that nothing but its last byte is left to be written."""
+        """Write a commit down, if the file is still this server's."""
         self.watch.check()
         found = super().tpc_vote(*arguments, **options)
         reached("server.voted")

@@ -95,11 +95,14 @@ class TransactionLog:
     @property
     def is_under_way(self) -> bool:
         """Whether what stands behind the end is a commit that is not finished, or was never:
-        the server drops such a one when it starts."""
+        the server drops such a one when it starts. What reaches further than that commit said
+        it would holds others."""
         header = os.pread(self._fd, _HEADER.size, self.end)
         if len(header) < _HEADER.size:
             return False
-        return bool(_HEADER.unpack(header)[2] == _UNDER_WAY)
+        _, stated, status, *_ = _HEADER.unpack(header)
+        (length,) = _LENGTH.unpack(stated)
+        return bool(status == _UNDER_WAY and self.n_bytes_behind <= length + _LENGTH.size)
 
     def skip_to(self, position: int) -> None:
         """Take it that all is whole up to this position, where a transaction ends."""
@@ -121,7 +124,7 @@ class TransactionLog:
             return False
         (length,) = _LENGTH.unpack(stated)
         is_cut = self.end + length + _LENGTH.size > os.fstat(self._fd).st_size
-        return bool(status == _UNDER_WAY or (status in _COMPLETE and is_cut))
+        return self.is_under_way or bool(status in _COMPLETE and is_cut)
 
     def copy_to(self, target: Path) -> None:
         """Copy the complete transactions into a new file, and onto the disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from ZODB.utils import p64, u64
 
+from motoko.errors import NoSpaceLeft
+from motoko.store.address import Served
+from motoko.store.database import Write
+from motoko.store.transaction_log import TransactionLog
+from motoko.study.study import Study
 from tests.support.command_line import CommandLine, new_workflow
-from tests.support.studies import ROOT, open_study, server_process, write_study
+from tests.support.studies import (
+    ROOT,
+    open_study,
+    process_serving,
+    server_process,
+    write_study,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 
@@ -68,6 +81,75 @@ def test_commit_on_a_full_disk_says_so_in_one_message(disk: Path) -> None:
     why = "no space is left on its disk; free some, nothing is lost"
     assert set(done.stdout.splitlines()) == {why}
     assert done.stderr == ""
+
+
+def note_until_it_is_full(study: Study) -> int:
+    """Commit until there is no space for it; how many times that was done."""
+    for number in range(1000):
+        try:
+            study.database.write(lambda tables, n=number: tables.set_fact("last", n))
+        except NoSpaceLeft:
+            return number
+    raise AssertionError("there is space for a thousand commits")
+
+
+def test_a_database_goes_on_by_itself_once_there_is_space_again(disk: Path) -> None:
+    study = open_study(write_study(disk / "mult"))
+    with server_process(study):
+        study.initialise()
+        filler = fill(disk)
+        n_noted = note_until_it_is_full(study)
+        change = Write(study.database, lambda tables: tables.set_fact("later", 1))
+        with pytest.raises(NoSpaceLeft):
+            change()
+        with pytest.raises(NoSpaceLeft):
+            change()  # asks first whether it has been made
+        assert study.tables.fact("last") == n_noted - 1
+
+        filler.unlink()
+        change()
+        study.close()
+
+        assert study.tables.fact("last") == n_noted - 1
+        assert study.tables.fact("later") == 1
+        study.close()
+    with TransactionLog(study.database_file) as log:
+        assert log.advance()
+        assert log.n_bytes_behind == 0
+
+
+@pytest.mark.parametrize("n_bytes", [1, 22, 23, 100])
+@pytest.mark.parametrize("is_full", [False, True])
+def test_what_a_commit_left_is_dropped_by_the_next_server(
+    disk: Path, n_bytes: int, is_full: bool
+) -> None:
+    study = open_study(write_study(disk / "mult"))
+    with process_serving([Served(study.database_file, study.address)]) as server:
+        study.initialise()
+        study.database.write(lambda tables: tables.set_fact("last", 7))
+        since = study.database.last_transaction()
+        study.close()
+        server.kill()
+        header = struct.pack(">8sQcHHH", p64(u64(since) + 1), 4000, b"c", 0, 0, 0)
+        with open(study.database_file, "ab") as file:
+            file.write((header + b"j" * 100)[:n_bytes])
+        filler = fill(disk)
+
+        study.database.open_file(study.database_file)
+        assert study.tables.fact("last") == 7
+        study.close()
+        if not is_full:
+            filler.unlink()
+        server.start()
+
+        assert study.tables.fact("last") == 7
+        filler.unlink(missing_ok=True)
+        study.database.write(lambda tables: tables.set_fact("later", 1))
+        study.close()
+    with TransactionLog(study.database_file) as log:
+        assert log.advance()
+        assert log.n_bytes_behind == 0
+    assert not list(study.database_file.parent.glob("*.tr*"))
 
 
 @pytest.mark.parametrize("was_there", [False, True])

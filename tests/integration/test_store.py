@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from motoko.errors import (
     DatabaseFailed,
     DatabaseUnavailable,
     InvalidTransition,
+    NoSpaceLeft,
     RunNotFound,
     SchemaChanged,
     SchemaError,
@@ -703,6 +705,26 @@ def test_a_server_that_cannot_is_told_from_one_that_is_away(
 
     assert isinstance(caught.value, DatabaseFailed) is not is_transient
     assert caught.value.transient is is_transient
+
+
+def test_a_commit_that_finds_no_space_at_its_very_end_can_be_made_again(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    change = Write(study.database, lambda tables: tables.set_fact("some", "fact"))
+    with monkeypatch.context() as patch:
+        patch.setattr(server.file_storage, "fsync", full)
+        for _ in range(2):
+            with pytest.raises(NoSpaceLeft):
+                change()
+    assert study.tables.fact("some") is None
+
+    change()
+
+    study.close()
+    assert study.tables.fact("some") == "fact"
 
 
 def finish_it(study: Study, run_id: int) -> None:
