@@ -262,8 +262,8 @@ class _Repair:
             self._result.done.append(f"{study.name}: {words}: brought up to their directories")
         if older:
             why = "actions had changed them (a state, an entry), which no directory tells"
-            advice = "what is there now may be older: see `motoko events`, `motoko runs update`"
-            self._undone_runs(study, older, f"{why}; {advice}")
+            advice = "see `motoko info --events`, `motoko runs update`"
+            self._undone_runs(study, older, f"{why}; what is there now may be older: {advice}")
 
     def _tell_lost(self, study: Study, lost: list[int]) -> None:
         """Say which runs are lost, and let actions make them again.
