@@ -29,6 +29,7 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.cleaning import check_not_cleaned
 from motoko.launch.environment import database_host
 from motoko.launch.markers import Template, marker_values
+from motoko.phrases import listed
 from motoko.store.codec import TAG_BYTES, encode
 from motoko.study import files
 from motoko.study.archive import archive_of, bring_back, own_entries
@@ -54,12 +55,16 @@ class Kit:
         self._small: list[tuple[str, int, bytes]] = []
         self._templates: list[tuple[str, int, Template]] = []
         self._large: list[dict[str, Any]] = []
+        #: Names of files of which another content is kept than the one of the run's creation.
+        self.altered: list[str] = []
         for entry in manifest["files"]:
             name, mode = entry["name"], entry["mode"]
             if not entry["has_markers"] and entry["size"] > _SMALL:
                 self._large.append(entry)
                 continue
             content = store.path(entry["hash"]).read_bytes()
+            if files.digest_of(content) != entry["hash"]:
+                self.altered.append(name)
             if entry["has_markers"]:
                 template = Template(content, name, is_script=name == self.exec_file)
                 self._templates.append((name, mode, template))
@@ -79,14 +84,23 @@ class Kit:
 
     def place(self, run_dir: str, values: Mapping[str, Any]) -> None:
         """Put all files into a directory that has none of them; MarkerUnset or MarkerUnsafe
-        before the first one is written, when a marker has no value or none that fits."""
+        before the first one is written, when a marker has no value or none that fits.
+
+        Names of files are in ``altered`` then whose kept copy has not proved to be what it was.
+        """
         filled = [
             (name, mode, template.fill(values)) for name, mode, template in self._templates
         ]
         for name, mode, content in (*self._small, *filled):
             _write(f"{run_dir}/{name}", mode, content)
-        for entry in self._large:
-            files.place(self._store, entry, Path(run_dir))
+        self.altered = [e["name"] for e in self._large if not self._is_placed(e, run_dir)]
+
+    def _is_placed(self, entry: dict[str, Any], run_dir: str) -> bool:
+        before = self._store.proven(entry["hash"])
+        if before is None:
+            return False
+        files.place(self._store, entry, Path(run_dir))
+        return self._store.proven(entry["hash"]) == before
 
 
 class RunDirs:
@@ -119,7 +133,7 @@ class RunDirs:
         """Make the directory of an attempt that is about to start, with the files of its kit.
 
         Doing it again after it was interrupted is harmless. Safe to call in a thread. Raises
-        MarkerUnset, MarkerUnsafe or OSError.
+        MarkerUnset, MarkerUnsafe, SubmissionFailed or OSError.
         """
         run_dir = attempt.run_dir
         self._bring_back(attempt)
@@ -138,6 +152,7 @@ class RunDirs:
             places = {**self._places, "run_path": run_dir}
             values = marker_values(attempt.job, attempt.row, places)
         kit.place(run_dir, values)
+        _check_unaltered(attempt, kit)
         reached("rundir.placed")
         _write(layout.run_file(run_dir), 0o666, self._run_file(attempt, generation))
         reached("rundir.described")
@@ -153,10 +168,12 @@ class RunDirs:
             if len(self._kits) >= _MOST_KITS:
                 self._kits.clear()
             try:
-                kit = self._kits[key] = Kit(self._study.files, attempt.manifest)
+                kit = Kit(self._study.files, attempt.manifest)
             except FileNotFoundError as error:
                 why = f"its files as they were at its creation are lost ({error.filename})"
                 raise SubmissionFailed(attempt.title, why, transient=False) from error
+            _check_unaltered(attempt, kit)
+            self._kits[key] = kit
         return kit
 
     def _bring_back(self, attempt: Attempt) -> None:
@@ -276,3 +293,12 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)
+
+
+def _check_unaltered(attempt: Attempt, kit: Kit) -> None:
+    if kit.altered:
+        why = (
+            f"what was kept of its files at its creation has been changed since"
+            f" ({listed(kit.altered)}): motoko repair finds it again where a copy lies"
+        )
+        raise SubmissionFailed(attempt.title, why, transient=False)

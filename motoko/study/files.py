@@ -6,6 +6,7 @@ files of a run by name with digest, size, mode and whether markers are to be rep
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -37,6 +38,8 @@ _TICK_NS = 100_000_000
 #: Given to every run too, where it is there.
 _PROGRAM = "doIt.py"
 _TEXT_PROBE = 1 << 16
+#: Of Linux: share the blocks of another file.
+_FICLONE = 0x40049409
 
 
 class Slip(NamedTuple):
@@ -85,6 +88,8 @@ class FileStore:
         #: Of large files other processes know too what they are, and that they are kept.
         self._large = Remembered(directory.with_name(f"{directory.name}.json"))
         self._contents: set[str] = set()
+        #: In which state kept contents were found to be what they are kept as.
+        self._proven: dict[str, State] = {}
 
     def keep(self, file: Path) -> dict[str, Any]:
         """Keep a file's present content; its entry in a manifest.
@@ -149,6 +154,23 @@ class FileStore:
     def path(self, digest: str) -> Path:
         """Where the content of this digest lies."""
         return self.directory / digest
+
+    def proven(self, digest: str) -> State | None:
+        """The state in which what is kept under this digest is that content; None if it has
+        become another one.
+
+        It is read by the calling thread, and again only when it may have been written to.
+        """
+        found = self.path(digest).stat()
+        state = [*state_of(found), found.st_ctime_ns]
+        if self._proven.get(digest) == state:
+            return state
+        is_settled = time.time_ns() - found.st_ctime_ns > _TICK_NS
+        if content_digest(self.path(digest)) != digest:
+            return None
+        if is_settled:
+            self._proven[digest] = state
+        return state
 
     def _copy(self, file: Path, found: os.stat_result) -> dict[str, Any]:
         has_markers = False
@@ -299,14 +321,22 @@ def differing(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[
 
 
 def place(store: FileStore, entry: dict[str, Any], run_dir: Path) -> None:
-    """Put a file without markers into a run directory, as a copy that shares what it can."""
+    """Put a file without markers into a run directory, as one of its own.
+
+    It shares its blocks with the kept copy where the file system can do that, and is copied
+    elsewhere. A link to the kept copy would let a script change what later runs are given: of a
+    file of one's own no permission is final.
+    """
     source, target = store.path(entry["hash"]), run_dir / entry["name"]
-    is_executable = bool(entry["mode"] & 0o111)
-    if entry["size"] > 1 << 16 and os.geteuid() != 0 and not is_executable:
-        try:
-            os.link(source, target)  # read-only for its owner: it cannot be modified in place
-            return
-        except OSError:
-            pass  # another file system, or one without links
-    shutil.copyfile(source, target)
+    if not _cloned(source, target):
+        shutil.copyfile(source, target)
     os.chmod(target, entry["mode"])
+
+
+def _cloned(source: Path, target: Path) -> bool:
+    with open(source, "rb") as original, open(target, "wb") as clone:
+        try:
+            fcntl.ioctl(clone.fileno(), _FICLONE, original.fileno())
+        except OSError:
+            return False  # another file system, or one that shares no blocks
+    return True
