@@ -55,7 +55,7 @@ class ForeignOwner(DaemonError, RuntimeError):
 
 
 class RunsExecuting(DaemonError, RuntimeError):
-    """Runs still execute in directories that were to be moved or removed.
+    """Runs still execute in what was to be moved, removed or replaced.
 
     ``runs`` are pairs of a run's name and the host that it executes on.
     """

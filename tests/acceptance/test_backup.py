@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import threading
@@ -207,6 +208,21 @@ def test_nothing_is_put_back_while_something_runs(here: CommandLine) -> None:
         assert "motoko kill" in here.run("backup", "--restore", "b", code=6).stderr
     finally:
         here.run("kill")
+
+
+def test_nothing_is_put_back_while_a_script_executes(here: CommandLine) -> None:
+    here.run("backup", "--to", "b")
+    database = here.directory / "sample/.bd/motoko.db"
+    before = database.stat()
+
+    with open(here.directory / "sample/BD-sample-runs/run-1/.motoko-token-1") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused = here.run("backup", "--restore", "b", code=6).stderr
+
+    assert f"1 run still executes in {here.directory}\n" in refused
+    assert "sample.1\n" in refused and "`motoko kill --reset`" in refused
+    assert database.stat() == before
+    here.run("backup", "--restore", "b")
 
 
 def test_what_create_sets_aside_is_a_backup_too(here: CommandLine) -> None:

@@ -22,8 +22,8 @@ def command(directory: str | None, target: str | None, source: str | None) -> in
 
     --restore moves the present databases aside, puts those of a backup in their place and
     takes in what directories of the runs in it know since then. Nothing of the workflow may
-    run. Runs that were made after the backup are named, with code 10: the orchestrator makes
-    them again, or `motoko repair` takes them over.
+    run, no script of a run either. Runs that were made after the backup are named, with
+    code 10: the orchestrator makes them again, or `motoko repair` takes them over.
     """
     from motoko.workflow.upkeep import backups
 

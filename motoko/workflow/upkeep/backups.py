@@ -125,9 +125,11 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
     What directories of runs in the backup know since then is taken in, and commits that it has
     by half are completed. Runs that were made since then are left to be made again. What
     `motoko create` has set aside is a backup too. Raises AlreadyRunning while anything runs,
+    RunsExecuting while scripts do, since the backup may have other runs in their directories,
     StudyNotFound when there is no backup, and ForeignDatabase for a damaged one.
     """
     check_nothing_runs(workflow)
+    making.check_idle(workflow)
     files = _databases(workflow, source)
     _check_contents(source, files)
     aside = making.new_backup(workflow)
