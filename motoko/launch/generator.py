@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import ClassVar, Protocol
 
 from motoko.errors import UnknownGenerator
@@ -100,6 +99,8 @@ class LocalGenerator(Generator):
 
 def generator_names() -> list[str]:
     """The names that `find_generator` knows."""
+    from importlib.metadata import entry_points
+
     return sorted({*_GENERATORS, *entry_points(group=ENTRY_POINTS).names})
 
 
@@ -118,6 +119,8 @@ def find_generator(name: str, options: Sequence[str] = ()) -> Generator:
         module, kind = _GENERATORS[known]
         generator: Generator = getattr(import_module(module), kind)(options)
         return generator
+    from importlib.metadata import entry_points
+
     for entry in entry_points(group=ENTRY_POINTS, name=known):
         found: Generator = entry.load()(options)
         return found

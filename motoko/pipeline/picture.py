@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final
-from xml.sax.saxutils import escape
 
 from motoko.pipeline.steps import Pipeline
 
@@ -23,6 +22,8 @@ _ARROW: Final = (
 
 def picture(pipeline: Pipeline) -> str:
     """The steps as boxes, each row below all that it requires, in SVG."""
+    from xml.sax.saxutils import escape  # imports much, and few ask for a picture
+
     rows = _rows(pipeline)
     widths = {step.name: _LETTER * len(step.name) + 24 for step in pipeline}
     lengths = [sum(widths[n] for n in row) + _GAP * (len(row) - 1) for row in rows]

@@ -120,7 +120,7 @@ def test_an_adapter_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch)
     def entry_points(**wanted: str) -> EntryPoints:
         return EntryPoints([entry]).select(**wanted)
 
-    monkeypatch.setattr(generator, "entry_points", entry_points)
+    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
 
     assert isinstance(find_generator("mine", ["time=1"]), Mine)
     assert "mine" in generator.generator_names()
