@@ -17,12 +17,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from motoko.config.document import Document, KeyPath, read_document
 from motoko.config.values import shown
 from motoko.errors import ConfigError, Mistake
 from motoko.phrases import nearest
+
+if TYPE_CHECKING:
+    from motoko.config.document import Document, KeyPath
 
 #: In the directory of a system: what is known about it.
 SYSTEM_FILE = "system.yaml"
@@ -182,6 +184,8 @@ def read_systems(file: str | os.PathLike[str]) -> tuple[SimSystem, ...]:
     Under ``systems`` each name has ``root`` (that name if there is none, relative to the file),
     files and ``meta``. Raises ConfigError with all mistakes.
     """
+    from motoko.config.document import read_document
+
     path = Path(file)
     document = read_document(path, "expected a list of systems")
     mistakes = [*document.mistakes]
@@ -211,6 +215,8 @@ def _described(name: str, root: Path) -> SimSystem:
     file = root / SYSTEM_FILE
     if not file.exists():
         return SimSystem(name, root)
+    from motoko.config.document import read_document
+
     document = read_document(file, "expected the description of a system")
     keys = tuple(key for key in _KEYS if key != "root")
     mistakes = [*document.mistakes, *_mistakes(document, document.data, (), keys)]

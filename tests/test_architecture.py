@@ -119,6 +119,13 @@ def test_looking_at_an_orchestrator_imports_nothing_heavy():
     assert not imported & HEAVY
 
 
+def test_what_runs_a_workflow_imports_nothing_that_checks_its_files():
+    imported = modules_imported_by("motoko.workflow.workflow")
+
+    assert "motoko.task_manager" in imported
+    assert not imported & {"pydantic", "yaml", "email", "xml.sax", "importlib.metadata"}
+
+
 def module_name(file: Path) -> str:
     """The name that a file of the package is imported by."""
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

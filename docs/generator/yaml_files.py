@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, get_args, get_origin
-
-from pydantic import BaseModel, BeforeValidator
-from pydantic.fields import FieldInfo
+from dataclasses import MISSING, Field, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from docs.generator.markdown import code, page, table
 from motoko.columns import COLUMNS, TIMES
@@ -19,6 +17,7 @@ from motoko.config import (
 )
 from motoko.config.models import WITHOUT_EFFECT, WITHOUT_EFFECT_IN_STUDY
 from motoko.config.pipelines import PipelineConfig, StepConfig, SystemsConfig
+from motoko.config.sections import Read, Section
 from motoko.config.sentinels import SentinelsConfig
 from motoko.config.values import EXPECTED, Refused
 
@@ -56,46 +55,47 @@ def _entries() -> str:
     return table(["entry", "type", "meaning"], rows)
 
 
-def _keys(model: type[BaseModel], without_effect: frozenset[str]) -> str:
+def _keys(model: type[Section], without_effect: frozenset[str]) -> str:
+    hints = get_type_hints(model, include_extras=True)
     rows = [
-        [code(name), _allowed(info), _default(info), _description(info)]
-        for name, info in model.model_fields.items()
-        if name not in without_effect
+        [
+            code(key.name),
+            next(_words(hints[key.name]), "anything"),
+            _default(key),
+            key.metadata["description"],
+        ]
+        for key in fields(model)
+        if key.name not in without_effect
     ]
     made = table(["key", "value", "default", "meaning"], rows)
-    idle = [name for name in model.model_fields if name in without_effect]
+    idle = [name for name in model.known_keys() if name in without_effect]
     if not idle:
         return made
     names = ", ".join(map(code, idle))
     return f"{made}\n\nRead and checked, but without effect in this version: {names}."
 
 
-def _description(info: FieldInfo) -> str:
-    return info.description or ""
-
-
-def _default(info: FieldInfo) -> str:
-    if info.is_required():
+def _default(key: Field[Any]) -> str:
+    if key.default_factory is not MISSING:
+        return ""
+    if key.default is MISSING:
         return "required"
-    value = info.get_default(call_default_factory=True, validated_data={})
-    return "" if value in (None, (), {}) or repr(value) == "UNSET" else code(value)
+    is_usual = key.default in (None, ()) or repr(key.default) == "UNSET"
+    return "" if is_usual else code(key.default)
 
 
-def _allowed(info: FieldInfo) -> str:
-    return next(_words(info.annotation, info.metadata), "anything")
-
-
-def _words(annotation: Any, metadata: list[Any]) -> Iterator[str]:
+def _words(hint: Any) -> Iterator[str]:
     """What a type accepts, in the words of its error message."""
-    for mark in metadata:
-        if isinstance(mark, BeforeValidator):
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, Read):
             try:
-                mark.func(object())  # type: ignore[call-arg]
+                mark.read(object())
             except Refused as refused:
                 yield refused.expected
-    if get_origin(annotation) is Literal:
-        yield ", ".join(code(value) for value in get_args(annotation))
+    hint = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
+    if get_origin(hint) is Literal:
+        yield ", ".join(code(value) for value in get_args(hint))
         return
-    for part in get_args(annotation):
-        if part is not type(None) and hasattr(part, "__metadata__"):
-            yield from _words(part.__origin__, list(part.__metadata__))
+    for part in get_args(hint):
+        if hasattr(part, "__metadata__"):
+            yield from _words(part)

@@ -1,28 +1,20 @@
-"""``motoko.yaml`` and ``bd.yaml``, parsed once and passed inside as frozen models.
+"""``motoko.yaml`` and ``bd.yaml``, parsed once and passed inside as frozen values.
 
 Every mistake in a file is reported with file, line, key path, what was found and what is
 allowed, all of them together in one ConfigError. What is only odd is in ``.warnings``.
+
+What checks files, and says what is wrong, is imported when a file is checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from motoko.config.checks import (
-    WORKFLOW_ATTRIBUTES,
-    study_mistakes,
-    study_warnings,
-    translated,
-    workflow_mistakes,
-    workflow_warnings,
-)
-from motoko.config.document import Document, read_document
 from motoko.config.fields import GENERATORS
+from motoko.config.files import file_in, study_alone
+from motoko.config.keeping import keep, recalled
 from motoko.config.models import (
     FieldConfig,
     FileConfig,
@@ -30,57 +22,32 @@ from motoko.config.models import (
     TaskManagerConfig,
     WorkflowConfig,
 )
-from motoko.config.schemas import study_schema, workflow_schema
 from motoko.config.values import TYPES, UNSET, Unset
 from motoko.config.walltime import parse_walltime
-from motoko.errors import ConfigError, Mistake
+from motoko.errors import Mistake
 from motoko.paths import STUDY_DATABASE, STUDY_FILE, STUDY_STATE, WORKFLOW_FILE
 
-_YAML_SUFFIXES = (".yaml", ".yml")
+if TYPE_CHECKING:
+    from motoko.config.checks import WORKFLOW_ATTRIBUTES
+    from motoko.config.examination import Examined, examine_study, examine_workflow
+    from motoko.config.schemas import study_schema, workflow_schema
 
-Config = TypeVar("Config", bound=FileConfig)
-
-
-@dataclass(frozen=True)
-class Examined(Generic[Config]):
-    """All that can be told of one file, right or wrong.
-
-    The config of a file with mistakes has stand-ins for its keys that are ``wrong``; there is
-    none of a file that cannot be read at all.
-    """
-
-    config: Config | None
-    mistakes: tuple[Mistake, ...]
-    wrong: frozenset[str] = frozenset()
-    warnings: tuple[Mistake, ...] = ()
-
-    @property
-    def sound(self) -> Config | None:
-        """The config, if there is no mistake in the file."""
-        return None if self.mistakes else self.config
+_CHECKING = {
+    "WORKFLOW_ATTRIBUTES": "checks",
+    "Examined": "examination",
+    "examine_study": "examination",
+    "examine_workflow": "examination",
+    "study_schema": "schemas",
+    "workflow_schema": "schemas",
+}
 
 
-def examine_workflow(directory: Path) -> Examined[WorkflowConfig]:
-    """Look at ``motoko.yaml`` of a workflow's directory, or at that file itself.
-
-    A directory that has only ``bd.yaml`` is a workflow of that one study.
-    """
-    file = _file_in(directory, WORKFLOW_FILE)
-    if (alone := _study_alone(file)) is not None:
-        study = examine_study(alone)
-        config = None if study.config is None else WorkflowConfig.of_study(study.config)
-        return Examined(config, study.mistakes, frozenset(), study.warnings)
-    advice = "expected a workflow's directory; `motoko new DIR` makes one"
-    return _examine(WorkflowConfig, file, advice, workflow_mistakes, workflow_warnings)
-
-
-def examine_study(directory: Path) -> Examined[StudyConfig]:
-    """Look at ``bd.yaml`` of a study's directory, or at that file itself."""
-    file = _file_in(directory, STUDY_FILE)
-    advice = "expected a study's directory; its bd.yaml names the study and its parameters"
-    if directory.is_file() and directory.suffix not in _YAML_SUFFIXES:
-        return Examined(None, (Mistake(str(directory), 0, "", "is a file", advice),))
-    return _examine(StudyConfig, file, advice, study_mistakes, study_warnings)
+def __getattr__(name: str) -> object:
+    if name not in _CHECKING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_CHECKING[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def read_workflow(directory: Path) -> WorkflowConfig:
@@ -88,7 +55,13 @@ def read_workflow(directory: Path) -> WorkflowConfig:
 
     Raises ConfigError with every mistake in it.
     """
-    return _sound(examine_workflow(directory))
+    if (kept := _recalled_workflow(directory)) is not None:
+        return kept
+    from motoko.config.examination import examine_workflow
+
+    config = examine_workflow(directory).without_mistakes()
+    keep(config)
+    return config
 
 
 def read_study(directory: Path) -> StudyConfig:
@@ -96,7 +69,13 @@ def read_study(directory: Path) -> StudyConfig:
 
     Raises ConfigError with every mistake in it.
     """
-    return _sound(examine_study(directory))
+    if (kept := recalled(StudyConfig, file_in(directory, STUDY_FILE))) is not None:
+        return kept
+    from motoko.config.examination import examine_study
+
+    config = examine_study(directory).without_mistakes()
+    keep(config)
+    return config
 
 
 def glimpse_workflow(directory: Path) -> tuple[WorkflowConfig, tuple[Mistake, ...]]:
@@ -104,62 +83,27 @@ def glimpse_workflow(directory: Path) -> tuple[WorkflowConfig, tuple[Mistake, ..
 
     Of one that does not say which studies there are, those are meant that have databases.
     """
+    if (kept := _recalled_workflow(directory)) is not None:
+        return kept, ()
+    from motoko.config.examination import examine_workflow
+
     found = examine_workflow(directory)
+    if found.sound is not None:
+        keep(found.sound)
     if found.config is not None and "task_managers" not in found.wrong:
         return found.config, found.mistakes
-    file = _file_in(directory, WORKFLOW_FILE)
+    file = file_in(directory, WORKFLOW_FILE)
     made = sorted(file.parent.glob(f"*/{STUDY_STATE}/{STUDY_DATABASE}"))
     names = (database.parents[1].name for database in made)
     return WorkflowConfig.of_studies(file, names), found.mistakes
 
 
-def _file_in(directory: Path, name: str) -> Path:
-    path = Path(directory)
-    if path.is_dir() and path.suffix not in _YAML_SUFFIXES:
-        return path / name
-    return path if path.suffix in _YAML_SUFFIXES or path.is_file() else path / name
-
-
-def _study_alone(file: Path) -> Path | None:
-    """The ``bd.yaml`` that stands for a missing ``motoko.yaml``, or that was named itself."""
-    if file.name == STUDY_FILE:
-        return file
-    study = file.with_name(STUDY_FILE)
-    return (
-        study if file.name == WORKFLOW_FILE and not file.exists() and study.exists() else None
-    )
-
-
-def _sound(examined: Examined[Config]) -> Config:
-    if examined.sound is None:
-        raise ConfigError(examined.mistakes)
-    return examined.sound
-
-
-def _examine(
-    kind: type[Config],
-    file: Path,
-    advice: str,
-    check: Callable[[Document], Iterable[Mistake]],
-    warn: Callable[[Document], Iterable[Mistake]],
-) -> Examined[Config]:
-    try:
-        document = read_document(file, advice)
-    except ConfigError as error:
-        return Examined(None, error.mistakes)
-    mistakes = [*document.mistakes, *check(document)]
-    warnings = tuple(warn(document))
-    wrong: frozenset[str] = frozenset()
-    try:
-        config = kind.from_document(document, file, warnings)
-    except ValidationError as error:
-        mistakes += translated(document, error, kind.known_keys())
-        wrong = frozenset(str(problem["loc"][0]) for problem in error.errors())
-        config = kind.from_document(document, file, warnings, without=wrong)
-    found = sorted(dict.fromkeys(mistakes), key=lambda mistake: (mistake.line, mistake.key))
-    keys = {mistake.key for mistake in found}
-    odd = tuple(warning for warning in warnings if warning.key not in keys)
-    return Examined(config, tuple(found), wrong, odd)
+def _recalled_workflow(directory: Path) -> WorkflowConfig | None:
+    file = file_in(directory, WORKFLOW_FILE)
+    if (alone := study_alone(file)) is None:
+        return recalled(WorkflowConfig, file)
+    study = recalled(StudyConfig, alone)
+    return None if study is None else WorkflowConfig.of_study(study)
 
 
 __all__ = [
@@ -177,6 +121,7 @@ __all__ = [
     "examine_study",
     "examine_workflow",
     "glimpse_workflow",
+    "keep",
     "parse_walltime",
     "read_study",
     "read_workflow",

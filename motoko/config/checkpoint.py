@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BeforeValidator, WithJsonSchema
-
+from motoko.config.sections import Read
 from motoko.config.values import Refused
 from motoko.config.walltime import parse_walltime
 
@@ -50,6 +49,7 @@ def read_checkpoint_signal(value: Any) -> CheckpointSignal:
 
 Checkpoint = Annotated[
     CheckpointSignal,
-    BeforeValidator(read_checkpoint_signal),
-    WithJsonSchema({"type": "string", "pattern": r"^(B:)?(SIG)?[A-Z0-9]+(@.+)?$"}),
+    Read(
+        read_checkpoint_signal, {"type": "string", "pattern": r"^(B:)?(SIG)?[A-Z0-9]+(@.+)?$"}
+    ),
 ]

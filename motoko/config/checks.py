@@ -166,7 +166,7 @@ def translated(
             value = cause.value if cause.at else problem["input"]
             found = "missing" if cause.at and value is None else f"found {shown(value)}"
             yield document.mistake((*path, *cause.at), found, f"expected {cause.expected}")
-        elif problem["type"] == "extra_forbidden":
+        elif problem["type"] == "unexpected_keyword_argument":
             yield document.mistake(path, "unknown key", unknown_key(path))
         else:
             allowed = problem.get("ctx", {}).get("expected") or problem["msg"]

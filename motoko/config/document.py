@@ -66,6 +66,7 @@ class Document:
     data: Mapping[Any, Any]
     lines: Mapping[KeyPath, int]
     mistakes: tuple[Mistake, ...]
+    content: bytes
 
     def line(self, path: KeyPath) -> int:
         """The line of a key, or of the nearest one around it; 0 for the file as a whole."""
@@ -93,13 +94,14 @@ def read_document(file: Path, advice: str) -> Document:
     readable, like a key given twice, are in the document.
     """
     name = str(file)
-    text = _read_text(file, name, advice)
+    content = _read_bytes(file, name, advice)
+    text = _decoded(content, name)
     loader = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
-            return Document(name, {}, {}, ())
+            return Document(name, {}, {}, (), content)
         if not isinstance(node, yaml.MappingNode):
             found = "found a list" if isinstance(node, yaml.SequenceNode) else "found one value"
             raise _fatal(name, node.start_mark.line + 1, found, "expected a mapping of keys")
@@ -116,17 +118,20 @@ def read_document(file: Path, advice: str) -> Document:
     finally:
         if loader is not None:
             loader.dispose()
-    return Document(name, data, survey.lines, tuple(survey.mistakes))
+    return Document(name, data, survey.lines, tuple(survey.mistakes), content)
 
 
-def _read_text(file: Path, name: str, advice: str) -> str:
+def _read_bytes(file: Path, name: str, advice: str) -> bytes:
     try:
-        content = file.read_bytes()
+        return file.read_bytes()
     except FileNotFoundError:
         raise _fatal(name, 0, "no such file", advice) from None
     except OSError as error:
         found = f"cannot be read: {error.strerror or error}"
         raise _fatal(name, 0, found, "expected a readable text file") from None
+
+
+def _decoded(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,9 +8,8 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, WithJsonSchema
-
 from motoko.config.policy import read_policy
+from motoko.config.sections import Read
 from motoko.config.values import EXPECTED, UNSET, Refused
 from motoko.config.walltime import parse_walltime
 
@@ -178,54 +177,40 @@ def _artifacts(value: Any) -> dict[str, str]:
 
 Artifacts = Annotated[
     dict[str, str],
-    BeforeValidator(_artifacts),
-    WithJsonSchema(
-        {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}}
+    Read(
+        _artifacts,
+        {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
     ),
 ]
 Name = Annotated[
     str,
-    BeforeValidator(_name),
-    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN}),
+    Read(_name, {"type": "string", "pattern": NAME_PATTERN}),
 ]
-Text = Annotated[
-    str, BeforeValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})
-]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts), WithJsonSchema(_LIST_OF_TEXT)]
+Text = Annotated[str, Read(_text, {"type": "string", "minLength": 1})]
+Texts = Annotated[tuple[str, ...], Read(_texts, _LIST_OF_TEXT)]
 Count = Annotated[
     int,
-    BeforeValidator(_count),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _MOST}),
+    Read(_count, {"type": "integer", "minimum": 1, "maximum": _MOST}),
 ]
-Memory = Annotated[
-    str | float, BeforeValidator(_memory), WithJsonSchema({"type": ["string", "number"]})
-]
-Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]
-Amount = Annotated[
-    str | int, BeforeValidator(_amount), WithJsonSchema({"type": ["string", "integer"]})
-]
-Seconds = Annotated[
-    float, BeforeValidator(parse_walltime), WithJsonSchema({"type": ["string", "number"]})
-]
+Memory = Annotated[str | float, Read(_memory, {"type": ["string", "number"]})]
+Flag = Annotated[bool, Read(_flag, {"type": "boolean"})]
+Amount = Annotated[str | int, Read(_amount, {"type": ["string", "integer"]})]
+Seconds = Annotated[float, Read(parse_walltime, {"type": ["string", "number"]})]
 Orchestrator = Annotated[
     str,
-    BeforeValidator(_orchestrator),
-    WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$"}),
+    Read(_orchestrator, {"type": "string", "pattern": r"^[A-Za-z_]\w*\.[A-Za-z_]\w*$"}),
 ]
 Host = Annotated[
     str,
-    BeforeValidator(_host),
-    WithJsonSchema({"type": "string", "pattern": r"^zeo://(/.+|[^/\s]+:[0-9]+/?)$"}),
+    Read(_host, {"type": "string", "pattern": r"^zeo://(/.+|[^/\s]+:[0-9]+/?)$"}),
 ]
 TcpHost = Annotated[
     str,
-    BeforeValidator(_tcp_host),
-    WithJsonSchema({"type": "string", "pattern": r"^zeo://[^/\s]+:[0-9]+/?$"}),
+    Read(_tcp_host, {"type": "string", "pattern": r"^zeo://[^/\s]+:[0-9]+/?$"}),
 ]
 Generator = Annotated[
     str,
-    BeforeValidator(_generator),
-    WithJsonSchema({"type": "string", "examples": list(GENERATORS)}),
+    Read(_generator, {"type": "string", "examples": list(GENERATORS)}),
 ]
 
 #: Entries of runs that mean something to the launcher, and what each may be, unless a study

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import (
-    Collection,
     ItemsView,
     Iterable,
     Iterator,
@@ -12,23 +11,14 @@ from collections.abc import (
     ValuesView,
 )
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-
 from motoko.config.checkpoint import Checkpoint
-from motoko.config.document import Document
 from motoko.config.fields import (
     OPTIONS_SUFFIX,
     Amount,
@@ -51,7 +41,7 @@ from motoko.config.pipelines import PipelineConfig
 from motoko.config.policy import FailurePolicy, OnFailure, combined
 from motoko.config.retry import DEFAULT as DEFAULT_RETRY
 from motoko.config.retry import Retry, RetryPolicy
-from motoko.config.sections import Section
+from motoko.config.sections import Fit, Read, Section, means
 from motoko.config.sentinels import Sentinels
 from motoko.config.values import JOB_CONVERTERS, TYPES, UNSET, Refused, TypeName, worked_out
 from motoko.errors import Mistake
@@ -59,34 +49,35 @@ from motoko.paths import PIPELINE_ORCHESTRATOR
 from motoko.phrases import nearest
 
 
+@dataclass(frozen=True, kw_only=True)
 class TaskManagerConfig(Section):
     """What ``motoko.yaml`` says about one study."""
 
-    host: Host | None = Field(
-        None, description="Where the study's database is served; absent: a local socket."
+    host: Host | None = field(
+        default=None,
+        metadata=means("Where the study's database is served; absent: a local socket."),
     )
-    insecure: Flag = Field(
-        False, description="Whether its database is spoken to over TCP without any TLS."
+    insecure: Flag = field(
+        default=False,
+        metadata=means("Whether its database is spoken to over TCP without any TLS."),
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _may_be_empty(cls, value: Any) -> Any:
-        return mapping_of("settings of a task manager, or nothing")(value)
 
 
 def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
+@dataclass(frozen=True, kw_only=True)
 class FieldConfig(Section):
     """A declared parameter of jobs or entry of runs: its type, and a default perhaps."""
 
-    type: TypeName = Field(description="What values it takes.")
-    default: Any = Field(
-        UNSET,
-        description="The value of jobs, or runs, that do not give one.",
-        json_schema_extra=_without_default,
+    type: TypeName = field(metadata=means("What values it takes."))
+    default: Any = field(
+        default=UNSET,
+        metadata=means(
+            "The value of jobs, or runs, that do not give one.",
+            json_schema_extra=_without_default,
+        ),
     )
 
     @property
@@ -94,24 +85,23 @@ class FieldConfig(Section):
         """Whether there is a default; an empty one (``default:``) is none."""
         return self.default is not UNSET
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"type": value}
-        if not isinstance(value, Mapping):
-            raise Refused(f"a type ({', '.join(TYPES)}) or {{type: ..., default: ...}}")
-        given = {k: v for k, v in value.items() if k != "default" or v is not None}
-        kind = given.get("type")
-        if kind not in TYPES:
-            meant = nearest(kind, TYPES) if isinstance(kind, str) else ""
-            raise Refused(f"a type: {', '.join(TYPES)}{meant}", kind, ("type",))
-        if "default" in given:
-            try:
-                given["default"] = JOB_CONVERTERS[kind](given["default"])
-            except Refused as refused:
-                raise Refused(refused.expected, given["default"], ("default",)) from None
-        return given
+
+def _short_form(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        value = {"type": value}
+    if not isinstance(value, Mapping):
+        raise Refused(f"a type ({', '.join(TYPES)}) or {{type: ..., default: ...}}")
+    given = {k: v for k, v in value.items() if k != "default" or v is not None}
+    kind = given.get("type")
+    if kind not in TYPES:
+        meant = nearest(kind, TYPES) if isinstance(kind, str) else ""
+        raise Refused(f"a type: {', '.join(TYPES)}{meant}", kind, ("type",))
+    if "default" in given:
+        try:
+            given["default"] = JOB_CONVERTERS[kind](given["default"])
+        except Refused as refused:
+            raise Refused(refused.expected, given["default"], ("default",)) from None
+    return given
 
 
 class FileConfig(Section):
@@ -121,31 +111,39 @@ class FileConfig(Section):
     in the file, without what the models add or convert.
     """
 
-    _file: Path = PrivateAttr(default=Path())
-    _raw: Mapping[str, Any] = PrivateAttr(default_factory=dict)
-    _warnings: tuple[Mistake, ...] = PrivateAttr(default=())
+    __pydantic_config__ = {"extra": "ignore"}  # they are in the mapping
 
-    @classmethod
-    def from_document(
-        cls,
-        document: Document,
+    _may_be_empty: ClassVar[frozenset[str]] = frozenset()
+    #: For what a file must have, where it is wrong or missing.
+    stand_ins: ClassVar[Mapping[str, Any]] = {}
+
+    _file: Path
+    _raw: Mapping[str, Any]
+    _warnings: tuple[Mistake, ...]
+    _given: tuple[str, ...]
+    #: The bytes of the file, if there is no mistake in them.
+    _content: bytes | None = None
+
+    def read_from(
+        self,
         file: Path,
-        warnings: tuple[Mistake, ...],
-        without: Collection[str] = (),
+        raw: Mapping[str, Any],
+        warnings: tuple[Mistake, ...] = (),
+        given: Iterable[str] = (),
     ) -> Self:
-        """The model of a file that was read; pydantic's ValidationError says what is wrong.
+        """The same, which now knows its file, and what stands there."""
+        vars(self).update(
+            _file=file.absolute(), _raw=raw, _warnings=warnings, _given=tuple(given)
+        )
+        return self
 
-        Keys that it shall do ``without`` have their defaults, or stand-ins.
-        """
-        present = cls.present(document.data)
-        if without:
-            present = {key: value for key, value in present.items() if key not in without}
-            present = {**cls._stand_ins, **present}
-        config = cls.model_validate(present)
-        config._file = file.absolute()
-        config._raw = document.data
-        config._warnings = warnings
-        return config
+    def named(self, file: Path) -> Self:
+        """The same, of a file that is reached by this path."""
+        warnings = (
+            Mistake(str(file), w.line, w.key, w.found, w.allowed) for w in self._warnings
+        )
+        vars(self).update(_file=file.absolute(), _warnings=tuple(warnings))
+        return self
 
     @classmethod
     def present(cls, data: Mapping[Any, Any]) -> dict[str, Any]:
@@ -156,9 +154,10 @@ class FileConfig(Section):
             if value is not None or key in cls._may_be_empty
         }
 
-    _may_be_empty: ClassVar[frozenset[str]] = frozenset()
-    #: For what a file must have, where it is wrong or missing.
-    _stand_ins: ClassVar[Mapping[str, Any]] = {}
+    @classmethod
+    def completed(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same with what follows from it."""
+        return given
 
     @property
     def file(self) -> Path:
@@ -186,10 +185,17 @@ class FileConfig(Section):
             }
         )
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_") or name not in self._raw:
+                raise AttributeError(f"the file says nothing of {name!r}")
+            return self._raw[name]
+
     def __getitem__(self, key: str) -> Any:
         return self._raw[key]
 
-    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         return iter(self._raw)
 
     def __len__(self) -> int:
@@ -237,34 +243,30 @@ WITHOUT_EFFECT: frozenset[str] = frozenset()
 WITHOUT_EFFECT_IN_STUDY = WITHOUT_EFFECT | {"host"}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class WorkflowConfig(FileConfig):
     """``motoko.yaml``: the studies of a workflow and what orchestrates them."""
 
-    _stand_ins: ClassVar[Mapping[str, Any]] = {
+    stand_ins: ClassVar[Mapping[str, Any]] = {
         "task_managers": {},
         "orchestrator": "orchestrator.main",
     }
 
-    _is_alone: bool = PrivateAttr(default=False)
+    _is_alone: ClassVar[bool] = False
 
     @classmethod
     def of_study(cls, study: StudyConfig) -> Self:
         """The workflow that a study without ``motoko.yaml`` is by itself."""
-        host = {} if study.host is None else {"host": study.host}
-        config = cls.model_validate({**cls._stand_ins, "task_managers": {study.study: host}})
-        config._file = study.file
-        config._raw = study._raw
-        config._warnings = study.warnings
-        config._is_alone = True
-        return config
+        managers = {study.study: TaskManagerConfig(host=study.host)}
+        config = cls(**{**cls.stand_ins, "task_managers": managers})
+        vars(config)["_is_alone"] = True
+        return config.read_from(study.file, study._raw, study.warnings)
 
     @classmethod
     def of_studies(cls, file: Path, names: Iterable[str]) -> Self:
         """What stands for a file that says nothing to be relied on: these studies."""
-        managers = dict.fromkeys(names)
-        config = cls.model_validate({**cls._stand_ins, "task_managers": managers})
-        config._file = file.absolute()
-        return config
+        managers = {name: TaskManagerConfig() for name in names}
+        return cls(**{**cls.stand_ins, "task_managers": managers}).read_from(file, {})
 
     @property
     def is_alone(self) -> bool:
@@ -300,152 +302,196 @@ class WorkflowConfig(FileConfig):
         return {name for name in found if name}
 
     task_managers: Annotated[
-        dict[str, TaskManagerConfig], BeforeValidator(mapping_of("study directories"))
-    ] = Field(description="One study each: the name of its directory, and settings or nothing.")
-    orchestrator: Orchestrator = Field(
-        description="The async function to run, as module.function, in a file beside this one."
+        dict[
+            str,
+            Annotated[
+                TaskManagerConfig, Read(mapping_of("settings of a task manager, or nothing"))
+            ],
+        ],
+        Read(mapping_of("study directories")),
+    ] = field(
+        metadata=means("One study each: the name of its directory, and settings or nothing.")
     )
-    aliases: Annotated[dict[str, Text], BeforeValidator(mapping_of("task managers"))] = Field(
-        default_factory=dict, description="Further names of task managers."
+    orchestrator: Orchestrator = field(
+        metadata=means(
+            "The async function to run, as module.function, in a file beside this one."
+        )
     )
-    generator: Generator = Field("bash", description="How runs are executed.")
-    host: TcpHost | None = Field(
-        None,
-        description="Where all databases of the workflow, its own among them, are served over"
-        " TCP; absent: on local sockets.",
+    aliases: Annotated[dict[str, Text], Read(mapping_of("task managers"))] = field(
+        default_factory=dict, metadata=means("Further names of task managers.")
     )
-    certificates: Text = Field(
-        ".certs",
-        description="The directory of the certificates for TCP, beside the file or anywhere.",
+    generator: Generator = field(default="bash", metadata=means("How runs are executed."))
+    host: TcpHost | None = field(
+        default=None,
+        metadata=means(
+            "Where all databases of the workflow, its own among them, are served over"
+            " TCP; absent: on local sockets."
+        ),
     )
-    insecure: Flag = Field(
-        False, description="Whether databases are spoken to over TCP without any TLS."
+    certificates: Text = field(
+        default=".certs",
+        metadata=means(
+            "The directory of the certificates for TCP, beside the file or anywhere."
+        ),
     )
-    max_concurrent: Count | None = Field(
-        None, description="How many runs may execute at once, over all studies."
+    insecure: Flag = field(
+        default=False,
+        metadata=means("Whether databases are spoken to over TCP without any TLS."),
     )
-    max_submitted: Count | None = Field(
-        None, description="How many batch jobs may be queued at once, over all studies."
+    max_concurrent: Count | None = field(
+        default=None, metadata=means("How many runs may execute at once, over all studies.")
     )
-    pipeline: (
-        Annotated[PipelineConfig, BeforeValidator(mapping_of("steps and systems"))] | None
-    ) = Field(None, description="Steps that are done for each of many systems, in their order.")
+    max_submitted: Count | None = field(
+        default=None,
+        metadata=means("How many batch jobs may be queued at once, over all studies."),
+    )
+    pipeline: Annotated[PipelineConfig, Read(mapping_of("steps and systems"))] | None = field(
+        default=None,
+        metadata=means("Steps that are done for each of many systems, in their order."),
+    )
 
-    @model_validator(mode="before")
     @classmethod
-    def _orchestrated_by_its_pipeline(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and value.get("pipeline") is not None:
-            return {"orchestrator": PIPELINE_ORCHESTRATOR, **value}
-        return value
+    def completed(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Without any other orchestrator, a pipeline is its own."""
+        if given.get("pipeline") is not None:
+            return {"orchestrator": PIPELINE_ORCHESTRATOR, **given}
+        return given
 
 
-Fields = Annotated[dict[str, FieldConfig], BeforeValidator(mapping_of("names to types"))]
-Values = Annotated[dict[str, Any], BeforeValidator(mapping_of("names to values"))]
+def _lower_names(value: dict[str, Any], _: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.lower(): entry for name, entry in value.items()}
 
 
+def _work_out(value: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    types = {name: field.type for name, field in others.get("job", {}).items()}
+    found = dict(value)
+    for name, given in value.items():
+        with suppress(Refused):  # which is told with the line that it stands in
+            found[name] = worked_out(types.get(name), given)
+    return found
+
+
+def _agree_with_policy(value: Retry, others: Mapping[str, Any]) -> Retry:
+    combined(others.get("on_failure"), value)
+    return value
+
+
+Fields = Annotated[
+    dict[str, Annotated[FieldConfig, Read(_short_form)]],
+    Read(mapping_of("names to types")),
+    Fit(_lower_names),
+]
+Values = Annotated[dict[str, Any], Read(mapping_of("names to values")), Fit(_lower_names)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StudyConfig(FileConfig):
     """``bd.yaml``: the parameters of a study and how its runs are executed."""
 
     _may_be_empty: ClassVar[frozenset[str]] = frozenset({"job"})
-    _stand_ins: ClassVar[Mapping[str, Any]] = {"study": "unnamed", "job": {}}
+    stand_ins: ClassVar[Mapping[str, Any]] = {"study": "unnamed", "job": {}}
 
-    study: Name = Field(description="The study's name.")
-    job: Fields = Field(description="The parameters of a job and their types.")
-    run: Fields = Field(
-        default_factory=dict, description="Entries that runs have besides the built-in ones."
-    )
-    job_space: Values = Field(
+    study: Name = field(metadata=means("The study's name."))
+    job: Fields = field(metadata=means("The parameters of a job and their types."))
+    run: Fields = field(
         default_factory=dict,
-        description="Default values of parameters; a list (or `range(3)`) is a dimension.",
+        metadata=means("Entries that runs have besides the built-in ones."),
     )
-    run_space: Values = Field(
+    job_space: Annotated[Values, Fit(_work_out)] = field(
         default_factory=dict,
-        description="Default values of run entries; a list is a dimension.",
+        metadata=means("Default values of parameters; a list (or `range(3)`) is a dimension."),
     )
-    run_params: Values = Field(
-        default_factory=dict, description="Default values of run entries."
-    )
-    config_files: Texts = Field(
-        (), description="Files that every run directory gets, relative to the study."
-    )
-    exec_file: Text = Field("launch.sh", description="The bash script that a run executes.")
-    completion: Literal["exit", "explicit"] = Field(
-        "exit", description="Whether a run is over when its script ends, or when it says so."
-    )
-    on_failure: OnFailure | None = Field(
-        None, description="What becomes of a run that failed; absent: `keep`."
-    )
-    retry: RetryPolicy = Field(
-        DEFAULT_RETRY,
-        description="How many further attempts a run gets by itself, by class of failure.",
-    )
-    sentinels: Sentinels | None = Field(
-        None, description="Files that say that the work of a run is finished, or has failed."
-    )
-    carry_over: Texts = Field(
-        (), description="Files and directories that an attempt leaves for the next one."
-    )
-    max_concurrent: Count | None = Field(
-        None, description="How many runs of the study may execute at once."
-    )
-    max_submitted: Count | None = Field(
-        None, description="How many batch jobs of the study may be queued at once."
-    )
-    outpath: Text | None = Field(None, description="Where run directories lie, if elsewhere.")
-    machine_name: Text | None = Field(None, description="The machine that runs are meant for.")
-    host: Host | None = Field(None, description="Where the study's database is served.")
-    generator: Generator | None = Field(None, description="How runs of the study are executed.")
-    walltime: Seconds | None = Field(None, description="The longest that a run may take.")
-    nproc: Count | None = Field(None, description="How many cores a run uses.")
-    mem: Memory | None = Field(None, description="How much memory a run needs.")
-    gpus: Amount | None = Field(None, description="How many accelerators a run uses.")
-    partition: Text | None = Field(None, description="The batch system's partition or queue.")
-    account: Text | None = Field(None, description="The account that is charged.")
-    module: Texts = Field((), description="Environment modules to load.")
-    modules: Texts = Field((), description="Environment modules to load.")
-    array: Flag = Field(False, description="Whether batch jobs are submitted as arrays.")
-    pack: Count | None = Field(
-        None, description="How many runs share one batch job, one after the other."
-    )
-    checkpoint_signal: Checkpoint | None = Field(
-        None,
-        description="The signal that a run gets before its walltime is over, and how long"
-        " before; after that it is tried again only if it has made progress.",
-    )
-    artifacts: Artifacts = Field(
+    run_space: Values = field(
         default_factory=dict,
-        description="What finished runs deposit in the workflow's `artifacts`: names, each with"
-        " a pattern of files or directories in the run directory.",
+        metadata=means("Default values of run entries; a list is a dimension."),
     )
-    blackdynamite: Literal["installed"] | None = Field(
-        None,
-        description="`installed`: scripts import an installed BlackDynamite, not Motoko's.",
+    run_params: Values = field(
+        default_factory=dict, metadata=means("Default values of run entries.")
     )
-
-    @field_validator("retry")
-    @classmethod
-    def _agrees_with_policy(cls, value: Retry, info: ValidationInfo) -> Retry:
-        combined(info.data.get("on_failure"), value)
-        return value
+    config_files: Texts = field(
+        default=(),
+        metadata=means("Files that every run directory gets, relative to the study."),
+    )
+    exec_file: Text = field(
+        default="launch.sh", metadata=means("The bash script that a run executes.")
+    )
+    completion: Literal["exit", "explicit"] = field(
+        default="exit",
+        metadata=means("Whether a run is over when its script ends, or when it says so."),
+    )
+    on_failure: OnFailure | None = field(
+        default=None, metadata=means("What becomes of a run that failed; absent: `keep`.")
+    )
+    retry: Annotated[RetryPolicy, Fit(_agree_with_policy)] = field(
+        default=DEFAULT_RETRY,
+        metadata=means("How many further attempts a run gets by itself, by class of failure."),
+    )
+    sentinels: Sentinels | None = field(
+        default=None,
+        metadata=means("Files that say that the work of a run is finished, or has failed."),
+    )
+    carry_over: Texts = field(
+        default=(),
+        metadata=means("Files and directories that an attempt leaves for the next one."),
+    )
+    max_concurrent: Count | None = field(
+        default=None, metadata=means("How many runs of the study may execute at once.")
+    )
+    max_submitted: Count | None = field(
+        default=None, metadata=means("How many batch jobs of the study may be queued at once.")
+    )
+    outpath: Text | None = field(
+        default=None, metadata=means("Where run directories lie, if elsewhere.")
+    )
+    machine_name: Text | None = field(
+        default=None, metadata=means("The machine that runs are meant for.")
+    )
+    host: Host | None = field(
+        default=None, metadata=means("Where the study's database is served.")
+    )
+    generator: Generator | None = field(
+        default=None, metadata=means("How runs of the study are executed.")
+    )
+    walltime: Seconds | None = field(
+        default=None, metadata=means("The longest that a run may take.")
+    )
+    nproc: Count | None = field(default=None, metadata=means("How many cores a run uses."))
+    mem: Memory | None = field(default=None, metadata=means("How much memory a run needs."))
+    gpus: Amount | None = field(
+        default=None, metadata=means("How many accelerators a run uses.")
+    )
+    partition: Text | None = field(
+        default=None, metadata=means("The batch system's partition or queue.")
+    )
+    account: Text | None = field(default=None, metadata=means("The account that is charged."))
+    module: Texts = field(default=(), metadata=means("Environment modules to load."))
+    modules: Texts = field(default=(), metadata=means("Environment modules to load."))
+    array: Flag = field(
+        default=False, metadata=means("Whether batch jobs are submitted as arrays.")
+    )
+    pack: Count | None = field(
+        default=None, metadata=means("How many runs share one batch job, one after the other.")
+    )
+    checkpoint_signal: Checkpoint | None = field(
+        default=None,
+        metadata=means(
+            "The signal that a run gets before its walltime is over, and how long"
+            " before; after that it is tried again only if it has made progress."
+        ),
+    )
+    artifacts: Artifacts = field(
+        default_factory=dict,
+        metadata=means(
+            "What finished runs deposit in the workflow's `artifacts`: names, each with"
+            " a pattern of files or directories in the run directory."
+        ),
+    )
+    blackdynamite: Literal["installed"] | None = field(
+        default=None,
+        metadata=means("`installed`: scripts import an installed BlackDynamite, not Motoko's."),
+    )
 
     @cached_property
     def policy(self) -> FailurePolicy:
         """What becomes of a run that failed: ``on_failure`` and ``retry`` together."""
-        return combined(
-            self.on_failure, self.retry if "retry" in self.model_fields_set else None
-        )
-
-    @field_validator("job", "run", "job_space", "run_space", "run_params")
-    @classmethod
-    def _lower_names(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return {name.lower(): entry for name, entry in value.items()}
-
-    @field_validator("job_space")
-    @classmethod
-    def _work_out(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        types = {name: field.type for name, field in info.data.get("job", {}).items()}
-        found = dict(value)
-        for name, given in value.items():
-            with suppress(Refused):  # which is told with the line that it stands in
-                found[name] = worked_out(types.get(name), given)
-        return found
+        return combined(self.on_failure, self.retry if "retry" in self._given else None)

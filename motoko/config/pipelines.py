@@ -3,65 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
-
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from motoko.config.fields import Flag, Orchestrator, Text, Texts, mapping_of
 from motoko.config.policy import OnFailure
-from motoko.config.sections import Section
+from motoko.config.sections import Read, Section, Strict, means
 from motoko.config.sentinels import Sentinels
 from motoko.config.values import Refused
 from motoko.phrases import listed, nearest
 
-Values = Annotated[dict[str, Any], BeforeValidator(mapping_of("names to values"))]
+Values = Annotated[dict[str, Any], Read(mapping_of("names to values"))]
 
 
 _SYSTEMS: Final = "a file that lists systems, or {directory: ..., pattern: ...}"
 
 
-class _Strict(Section):
-    """A mapping that orchestrators do not read keys of their own from."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class StepConfig(_Strict):
+@dataclass(frozen=True, kw_only=True)
+class StepConfig(Strict):
     """A step of a pipeline."""
 
-    requires: Texts = Field((), description="The steps that have to be done before.")
-    study: Text | None = Field(
-        None, description="The task manager that does it; absent: the one of the step's name."
+    requires: Texts = field(
+        default=(), metadata=means("The steps that have to be done before.")
     )
-    handler: Orchestrator | None = Field(
-        None, description="The function that does it instead, as module.function."
+    study: Text | None = field(
+        default=None,
+        metadata=means("The task manager that does it; absent: the one of the step's name."),
     )
-    job: Values = Field(
+    handler: Orchestrator | None = field(
+        default=None, metadata=means("The function that does it instead, as module.function.")
+    )
+    job: Values = field(
         default_factory=dict,
-        description="Job values; a list is a dimension, `{system.name}` a fact of the system.",
+        metadata=means(
+            "Job values; a list is a dimension, `{system.name}` a fact of the system."
+        ),
     )
-    run: Values = Field(default_factory=dict, description="Run parameters, in the same way.")
-    sentinels: Sentinels | None = Field(
-        None,
-        description="Files that say that its work for a system is finished, or has failed: as"
-        " in bd.yaml, relative to the directory of the system.",
+    run: Values = field(
+        default_factory=dict, metadata=means("Run parameters, in the same way.")
     )
-    barrier: Flag = Field(
-        False, description="Whether it waits until what it requires is done for all systems."
+    sentinels: Sentinels | None = field(
+        default=None,
+        metadata=means(
+            "Files that say that its work for a system is finished, or has failed: as"
+            " in bd.yaml, relative to the directory of the system."
+        ),
+    )
+    barrier: Flag = field(
+        default=False,
+        metadata=means("Whether it waits until what it requires is done for all systems."),
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _may_be_empty(cls, value: Any) -> Any:
-        return mapping_of("settings of a step, or nothing")(value)
 
-
-class SystemsConfig(_Strict):
+@dataclass(frozen=True, kw_only=True)
+class SystemsConfig(Strict):
     """Where the systems of a pipeline are found."""
 
-    file: Text | None = Field(None, description="The YAML file that lists them.")
-    directory: Text | None = Field(None, description="The directory that theirs lie in.")
-    pattern: Text = Field("*", description="Which of these directories.")
+    file: Text | None = field(default=None, metadata=means("The YAML file that lists them."))
+    directory: Text | None = field(
+        default=None, metadata=means("The directory that theirs lie in.")
+    )
+    pattern: Text = field(default="*", metadata=means("Which of these directories."))
 
 
 def _systems(value: Any) -> Mapping[str, Any]:
@@ -72,22 +74,28 @@ def _systems(value: Any) -> Mapping[str, Any]:
     return value
 
 
-class PipelineConfig(_Strict):
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig(Strict):
     """Steps, the systems that they are done for, and what becomes of failures."""
 
-    ready: Literal["molecular-dynamics", "molecular-dynamics-short"] | None = Field(
-        None, description="The pipeline that is taken, and that `steps` adds to or changes."
+    ready: Literal["molecular-dynamics", "molecular-dynamics-short"] | None = field(
+        default=None,
+        metadata=means("The pipeline that is taken, and that `steps` adds to or changes."),
     )
     steps: Annotated[
-        dict[str, StepConfig], BeforeValidator(mapping_of("names of steps to their settings"))
-    ] = Field(default_factory=dict, description="The steps by name.")
-    systems: Annotated[SystemsConfig, BeforeValidator(_systems)] | None = Field(
-        None, description="What the steps are done for, each; absent: each step is done once."
+        dict[str, Annotated[StepConfig, Read(mapping_of("settings of a step, or nothing"))]],
+        Read(mapping_of("names of steps to their settings")),
+    ] = field(default_factory=dict, metadata=means("The steps by name."))
+    systems: Annotated[SystemsConfig, Read(_systems)] | None = field(
+        default=None,
+        metadata=means("What the steps are done for, each; absent: each step is done once."),
     )
-    on_failure: OnFailure | None = Field(
-        None,
-        description="What becomes of a system when a step has failed for it; absent: what the"
-        " step's study says.",
+    on_failure: OnFailure | None = field(
+        default=None,
+        metadata=means(
+            "What becomes of a system when a step has failed for it; absent: what the"
+            " step's study says."
+        ),
     )
 
 

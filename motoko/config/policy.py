@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BeforeValidator, WithJsonSchema
-
 from motoko.config.retry import (
     DEFAULT,
     KEEP,
@@ -17,6 +15,7 @@ from motoko.config.retry import (
     Retry,
     read_retry,
 )
+from motoko.config.sections import Read
 from motoko.config.values import Refused
 from motoko.phrases import listed, nearest
 
@@ -90,8 +89,8 @@ def combined(on_failure: FailurePolicy | None, retry: Retry | None) -> FailurePo
 
 OnFailure = Annotated[
     FailurePolicy,
-    BeforeValidator(read_policy),
-    WithJsonSchema(
+    Read(
+        read_policy,
         {
             "anyOf": [
                 {"enum": list(WORDS)},
@@ -102,6 +101,6 @@ OnFailure = Annotated[
                     "additionalProperties": False,
                 },
             ]
-        }
+        },
     ),
 ]

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BeforeValidator, WithJsonSchema
-
+from motoko.config.sections import Read
 from motoko.config.values import Refused
 from motoko.config.walltime import parse_walltime
 from motoko.phrases import listed, nearest
@@ -220,4 +219,4 @@ RETRY_SCHEMA: Final[dict[str, Any]] = {
         },
     ]
 }
-RetryPolicy = Annotated[Retry, BeforeValidator(read_retry), WithJsonSchema(RETRY_SCHEMA)]
+RetryPolicy = Annotated[Retry, Read(read_retry, RETRY_SCHEMA)]

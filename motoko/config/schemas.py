@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from motoko.columns import RUN_ENTRIES
 from motoko.config.fields import NAME_PATTERN
 from motoko.config.models import FileConfig, StudyConfig, WorkflowConfig
 from motoko.config.retry import Retry
+from motoko.config.validation import adapter
 from motoko.config.values import TYPES, UNSET
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -62,15 +64,15 @@ def study_schema(config: StudyConfig | None = None) -> dict[str, Any]:
 
 
 def _file_schema(model: type[FileConfig], name: str) -> dict[str, Any]:
-    schema = model.model_json_schema()
+    schema = adapter(model).json_schema()
     required = schema.get("required", [])
+    usual: dict[str, Any] = {field.name: field.default for field in fields(model)}
     for key, entry in schema["properties"].items():
         entry.pop("title", None)
         if entry.get("default", UNSET) is None:
             del entry["default"]
-        usual = model.model_fields[key].default
-        if isinstance(usual, Retry):
-            entry["default"] = usual.as_data()
+        if isinstance(usual[key], Retry):
+            entry["default"] = usual[key].as_data()
         if key not in required:
             schema["properties"][key] = _or_empty(entry)
     pattern = {"^.+_options$": _OPTIONS}

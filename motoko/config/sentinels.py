@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    WithJsonSchema,
-)
-
 from motoko.config.fields import Text, texts
+from motoko.config.sections import Read, Strict, means
 from motoko.config.values import Refused
 from motoko.phrases import listed, nearest
 
@@ -86,33 +79,36 @@ _PATTERNS: Final[dict[str, Any]] = {
         },
     ]
 }
-Groups = Annotated[
-    tuple[tuple[str, ...], ...], BeforeValidator(_groups), WithJsonSchema(_PATTERNS)
-]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names), WithJsonSchema(_LIST)]
+Groups = Annotated[tuple[tuple[str, ...], ...], Read(_groups, _PATTERNS)]
+Names = Annotated[tuple[str, ...], Read(_names, _LIST)]
 Windows = Annotated[
     tuple[str, ...] | dict[str, tuple[str, ...]],
-    BeforeValidator(_windows),
-    WithJsonSchema({"anyOf": [_LIST, {"type": "object", "additionalProperties": _LIST}]}),
+    Read(_windows, {"anyOf": [_LIST, {"type": "object", "additionalProperties": _LIST}]}),
 ]
 
 
-class SentinelsConfig(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class SentinelsConfig(Strict):
     """Which files say that the work of a run is finished, or has failed."""
 
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
-
-    directory: Text = Field(
-        ".",
-        description="Where they are, relative to the run directory; `{name}` is a parameter of"
-        " the job or an entry of the run.",
+    directory: Text = field(
+        default=".",
+        metadata=means(
+            "Where they are, relative to the run directory; `{name}` is a parameter of"
+            " the job or an entry of the run."
+        ),
     )
-    components: Names = Field((), description="Names of components.")
-    windows: Windows = Field((), description="Names of windows, for all components or by name.")
-    success: Groups = Field(
-        (), description="Groups of patterns; a unit is finished when all of any group is there."
+    components: Names = field(default=(), metadata=means("Names of components."))
+    windows: Windows = field(
+        default=(), metadata=means("Names of windows, for all components or by name.")
     )
-    failure: Groups = Field((), description="The same for a unit that has failed.")
+    success: Groups = field(
+        default=(),
+        metadata=means(
+            "Groups of patterns; a unit is finished when all of any group is there."
+        ),
+    )
+    failure: Groups = field(default=(), metadata=means("The same for a unit that has failed."))
 
 
 def read_sentinels(value: Any) -> Any:
@@ -121,7 +117,7 @@ def read_sentinels(value: Any) -> Any:
         return value
     if value is True:
         return {}
-    known = tuple(SentinelsConfig.model_fields)
+    known = SentinelsConfig.known_keys()
     if not isinstance(value, Mapping):
         raise Refused(f"a mapping of {listed(known)}, or true")
     for key in value:
@@ -155,17 +151,13 @@ def _check_told_apart(name: str, units: Any, value: Mapping[Any, Any]) -> None:
         )
 
 
-Sentinels = Annotated[SentinelsConfig, BeforeValidator(read_sentinels)]
+Sentinels = Annotated[SentinelsConfig, Read(read_sentinels)]
 
 
 def sentinels_of(value: Any) -> SentinelsConfig:
     """What Python gives in the place of ``sentinels``; Refused where that cannot be meant."""
-    try:
-        return SentinelsConfig.model_validate(read_sentinels(value))
-    except ValidationError as error:
-        first = error.errors()[0]
-        why = first.get("ctx", {}).get("error")
-        if isinstance(why, Refused):
-            at = (*first["loc"], *why.at)
-            raise Refused(why.expected, why.value, at) from None
-        raise Refused(first["msg"], first["input"], first["loc"]) from None
+    if isinstance(value, SentinelsConfig):
+        return value
+    from motoko.config.validation import validated_alone
+
+    return validated_alone(SentinelsConfig, read_sentinels(value))

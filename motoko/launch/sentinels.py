@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,9 @@ PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 def entry(config: SentinelsConfig, root: str | Path) -> dict[str, Any]:
     """What runs are given of which these files speak, below another directory than theirs."""
-    return {**config.model_dump(exclude_defaults=True), ROOT: str(root)}
+    given = {f.name: getattr(config, f.name) for f in fields(config)}
+    usual = {f.name: f.default for f in fields(config)}
+    return {**{k: v for k, v in given.items() if v != usual[k]}, ROOT: str(root)}
 
 
 def phase_files(config: SentinelsConfig, job: Mapping[str, Any] | None = None) -> PhaseFiles:

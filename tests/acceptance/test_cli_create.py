@@ -61,6 +61,18 @@ def test_create_makes_databases_and_leaves_no_process(here: CommandLine) -> None
     assert here.counts("sample") == {}
 
 
+def test_create_keeps_what_the_files_say_for_all_that_is_started(here: CommandLine) -> None:
+    here.run("create")
+    before = {file: file.stat().st_ino for file in here.directory.glob("**/*.yaml.read")}
+
+    here.run("run")
+
+    assert {file.parent.relative_to(here.directory).as_posix() for file in before} == set(
+        STATE[:3]
+    )
+    assert {file: file.stat().st_ino for file in before} == before
+
+
 def test_create_elsewhere_is_told_by_the_directory(here: CommandLine, tmp_path: Path) -> None:
     CommandLine(tmp_path).run("--verbose", "create", "demo", "--validated")
 

@@ -16,6 +16,8 @@ from motoko.cli import exit_codes, failures
 from motoko.cli.program import COMMANDS, program, spelled
 from tests.support.workflows import write_workflow
 
+#: What checks files and asks the network or other packages, besides what is heavy.
+SELDOM = ("pydantic", "yaml", "motoko.config.checks", "email", "xml.sax", "importlib.metadata")
 HEAVY = ("pydantic", "ZODB", "ZEO", "rich", "yaml", "anyio", "numpy", "pandas")
 
 
@@ -78,6 +80,30 @@ sys.exit(", ".join(name for name in {HEAVY!r} if name in sys.modules) or 0)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_command_imports_what_checks_files_once(tmp_path: Path) -> None:
+    write_workflow(tmp_path, {"mult": None})
+    for state_dir in (tmp_path / ".wf", tmp_path / "mult" / ".bd"):
+        state_dir.mkdir()
+    script = f"""
+import sys
+from motoko.cli import main
+try:
+    main(["info", {str(tmp_path)!r}])
+finally:
+    print(*(name for name in {SELDOM!r} if name in sys.modules), sep="\\n", file=sys.stderr)
+"""
+
+    first, second = (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        for _ in range(2)
+    )
+
+    assert second.stdout == first.stdout
+    assert "mult: no database yet" in first.stdout
+    assert "pydantic" in first.stderr.split()
+    assert second.stderr.split() == []
 
 
 def test_help_is_there_at_once() -> None:

@@ -6,10 +6,10 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from motoko.config import (
     UNSET,
@@ -162,7 +162,7 @@ def test_workflow_is_the_mapping_of_its_file(workflow):
 def test_config_is_frozen_and_can_be_pickled(workflow):
     config = workflow(WORKFLOW)
 
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         config.generator = "pbs"
     copy = pickle.loads(pickle.dumps(config))
     assert copy == config and copy.file == config.file

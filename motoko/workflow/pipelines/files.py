@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ def files_of(
         return None
     directory = payloads.filled_text(config.directory, step, system)
     root = default if system is None else system.root.absolute()
-    return Files(config.model_copy(update={"directory": directory}), root)
+    return Files(replace(config, directory=directory), root)
 
 
 def check_without_runs(config: SentinelsConfig | None, step: Step) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.config import StudyConfig, WorkflowConfig
-from motoko.config.document import KeyPath, read_document
-from motoko.config.pipelines import PipelineConfig, step_settings
+from motoko.config.pipelines import step_settings
 from motoko.config.policy import FailurePolicy
 from motoko.errors import (
     ConfigError,
@@ -25,6 +24,9 @@ from motoko.workflow import loader
 from motoko.workflow.pipelines import payloads
 from motoko.workflow.pipelines.files import declared, files_of
 from motoko.workflow.pipelines.payloads import SYSTEM
+
+if TYPE_CHECKING:
+    from motoko.config.document import Document, KeyPath
 
 
 class Written(NamedTuple):
@@ -48,7 +50,6 @@ def written_pipeline(config: WorkflowConfig) -> Written:
         )
     if mistakes := list(pipeline_mistakes(config)):
         raise ConfigError(mistakes)
-    document = read_document(config.file, "")
     handlers: dict[str, Callable[..., Any]] = {}
     mistakes = []
     for name, step in given.steps.items():
@@ -60,11 +61,18 @@ def written_pipeline(config: WorkflowConfig) -> Written:
                 expected = "expected module.function, of a file in the workflow's directory"
                 line = f":{error.line}" if error.line else ""
                 found = f"found {step.handler!r}; {error.file}{line}: {error.why}"
-                mistakes.append(document.mistake(place, found, expected))
+                mistakes.append(_document(config).mistake(place, found, expected))
     if mistakes:
         raise ConfigError(mistakes)
     systems = written_systems(config)
-    return Written(Pipeline(_steps(given)), handlers, systems, given.on_failure)
+    return Written(Pipeline(_steps(config)), handlers, systems, given.on_failure)
+
+
+def _document(config: WorkflowConfig) -> Document:
+    """The file, to say on which line something stands."""
+    from motoko.config.document import read_document
+
+    return read_document(config.file, "")
 
 
 def step_mistakes(
@@ -73,7 +81,7 @@ def step_mistakes(
     """What the steps of a pipeline give to studies that these cannot take, or that systems do
     not have."""
     assert config.pipeline is not None
-    document = read_document(config.file, "")
+    document = _document(config)
     for step in found.pipeline:
         who = step.task or step.name
         study = studies.get(config.aliases.get(who, who))
@@ -105,57 +113,65 @@ def structure(config: WorkflowConfig) -> Pipeline:
         raise PipelineError(f"{config.file} has no pipeline")
     if mistakes := list(pipeline_mistakes(config)):
         raise ConfigError(mistakes)
-    return Pipeline(_steps(config.pipeline))
+    return Pipeline(_steps(config))
 
 
 def pipeline_mistakes(config: WorkflowConfig) -> Iterator[Mistake]:
     """What is wrong with a pipeline as a whole: steps that there are not, that wait for each
     other, or that nothing does."""
+    if wrong := list(_wrong(config)):
+        document = _document(config)
+        yield from (document.mistake(*one) for one in wrong)
+
+
+def _wrong(config: WorkflowConfig) -> Iterator[tuple[KeyPath, str, str]]:
+    """Where something is wrong, what is found there, and what is expected."""
     given = config.pipeline
     if given is None:
         return
-    document = read_document(config.file, "")
     top: KeyPath = ("pipeline", "steps")
     place: KeyPath
-    steps = {step.name: step for step in _steps(given)}
+    steps = {step.name: step for step in _steps(config)}
     managers = [*config.task_managers, *config.aliases]
     if not steps:
-        yield document.mistake(("pipeline",), "has no steps", "expected steps:, or ready:")
+        yield ("pipeline",), "has no steps", "expected steps:, or ready:"
     for name, step in steps.items():
         settings = given.steps.get(name)
         for i, required in enumerate(step.requires):
             if required not in steps:
                 found = f"found {required!r}, which is no step{nearest(required, steps)}"
                 place = (*top, name, "requires", i)
-                yield document.mistake(place, found, f"expected one of: {listed(steps)}")
+                yield place, found, f"expected one of: {listed(steps)}"
         if settings is not None and settings.handler is not None:
             if settings.study is not None:
                 place = (*top, name, "handler")
-                yield document.mistake(place, "found beside study", "expected one of the two")
+                yield place, "found beside study", "expected one of the two"
             elif settings.job or settings.run:
                 place = (*top, name, "handler")
                 found = "found beside job or run"
-                yield document.mistake(place, found, "expected these for a study's step only")
+                yield place, found, "expected these for a study's step only"
         elif (step.task or name) not in managers:
             who = step.task or name
             found = f"nothing does it: {who!r} is no task manager{nearest(who, managers)}"
             allowed = "expected study: or handler:, or that name under task_managers"
             place = (*top, name, "study") if step.task else (*top, name)
-            yield document.mistake(place, found, allowed)
+            yield place, found, allowed
     known = [s.replace(requires=[r for r in s.requires if r in steps]) for s in steps.values()]
     try:
         Pipeline(known)
     except CyclicSteps as error:
-        yield document.mistake((*top, error.cycle[0]), str(error), "expected an order")
+        yield (*top, error.cycle[0]), str(error), "expected an order"
 
 
-def _steps(given: PipelineConfig) -> list[Step]:
+def _steps(config: WorkflowConfig) -> list[Step]:
+    assert config.pipeline is not None
+    given, written = config.pipeline, config["pipeline"].get("steps") or {}
     steps = {step.name: step for step in (READY[given.ready]() if given.ready else ())}
     for name, settings in given.steps.items():
         before = steps.get(name, Step(name))
         steps[name] = Step(
             name,
-            settings.requires if "requires" in settings.model_fields_set else before.requires,
+            settings.requires if "requires" in (written[name] or {}) else before.requires,
             step_settings(settings),
             task=settings.study,
             barrier=settings.barrier,
@@ -173,7 +189,7 @@ def written_systems(config: WorkflowConfig) -> tuple[SimSystem, ...] | None:
         return read_systems(config.directory / str(where.file))
     directory = config.directory / where.directory
     if not directory.is_dir():
-        document = read_document(config.file, "")
+        document = _document(config)
         found = f"found {where.directory!r}, and {directory} is no directory"
         expected = "expected the one that the directories of systems lie in"
         raise ConfigError(

@@ -40,7 +40,7 @@ MISTAKE = "mistake"
 
 #: What a marker may name besides the entries of jobs and runs.
 _PLACES = ("run_id", "dbhost", "study", "run_path", "workflow", "exec")
-_USUAL_SCRIPT = StudyConfig.model_fields["exec_file"].default
+_USUAL_SCRIPT = StudyConfig.exec_file
 _OLDEST_PYTHON = (3, 8)
 _LARGEST_TEXT = 1 << 24
 
