@@ -63,7 +63,7 @@ _DIGEST_SIZE: Final = 32
 
 
 def keep(config: FileConfig) -> None:
-    """Keep what a file without mistakes says, where that is possible."""
+    """Keep what a file without mistakes says, where that is possible and not done yet."""
     if config._content is None:
         return
     file = _kept_file(type(config), config.file)
@@ -73,6 +73,7 @@ def keep(config: FileConfig) -> None:
         try:
             aside.write_bytes(_digest([kept]) + kept)
             aside.replace(file)
+            vars(config)["_content"] = None
         except OSError:
             aside.unlink(missing_ok=True)
     except (OSError, RecursionError):
@@ -93,7 +94,10 @@ def recalled(kind: type[Config], file: Path) -> Config | None:
         config = _Reader(io.BytesIO(kept[_DIGEST_SIZE:])).load()
     except (OSError, pickle.UnpicklingError):
         return None
-    return config.named(file) if isinstance(config, kind) else None
+    if not isinstance(config, kind):
+        return None
+    vars(config)["_content"] = None
+    return config.named(file)
 
 
 class _Reader(pickle.Unpickler):

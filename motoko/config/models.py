@@ -121,7 +121,7 @@ class FileConfig(Section):
     _raw: Mapping[str, Any]
     _warnings: tuple[Mistake, ...]
     _given: tuple[str, ...]
-    #: The bytes of the file, if there is no mistake in them.
+    #: The bytes of the file, if there is no mistake in them and this is to be kept.
     _content: bytes | None = None
 
     def read_from(

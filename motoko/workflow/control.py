@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from motoko import daemon
+from motoko.config import keep
 from motoko.daemon import Office, Owner
 from motoko.errors import (
     AlreadyRunning,
@@ -293,6 +294,8 @@ def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     whereabouts.check_own(workflow)
     serve_as_it_is(workflow, takeover=takeover)
     whereabouts.record(workflow)
+    for config in (workflow.config, *(m.bd_config for m in workflow.task_managers.values())):
+        keep(config)
 
 
 def serve_as_it_is(workflow: Workflow, *, takeover: bool = False) -> None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from motoko.config import keep
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, MotokoError, RunsExecuting
 from motoko.launch import moving
@@ -48,8 +47,6 @@ def create(workflow: Workflow, *, reset: bool, keep_backup: bool = True) -> Path
     with naming(backup):
         moving.remove(workflow.directory / _REMOVED)
         control.ensure_served(workflow)
-    for config in (workflow.config, *(m.bd_config for m in workflow.task_managers.values())):
-        keep(config)
     return backup
 
 

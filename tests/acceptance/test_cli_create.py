@@ -61,8 +61,11 @@ def test_create_makes_databases_and_leaves_no_process(here: CommandLine) -> None
     assert here.counts("sample") == {}
 
 
-def test_create_keeps_what_the_files_say_for_all_that_is_started(here: CommandLine) -> None:
-    here.run("create")
+@pytest.mark.parametrize("command", [["create"], ["server", "start"]])
+def test_what_the_files_say_is_kept_for_all_that_is_started_later(
+    here: CommandLine, command: list[str]
+) -> None:
+    here.run(*command)
     before = {file: file.stat().st_ino for file in here.directory.glob("**/*.yaml.read")}
 
     here.run("run")
