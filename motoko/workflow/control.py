@@ -144,7 +144,14 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
             if takeover:
                 command.append("--takeover")
             use.started(_start(command, office, server_log(workflow), use))
+            _keep_files(workflow)  # for the launcher, which may be started next
         return _present(office)
+
+
+def _keep_files(workflow: Workflow) -> None:
+    """Keep what the files say for all processes that are started later."""
+    for config in (workflow.config, *(m.bd_config for m in workflow.task_managers.values())):
+        keep(config)
 
 
 def _is_ending(office: Office) -> bool:
@@ -294,8 +301,7 @@ def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
     whereabouts.check_own(workflow)
     serve_as_it_is(workflow, takeover=takeover)
     whereabouts.record(workflow)
-    for config in (workflow.config, *(m.bd_config for m in workflow.task_managers.values())):
-        keep(config)
+    _keep_files(workflow)
 
 
 def serve_as_it_is(workflow: Workflow, *, takeover: bool = False) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from motoko.workflow import Workflow, control
 from tests.support.command_line import CommandLine, new_workflow
 from tests.support.waiting import wait_until
 
@@ -74,6 +75,19 @@ def test_what_the_files_say_is_kept_for_all_that_is_started_later(
         STATE[:3]
     )
     assert {file: file.stat().st_ino for file in before} == before
+
+
+def test_a_server_that_has_begun_is_enough_for_what_is_started_beside_it(
+    here: CommandLine,
+) -> None:
+    workflow = Workflow(str(here.directory / "motoko.yaml"))
+
+    control.start_server(workflow)
+
+    kept = here.directory.glob("**/*.yaml.read")
+    assert {file.parent.relative_to(here.directory).as_posix() for file in kept} == set(
+        STATE[:3]
+    )
 
 
 def test_create_elsewhere_is_told_by_the_directory(here: CommandLine, tmp_path: Path) -> None:
