@@ -31,6 +31,7 @@ from motoko.errors import (
 )
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG, WORKFLOW_DATABASE, WORKFLOW_LOG
 from motoko.store import layout
+from motoko.study.packed import n_packed
 from motoko.study.presence import check_not_cut_short
 from motoko.study.study import shared_places
 from motoko.workflow import whereabouts
@@ -241,7 +242,8 @@ def is_there(workflow: Workflow) -> bool:
     file = workflow.state_dir / WORKFLOW_DATABASE
     if layout.has_content(file):
         return True
-    n_runs = sum(manager.base.n_recorded for manager in workflow.task_managers.values())
+    studies = [manager.base for manager in workflow.task_managers.values()]
+    n_runs = sum(study.n_recorded + n_packed(study) for study in studies)
     if n_runs:
         why = f"is gone with variables and firings, and directories of {n_runs} runs are there"
         raise DatabaseLost(str(file), why, n_runs)

@@ -36,6 +36,7 @@ def findings(here: CommandLine) -> Any:
     return here.json("verify")["findings"]
 
 
+@pytest.mark.slow
 def test_packed_runs_are_back_from_their_archive(here: CommandLine) -> None:
     packed(here)
     before = picture(here.directory)
@@ -50,14 +51,18 @@ def test_packed_runs_are_back_from_their_archive(here: CommandLine) -> None:
     assert findings(here) == []
 
 
-def test_no_database_is_made_beside_the_archives_of_one_that_is_gone(here: CommandLine) -> None:
+@pytest.mark.parametrize("name", ["calc/.bd/motoko.db", ".wf/wf.db"])
+def test_no_database_is_made_beside_the_archives_of_one_that_is_gone(
+    here: CommandLine, name: str
+) -> None:
     packed(here)
-    lose_database(here)
+    for file in here.directory.glob(f"{name}*"):
+        file.unlink()
 
     done = here.run("run", "--run_name", "second", code=7)
 
     assert "motoko repair" in done.stderr
-    assert not (here.directory / "calc/.bd/motoko.db").exists()
+    assert not (here.directory / name).exists()
     here.run("create", "--validated")
 
 

@@ -6,6 +6,8 @@ import json
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from motoko.job.layout import RUN_FILE
 from tests.support.command_line import CommandLine
 from tests.support.finished import finished_once, here
@@ -51,6 +53,7 @@ def test_an_archive_that_is_gone_or_damaged_is_found(here: CommandLine) -> None:
         assert finding.startswith("runs 1, 2, 3, 4, 5: the archive that they are packed in")
 
 
+@pytest.mark.slow
 def test_an_archive_of_another_attempt_is_found(here: CommandLine) -> None:
     here.run("archive", "sample")
 
@@ -65,6 +68,7 @@ def test_an_archive_of_another_attempt_is_found(here: CommandLine) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_packed_run_that_has_a_directory_is_found(here: CommandLine) -> None:
     here.run("archive", "sample")
     with zipfile.ZipFile(archive(here)) as packed:
