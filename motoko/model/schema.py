@@ -31,13 +31,15 @@ class Field:
     """One declared parameter or entry; ``default`` is UNSET when there is none.
 
     ``backfill`` is what jobs have that were stored before the parameter was declared: its first
-    default, which a later change of the default leaves alone.
+    default, which a later change of the default leaves alone. Of an entry of runs, the same is
+    what runs have up to ``last_without``, the last one that was made before.
     """
 
     name: str
     type: str
     default: Any = UNSET
     backfill: Any = UNSET
+    last_without: int = 0
 
     @property
     def has_default(self) -> bool:
@@ -56,12 +58,16 @@ class Schema:
         init=False, repr=False, compare=False
     )
     _run_types: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    #: The entries that were declared when there were runs already, and have a default.
+    later: tuple[Field, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         plan = tuple((f.name, JOB_CONVERTERS[f.type], f.default) for f in self.job.values())
         declared = {f.name: f.type for f in self.run.values()}
         object.__setattr__(self, "_job_plan", plan)
         object.__setattr__(self, "_run_types", {**declared, **RUN_ENTRIES})
+        later = tuple(f for f in self.run.values() if f.last_without)
+        object.__setattr__(self, "later", later)
 
     @classmethod
     def from_config(cls, config: StudyConfig) -> Schema:
@@ -188,14 +194,21 @@ class Schema:
             self.study, tuple(added), tuple(removed), tuple(retyped), tuple(redefaulted)
         )
 
-    def extended(self, newer: Schema) -> Schema:
+    def later_for(self, run_id: int) -> dict[str, Any]:
+        """The entries that were declared after a run was made, with what it has of them."""
+        return {f.name: f.backfill for f in self.later if run_id <= f.last_without}
+
+    def extended(self, newer: Schema, last_run_id: int = 0) -> Schema:
         """This schema, that of a database, with what a newer ``bd.yaml`` has in addition.
 
         Declarations keep their places, and new ones come behind them; defaults are the newer
-        ones. Call ``newer.changes_since(self).check()`` first.
+        ones. Call ``newer.changes_since(self).check()`` first. ``last_run_id`` is that of the
+        last run that there is.
         """
         return Schema(
-            self.study, _extended(self.job, newer.job), _extended(self.run, newer.run)
+            self.study,
+            _extended(self.job, newer.job),
+            _extended(self.run, newer.run, last_run_id),
         )
 
     def _lowered(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,24 +339,35 @@ def _declared(fields: Mapping[str, FieldConfig]) -> dict[str, Field]:
     return {name: Field(name, f.type, f.default) for name, f in fields.items()}
 
 
-def _extended(old: Mapping[str, Field], newer: Mapping[str, Field]) -> dict[str, Field]:
+def _extended(
+    old: Mapping[str, Field], newer: Mapping[str, Field], last_run_id: int = 0
+) -> dict[str, Field]:
     kept = {
         name: replace(declared, default=newer.get(name, declared).default)
         for name, declared in old.items()
     }
     added = {
-        name: replace(declared, backfill=declared.default)
+        name: declared_later(declared, last_run_id)
         for name, declared in newer.items()
         if name not in old
     }
     return kept | added
 
 
+def declared_later(declared: Field, last_run_id: int) -> Field:
+    """A declaration that comes to what is stored, which has its default from now on."""
+    if not declared.has_default:
+        return declared
+    return replace(declared, backfill=declared.default, last_without=last_run_id)
+
+
 def _field_to_json(declared: Field) -> dict[str, Any]:
-    data = {"name": declared.name, "type": declared.type}
+    data: dict[str, Any] = {"name": declared.name, "type": declared.type}
     for key in ("default", "backfill"):
         if getattr(declared, key) is not UNSET:
             data[key] = getattr(declared, key)
+    if declared.last_without:
+        data["last_without"] = declared.last_without
     return data
 
 

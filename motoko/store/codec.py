@@ -56,6 +56,11 @@ def encode(value: Any) -> bytes:
     return _dumps(_tagged(value)).encode("utf-8", "surrogatepass")
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two plain values are the same."""
+    return bool(one == other) or encode(one) == encode(other)  # NaN equals nothing
+
+
 def decode(raw: bytes) -> Any:
     """The value that `encode` was given."""
     value = _loads(raw.decode("utf-8", "surrogatepass"))

@@ -33,7 +33,12 @@ def identity_of(tables: Tables, run_id: int, usual: Collection[str]) -> TaskIden
     for names in _subsets(declared):
         found = _identity(row, names)
         if tables.trees["tasks"].get(low + digest(list(found))) == run_id:
-            return found
+            later = tables.schema.later_for(run_id)
+            undeclared = tables.trees["entries"]
+            since = {n: row.get(n, v) if n in undeclared else v for n, v in later.items()}
+            return found._replace(
+                declared=tuple(sorted({**since, **dict(found.declared)}.items()))
+            )
     return _identity(row, [name for name in declared if name in usual])
 
 

@@ -7,13 +7,13 @@ which of their runs counts is not for Motoko to decide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 from motoko.columns import UNDECLARED
 from motoko.errors import SchemaChanged
-from motoko.model.schema import Field, Schema, SchemaChange
+from motoko.model.schema import Field, Schema, SchemaChange, declared_later
 from motoko.phrases import listed
 from motoko.store.codec import digest, encode, encode_run, ordered
 from motoko.store.index import value_key
@@ -59,7 +59,7 @@ def migrate(tables: Tables, target: Schema, instructions: Instructions) -> Migra
     _check_distinct(target, jobs)
     runs = dict(_changed_runs(tables, target, instructions))
     identities, without = _identities(tables, old, target, runs)
-    _write_jobs(tables, target, jobs)
+    _write_jobs(tables, _with_later(tables, target, instructions), jobs)
     for run_id, row in runs.items():
         tables.trees["runs"][run_id] = encode_run(row)
         tables.changed.add(run_id)
@@ -185,6 +185,22 @@ def _check_distinct(target: Schema, jobs: Mapping[int, Mapping[str, Any]]) -> No
 
 def _key(target: Schema, values: Mapping[str, Any]) -> bytes:
     return b"".join(ordered(values.get(name)) for name in target.job)
+
+
+def _with_later(tables: Tables, target: Schema, instructions: Instructions) -> Schema:
+    """The target with what runs have of entries that were declared after they were made."""
+    names = {instructions.renamed.get(f.name, f.name): f for f in tables.schema.run.values()}
+    entries = {}
+    for name, declared in target.run.items():
+        was = names.get(name)
+        if was is None:
+            entries[name] = declared_later(declared, tables.last_run_id)
+        elif was.last_without:
+            has = target.convert_run(_retyped({name: was.backfill}, target.run))[name]
+            entries[name] = replace(declared, backfill=has, last_without=was.last_without)
+        else:
+            entries[name] = declared
+    return replace(target, run=entries)
 
 
 def _write_jobs(tables: Tables, target: Schema, jobs: Mapping[int, Mapping[str, Any]]) -> None:

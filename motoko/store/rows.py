@@ -116,6 +116,8 @@ class Rows:
         if known is not None and known[0] is raw:
             return known[1]
         row = decode_run(raw)
+        if self.schema.later:
+            row = {**self.schema.later_for(run_id), **row}
         row["id"] = run_id
         if len(self._run_rows) >= _MOST_KEPT:
             self._run_rows.clear()

@@ -21,6 +21,7 @@ from motoko.store.codec import (
     encode,
     encode_attempts,
     encode_run,
+    is_same,
     ordered,
 )
 from motoko.store.index import value_key
@@ -38,6 +39,14 @@ class TaskIdentity(NamedTuple):
     nproc: int
     machine_name: str
     declared: tuple[tuple[str, Any], ...]
+
+
+class _Known(NamedTuple):
+    """A task as runs are known by that were made before some of its entries were declared."""
+
+    mark: bytes
+    last_run_id: int
+    dropped: Mapping[str, Any]
 
 
 class Tables(Rows):
@@ -73,6 +82,7 @@ class Tables(Rows):
         keeps its own. Equal points give the same id.
         """
         mark = digest(list(identity))
+        earlier = self._earlier(identity)
         row: dict[str, Any] = {
             "create_time": time.time(),
             **entries,
@@ -90,7 +100,7 @@ class Tables(Rows):
         for values in points:
             job_id = row["job_id"] = self.create_job(values)
             key = job_id.to_bytes(8, "big") + mark
-            run_id = self._tasks.get(key)
+            run_id = self._tasks.get(key) or self._made_before(job_id, earlier)
             if run_id is None:
                 run_id, next_id = next_id, next_id + 1
                 self._tasks[key] = run_id
@@ -112,13 +122,43 @@ class Tables(Rows):
     ) -> list[int]:
         """The runs of those tasks that are there, for (converted) points."""
         mark = digest(list(identity))
+        earlier = self._earlier(identity)
         found = []
         for values in points:
             job_id = self.trees["job_ids"].get(b"".join(self._value_keys(values)))
-            run_id = job_id and self._tasks.get(int(job_id).to_bytes(8, "big") + mark)
-            if run_id:
+            if not job_id:
+                continue
+            run_id = self._tasks.get(int(job_id).to_bytes(8, "big") + mark)
+            if run_id := run_id or self._made_before(int(job_id), earlier):
                 found.append(int(run_id))
         return found
+
+    def _earlier(self, identity: TaskIdentity) -> list[_Known]:
+        """What the same task was known by before entries of it were declared whose values are
+        their first defaults."""
+        later, declared = self.schema.later, dict(identity.declared)
+        known = []
+        for last in sorted({field.last_without for field in later}):
+            dropped = {f.name: f.backfill for f in later if f.last_without >= last}
+            if all(n in declared and is_same(declared[n], v) for n, v in dropped.items()):
+                kept = tuple(pair for pair in identity.declared if pair[0] not in dropped)
+                mark = digest(list(identity._replace(declared=kept)))
+                known.append(_Known(mark, last, dropped))
+        return known
+
+    def _made_before(self, job_id: int, earlier: Iterable[_Known]) -> int | None:
+        """The run that is such a task. What it was given under a name that was not declared at
+        that time is another value for it."""
+        for known in earlier:
+            run_id = self._tasks.get(job_id.to_bytes(8, "big") + known.mark)
+            if run_id is None or run_id > known.last_run_id:
+                continue
+            given = self.run(run_id)
+            undeclared = self.trees["entries"]
+            dropped = known.dropped.items()
+            if all(n not in undeclared or is_same(given[n], v) for n, v in dropped):
+                return int(run_id)
+        return None
 
     def _put_by(self) -> None:
         """Let what was made until now, by a transaction that makes very much, wait for the
@@ -177,6 +217,9 @@ class Tables(Rows):
         before = self.run(run_id)
         row = {**before, **changes}
         row.pop("id")
+        for name, value in self.schema.later_for(run_id).items():
+            if is_same(row[name], value):
+                del row[name]  # it has that without having it stored
         if not isinstance(row["state"], str) or not row["state"]:
             found = f"found {row['state']!r}"
             raise SchemaError(self.study, "state", found, "a state is text that is not empty")
@@ -222,7 +265,7 @@ class Tables(Rows):
         change.check(migrate_command)
         if not change:
             return False
-        extended = self.schema.extended(schema)
+        extended = self.schema.extended(schema, self.last_run_id)
         self.replace_schema(extended)
         new = [f for f in extended.job.values() if f.name in change.added_to_jobs]
         if new:
@@ -234,6 +277,7 @@ class Tables(Rows):
         self.set_fact("schema", schema.to_json())
         self._schema = schema
         self._job_rows.clear()
+        self._run_rows.clear()
 
     def _rekey_jobs(self, to_index: Sequence[str]) -> None:
         job_ids = self.trees["job_ids"]

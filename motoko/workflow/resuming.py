@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from motoko.errors import ParametersChanged
-from motoko.store.codec import decode, encode
+from motoko.store.codec import decode, encode, is_same
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
@@ -72,17 +72,14 @@ def _is_changed(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 
 def _defaults(name: str, study: Study) -> Iterator[tuple[str, Any]]:
-    """Those of parameters and entries that the study gives no value."""
+    """Those of parameters and entries that the study gives no value; None where there is none,
+    which tells those that get a default later from those that are declared later."""
     given = {name.lower() for section in _OF_STUDY for name in study.config.get(section) or {}}
     for section, fields in (("job", study.schema.job), ("run", study.schema.run)):
         for field in fields.values():
-            if field.has_default and field.name.lower() not in given:
-                yield f"{name}.{section}.{field.name}{_DEFAULT}", field.default
-
-
-def is_same(before: Any, now: Any) -> bool:
-    """Whether two stored values are the same."""
-    return bool(before == now) or encode(before) == encode(now)  # NaN equals nothing
+            if field.name.lower() not in given:
+                default = field.default if field.has_default else None
+                yield f"{name}.{section}.{field.name}{_DEFAULT}", default
 
 
 def flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -103,7 +100,8 @@ def stored(value: Any) -> Iterator[Any]:
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
-    return repr(values[key]) if key in values else "nothing"
+    is_there = key in values and (values[key] is not None or not key.endswith(_DEFAULT))
+    return repr(values[key]) if is_there else "nothing"
 
 
 #: A value is shown in so many characters, from shortly before where it is another one.

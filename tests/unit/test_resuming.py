@@ -119,3 +119,17 @@ def test_what_is_shown_of_long_values_is_short_and_different(
     assert max(map(len, shown)) <= 42
     if same + old + rest != same + new + rest:
         assert shown[0] != shown[1]
+
+
+def test_a_default_that_comes_or_goes_is_a_changed_one(tmp_path: Path) -> None:
+    found = []
+    for number, declared in enumerate(("int", "{type: int, default: 4}")):
+        text = f"study: solve\njob: {{h: float}}\nrun: {{z: {declared}}}\n"
+        write_workflow(tmp_path / str(number), {"solve": f"{text}job_space: {{h: 1.0}}\n"})
+        found.append(resuming.parameters(Workflow(str(tmp_path / str(number))), {}))
+    key = "solve.run.z (default)"
+
+    assert check(*found, is_accepted=True) == [(key, "nothing", "4")]
+    assert check(*reversed(found), is_accepted=True) == [(key, "4", "nothing")]
+    with pytest.raises(ParametersChanged):
+        check(*found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from motoko.store.codec import is_same
 from motoko.workflow import resuming
 
 if TYPE_CHECKING:
@@ -75,6 +76,4 @@ class Asked:
 
 
 def _is_same(one: Parameters, other: Parameters) -> bool:
-    return one.keys() == other.keys() and all(
-        resuming.is_same(one[key], other[key]) for key in one
-    )
+    return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
