@@ -49,9 +49,9 @@ def study_page() -> str:
 def _entries() -> str:
     rows = []
     for column in COLUMNS:
-        if column.is_shown:
-            unit = ", seconds since 1970" if column.name in TIMES else ""
-            rows.append([code(column.name), column.type + unit, column.meaning])
+        unit = ", seconds since 1970" if column.name in TIMES else ""
+        meaning = column.meaning if column.is_shown else f"{column.meaning}; not shown"
+        rows.append([code(column.name), column.type + unit, meaning])
     return table(["entry", "type", "meaning"], rows)
 
 

@@ -11,6 +11,7 @@ import pytest
 from docs.generate import EXPLANATION, PAGES, generated
 from docs.generator import markdown
 from docs.generator.yaml_files import WITHOUT_EFFECT
+from motoko.columns import BUILT_IN
 from motoko.config.retry import CLASSES
 from tests.support.docs_pages import ROOT
 
@@ -125,3 +126,10 @@ def test_page_on_failures_has_all_classes_and_what_is_tried_again_by_itself(page
 
     assert [name for name in CLASSES if name not in text] == []
     assert re.search(r"whose process or host went away.{,30} is tried again.{,11} twice", text)
+
+
+def test_every_name_of_a_built_in_entry_is_in_the_table():
+    text = (ROOT / "docs/reference/bd-yaml.md").read_text()
+    table = text.partition("## Built-in entries of runs")[2].partition("\n## ")[0]
+
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == BUILT_IN
