@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,63 @@ def test_check_tells_of_a_missing_usual_script_and_of_another_name(tmp_path: Pat
     assert "every run executes it, unless exec_file of" in missing
     [name] = [one.text for one in found if one.level == WARNING and "calls it" in one.text]
     assert "'other'" in name and "BD-other-runs" in name
+
+
+def solve_in(directory: Path, study: str = "solve", script: bytes = b"true\n") -> list[Finding]:
+    """What is found about a study that lacks nothing."""
+    (directory / "solve").mkdir(exist_ok=True)
+    (directory / "solve" / "launch.sh").write_bytes(script)
+    (directory / "motoko.yaml").write_text(
+        "task_managers:\n  solve:\norchestrator: orchestrator.main\n"
+    )
+    (directory / "orchestrator.py").write_text("async def main(workflow): ...\n")
+    (directory / "solve" / "bd.yaml").write_text(study)
+    return warnings_of(directory)
+
+
+def warnings_of(directory: Path) -> list[Finding]:
+    """The warnings about the study."""
+    return [f for f in check(directory) if f.level == WARNING and f.about == "study solve"]
+
+
+STUDY = "study: solve\njob: {n: int}\n"
+
+
+def test_check_tells_of_a_script_with_line_ends_of_windows_and_what_removes_them(
+    tmp_path: Path,
+) -> None:
+    script = b"#!/bin/bash\nif true; then\r\necho $1\r\nfi\n"
+
+    [finding] = solve_in(tmp_path, STUDY, script)
+    remedy = finding.text.split("`")[1]
+    subprocess.run(["bash", "-c", remedy], check=True)
+
+    file = tmp_path / "solve/launch.sh"
+    assert finding.text.startswith(f"{file}:2: ends as lines do on Windows")
+    assert file.read_bytes() == script.replace(b"\r", b"")
+    assert warnings_of(tmp_path) == []
+
+
+def test_check_tells_of_directories_of_runs_that_a_renamed_study_has_left(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "solve/BD-before-runs/run-1").mkdir(parents=True)
+
+    [finding] = solve_in(tmp_path, STUDY)
+    remedy = finding.text.split("`")[1]
+    subprocess.run(["bash", "-c", remedy], check=True)
+
+    assert f"{tmp_path}/solve/BD-before-runs has directories of runs" in finding.text
+    assert (tmp_path / "solve/BD-solve-runs/run-1").is_dir()
+    assert warnings_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("outpath", ["", "outpath: ..\n"])
+def test_directories_of_runs_of_others_are_no_sign_of_a_renamed_study(
+    tmp_path: Path, outpath: str
+) -> None:
+    (tmp_path / "BD-other-runs/run-1").mkdir(parents=True)
+    (tmp_path / "solve/BD-solve-runs").mkdir(parents=True)
+    (tmp_path / "solve/BD-before-runs/run-1").mkdir(parents=True)
+
+    assert solve_in(tmp_path, STUDY + outpath) == []

@@ -6,6 +6,7 @@ Nothing is started, made or changed, and nothing that is found wrong hides what 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +31,7 @@ from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
 from motoko.phrases import closest, counted, listed, nearest
 from motoko.store.address import socket_address
 from motoko.study.files import MARKER, clashes, given_files, slips
-from motoko.study.study import shared_places
+from motoko.study.study import runs_dir, shared_places
 from motoko.workflow import inspection
 from motoko.workflow.pipelines.written import lack_of_systems, step_mistakes, written_pipeline
 
@@ -143,6 +144,8 @@ def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding
     values = _value_names(study)
     for mistake in clashes(study):
         yield Finding(MISTAKE, about, str(mistake))
+    if not {"study", "outpath"} & set(wrong):
+        yield from _runs_of_another_name(about, study)
     for file in files:
         if file.name in (layout.FINISHED, layout.FAILED) or file.name.startswith(layout.PREFIX):
             text = f"{file}: in a run directory this name is Motoko's own; rename it"
@@ -163,9 +166,40 @@ def _study_files(study: StudyConfig, wrong: Collection[str]) -> Iterator[Finding
         elif values is not None:
             yield from _markers(about, file, values)
     if scripts and _is_there(script) and script.is_file():
-        problem = inspection.syntax_problem(script)
-        if problem:
+        if (line := _line_end_of_windows(script)) is not None:
+            remedy = f"sed -i 's/\\r$//' {shlex.quote(str(script))}"
+            text = (
+                f"{script}:{line}: ends as lines do on Windows; bash takes the invisible sign"
+                f" there for a part of the command. `{remedy}` removes all of them"
+            )
+            yield Finding(WARNING, about, text)
+        elif problem := inspection.syntax_problem(script):
             yield Finding(WARNING, about, f"{script}: bash finds it wrong: {problem}")
+
+
+def _runs_of_another_name(about: str, study: StudyConfig) -> Iterator[Finding]:
+    """Runs that a study in this directory has left, which had another name."""
+    place = Path(os.path.realpath(runs_dir(study)))
+    if _is_there(place) or not place.is_relative_to(os.path.realpath(study.directory)):
+        return  # outside of it, other studies have theirs beside it
+    for other in sorted(place.parent.glob("BD-*-runs")):
+        if next(other.glob("run-*"), None) is not None:
+            move = f"mv {shlex.quote(str(other))} {shlex.quote(str(place))}"
+            text = (
+                f"{other} has directories of runs, and those of {study.study} are looked for in"
+                f" {place}, which is not there. If the study was renamed, end what runs and"
+                f" `{move}`; else put that elsewhere"
+            )
+            yield Finding(WARNING, about, text)
+
+
+def _line_end_of_windows(script: Path) -> int | None:
+    """The first line with such an end, counted from one."""
+    with suppress(OSError), script.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.endswith(b"\r\n"):
+                return number
+    return None
 
 
 def _outpath(about: str, study: StudyConfig, place: Path) -> Iterator[Finding]:
