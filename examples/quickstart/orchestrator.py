@@ -22,32 +22,24 @@ def populate_arg_parser(parser):
 
 async def main(workflow, components, **params):
     """Say what follows what, then create the first runs: one for each component."""
-    workflow.vars.components = components
+
+    def all_are_squared(workflow, task_manager):
+        """Whether the squares of these components are there."""
+        squared = {job.x for run, job in task_manager.select("state = FINISHED")}
+        return squared.issuperset(components)
+
     workflow.add_action("squared", task="square", event=all_are_squared, f=add_up)
-    workflow.add_action("added_up", task="total", event="state = FINISHED", f=take_root)
+    workflow.add_error_handler()  # a run that fails ends the workflow
     workflow.square.createTask(x=components)
 
 
-def all_are_squared(workflow, task_manager):
-    """Whether all squares are there, and nobody has added them up yet."""
-    squares = task_manager.select()
-    return bool(squares.all("state = FINISHED")) and not workflow.total.select()
-
-
 @event
-async def add_up(workflow, **params):
-    """Create a run that adds the squares up, in the order of the components."""
-    squares = {job.x: run.y for run, job in workflow.square.select()}
-    workflow.total.createTask(terms=[squares[x] for x in workflow.vars.components])
-
-
-@event
-async def take_root(workflow, runs, **params):
-    """Take the root of the sum, wait for it, and end the workflow with the result."""
-    [(total, _)] = runs
+async def add_up(workflow, components, **params):
+    """Add the squares up, take the root of the sum, and end the workflow with the result."""
+    squares = await workflow.square.createTask(x=components)
+    [(total, _)] = await workflow.total.createTask(terms=[run.y for run, _ in squares])
     [(root, _)] = await workflow.root.createTask(x=total.y)
-    components = ", ".join(str(x) for x in workflow.vars.components)
-    text = f"The length of ({components}) is {root.y:g}."
+    text = f"The length of ({', '.join(map(str, components))}) is {root.y:g}."
     Path(workflow.directory, "result.txt").write_text(f"{text}\n")
     log.info(text)
     workflow.vars.result = root.y

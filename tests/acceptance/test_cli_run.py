@@ -256,6 +256,20 @@ def test_other_options_begin_another_run_name(here: CommandLine) -> None:
     assert again.stdout.startswith("going on with first (--n_samples 4)")
 
 
+@pytest.mark.slow
+def test_mean_is_that_of_the_samples_asked_for_now(here: CommandLine) -> None:
+    name = ("run", "-n", "first", "--accept-changes", "--n_samples")
+    few = here.run(*name, "2").stdout.splitlines()[-1]
+
+    more = here.run(*name, "5").stdout.splitlines()[-1]
+    few_again = here.run(*name, "2").stdout.splitlines()[-1]
+
+    assert "sample 2 runs, mean 1 run" in few
+    assert "sample 5 runs, mean 2 runs" in more
+    assert f"mean = {MEAN}" in more
+    assert few.rpartition("; ")[2] == few_again.rpartition("; ")[2] != more.rpartition("; ")[2]
+
+
 def test_sigterm_ends_in_good_order_with_code_143(here: CommandLine) -> None:
     held(here)
     with here.started("run") as process:

@@ -111,6 +111,32 @@ def test_equal_components_share_a_run_and_both_count(quickstart):
     assert len(list(quickstart.glob("square/BD-square-runs/run-*"))) == 2
 
 
+@pytest.mark.slow
+def test_result_is_that_of_the_components_of_now_whatever_its_run_name_has_computed(quickstart):
+    created_and_run(quickstart, "--run_name", "one")
+    changed = ("--run_name", "one", "--accept-changes", "--components")
+
+    longer = run(quickstart, *changed, "1", "4", "8")
+    shorter = run(quickstart, *changed, "4", "3")
+    earlier = run(quickstart, *changed, "6", "3", "2")
+
+    assert longer == "The length of (1, 4, 8) is 9.\n"
+    assert shorter == "The length of (4, 3) is 5.\n"
+    assert earlier == "The length of (6, 3, 2) is 7.\n"
+    assert len(list(quickstart.glob("square/BD-square-runs/run-*"))) == 6
+
+
+@pytest.mark.slow
+def test_square_that_fails_ends_the_quickstart(quickstart):
+    program = quickstart / "square/doIt.py"
+    program.write_text(program.read_text().replace("job.x**2", "job.x / 0"))
+
+    done = motoko("run", cwd=quickstart)
+
+    assert done.returncode == 5
+    assert "ZeroDivisionError" in done.stderr
+
+
 def table(result: str) -> dict[float, tuple[int, float, float, float]]:
     """Grid size, error, order and temperature of the centre by width, from the result."""
     rows = [line.replace(" x ", " ").split() for line in result.splitlines()[1:]]
