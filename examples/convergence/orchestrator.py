@@ -25,7 +25,7 @@ async def main(workflow, **params):
     """Say what follows what, and begin with the coarsest grid for every width."""
     workflow.add_action("solved", task="solve", event="state = FINISHED", f=compare)
     workflow.add_action("not_solved", task="solve", event="state = FAILED", f=iterate_longer)
-    too_coarse = f"state = FINISHED, error > {TOLERANCE}"
+    too_coarse = f"(state = FINISHED or state = ACCEPTED), error > {TOLERANCE}"
     workflow.add_action("too_coarse", task="estimate", event=too_coarse, f=refine)
     fine_enough = f"state = FINISHED, error <= {TOLERANCE}"
     workflow.add_action("fine_enough", task="estimate", event=fine_enough, f=accept)
@@ -90,8 +90,9 @@ async def accept(runs, **params):
 
 
 def all_are_accepted(workflow, task_manager):
-    """Whether every width has a grid that is fine enough."""
-    return len(task_manager.select("state = ACCEPTED")) == len(WIDTHS)
+    """Whether each of these widths has a grid that is fine enough for this tolerance."""
+    accepted = task_manager.select(f"state = ACCEPTED, error <= {TOLERANCE}")
+    return {job.width for _, job in accepted}.issuperset(WIDTHS)
 
 
 @event

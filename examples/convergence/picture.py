@@ -1,5 +1,7 @@
 """The picture of the error against the grid size."""
 
+from itertools import cycle
+
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -12,7 +14,7 @@ def draw(rows, tolerance, file):
     figure = Figure(figsize=(6.4, 4.6), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xscale="log", yscale="log")
-    for row, colour in zip(rows, COLOURS, strict=True):
+    for row, colour in zip(rows, cycle(COLOURS), strict=False):
         axes.plot(row["grids"], row["errors"], "o-", color=colour, ms=5)
         axes.plot(row["grids"], row["true_errors"], color=colour, **RING)
         end = row["grids"][-1], row["errors"][-1]

@@ -197,6 +197,29 @@ def test_convergence_study_leaves_a_picture(convergence):
 
 
 @pytest.mark.slow
+def test_convergence_study_has_the_widths_and_the_tolerance_of_now(tmp_path):
+    directory = copied("convergence", tmp_path)
+    file = directory / "orchestrator.py"
+    source = file.read_text()
+
+    def table_for(widths: str, tolerance: str):
+        text = source.replace("WIDTHS = (1.0, 0.5, 0.25, 0.125)", f"WIDTHS = ({widths})")
+        file.write_text(text.replace("TOLERANCE = 4e-4", f"TOLERANCE = {tolerance}"))
+        return table(run(directory, "--run_name", "one"))
+
+    try:
+        wide = table_for("1.0,", "4e-4")
+        both_finer = table_for("1.0, 0.5", "3e-4")
+        narrow = table_for("0.5,", "3e-4")
+    finally:
+        kill_processes_of(directory)
+
+    assert {width: row[0] for width, row in wide.items()} == {1.0: 64}
+    assert {width: row[0] for width, row in both_finer.items()} == {1.0: 128, 0.5: 128}
+    assert narrow == {0.5: both_finer[0.5]}
+
+
+@pytest.mark.slow
 def test_convergence_study_goes_on_where_it_was_after_it_was_moved(tmp_path):
     directory = copied("convergence", tmp_path)
     first = created_and_run(directory, "--run_name", "study")
