@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Attempt:
     process: LocalProcess | None = None
     #: What makes the run's task together with its job.
     task: bytes = b""
+    #: The nonces of the attempts of its run before it.
+    earlier: Collection[str] = ()
     pid: int | None = None
     #: How its shell ended, when what that has started goes on.
     shell_code: int | None = None

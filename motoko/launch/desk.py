@@ -389,7 +389,7 @@ class Desk:
 
     def _hold(self, claim: Claim) -> Attempt:
         attempt = self._attempt(claim.row, claim.job, known=claim.known, before=claim.before)
-        attempt.task = claim.task
+        attempt.task, attempt.earlier = claim.task, claim.earlier
         self.held[attempt.run_id] = attempt
         return attempt
 

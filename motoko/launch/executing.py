@@ -25,6 +25,7 @@ class Executing(NamedTuple):
     attempt: int
     run_dir: str
     host: str
+    nonce: str
 
     @property
     def title(self) -> str:
@@ -74,22 +75,23 @@ def _executing(
     except (FileNotFoundError, NotADirectoryError):
         return None
     for number in _attempts(names):
-        host = _host(run_dir, number, names)
+        taken = token.read_token(run_dir, number)
+        host = _host(run_dir, number, names, taken)
         if host is not None:
-            return Executing(study, run_id, number, run_dir, host)
+            nonce = taken.nonce if taken is not None else ""
+            return Executing(study, run_id, number, run_dir, host, nonce)
     return None
 
 
-def held_attempts(run_dir: str, before: int) -> list[int]:
-    """Attempts of a lower number that execute on this host in a run directory."""
-    if before <= 1:
-        return []
+def held_attempts(run_dir: str) -> dict[int, str]:
+    """The attempts that execute on this host in a run directory: nonces by number."""
     try:
         names = os.listdir(run_dir)
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    numbers = sorted(number for number in _attempts(names) if number < before)
-    return [number for number in numbers if token.is_held(run_dir, number)]
+        return {}
+    held = (number for number in sorted(_attempts(names)) if token.is_held(run_dir, number))
+    taken = {number: token.read_token(run_dir, number) for number in held}
+    return {number: one.nonce for number, one in taken.items() if one is not None}
 
 
 def _attempts(names: list[str]) -> Iterator[int]:
@@ -100,10 +102,9 @@ def _attempts(names: list[str]) -> Iterator[int]:
             yield int(number)
 
 
-def _host(run_dir: str, number: int, names: list[str]) -> str | None:
+def _host(run_dir: str, number: int, names: list[str], taken: token.Token | None) -> str | None:
     if token.is_held(run_dir, number):
         return host_name()
-    taken = token.read_token(run_dir, number)
     if taken is None or taken.host in ("", host_name()):
         return None
     is_told = layout.FINISHED in names or layout.FAILED in names

@@ -13,7 +13,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from anyio import to_thread
@@ -24,6 +24,7 @@ from motoko.crashpoints import reached
 from motoko.errors import MotokoError
 from motoko.job import holders, token
 from motoko.job.outcome import read_outcome
+from motoko.launch.aside import Aside, strange_attempts
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
 from motoko.launch.environment import Environment
@@ -66,6 +67,7 @@ class Starter(ABC):
         self._paused: dict[Desk, asyncio.TimerHandle] = {}
         self._preparing: asyncio.Handle | None = None
         self._is_closed = False
+        self._aside = Aside(troubles, lambda: self.schedule())
         # Studies for which a run directory is being made in a thread.
         self._copying: set[Desk] = set()
         #: Where work in threads is waited for; set before anything starts.
@@ -84,6 +86,7 @@ class Starter(ABC):
 
     def withdraw(self, desk: Desk, attempt: Attempt, state: str) -> None:
         """End an attempt whose run somebody has put into this state."""
+        self._aside.put_back(attempt)
         self._watch_of(attempt).withdraw(desk, attempt, state)
 
     def _watch_of(self, attempt: Attempt) -> Folding:
@@ -100,6 +103,7 @@ class Starter(ABC):
     def close(self) -> None:
         """Start nothing any more; what executes goes on."""
         self._is_closed = True
+        self._aside.close()
         for handle in (*self._paused.values(), self._preparing):
             if handle is not None:
                 handle.cancel()
@@ -142,7 +146,11 @@ class Starter(ABC):
     def _prepare(self, desk: Desk, attempt: Attempt) -> bool:
         """Make the run directory; False when that cannot be done, now or at all."""
         try:
-            if not self._end_earlier(desk, attempt) or self._has_finished(desk, attempt):
+            held = held_attempts(attempt.run_dir)
+            if strange := strange_attempts(attempt, held):
+                self._put_aside(desk, attempt, strange)
+                return False
+            if not self._end_earlier(desk, attempt, held) or self._has_finished(desk, attempt):
                 return False
             dirs = self._dirs[desk.study]
             kit = dirs.kit(attempt)
@@ -182,21 +190,27 @@ class Starter(ABC):
         attempt.exec_file = kit.exec_file
         attempt.is_prepared = True
 
-    def _end_earlier(self, desk: Desk, attempt: Attempt) -> bool:
+    def _put_aside(self, desk: Desk, attempt: Attempt, strange: list[int]) -> None:
+        """Let it wait for processes of others, once it is back among those that wait; others
+        of its study go on."""
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._aside.add, desk, attempt, strange)
+        self._pause(desk, 0.0)
+
+    def _end_earlier(self, desk: Desk, attempt: Attempt, earlier: Collection[int]) -> bool:
         """End what earlier attempts left executing here; whether that is done."""
-        earlier = held_attempts(attempt.run_dir, attempt.number)
         for number in earlier:
             holders.end_holders(attempt.run_dir, number)
             reached("holders.ended")
-        earlier = [number for number in earlier if token.is_held(attempt.run_dir, number)]
-        if not earlier:
+        left = [number for number in earlier if token.is_held(attempt.run_dir, number)]
+        if not left:
             return True
         now = time.monotonic()
         attempt.waits_since = attempt.waits_since or now
         if now - attempt.waits_since < _PATIENCE_S:
             self._pause(desk, _HELD_PAUSE_S)
         else:
-            why = f"processes of its attempt {earlier[0]} are still there and cannot be ended"
+            why = f"processes of its attempt {left[0]} are still there and cannot be ended"
             self._refuse(desk, attempt, why, INFRASTRUCTURE)
         return False
 

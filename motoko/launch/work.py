@@ -46,6 +46,8 @@ class Claim(NamedTuple):
     task: bytes = b""
     #: What is recorded of the attempt before it.
     before: Mapping[str, Any] | None = None
+    #: The nonces of all attempts before it, as far as they are known.
+    earlier: Collection[str] = ()
 
 
 @dataclass
@@ -193,13 +195,16 @@ class Work:
                 continue
             changes = {"state": states.SUBMITTED, "attempt": number, "nonce": nonce}
             tables.update_run(run_id, changes)
-            done.claimed.append(self._claim(tables, run_id, done))
+            done.claimed.append(self._claim(tables, run_id, done, row.get("nonce")))
 
     def _retry_left_s(self, tables: Tables, run_id: int, row: Mapping[str, Any]) -> float:
         again = policy.of_run(row, self.policy).again
         return retry_left_s(tables.attempts(run_id), again.longest_pause_s)
 
-    def _claim(self, tables: Tables, run_id: int, done: Done) -> Claim:
+    def _claim(
+        self, tables: Tables, run_id: int, done: Done, last_nonce: str | None = None
+    ) -> Claim:
+        """``last_nonce`` is that of an attempt which may not be recorded."""
         row = dict(tables.run(run_id))
         key = row.get("files")
         if key is not None and key not in self.known_manifests and key not in done.manifests:
@@ -208,7 +213,7 @@ class Work:
                 done.manifests[key] = manifest
         known: Mapping[str, Any] = {}
         before: Mapping[str, Any] | None = None
-        number = row["attempt"]
+        number, earlier = row["attempt"], {last_nonce or ""}
         is_new = not self.is_search and row["state"] == states.SUBMITTED
         if not is_new or number > 1:
             for attempt in tables.attempts(run_id):
@@ -216,7 +221,10 @@ class Work:
                     known = attempt
                 elif attempt["number"] == number - 1:
                     before = attempt
-        return Claim(row, tables.job(row["job_id"]), known, tables.task_mark(run_id), before)
+                if attempt["number"] < number:
+                    earlier.add(str(attempt.get("nonce") or ""))
+        job, mark = tables.job(row["job_id"]), tables.task_mark(run_id)
+        return Claim(row, job, known, mark, before, frozenset(earlier - {""}))
 
 
 def _without_job(tables: Tables, run_id: int) -> str | None:

@@ -308,17 +308,21 @@ def test_run_waits_for_what_its_earlier_attempt_left(
     workflow: Workflow, launcher: dict[str, Any]
 ) -> None:
     workflow.mult.createTask(x=1.0)
-    set_entries(workflow, 1, attempt=1)
+    set_entries(workflow, 1, attempt=1, nonce="nonce")
     directory = workflow.mult.base.run_dir(1)
     directory.mkdir(parents=True)
     fd = take_token(str(directory), 1, token_facts("nonce", "generation"))
     assert fd is not None
 
     reason = run_reasons.why(workflow, "mult.1")
+    set_entries(workflow, 1, nonce="another")
+    strange = run_reasons.why(workflow, "mult.1")
     os.close(fd)
 
     assert reason.reason == "earlier attempt"
     assert f"attempt 1 still execute in {directory}" in reason.sentence
+    assert strange.reason == "strange attempt"
+    assert f"does not know still execute in {directory}" in strange.sentence
     assert run_reasons.why(workflow, "mult.1").reason == "next"
 
 

@@ -48,18 +48,18 @@ def test_an_attempt_executes_while_a_process_has_its_token(
         os.close(fd)
         shutil.copytree(run_dir, copy)
 
-        alive = (fate(run_dir), held_attempts(str(run_dir), 2), executing_in(study, 1))
+        alive = (fate(run_dir), held_attempts(str(run_dir)), executing_in(study, 1))
         shell.kill()
         shell.wait()
-        orphaned = (fate(run_dir), held_attempts(str(run_dir), 2), executing_in(study, 1))
+        orphaned = (fate(run_dir), held_attempts(str(run_dir)), executing_in(study, 1))
         of_copy = fate(copy)
         n_ended = end_holders(str(run_dir), 1)
         wait_until(lambda: not is_held(run_dir, 1))
 
-    assert alive[:2] == (Fate.RUNNING, [1])
-    assert orphaned[:2] == (Fate.HELD, [1])
+    assert alive[:2] == (Fate.RUNNING, {1: "n"})
+    assert orphaned[:2] == (Fate.HELD, {1: "n"})
     assert alive[2] == orphaned[2] is not None
     assert of_copy is Fate.VANISHED  # the original's processes are none of its own
     assert n_ended == 1
-    assert (fate(run_dir), held_attempts(str(run_dir), 2)) == (Fate.VANISHED, [])
+    assert (fate(run_dir), held_attempts(str(run_dir))) == (Fate.VANISHED, {})
     assert executing_in(study, 1) is None

@@ -168,13 +168,21 @@ class Inquiry:
 
     def _earlier_attempt(self) -> tuple[str, str] | None:
         found = self._executing()
-        if found is None or (found.attempt == self.row.get("attempt") and self._is_submitted):
+        if found is None or (found.nonce == self.row.get("nonce") and self._is_submitted):
             return None
         self.evidence["directory"] = found.run_dir
+        own = (*self.attempts, self.row)
+        where = f"still execute in {found.run_dir} on {found.host}"
+        if found.nonce not in [one.get("nonce") for one in own]:
+            return (
+                "strange attempt",
+                f"waits: processes of an attempt that the database does not know {where}; it"
+                " begins when they have ended",
+            )
         return (
             "earlier attempt",
-            f"waits: processes of its attempt {found.attempt} still execute in {found.run_dir}"
-            f" on {found.host}; the launcher ends them first",
+            f"waits: processes of its attempt {found.attempt} {where}; the launcher ends them"
+            " first",
         )
 
     def _without_room(self) -> tuple[str, str] | None:
