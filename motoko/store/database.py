@@ -73,7 +73,7 @@ T = TypeVar("T")
 class Database(Generic[V]):
     """An open database of one kind. Safe to use from several threads."""
 
-    def __init__(self, address: Address, view: type[V], where: str) -> None:
+    def __init__(self, address: Address, view: Callable[[Any, str], V], where: str) -> None:
         """Connects on first use; ``where`` names the database in messages."""
         self.address = address
         self.where = where

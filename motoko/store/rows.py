@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from motoko.errors import JobNotFound, RunNotFound
@@ -25,7 +25,11 @@ _NOTHING: Mapping[str, Any] = {}
 class Rows:
     """One study's jobs, runs and what belongs to them, for reading; `Tables` writes too."""
 
-    def __init__(self, root: Any, where: str) -> None:
+    def __init__(
+        self, root: Any, where: str, shown: Mapping[str, Callable[[Any], Any]] = _NOTHING
+    ) -> None:
+        """``shown`` says of entries of runs, by name, what is kept of them as what they are
+        shown: constraints compare that."""
         #: The trees themselves, for the modules of this package only.
         self.trees = layout.trees(root, layout.STUDY, where)
         self._runs = self.trees["runs"]
@@ -36,6 +40,7 @@ class Rows:
         self._schema: Schema | None = None
         self._job_rows: dict[int, dict[str, Any]] = {}
         self._run_rows: dict[int, tuple[bytes, dict[str, Any]]] = {}
+        self._shown = shown
 
     # what the study is
 
@@ -230,7 +235,10 @@ class Rows:
         """Whether the constraint holds for a run; false for a run that is not there."""
         if run_id not in self._runs:
             return False
-        run = self.run(run_id)
+        run: Mapping[str, Any] = self.run(run_id)
+        for name, show in self._shown.items():
+            if f"runs.{name}" in constraint.fields and name in run:
+                run = {**run, name: show(run[name])}
         job = self.job(run["job_id"]) if constraint.needs_job else _NOTHING
         return constraint.matches(run, job)
 

@@ -9,7 +9,7 @@ transaction: made at the start, dropped at the end.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from motoko.columns import BUILT_IN
@@ -52,8 +52,10 @@ class _Known(NamedTuple):
 class Tables(Rows):
     """One study's jobs, runs and what belongs to them, in one transaction."""
 
-    def __init__(self, root: Any, where: str) -> None:
-        super().__init__(root, where)
+    def __init__(
+        self, root: Any, where: str, shown: Mapping[str, Callable[[Any], Any]] | None = None
+    ) -> None:
+        super().__init__(root, where, shown or {})
         #: Ids of the runs that this transaction made or changed.
         self.changed: set[int] = set()
         #: Those of them that it made.

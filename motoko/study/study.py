@@ -34,7 +34,7 @@ from motoko.store.patience import patiently
 from motoko.store.session import Session, current_session
 from motoko.store.single_calls import SingleCalls
 from motoko.store.tables import Tables, TaskIdentity
-from motoko.study import files
+from motoko.study import files, system_dirs
 from motoko.study.archive import archive_of, unpacked
 from motoko.study.lookout import Lookout
 from motoko.study.presence import is_created
@@ -75,7 +75,8 @@ class Study:
         self.address = study_address(self.directory, host)
         if self.address.path is None:
             self.address = self.address._replace(storage=name, certificates=certificates)
-        self.database: Database[Tables] = Database(self.address, Tables, name)
+        view = partial(Tables, shown=system_dirs.shown(self.directory))
+        self.database: Database[Tables] = Database(self.address, view, name)
         self.files = files.FileStore(self.state_dir / "files")
         self.versions = Versions(self.directory, self.state_dir)
         self._given = files.GivenFiles(config)

@@ -7,7 +7,7 @@ systems, and one that was moved on those it has. Such a place begins with ``./``
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +33,15 @@ def found(text: str, study_dir: Path) -> str:
     if not text.startswith(_RELATIVE):
         return text
     return os.path.normpath(study_dir / text)
+
+
+def shown(study_dir: Path) -> Mapping[str, Callable[[Any], Any]]:
+    """The entries of runs that are such places, each with what tells where it is now."""
+
+    def show(value: Any) -> Any:
+        return found(value, study_dir) if isinstance(value, str) else value
+
+    return {SYSTEM_DIR: show}
 
 
 def placed(row: Mapping[str, Any], study_dir: Path) -> Mapping[str, Any]:

@@ -76,6 +76,16 @@ def test_runs_tell_where_their_systems_are_and_keep_it_so_that_it_can_move(
     assert row["entries"]["system_dir"] == place
 
 
+def test_constraints_compare_the_place_of_a_system_that_is_shown(workflow: Workflow) -> None:
+    (workflow.directory / "work/a").mkdir(parents=True)
+    piped(workflow, ORDER, find_systems(workflow.directory / "work"))
+    [(run, _)] = workflow.equil.select()
+
+    for constraint in (f"system_dir = '{run.system_dir}'", "system_dir ~ '^/.*/work/a$'"):
+        assert [found.id for found, _ in workflow.equil.select(constraint)] == [run.id]
+    assert not list(workflow.equil.select("system_dir = ./../work/a"))
+
+
 def test_failures_in_another_workflow_are_left_alone(
     workflow: Workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
