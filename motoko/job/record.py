@@ -21,7 +21,14 @@ from motoko.job.knock import Knocker
 from motoko.job.layout import PREFIX
 from motoko.job.results import Results
 from motoko.job.values import conform, plain
-from motoko.job.verdict import FAILED, FINISHED, RUNNING, spoken_state
+from motoko.job.verdict import (
+    FAILED,
+    FINISHED,
+    NOT_ITS_OWN,
+    RUNNING,
+    WHO_PUTS_BACK,
+    spoken_state,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,6 +192,8 @@ class Run(Results):
     def _set_state(self, value: Any) -> None:
         if not isinstance(value, str) or not value.strip():
             raise SchemaError(self._study, "state", f"found {value!r}", "a state is a word")
+        if value in NOT_ITS_OWN:
+            raise SchemaError(self._study, "state", f"found {value!r}", WHO_PUTS_BACK)
         if value == FINISHED:
             self.finish()
         elif value in (FAILED, "FAILURE"):
@@ -206,8 +215,9 @@ class Run(Results):
     def _apply(self, entry: Dict[str, Any]) -> None:
         state = spoken_state(entry)
         if state is None:
-            if entry["op"] == "set":
-                self._entries[str(entry.get("name")).lower()] = entry.get("value")
+            name = str(entry.get("name")).lower()
+            if entry["op"] == "set" and name != "state":
+                self._entries[name] = entry.get("value")
             return
         if entry["op"] == "start" and not self._has_started:
             self._has_started = True

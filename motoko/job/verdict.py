@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 RUNNING = "RUNNING"
 FINISHED = "FINISHED"
 FAILED = "FAILED"
+#: States that a script does not put its own run into: it would be executed again without end.
+NOT_ITS_OWN = frozenset({"CREATED", "SUBMITTED"})
+WHO_PUTS_BACK = (
+    "a script does not put its own run back: an action does, or `retry` in its bd.yaml"
+)
 DIED = "its program died: it had started, ended with exit code 0 and never said finish()"
 VANISHED = "it ended without an exit code: killed, or its host went down"
 
@@ -99,7 +104,8 @@ def spoken_state(entry: Dict[str, Any]) -> Optional[str]:
     """The state that a journal entry puts its run in; None when it is about something else."""
     op = entry["op"]
     if op == "set" and str(entry.get("name")).lower() == "state":
-        return FAILED if entry.get("value") == "FAILURE" else str(entry.get("value"))
+        state = FAILED if entry.get("value") == "FAILURE" else str(entry.get("value"))
+        return None if state in NOT_ITS_OWN else state
     return {"start": RUNNING, "finish": FINISHED, "fail": FAILED}.get(op)
 
 

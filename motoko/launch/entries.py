@@ -7,6 +7,7 @@ from typing import Any
 
 from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.errors import SchemaError
+from motoko.job.verdict import NOT_ITS_OWN, WHO_PUTS_BACK
 from motoko.launch.reading import Entry
 from motoko.model.schema import Schema
 from motoko.store.codec import encode
@@ -19,7 +20,11 @@ def converted(
     found: dict[str, Any] = {}
     for entry in news:
         name = str(entry.get("name")).lower()
-        if entry["op"] != "set" or name == "state":
+        if entry["op"] != "set":
+            continue
+        if name == "state":
+            if str(entry.get("value")) in NOT_ITS_OWN:
+                warn(f"it set state = {entry['value']}, which does nothing: {WHO_PUTS_BACK}")
             continue
         try:
             if name in FIXED_FOR_SCRIPTS:

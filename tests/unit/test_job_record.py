@@ -271,6 +271,24 @@ class TestStates:
 
         assert (run.state, ops(run_dir)) == ("FINISHED", ["finish"])
 
+    @pytest.mark.parametrize("state", ["CREATED", "SUBMITTED"])
+    def test_script_does_not_put_its_own_run_back(self, run_dir: Path, state: str) -> None:
+        run = get(run_dir)
+
+        with pytest.raises(SchemaError, match=f"found '{state}'; .* an action does"):
+            run.state = state
+
+        assert (run.state, ops(run_dir)) == ("RUNNING", [])
+
+    def test_state_that_is_not_a_scripts_is_not_read_from_a_journal(
+        self, run_dir: Path
+    ) -> None:
+        run = get(run_dir)
+
+        run._record("set", name="state", value="CREATED")
+
+        assert (run.state, get(run_dir).state) == ("RUNNING", "RUNNING")
+
     def test_finish_after_fail_is_a_warning(self, run_dir: Path) -> None:
         run = get(run_dir)
         run.fail()

@@ -54,6 +54,10 @@ def said(*words: str) -> list[dict[str, Any]]:
         (["state:toto"], 1, "exit", "FAILED", "exit code 1"),
         (["state:toto", "finish"], 0, "exit", "FINISHED", None),
         (["finish", "state:FORWARDED"], 0, "exit", "FORWARDED", None),
+        (["state:CREATED"], 0, "exit", "FINISHED", None),
+        (["start", "state:CREATED"], 2, "exit", "FAILED", "exit code 2"),
+        (["state:toto", "state:SUBMITTED"], 0, "exit", "toto", None),
+        (["finish", "state:CREATED"], 0, "exit", "FINISHED", None),
         (["set", "quantity"], 0, "exit", "FINISHED", None),
     ],
 )
