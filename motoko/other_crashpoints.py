@@ -212,17 +212,17 @@ OTHER_POINTS: Mapping[str, Point] = {
     "restore.placed": Point(
         "motoko backup --restore",
         "a database of the backup is in its place, the files that were stored with it are not",
-        "the same command again",
+        "the same command again; nothing starts before that",
     ),
     "restore.stored": Point(
         "motoko backup --restore",
         "a database of the backup and its stored files are in their places, others are not",
-        "the same command again",
+        "the same command again; nothing starts before that",
     ),
     "restore.replaced": Point(
         "motoko backup --restore",
         "databases of the backup are in their places, and lack what run directories know",
-        "the same command again",
+        "the same command again; nothing starts before that",
     ),
     "repair.aside": Point(
         "motoko repair",

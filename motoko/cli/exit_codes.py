@@ -62,6 +62,7 @@ _OF_ERRORS: tuple[tuple[type[errors.MotokoError], int], ...] = (
     (errors.NoSpaceLeft, SYSTEM),
     (errors.DatabaseClosed, SYSTEM),
     (errors.DatabaseLost, DATABASE),
+    (errors.RestoreUnfinished, DATABASE),
     (errors.DatabaseUnavailable, DATABASE),
     (errors.ConflictsExhausted, GAVE_UP),
     (errors.SessionConflict, GAVE_UP),

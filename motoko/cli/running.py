@@ -41,6 +41,7 @@ from motoko.errors import (
     MotokoError,
     MovedOrCopied,
     NoSpaceLeft,
+    RestoreUnfinished,
     RunNameMissing,
     RunsFailed,
     StartFailed,
@@ -72,7 +73,14 @@ _N_EVENTS = 5
 #: Of parameters that changed, so many are shown at least, and what else is said takes so much.
 _LEAST_SHOWN, _OTHER_LINES = 5, 6
 _GOES_ON = (exit_codes.PROCESSES, exit_codes.DATABASE)
-_NEEDS_MORE = (AlreadyRunning, ForeignOwner, MovedOrCopied, DatabaseLost, ForeignDatabase)
+_NEEDS_MORE = (
+    AlreadyRunning,
+    ForeignOwner,
+    MovedOrCopied,
+    DatabaseLost,
+    RestoreUnfinished,
+    ForeignDatabase,
+)
 _GO_ON = "nothing is lost: once that is mended, the same command goes on"
 
 

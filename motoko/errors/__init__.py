@@ -11,6 +11,7 @@
         ArchiveDamaged (ValueError)            a packed run directory that cannot be read
         ForeignDatabase (ValueError)           not a database of ours, or of a newer format
         DatabaseLost (LookupError)             file, and how many runs' directories are left
+        RestoreUnfinished (RuntimeError)       the workflow, and what is to be put back again
         SchemaError (ValueError)               unknown field, wrong type
           SchemaChanged                        bd.yaml no longer fits the database
         ConstraintError (ValueError)           text, position
@@ -142,6 +143,7 @@ from motoko.errors.workflows import (
     ParametersChanged,
     PhaseFailed,
     ReservedOption,
+    RestoreUnfinished,
     RunNameMissing,
     RunNameNotFound,
     RunNotFound,
@@ -214,6 +216,7 @@ __all__ = [
     "PhaseFailed",
     "PipelineError",
     "ReservedOption",
+    "RestoreUnfinished",
     "RunNameMissing",
     "RunNameNotFound",
     "RunNotFound",

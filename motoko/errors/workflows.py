@@ -78,6 +78,20 @@ class DatabaseLost(StudyError, LookupError):
         super().__init__(f"{file}: {why}; {BRINGS_IT_BACK}", file=file, why=why, n_runs=n_runs)
 
 
+class RestoreUnfinished(StudyError, RuntimeError):
+    """A backup was put back by half: some databases are of it, others are not."""
+
+    directory: str
+    source: str
+
+    def __init__(self, directory: str, source: str) -> None:
+        from shlex import quote  # job scripts load this module, and need none of that
+
+        again = f"`motoko backup {quote(directory)} --restore {quote(source)}` completes it"
+        message = f"{directory}: a backup was put back by half, and nothing starts: {again}"
+        super().__init__(message, directory=directory, source=source)
+
+
 class JobNotFound(StudyError, LookupError):
     """No job of that id."""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from motoko import host
 from motoko.durable import replace_file
 from motoko.errors import MovedOrCopied, WorkflowMoved
+from motoko.workflow import put_back
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -97,7 +98,7 @@ def check(workflow: Workflow) -> None:
 
 def check_own(workflow: Workflow) -> None:
     """Before anything is started: PermissionError for a workflow of another user, which may be
-    read, OSError on a read-only file system, and what `check` raises."""
+    read, OSError on a read-only file system, RestoreUnfinished, and what `check` raises."""
     for directory in state_dirs(workflow):
         if directory.is_dir() and not os.access(directory, os.W_OK, effective_ids=True):
             if os.statvfs(directory).f_flag & os.ST_RDONLY:
@@ -110,6 +111,7 @@ def check_own(workflow: Workflow) -> None:
             why = f"is {directory.owner()}'s: others may read it, and change nothing"
             raise PermissionError(errno.EPERM, why, str(directory.parent))
     check(workflow)
+    put_back.check(workflow)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from motoko.store.audit import problems
 from motoko.store.transaction_log import TransactionLog
 from motoko.workflow import Workflow
+from motoko.workflow.upkeep import backups
 from motoko.workflow.upkeep.backups import back_up, restore
 from tests.integration.test_decisions import DONE, die_at, state
 from tests.support.command_line import CommandLine, new_workflow
@@ -223,6 +224,31 @@ def test_nothing_is_put_back_while_a_script_executes(here: CommandLine) -> None:
     assert "sample.1\n" in refused and "`motoko kill --reset`" in refused
     assert database.stat() == before
     here.run("backup", "--restore", "b")
+
+
+def test_nothing_starts_from_a_backup_that_is_put_back_by_half(
+    here: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = here.directory / "its copy"
+    here.run("backup", "--to", str(backup))
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backups, "repair", die)
+        with pytest.raises(KeyboardInterrupt):
+            restore(Workflow(str(here.directory)), backup)
+    again = f"`motoko backup {here.directory} --restore '{backup}'`"
+
+    assert again in here.run("server", "start", code=7).stderr
+    assert again in here.run("run", "--run_name", "first", code=7).stderr
+    assert again in here.run("backup", "--to", "mixed", code=7).stderr
+    assert again in here.run("verify", code=10).stdout
+    assert again in here.run("info").stdout
+    here.run("backup", "--restore", str(backup))
+    assert here.run("verify").stdout.endswith("no findings\n")
+    assert again not in here.run("info").stdout
 
 
 def test_what_create_sets_aside_is_a_backup_too(here: CommandLine) -> None:

@@ -19,7 +19,7 @@ from motoko.store import layout
 from motoko.store.backup import copy_together
 from motoko.study.files import content_digest
 from motoko.study.versions import CODE
-from motoko.workflow import control, making
+from motoko.workflow import control, making, put_back
 from motoko.workflow.places import served
 from motoko.workflow.upkeep.repair import Repaired, check_nothing_runs, repair
 from motoko.workflow.upkeep.replacing import put_in_place, set_aside
@@ -49,13 +49,15 @@ def back_up(workflow: Workflow, target: Path | None = None) -> Backup:
     """Copy all databases as of one moment, and the stored files, into a new directory.
 
     Without ``target`` that is a dated one in the workflow's. Nobody is stopped. Raises
-    FileExistsError when the directory is there, StudyNotFound for a database that is not, and
-    ForeignOwner when the server runs on another host, where alone its files can be read.
+    FileExistsError when the directory is there, StudyNotFound for a database that is not,
+    RestoreUnfinished for databases of two moments, and ForeignOwner when the server runs on
+    another host, where alone its files can be read.
     """
     target = target or making.new_backup(workflow)
     if target.exists():
         why = "is there already; a backup goes into a new directory"
         raise FileExistsError(errno.EEXIST, why, str(target))
+    put_back.check(workflow)
     control.require_created(workflow)
     office = control.server_office(workflow)
     owner = office.owner()
@@ -122,11 +124,12 @@ def _copy(workflow: Workflow, aside: Path, made: Backup) -> None:
 def restore(workflow: Workflow, source: Path) -> Repaired:
     """Put the databases of a backup in the place of the present ones, which are moved aside.
 
-    What directories of runs in the backup know since then is taken in, and commits that it has
-    by half are completed. Runs that were made since then are left to be made again. What
-    `motoko create` has set aside is a backup too. Raises AlreadyRunning while anything runs,
-    RunsExecuting while scripts do, since the backup may have other runs in their directories,
-    StudyNotFound when there is no backup, and ForeignDatabase for a damaged one.
+    What directories of runs in the backup know since then is taken in, and commits that it
+    has by half are completed. Until all is done nothing starts: RestoreUnfinished. Runs
+    that were made since then are left to be made again. What `motoko create` has set aside
+    is a backup too. Raises AlreadyRunning while anything runs, RunsExecuting while scripts
+    do, since the backup may have other runs in their directories, StudyNotFound when there
+    is no backup, and ForeignDatabase for a damaged one.
     """
     check_nothing_runs(workflow)
     making.check_idle(workflow)
@@ -142,6 +145,7 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
         if present.exists():
             set_aside(present, aside, workflow)
         reached("restore.aside")
+        put_back.begin(workflow, source)
         put_in_place(copied, present, aside, workflow)
         reached("restore.placed")
         for kind in _STORES:
@@ -149,6 +153,7 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
         reached("restore.stored")
     reached("restore.replaced")
     done = repair(workflow, with_new=False)
+    put_back.end(workflow)
     done.done.insert(0, f"put back {', '.join(str(path) for path in files)}")
     if aside.exists():
         done.done.insert(1, f"what they replace is in {aside}")

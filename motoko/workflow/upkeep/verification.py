@@ -31,7 +31,7 @@ from motoko.study.files import content_digest
 from motoko.study.packed import packed_runs
 from motoko.study.presence import closed_runs
 from motoko.study.study import Study
-from motoko.workflow import control, making, opening
+from motoko.workflow import control, making, opening, put_back
 from motoko.workflow.places import served
 from motoko.workflow.upkeep.findings import Report
 
@@ -49,6 +49,8 @@ _PAUSE_S = 0.05
 def verify(workflow: Workflow) -> Report:
     """Check everything; reads every run, so that it takes seconds at a hundred thousand."""
     report = Report()
+    if (unfinished := put_back.unfinished(workflow)) is not None:
+        report.add("workflow", "databases are of two moments", str(unfinished))
     for file, _ in served(workflow):
         _check_file(report, file, os.path.relpath(file, workflow.directory))
     known = _check_ledger(report, workflow)

@@ -13,7 +13,7 @@ from motoko.errors import DatabaseLost, MotokoError, MovedOrCopied
 from motoko.paths import WORKFLOW_DATABASE
 from motoko.store import layout
 from motoko.study.presence import closed_runs
-from motoko.workflow import control, whereabouts
+from motoko.workflow import control, put_back, whereabouts
 
 if TYPE_CHECKING:
     from motoko.daemon import Office
@@ -47,6 +47,8 @@ def standing_troubles(workflow: Workflow, *, is_at_work: bool = False) -> Iterat
     lost = _loss(workflow)
     if lost is not None:
         yield str(lost)
+    if (unfinished := put_back.unfinished(workflow)) is not None:
+        yield str(unfinished)
     try:
         whereabouts.check(workflow)
     except MovedOrCopied as unknown:
