@@ -204,6 +204,7 @@ class Attempt:
         reached("launcher.read")
         self._has_ended = self._is_dirty = True
         self._exit_code = exit_code
+        files = self.run_dir, self.number, self.nonce
         self._entries.update(converted(news, self._schema, self.title, self.warn))
         if exit_code is not None:
             self._leave_outcome(exit_code, now)
@@ -223,7 +224,7 @@ class Attempt:
             said, cause = states.CANCELLED, self._ended_for
         elif said == states.FAILED and not has_spoken:
             killed = exit_code is not None and exit_code in (-signal.SIGKILL, 137)
-            self._hindrance = "" if self._ended_for else self._hindered()
+            self._hindrance = "" if self._ended_for else hindered(*files)
             self._failure = self._told_failure or classify(
                 exit_code,
                 timed_out=self._has_timed_out,
@@ -232,11 +233,9 @@ class Attempt:
                 is_hindered=bool(self._hindrance),
             )
             cause = self._ended_for or self._lost_for or with_removal(cause, self.run_dir)
-            is_known = exit_code is not None and self._failure == INFRASTRUCTURE
-            if is_known and self._hindrance:
+            if exit_code is not None and self._failure == INFRASTRUCTURE and self._hindrance:
                 cause = f"{cause}, {self._hindrance}"
         self._become(said, cause)
-        files = self.run_dir, self.number, self.nonce
         self._took_s = self.walltime.took_s(
             self.start_time, self.end_time, now, lambda: outcome.read_outcome(*files)
         )
@@ -344,7 +343,7 @@ class Attempt:
             self.end_time = float(final["t"])
         if state == states.FAILED:
             if self._failure is None and final is not None:
-                self._hindrance = self._hindered(final)
+                self._hindrance = hindered(self.run_dir, self.number, self.nonce, final)
                 self._failure = INFRASTRUCTURE if self._hindrance else None
             if final is not None and self._hindrance and "no_space" not in final:
                 self._cause = f"{cause}, {self._hindrance}"
@@ -357,9 +356,6 @@ class Attempt:
         told = {"class": self._failure, "cause": self._cause, "end": self.end_time}
         self._leaving.add_sentinel(sentinel, told)
         self.write_files()
-
-    def _hindered(self, word: Mapping[str, Any] | None = None) -> str:
-        return hindered(self.run_dir, self.number, self.nonce, word)
 
     @property
     def _was_warned(self) -> bool:
