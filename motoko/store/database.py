@@ -93,12 +93,13 @@ class Database(Generic[V]):
         self._translated = _Translated(self)
         self._newest = _Newest(self)
         self._db: Any = None
-        #: How often it was opened: connections of an earlier time show nothing any more.
+        #: How often it was opened, and closed: connections of an earlier time show nothing any
+        #: more.
         self.n_openings = 0
         #: Opens the file for whoever only reads, if no server runs.
         self.stand_in: Callable[[], None] | None = None
         #: The file that is open instead of a server, and what it was when it was opened.
-        self._stands_in: tuple[Path, _Mark] | None = None
+        self._stands_in: tuple[Path, _Mark | None] | None = None
 
     def __repr__(self) -> str:
         return f"Database({self.where})"
@@ -235,6 +236,7 @@ class Database(Generic[V]):
         db, self._db, self._stands_in = self._db, None, None
         if db is None:
             return
+        self.n_openings += 1
         try:
             db.close()
         except NoTransaction:  # of a connection that somebody has not given back
@@ -467,9 +469,12 @@ class Write(Generic[V, T]):
 _Mark = tuple[int, int]
 
 
-def _mark(file: Path) -> _Mark:
-    """What is another after each commit, and after a pack."""
-    status = file.stat()
+def _mark(file: Path) -> _Mark | None:
+    """What is another after each commit, and after a pack; None if the file is not there."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
     return status.st_ino, status.st_size
 
 

@@ -192,3 +192,21 @@ def test_a_limit_that_was_reached_is_named_with_what_raises_it() -> None:
     assert f"no more than {limit} open" in words
     assert f"`prlimit --pid {os.getpid()} --nofile=" in words
     assert in_words(OSError(errno.ENOSPC, "no space")) == "no space"
+
+
+def test_file_that_vanishes_while_it_is_read_is_a_database_without_a_server(
+    tmp_path: Path,
+) -> None:
+    with served_workflow(tmp_path, "mult") as made:
+        made.mult.createTask(x=1.0)
+    reader = Workflow(str(tmp_path))
+    reader.run_name = "test"
+    assert len(reader.mult.select()) == 1
+
+    reader.mult.base.database_file.unlink()
+    with patience.patience(0.0), pytest.raises(DatabaseUnavailable) as caught:
+        reader.mult.select()
+    reader.close()
+
+    assert "no server" in str(caught.value)
+    assert "Errno" not in str(caught.value)
