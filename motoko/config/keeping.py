@@ -1,8 +1,8 @@
 """What was found of a file that has no mistakes, kept for whoever reads the same file later.
 
-It lies in the directory that Motoko has beside the file, if there is one, and holds for the
-same bytes, read by the same code: anything else that is there is as good as nothing. What
-cannot be kept or read back is no error, since the file itself is still there to be checked.
+It lies beside the database that Motoko has there, if there is one, and holds for the same
+bytes, read by the same code: anything else that is there is as good as nothing. What cannot be
+kept or read back is no error, since the file itself is still there to be checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ from motoko.config.retry import Retry
 from motoko.config.sentinels import SentinelsConfig
 from motoko.config.values import Unset
 from motoko.errors import Mistake
-from motoko.paths import STUDY_STATE, WORKFLOW_STATE, is_study_alone
+from motoko.paths import (
+    STUDY_DATABASE,
+    STUDY_STATE,
+    WORKFLOW_DATABASE,
+    WORKFLOW_STATE,
+    is_study_alone,
+)
 
 Config = TypeVar("Config", bound=FileConfig)
 
@@ -69,6 +75,8 @@ def keep(config: FileConfig) -> None:
     file = _kept_file(type(config), config.file)
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
+        if not file.with_name(_database(type(config))).exists():
+            return  # another program's directory has the same name
         kept = _mark(type(config), config.file, config._content) + pickle.dumps(config)
         try:
             aside.write_bytes(_digest([kept]) + kept)
@@ -113,6 +121,10 @@ class _Reader(pickle.Unpickler):
 def _kept_file(kind: type[FileConfig], file: Path) -> Path:
     state = STUDY_STATE if issubclass(kind, StudyConfig) else WORKFLOW_STATE
     return file.parent / state / f"{file.name}.read"
+
+
+def _database(kind: type[FileConfig]) -> str:
+    return STUDY_DATABASE if issubclass(kind, StudyConfig) else WORKFLOW_DATABASE
 
 
 def _mark(kind: type[FileConfig], file: Path, content: bytes) -> bytes:

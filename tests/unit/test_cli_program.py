@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from motoko import errors
 from motoko.cli import exit_codes, failures
 from motoko.cli.program import COMMANDS, program, spelled
+from tests.support.command_line import CommandLine
 from tests.support.workflows import write_workflow
 
 #: What checks files and asks the network or other packages, besides what is heavy.
@@ -84,8 +85,9 @@ sys.exit(", ".join(name for name in {HEAVY!r} if name in sys.modules) or 0)
 
 def test_a_command_imports_what_checks_files_once(tmp_path: Path) -> None:
     write_workflow(tmp_path, {"mult": None})
-    for state_dir in (tmp_path / ".wf", tmp_path / "mult" / ".bd"):
-        state_dir.mkdir()
+    CommandLine(tmp_path).run("create")
+    for kept in tmp_path.glob("**/*.yaml.read"):
+        kept.unlink()
     script = f"""
 import sys
 from motoko.cli import main
@@ -101,7 +103,7 @@ finally:
     )
 
     assert second.stdout == first.stdout
-    assert "mult: no database yet" in first.stdout
+    assert "mult" in first.stdout
     assert "pydantic" in first.stderr.split()
     assert second.stderr.split() == []
 

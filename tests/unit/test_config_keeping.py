@@ -22,7 +22,7 @@ from motoko.config import (
     read_workflow,
 )
 from motoko.errors import ConfigError
-from motoko.paths import STUDY_STATE, WORKFLOW_STATE
+from motoko.paths import STUDY_DATABASE, STUDY_STATE, WORKFLOW_DATABASE, WORKFLOW_STATE
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = """\
@@ -53,6 +53,7 @@ waltime: 3
 def workflow_dir(tmp_path: Path) -> Path:
     """A directory with ``motoko.yaml`` and what is kept beside it."""
     (tmp_path / WORKFLOW_STATE).mkdir()
+    (tmp_path / WORKFLOW_STATE / WORKFLOW_DATABASE).touch()
     (tmp_path / "motoko.yaml").write_text(WORKFLOW)
     return tmp_path
 
@@ -61,6 +62,7 @@ def workflow_dir(tmp_path: Path) -> Path:
 def study_dir(workflow_dir: Path) -> Path:
     """A study in it."""
     (workflow_dir / "one" / STUDY_STATE).mkdir(parents=True)
+    (workflow_dir / "one" / STUDY_STATE / STUDY_DATABASE).touch()
     (workflow_dir / "one" / "bd.yaml").write_text(STUDY)
     return workflow_dir / "one"
 
@@ -124,6 +126,7 @@ def test_a_workflow_is_glimpsed_without_checking_it_anew(workflow_dir, checked):
 
 def test_a_study_without_a_workflow_is_recalled_as_one(tmp_path, checked):
     (tmp_path / STUDY_STATE).mkdir()
+    (tmp_path / STUDY_STATE / STUDY_DATABASE).touch()
     (tmp_path / "bd.yaml").write_text(STUDY)
     study = read_study(tmp_path)
 
@@ -248,6 +251,16 @@ def test_reading_makes_no_directory(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["motoko.yaml"]
 
 
+def test_nothing_is_written_beside_the_database_of_another_program(tmp_path):
+    (tmp_path / STUDY_STATE).mkdir()
+    (tmp_path / STUDY_STATE / "bd.zeo").touch()
+    (tmp_path / "bd.yaml").write_text(STUDY)
+
+    read_study(tmp_path)
+
+    assert [file.name for file in (tmp_path / STUDY_STATE).iterdir()] == ["bd.zeo"]
+
+
 def test_what_cannot_be_kept_is_no_error(study_dir, checked, monkeypatch):
     def full(file: Path, content: bytes) -> int:
         file.touch()
@@ -259,7 +272,7 @@ def test_what_cannot_be_kept_is_no_error(study_dir, checked, monkeypatch):
         assert read_study(study_dir).study == "one"
 
     assert len(checked) == 2
-    assert list((study_dir / STUDY_STATE).iterdir()) == []
+    assert [file.name for file in (study_dir / STUDY_STATE).iterdir()] == [STUDY_DATABASE]
 
 
 def test_values_that_are_no_plain_ones_are_checked_each_time(study_dir, checked):
