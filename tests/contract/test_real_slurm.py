@@ -48,6 +48,7 @@ for n in NUMBERS; do
     until [[ -e died-$n ]]; do read -t 0.1 <> <(:); done
   fi
 done
+true
 """.replace("NUMBERS", " ".join(map(str, DEATHS)))
 #: How runs become jobs, in a line of ``bd.yaml``.
 SHAPES = {"single": "", "array": "array: true\n", "pack": "pack: 5\n"}

@@ -95,7 +95,7 @@ def test_whoever_looks_in_a_session_is_told_what_can_be_waited_for(
 ) -> None:
     databases = (workflow.mult.base.database, workflow.vars.db)
 
-    def lost(*arguments: object) -> None:
+    def lost(*arguments: object, **named: object) -> None:
         for database in databases:
             if then == "news":  # so the snapshot is not the newest
                 database.feed.count()

@@ -46,9 +46,9 @@ def database(file: Path, content: dict[str, Any]) -> None:
         Forged(os.system, "touch {}"),
         Forged(eval, "open('{}', 'w')"),
         Forged(getattr, os, "getpid"),
-        Forged(__import__, "os"),
+        Forged(open, "{}", "w"),
     ],
-    ids=["os.system", "eval", "getattr", "import"],
+    ids=["os.system", "eval", "getattr", "open"],
 )
 def test_forged_database_is_refused_before_anything_happens(
     tmp_path: Path, forged: Forged
