@@ -33,8 +33,13 @@ def test_a_launcher_without_free_descriptors_says_so_and_recovers(here: CommandL
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (n_open, most))
 
     here.run("orchestrator", "start", "-n", "first", "-d", "--n_samples", "2")
-    wait_until(lambda: (here.json("info")["launcher"] or {}).get("troubles"), "a trouble")
-    troubles = here.json("info")["launcher"]["troubles"]
+    troubles: list[object] = []
+
+    def has_told() -> bool:
+        troubles.extend((here.json("info")["launcher"] or {}).get("troubles", []))
+        return bool(troubles)
+
+    wait_until(has_told, "a trouble")
     counts = here.counts("sample")
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
     (here.directory / "go").touch()

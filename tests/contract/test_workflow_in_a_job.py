@@ -42,7 +42,8 @@ def test_one_job_holds_a_whole_workflow_and_submits_itself_again(
     (directory / "job.sh").write_text(job)
 
     def logs() -> list[str]:
-        return [file.read_text() for file in sorted(directory.glob("log-*"))]
+        by_job = sorted(directory.glob("log-*"), key=lambda file: int(file.name[len("log-") :]))
+        return [file.read_text() for file in by_job]
 
     try:
         subprocess.run([submit, "job.sh"], cwd=directory, check=True)

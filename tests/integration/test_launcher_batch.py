@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from motoko.launch.trouble import Trouble
 from motoko.launch.work import LIMITS
-from tests.support.fake_scheduler import Fake, put
 from tests.support.launch_session import (
     ONCE,
+    RAN,
     YAML,
     attempts,
     create,
@@ -22,34 +21,14 @@ from tests.support.launch_session import (
     make_gate,
     new_study,
     open_gate,
+    ran,
     row,
     wait_for,
     wait_for_attempts,
     wait_for_state,
 )
-from tests.support.systems import System, fake_system
+from tests.support.systems import System, fake_of, fault
 from tests.support.waiting import wait_until
-
-RAN = "echo $MOTOKO_RUN_ID >> {0}/ran\n"
-
-
-@pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[System]:
-    with fake_system(tmp_path / "fake", "slurm") as system:
-        yield system
-
-
-def fake_of(system: System) -> Fake:
-    assert system.fake is not None
-    return system.fake
-
-
-def fault(system: System, name: str, times: int = 1) -> None:
-    put(fake_of(system).place / name, str(times))
-
-
-def ran(tmp_path: Path) -> list[int]:
-    return sorted(map(int, (tmp_path / "ran").read_text().split()))
 
 
 def test_a_system_that_has_no_room_is_asked_again_and_no_run_fails(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from motoko.launch.ticket import Ticket, write_tickets
-from tests.support.fake_scheduler import Fake, put
 from tests.support.launch_session import (
+    RAN,
     YAML,
     attempts,
     create,
@@ -20,19 +20,12 @@ from tests.support.launch_session import (
     make_gate,
     new_study,
     open_gate,
+    ran,
     wait_for,
     wait_for_state,
 )
-from tests.support.systems import System, fake_system
+from tests.support.systems import System, fake_of, fault
 from tests.support.waiting import wait_until
-
-RAN = "echo $MOTOKO_RUN_ID >> {0}/ran\n"
-
-
-@pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[System]:
-    with fake_system(tmp_path / "fake", "slurm") as system:
-        yield system
 
 
 class FullOnce:
@@ -47,19 +40,6 @@ class FullOnce:
             self.was_met = True
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         write_tickets(path, tickets)
-
-
-def fake_of(system: System) -> Fake:
-    assert system.fake is not None
-    return system.fake
-
-
-def fault(system: System, name: str, times: int = 1) -> None:
-    put(fake_of(system).place / name, str(times))
-
-
-def ran(tmp_path: Path) -> list[int]:
-    return sorted(map(int, (tmp_path / "ran").read_text().split()))
 
 
 SCONTROL = """#!/bin/sh

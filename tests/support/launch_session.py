@@ -40,6 +40,8 @@ study: s
 job: {x: float, s: str}
 run: {norm: float}
 """
+#: Says outside the run directory that a run was executed: see `ran`.
+RAN = "echo $MOTOKO_RUN_ID >> {0}/ran\n"
 #: The same study, whose runs are never tried again by themselves.
 ONCE = YAML + "retry: 0\n"
 
@@ -177,6 +179,11 @@ def wait_for_attempts(study: Study, n_ended: int, run_id: int = 1) -> list[dict[
     found = wait_for(study, ended)
     assert found is not None
     return found
+
+
+def ran(directory: Path) -> list[int]:
+    """Ids of the runs that a script with `RAN` was executed for, each as often as it was."""
+    return sorted(map(int, (directory / "ran").read_text().split()))
 
 
 def wait_for_file(file: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from motoko.launch.tracking import Pace
-from tests.support.fake_scheduler import Fake, install
+from tests.support.fake_scheduler import Fake, install, put
 from tests.support.network import is_free
 from tests.support.waiting import wait_until
 
@@ -203,3 +203,14 @@ def fake_system(directory: Path, name: str) -> Iterator[System]:
             system.cancel(job_id)
         for process in fake.started_again:
             process.wait(30)
+
+
+def fake_of(system: System) -> Fake:
+    """The stand-in behind a system that is one."""
+    assert system.fake is not None
+    return system.fake
+
+
+def fault(system: System, name: str, times: int = 1) -> None:
+    """Have a stand-in fail in the way that ``name`` names, so many times."""
+    put(fake_of(system).place / name, str(times))
