@@ -93,14 +93,13 @@ class Constraint:
     fields: frozenset[str] = frozenset()
     clauses: tuple[Matcher, ...] = field(default=(), repr=False)
     matches: Matcher = field(init=False, repr=False)
+    #: Whether it reads any parameter of the job.
+    needs_job: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matches", _every(self.clauses))
-
-    @property
-    def needs_job(self) -> bool:
-        """Whether it reads any parameter of the job."""
-        return any(name.startswith("jobs.") for name in self.fields)
+        needs_job = any(name.startswith("jobs.") for name in self.fields)
+        object.__setattr__(self, "needs_job", needs_job)
 
     def __and__(self, other: Constraint) -> Constraint:
         if not self.text or not other.text:

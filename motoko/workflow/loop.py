@@ -37,7 +37,7 @@ from motoko.workflow.history import History
 from motoko.workflow.prospects import Prospects
 from motoko.workflow.reopening import Reopening
 from motoko.workflow.rule import Rule
-from motoko.workflow.triggers import Monitor, Trigger
+from motoko.workflow.triggers import Compared, ConstraintMonitor, Monitor, Trigger
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -56,6 +56,7 @@ class EventLoop:
         self._params = dict(params)
         self._wait_s = wait_s
         self.rules: dict[tuple[str, str], Rule] = {}
+        self._compared = {name: Compared() for name in workflow.task_managers}
         self._ledger = workflow.vars.db
         self._history = History(workflow)
         self.reopening = Reopening(workflow)
@@ -216,14 +217,18 @@ class EventLoop:
 
     def _looker(self, task: str) -> Callable[[Tables, set[int] | None], None]:
         unlisted = self.prospects.unlisted(self._workflow.task_manager(task).base)
+        compared = self._compared[task]
 
         def look(tables: Tables, changed: set[int] | None) -> None:
             unlisted.look(tables, changed)
+            differing = compared.differing(tables, changed)
             for name, monitor in self._monitors():
-                if name == task:
-                    monitor.look(tables, changed)
-                else:
+                if name != task:
                     monitor.look_elsewhere()
+                elif isinstance(monitor, ConstraintMonitor):
+                    monitor.look(tables, differing)
+                else:
+                    monitor.look(tables, changed)
             self._notice()
 
         return look
@@ -245,6 +250,7 @@ class EventLoop:
     def _refresh(self, *rules: Rule) -> None:
         for monitor in (m for rule in rules for m in rule.monitors.values()):
             study = self._workflow.task_manager(monitor.task).base
+            self._compared[monitor.task].forget()
             with study.database.newest():
                 monitor.look(study.tables, None)
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Studies up to this size have all runs shown to a condition on runs at each change, of
 #: whatever; larger ones the changed runs at once, and all of them on the timer.
 FULL_SCAN_RUNS = 2_000
+#: So many rows are remembered: ten megabytes perhaps.
+_MOST_COMPARED = 20_000
 #: About so many runs a function is asked before others get their turn.
 _N_AT_ONCE = 50
 
@@ -94,6 +96,32 @@ def _without_skipped(
         study = workflow.task_manager(trigger.task).base
         if ids := tuple(_left(study, trigger.run_ids, skips(action, study))):
             yield Trigger(trigger.task, ids)
+
+
+class Compared:
+    """The rows of one study that its constraints were compared with last.
+
+    Whoever is told of a change is told of all runs of a leaf: those whose row is still the
+    same need not be compared again.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[int, bytes | None] = {}
+
+    def forget(self) -> None:
+        """Some constraint was compared with what is not known here."""
+        self._rows.clear()
+
+    def differing(self, tables: Tables, changed: set[int] | None) -> set[int] | None:
+        """Those of the runs that may be others than they were at the last comparison."""
+        if changed is None or len(self._rows) > _MOST_COMPARED:
+            self.forget()
+        if changed is None:
+            return None
+        rows = {i: tables.raw_run(i) if tables.has_run(i) else None for i in changed}
+        found = {i for i, row in rows.items() if i not in self._rows or self._rows[i] != row}
+        self._rows.update(rows)
+        return found
 
 
 class ConstraintMonitor:
