@@ -260,7 +260,7 @@ class TaskSelection(Sequence[Pair]):
         return len(self) > 0
 
     def __iter__(self) -> Iterator[Pair]:
-        return map(self.base.pair, self._ids())
+        return self.base.each_pair(self._ids())
 
     def __and__(
         self, other: TaskSelection | TaskSelectionEval

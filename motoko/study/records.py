@@ -349,5 +349,8 @@ class Pairs(Sequence[tuple[Run, Job]]):
             return Pairs(self.study, self.ids[index])
         return self.study.pair(self.ids[index])
 
+    def __iter__(self) -> Iterator[tuple[Run, Job]]:
+        return self.study.each_pair(self.ids)
+
     def __len__(self) -> int:
         return len(self.ids)

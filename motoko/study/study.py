@@ -49,6 +49,8 @@ R = TypeVar("R")
 WAIT_S = 5.0
 #: Of how many runs that a call finds, rather than makes, the files are compared.
 _MOST_COMPARED = 1000
+#: So many runs are looked up with one question by whoever asks for one after the other.
+_N_AT_ONCE = 64
 #: The entry of a run that was imported: its directory there.
 ORIGIN = "origin"
 
@@ -253,7 +255,14 @@ class Study:
 
     def pairs(self, run_ids: Sequence[int]) -> list[tuple[Run, Job]]:
         """Runs with their jobs."""
-        return [self.pair(run_id) for run_id in run_ids]
+        return list(self.each_pair(run_ids))
+
+    def each_pair(self, run_ids: Sequence[int]) -> Iterator[tuple[Run, Job]]:
+        """Runs with their jobs, looked up some at a time while they are asked for."""
+        for begin in range(0, len(run_ids), _N_AT_ONCE):
+            part = run_ids[begin : begin + _N_AT_ONCE]
+            for run_id, job_id in self.ask(partial(_with_jobs, part)):
+                yield Run(self, run_id), Job(self, job_id)
 
     @property
     def runs(self) -> Mapping[int, Run]:
@@ -458,6 +467,10 @@ class _Records(Mapping[int, Any]):
     def __len__(self) -> int:
         is_run = self._kind is Run
         return self._study.ask(lambda t: t.n_runs if is_run else t.n_jobs)
+
+
+def _with_jobs(run_ids: Sequence[int], tables: Tables) -> list[tuple[int, int]]:
+    return [(run_id, tables.run(run_id)["job_id"]) for run_id in run_ids]
 
 
 def runs_dir(config: StudyConfig) -> Path:

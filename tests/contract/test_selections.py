@@ -13,6 +13,7 @@ from motoko.model.constraints import Constraint
 from motoko.store.rows import Rows
 from motoko.store.session import entered
 from motoko.study.lookout import Lookout, Watcher
+from motoko.study.study import _N_AT_ONCE
 from motoko.task_manager import RunList, TaskSelectionEval
 from motoko.workflow import Workflow
 from tests.support.workflows import DEADLINE_S, no_daemons, run, served_workflow
@@ -41,6 +42,19 @@ def test_a_task_can_be_seen_by_all_before_the_session_is_over(workflow: Workflow
         assert seen_by_others() == {"CREATED": 2}
 
     assert seen_by_others() == {"CREATED": 3}
+
+
+def test_many_runs_are_given_one_after_the_other_with_their_jobs(workflow: Workflow) -> None:
+    n_runs = 2 * _N_AT_ONCE + 1
+    made = workflow.mult.createTask(x=[float(i) for i in range(n_runs)])
+
+    assert [job.x for _, job in made] == [float(i) for i in range(n_runs)]
+    selected = workflow.mult.select("x >= 1").exec()
+    assert [(run.id, job.x) for run, job in selected] == [
+        (i + 1, float(i)) for i in range(1, n_runs)
+    ]
+    assert [run.id for run, _ in workflow.mult.select()] == list(range(1, n_runs + 1))
+    assert workflow.mult.select("x < 0").exec() == []
 
 
 @pytest.mark.parametrize("which", [(True, False), (False, True), (True, True)])
