@@ -58,7 +58,7 @@ def migrate(tables: Tables, target: Schema, instructions: Instructions) -> Migra
     jobs = {job_id: _job(tables, target, instructions, job_id) for job_id in tables.job_ids()}
     _check_distinct(target, jobs)
     runs = dict(_changed_runs(tables, target, instructions))
-    identities, without = _identities(tables, old, target, runs)
+    identities, without = _identities(tables, old, target, runs, instructions)
     _write_jobs(tables, _with_later(tables, target, instructions), jobs)
     for run_id, row in runs.items():
         tables.trees["runs"][run_id] = encode_run(row)
@@ -234,7 +234,11 @@ def _changed_runs(
 
 
 def _identities(
-    tables: Tables, old: Schema, target: Schema, runs: Mapping[int, Mapping[str, Any]]
+    tables: Tables,
+    old: Schema,
+    target: Schema,
+    runs: Mapping[int, Mapping[str, Any]],
+    instructions: Instructions,
 ) -> tuple[dict[bytes, tuple[bytes, int]], list[int]]:
     """New keys of the tasks whose declared entries changed, by their old keys; and the runs
     whose entries at their creation are no longer known, which keep the key they have."""
@@ -247,10 +251,9 @@ def _identities(
         if found is None:
             without.append(run_id)
         elif found:
-            names = [n for n in sorted({*target.run, *UNDECLARED}) if n in new_row]
-            kept = tuple(
-                (n, new_row[n]) for n in names if n in found or n not in (*old.run, *UNDECLARED)
-            )
+            names = {instructions.renamed.get(name, name) for name in found}
+            names &= {*target.run, *UNDECLARED} & new_row.keys()
+            kept = tuple((name, new_row[name]) for name in sorted(names))
             mark = digest(list(_identity(new_row, kept)))
             changed[key] = (key[:8] + mark, run_id)
     return changed, without
