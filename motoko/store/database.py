@@ -237,6 +237,7 @@ class Database(Generic[V]):
         if db is None:
             return
         self.n_openings += 1
+        self.feed.count()  # what was seen through it is not shown any more
         try:
             db.close()
         except NoTransaction:  # of a connection that somebody has not given back

@@ -53,7 +53,8 @@ class SingleCalls(Session):
                 self._close_those_of_ended_threads()
         if seen is None or seen.version != version:
             snapshot = seen.snapshot if seen is not None else Snapshot(database)
-            seen = _Seen(snapshot, version, patiently(database, snapshot.renew))
+            renewed = patiently(database, partial(_renewed, database, snapshot))
+            seen = _Seen(snapshot, version, renewed)
             with self._lock:
                 self._snapshots[key] = seen
         return cast("V", seen.view)
@@ -104,3 +105,9 @@ class SingleCalls(Session):
             for seen in self._snapshots.values():
                 seen.snapshot.close()
             self._snapshots.clear()
+
+
+def _renewed(database: Database[V], snapshot: Snapshot[V]) -> V:
+    """What is newest, of the file if the server has gone meanwhile."""
+    database.be_readable()
+    return snapshot.renew()

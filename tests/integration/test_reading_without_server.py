@@ -93,6 +93,36 @@ def test_a_change_without_a_server_says_what_starts_one(workflow: Workflow) -> N
     assert seen(workflow) == ([1], 1)
 
 
+def test_who_could_not_change_anything_reads_what_others_have_changed_since(
+    workflow: Workflow,
+) -> None:
+    ((run, _),) = workflow.mult.select("x = 1")
+    assert seen(workflow) == ([1], 1)
+    with pytest.raises(DatabaseUnavailable):
+        run.note = "mine"
+    with pytest.raises(DatabaseUnavailable):
+        workflow.vars.last = 9
+
+    assert run.attempts == []  # in a part of the file that was not looked at before
+    change_through_a_server(workflow.directory, x=2)
+
+    assert seen(workflow) == ([1, 2], 2)
+
+
+def test_a_server_that_is_just_ending_is_not_waited_for(workflow: Workflow) -> None:
+    database = workflow.mult.base.database
+    read_file, looks = database.stand_in, []
+
+    def stand_in() -> None:
+        looks.append(len(looks))
+        if len(looks) > 1 and read_file is not None:  # at first a server is still there
+            read_file()
+
+    database.stand_in = stand_in
+
+    assert workflow.mult.base.tables.n_runs == 1
+
+
 def test_who_waits_for_runs_waits_for_the_server_too(workflow: Workflow) -> None:
     async def wait() -> None:
         await workflow.mult.select("x = 1")
