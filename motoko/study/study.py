@@ -23,7 +23,7 @@ from motoko.errors import (
 from motoko.job.layout import run_file
 from motoko.model import policy
 from motoko.model.constraints import Constraint
-from motoko.model.schema import Schema
+from motoko.model.schema import Field, Schema
 from motoko.model.space import expand, merge
 from motoko.paths import STUDY_DATABASE, STUDY_STATE, private_directory
 from motoko.store import layout
@@ -350,10 +350,18 @@ class Study:
                 ids += self.session.do(self.database, operation)
         return ids
 
+    @property
+    def _run_entries(self) -> Mapping[str, Field]:
+        """What runs have that are made now: also what somebody else has declared in the
+        database since this process has read ``bd.yaml``."""
+        stored = self.ask(lambda tables: tables.schema.run)
+        return {**stored, **self.schema.run}
+
     def _run_points(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The run parameters of each run on a job: given ones over those of ``run_space``,
         and these over defaults."""
-        defaults = {f.name: f.default for f in self.schema.run.values() if f.has_default}
+        declared = self._run_entries
+        defaults = {f.name: f.default for f in declared.values() if f.has_default}
         types = {name: field.type for name, field in self.schema.run.items()}
         axes = {
             name: values if isinstance(values, list) and types.get(name) != "list" else [values]
@@ -378,7 +386,7 @@ class Study:
                     self.name, name, "is kept by Motoko itself", "choose another name"
                 )
         self.schema.check_limits(params)
-        identifying = sorted({*self.schema.run, *UNDECLARED})
+        identifying = sorted({*self._run_entries, *UNDECLARED})
         found = {name: params.pop(name, None) for name in identifying}
         declared = {name: value for name, value in found.items() if value is not None}
         identity = TaskIdentity(

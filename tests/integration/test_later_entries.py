@@ -132,3 +132,23 @@ def test_a_migration_keeps_what_runs_from_before_count_as(directory: Path) -> No
         assert create(study, [1.0, 2.0, 3.0]) == [1, 2, 3]
         assert create(study, 1.0, zz="5") == [4]
         assert problems(study.tables) == []
+
+
+def test_who_goes_on_with_the_files_of_before_makes_runs_with_what_others_have_declared(
+    directory: Path,
+) -> None:
+    with declared(directory, BEFORE) as before:
+        create(before, 1.0)
+        with declared(directory, LATER):
+            pass
+
+        assert create(before, [1.0, 2.0]) == [1, 2]
+        assert before.find_tasks({"x": [1.0, 2.0]}, None, run_name="r") == [1, 2]
+        assert create(before, 3.0, z=5) == [3]
+
+    with declared(directory, LATER) as study:
+        assert create(study, [1.0, 2.0]) == [1, 2]
+        assert create(study, 3.0, z=5) == [3]
+        assert [study.run(n).get("z") for n in (1, 2, 3)] == [4, 4, 5]
+        assert study.tables.entries == frozenset()
+        assert problems(study.tables) == []
