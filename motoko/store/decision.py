@@ -270,7 +270,7 @@ class _Reapplication:
 def _changed_since(tables: Tables, run_id: int, was: Mapping[str, Any]) -> set[str]:
     if not tables.has_run(run_id):
         return set()
-    now = tables.run(run_id)
+    now = decode_run(tables.raw_run(run_id))  # as `was`: without what was declared later
     changed = {name for name in {*was, *now} if was.get(name) != now.get(name)}
     if now["state"] in _OF_LAUNCHERS:
         changed -= {"state"}  # a late record never overwrites a state that an action has set

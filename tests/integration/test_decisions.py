@@ -678,3 +678,20 @@ def test_whoever_goes_on_with_tasks_that_got_other_ids_is_told(
 
     assert state(workflow) == {**RENUMBERED, "n_firings": 0}
     assert n_bodies == is_action
+
+
+def test_what_was_decided_of_an_entry_that_was_declared_later_reaches_its_run(
+    workflow: Workflow, other: Workflow
+) -> None:
+    file = workflow.mult.base.config.file
+    declared = "run: {z: {type: int, default: 4}, "
+    file.write_text(file.read_text().replace("run: {", declared))
+    newer = Workflow(str(workflow.directory))
+    newer.mult.base.initialise()
+    assert newer.mult.base.run(1).z == 4
+    run_until_decided(newer, "run.z = 9")
+
+    newer.recover()
+
+    assert newer.mult.base.run(1).z == 9
+    newer.close()
