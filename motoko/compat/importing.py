@@ -24,13 +24,12 @@ from motoko.crashpoints import reached
 from motoko.errors import ConfigError, ForeignDatabase, SchemaError, StudyExists, StudyNotFound
 from motoko.job.layout import quantity_file
 from motoko.job.quantities import last_row
-from motoko.launch import moving
 from motoko.model import states
 from motoko.paths import STUDY_FILE, STUDY_STATE
 from motoko.store.foreign import ForeignStudy, read_foreign
 from motoko.store.rebuild import insert_job, insert_run
 from motoko.store.tables import Tables
-from motoko.study import files
+from motoko.study import files, moving
 from motoko.study.study import ORIGIN, Study
 from motoko.workflow import control
 from motoko.workflow.workflow import Workflow

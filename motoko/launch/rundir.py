@@ -24,14 +24,13 @@ from motoko.crashpoints import reached
 from motoko.errors import ArchiveDamaged, SubmissionFailed
 from motoko.job import layout
 from motoko.job.facts import FORMAT, write_all
-from motoko.launch import moving
 from motoko.launch.attempt import Attempt
 from motoko.launch.cleaning import check_not_cleaned
 from motoko.launch.environment import database_host
 from motoko.launch.markers import Template, marker_values
 from motoko.phrases import listed
 from motoko.store.codec import TAG_BYTES, encode
-from motoko.study import files
+from motoko.study import files, moving
 from motoko.study.archive import archive_of, bring_back, own_entries
 from motoko.study.study import Study
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, MotokoError, RunsExecuting
-from motoko.launch import moving
+from motoko.study import moving
 from motoko.study.presence import check_not_foreign
 
 if TYPE_CHECKING:

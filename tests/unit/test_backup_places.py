@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from motoko.cli import failures
-from motoko.launch import moving
+from motoko.study import moving
 from motoko.workflow import Workflow, making
 from tests.support.workflows import write_workflow
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from motoko.launch import moving
+from motoko.study import moving
 from tests.support.powers import without_powers
 
 

@@ -17,12 +17,11 @@ from motoko.errors import DatabaseLost, UnknownField
 from motoko.job import token
 from motoko.job.holders import end_holders
 from motoko.job.outcome import read_outcome
-from motoko.launch import moving
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import Executing, executing_in, find_below, find_executing
 from motoko.launch.work import open_runs
 from motoko.model import states
-from motoko.study import files
+from motoko.study import files, moving
 from motoko.study.archive import ARCHIVE, archive_of
 from motoko.workflow import control, making, whereabouts
 

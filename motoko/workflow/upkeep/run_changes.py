@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from motoko.columns import UNDECLARED
 from motoko.crashpoints import reached
 from motoko.durable import replace_file
-from motoko.launch import moving
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
 from motoko.model import states
@@ -20,6 +19,7 @@ from motoko.store.deletion import delete_runs
 from motoko.store.identity import SET_BY_HAND, identity_of, remember_before
 from motoko.store.ranges import numbers
 from motoko.store.tables import TaskIdentity
+from motoko.study import moving
 from motoko.study.archive import ARCHIVE, archive_of, own_entries
 from motoko.study.study import ORIGIN
 from motoko.workflow import control, making
