@@ -18,25 +18,23 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import stat
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko import __version__
 from motoko.crashpoints import reached
 from motoko.durable import force_directory, locked
-from motoko.errors import AlreadyRunning, ArchiveDamaged
-from motoko.job.layout import RUN_FILE
+from motoko.errors import AlreadyRunning, ArchiveDamaged, SchemaError
 from motoko.model import states
 from motoko.store.tables import Tables
+from motoko.study import moving
+from motoko.study.archive_file import add, open_archive
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
@@ -53,11 +51,8 @@ _ROWS = "runs.csv"
 #: fast: to read anything of an archive is to read its whole list of files.
 _MOST_RUNS = 1000
 _RUNS_A_COMMIT = 1000
-_CHUNK = 1 << 20
 #: How long another command that is just about to be done is waited for.
 _PATIENCE_S = 5.0
-#: The oldest time that a zip file can say.
-_OLDEST = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass
@@ -112,14 +107,17 @@ def pack(
     """Pack the directories of runs that are over, but for those whose scripts go on.
 
     The study must be connected to its server. ``alone`` keeps a launcher out of directories
-    while these are removed; those of runs that somebody puts back meanwhile stay. OSError when
-    there is no room: nothing is removed then. AlreadyRunning while another one packs.
+    while these are removed; those of runs that somebody puts back meanwhile stay, and those in
+    which something was written since they were looked at. OSError when there is no room, or
+    when one cannot be removed, and SchemaError where the entry ``archive`` is the user's own:
+    nothing is removed then. AlreadyRunning while another one packs.
     """
     packed = Packed()
     with _no_other(study):
         for left in study.runs_dir.glob(f".run-*{_REMOVED}"):
-            shutil.rmtree(left)
+            moving.remove(left)
         ready = packable(study, run_ids)
+        _check_has_no_own(study, ready)
         ready = {run_id: row for run_id, row in ready.items() if not is_busy(run_id)}
         there: dict[str, list[int]] = {}  # where an earlier call was ended
         for run_id, row in ready.items():
@@ -181,6 +179,19 @@ def packed_facts(study: Study, run_id: int, archive: str) -> Mapping[str, Any]:
     return open_archive(archives_dir(study) / archive).facts(run_id)
 
 
+def _check_has_no_own(study: Study, rows: Mapping[int, Mapping[str, Any]]) -> None:
+    """SchemaError where what would say that a run is packed is an entry of the user's own."""
+    allowed = "motoko archive keeps there where a run is packed: give the entry another name"
+    for kind, fields in (("job", study.schema.job), ("run", study.schema.run)):
+        if ARCHIVE in fields:
+            found = f"found it declared under {kind}"
+            raise SchemaError(study.name, ARCHIVE, found, allowed)
+    for run_id, row in rows.items():
+        if ARCHIVE in row and archive_of(row) is None:
+            found = f"found {row[ARCHIVE]!r} in run {run_id}"
+            raise SchemaError(study.name, ARCHIVE, found, allowed)
+
+
 def _is_over(row: Mapping[str, Any]) -> bool:
     return row["state"] != states.CREATED and row["state"] not in states.ACTIVE
 
@@ -202,6 +213,8 @@ def _pack_some(
     alone: Callable[[], AbstractContextManager[None]],
 ) -> None:
     run_ids = list(rows)
+    for run_id in run_ids:
+        moving.check_removable(study.run_dir(run_id))
     directory = archives_dir(study)
     directory.mkdir(parents=True, exist_ok=True)
     numbers = [int(p.stem.removeprefix("archive-")) for p in directory.glob("archive-*.zip")]
@@ -219,7 +232,9 @@ def _pack_some(
             archive.writestr(_DESCRIPTION, json.dumps(described))
             archive.writestr(_ROWS, _rows(study, run_ids))
             for run_id in run_ids:
-                _add(archive, study.run_dir(run_id), f"run-{run_id}", packed)
+                added = add(archive, study.run_dir(run_id), f"run-{run_id}")
+                packed.n_files += added.n_files
+                packed.n_bytes += added.n_bytes
         with zipfile.ZipFile(aside) as archive:
             damaged = archive.testzip()
         if damaged is not None:
@@ -242,14 +257,19 @@ def _let_go(
     archive: str,
     alone: Callable[[], AbstractContextManager[None]],
 ) -> list[int]:
-    """Remove the directories of runs that an archive has, as long as they are as they were when
-    it was looked at; which these are."""
+    """Remove the directories of runs that an archive has, as long as these and they are as they
+    were when they were looked at; which of them are."""
+
+    def is_same(run_id: int) -> bool:
+        return _has_all_of(study, run_id, archive, trusts_times=True)
+
     with alone():
+        same = {run_id: row for run_id, row in rows.items() if is_same(run_id)}
         told: list[int] = study.database.write(
-            partial(_set_archive, rows=rows, archive=archive)
+            partial(_set_archive, rows=same, archive=archive)
         )
         reached("archive.told")
-        for run_id in told:
+        for run_id in filter(is_same, told):  # the database may have been away for long
             _remove(study.run_dir(run_id))
     return told
 
@@ -258,14 +278,14 @@ def _remove(directory: Path) -> None:
     """Remove a directory, of which nobody ever finds a part in its place."""
     aside = directory.with_name(f".{directory.name}{_REMOVED}")
     directory.rename(aside)
-    shutil.rmtree(aside)
+    moving.remove(aside)
 
 
-def _rows(study: Study, run_ids: list[int]) -> str:
-    from motoko.study.frame import frame
+def _rows(study: Study, run_ids: list[int]) -> bytes:
+    from motoko.study.frame import as_csv, frame
 
     with study.database.read() as tables:
-        return str(frame(tables, run_ids, study.directory).to_csv())
+        return as_csv(frame(tables, run_ids, study.directory))
 
 
 def _set_archive(
@@ -288,172 +308,11 @@ def _forget_archive(tables: Tables, *, run_ids: Sequence[int]) -> None:
             tables.update_run(run_id, {ARCHIVE: None}, is_decided=True)
 
 
-def _add(archive: zipfile.ZipFile, directory: Path, name: str, packed: Packed) -> None:
-    """Add a directory with all below it; sockets and the like, which nobody could read, stay
-    out."""
-    found = directory.lstat()
-    archive.writestr(_info(f"{name}/", found), b"")
-    with os.scandir(directory) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
-            inside = f"{name}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                _add(archive, Path(entry.path), inside, packed)
-                continue
-            found = entry.stat(follow_symlinks=False)
-            info = _info(inside, found)
-            if entry.is_symlink():
-                archive.writestr(info, os.fsencode(Path(entry.path).readlink()))
-            elif entry.is_file(follow_symlinks=False):
-                info.compress_type = zipfile.ZIP_DEFLATED
-                with open(entry.path, "rb") as source, archive.open(info, "w") as target:
-                    shutil.copyfileobj(source, target, _CHUNK)
-                packed.n_files += 1
-                packed.n_bytes += found.st_size
-
-
-def _info(name: str, found: os.stat_result) -> zipfile.ZipInfo:
-    when = time.localtime(found.st_mtime)[:6]
-    info = zipfile.ZipInfo(name, max(when, _OLDEST))
-    info.external_attr = found.st_mode << 16
-    info.file_size = found.st_size
-    info.comment = b"%d" % found.st_mtime_ns
-    return info
-
-
-def _time_ns(info: zipfile.ZipInfo) -> int:
-    if info.comment.isdigit():
-        return int(info.comment)
-    return int(time.mktime((*info.date_time, 0, 0, -1))) * 10**9
-
-
-def _has_all_of(study: Study, run_id: int, archive: str) -> bool:
+def _has_all_of(study: Study, run_id: int, archive: str, *, trusts_times: bool = False) -> bool:
     """Whether an archive has everything that lies in the directory of a run."""
     try:
         reader = open_archive(archives_dir(study) / archive)
-        return reader.has_all_of(run_id, study.run_dir(run_id))
-    except ArchiveDamaged:
+        place = study.run_dir(run_id)
+        return reader.has_all_of(run_id, place, trusts_times=trusts_times)
+    except (ArchiveDamaged, FileNotFoundError):  # what it had may be removed just now
         return False
-
-
-def open_archive(file: Path) -> Archive:
-    """An archive that is open; its list of files was read once. ArchiveDamaged if it cannot."""
-    try:
-        found = file.stat()
-        return _known_reader(file, found.st_mtime_ns, found.st_size)
-    except (zipfile.BadZipFile, EOFError, FileNotFoundError) as error:
-        raise ArchiveDamaged(str(file), str(error)) from error
-
-
-@lru_cache(maxsize=4)
-def _known_reader(file: Path, mtime_ns: int, size: int) -> Archive:
-    return Archive(file)
-
-
-class Archive:
-    """The runs in an archive."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._archive = zipfile.ZipFile(file)
-        #: Tells it from another one that has had its name.
-        self.mark = f"{file.stat().st_mtime_ns:x}"
-        #: What there is of each run.
-        self.runs: dict[int, list[zipfile.ZipInfo]] = {}
-        for info in self._archive.infolist():
-            number = info.filename.partition("/")[0].removeprefix("run-")
-            if info.filename.startswith("run-") and number.isdecimal():
-                self.runs.setdefault(int(number), []).append(info)
-
-    def extract(self, run_id: int, place: Path) -> None:
-        """Put a run's directory into a place that is not there yet, in one step."""
-        self._check_has(run_id)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{place.name}.{os.getpid()}")
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
-            for info in self.runs[run_id]:
-                _extract_one(self._archive, info, aside, info.filename.partition("/")[2])
-            try:
-                aside.replace(place)
-            except OSError:
-                if not place.is_dir():  # else another process was faster
-                    raise
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ArchiveDamaged(str(self._file), str(error)) from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-    def facts(self, run_id: int) -> Mapping[str, Any]:
-        """What a run's own file says; nothing if there is none that can be read."""
-        self._check_has(run_id)
-        try:
-            raw = self._archive.read(f"run-{run_id}/{RUN_FILE}")
-            facts = json.loads(raw)
-        except (KeyError, ValueError):
-            return {}
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ArchiveDamaged(str(self._file), str(error)) from error
-        return facts if isinstance(facts, dict) else {}
-
-    def _check_has(self, run_id: int) -> None:
-        if run_id not in self.runs:
-            raise ArchiveDamaged(str(self._file), f"has no run-{run_id}")
-
-    def has_all_of(self, run_id: int, directory: Path) -> bool:
-        """Whether all that lies in a directory is in here, as it is there."""
-        start = len(f"run-{run_id}/")
-        known = {info.filename[start:].rstrip("/"): info for info in self.runs.get(run_id, ())}
-        try:
-            return bool(known) and all(
-                name in known and self._is(known[name], entry)
-                for name, entry in _below(directory)
-            )
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ArchiveDamaged(str(self._file), str(error)) from error
-
-    def _is(self, info: zipfile.ZipInfo, entry: os.DirEntry[str]) -> bool:
-        found = entry.stat(follow_symlinks=False)
-        if stat.S_IFMT(info.external_attr >> 16) != stat.S_IFMT(found.st_mode):
-            return False
-        if entry.is_symlink():
-            return self._archive.read(info) == os.fsencode(Path(entry.path).readlink())
-        if entry.is_dir(follow_symlinks=False):
-            return True
-        if info.file_size != found.st_size:
-            return False
-        with self._archive.open(info) as packed, open(entry.path, "rb") as there:
-            while chunk := there.read(_CHUNK):
-                if packed.read(len(chunk)) != chunk:
-                    return False
-            return not packed.read(1)
-
-
-def _below(directory: Path, above: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """All that a directory has and that can be packed, with its name as seen from there."""
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            is_dir = entry.is_dir(follow_symlinks=False)
-            if is_dir or entry.is_symlink() or entry.is_file():
-                yield f"{above}{entry.name}", entry
-            if is_dir:
-                yield from _below(Path(entry.path), f"{above}{entry.name}/")
-
-
-def _extract_one(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: Path, name: str
-) -> None:
-    if name.startswith("/") or ".." in name.split("/"):
-        raise ArchiveDamaged(str(archive.filename), f"{info.filename} leads out of its run")
-    mode = info.external_attr >> 16
-    target = place / name
-    if info.is_dir():
-        target.mkdir(parents=True, exist_ok=True)
-        target.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
-    elif stat.S_ISLNK(mode):
-        target.symlink_to(os.fsdecode(archive.read(info)))
-    else:
-        with archive.open(info) as source, open(target, "xb") as written:
-            shutil.copyfileobj(source, written, _CHUNK)
-        when = _time_ns(info)
-        os.utime(target, ns=(when, when))
-        target.chmod(stat.S_IMODE(mode))

@@ -26,12 +26,18 @@ def frame(tables: Tables, run_ids: list[int], study_dir: Path) -> DataFrame:
     ``run.<name>``), among them the state, times (UTC) and the number of attempts; the last
     value of each quantity. A quantity that bears a name already taken is ``quantity.<name>``.
     Whole numbers and truth values stay what they are where some runs have none: their columns
-    are pandas' nullable ``Int64`` and ``boolean`` then.
+    are pandas' nullable ``Int64`` and ``boolean`` then. Text that is no UTF-8 has escapes
+    in the place of what is none.
     """
     import pandas as pd
 
     rows = [_row(tables, run_id, study_dir) for run_id in run_ids]
-    table = pd.DataFrame(rows, index=pd.Index(run_ids, name="run_id", dtype="int64"))
+    index = pd.Index(run_ids, name="run_id", dtype="int64")
+    try:
+        table = pd.DataFrame(rows, index=index)
+    except UnicodeEncodeError:
+        rows = [{name: _escaped(value) for name, value in row.items()} for row in rows]
+        table = pd.DataFrame(rows, index=index)
     for name in map(str, table):
         values = [row.get(name) for row in rows]
         dtype = _nullable(values)
@@ -70,9 +76,19 @@ def _row(tables: Tables, run_id: int, study_dir: Path) -> dict[str, Any]:
     return row
 
 
+def _escaped(value: Any) -> Any:
+    is_text = isinstance(value, str)
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if is_text else value
+
+
+def as_csv(table: DataFrame) -> bytes:
+    """A table as CSV."""
+    return bytes(table.to_csv().encode("utf-8", "backslashreplace"))
+
+
 def write_csv(table: DataFrame, file: Path) -> None:
     """Write a table as CSV; the file is there complete, or as it was."""
-    replace_file(file, [table.to_csv().encode()])
+    replace_file(file, [as_csv(table)])
 
 
 def write_parquet(table: DataFrame, file: Path) -> None:

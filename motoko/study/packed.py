@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.errors import ArchiveDamaged
-from motoko.study.archive import archives_dir, bring_back, open_archive, packing_lock
+from motoko.study.archive import archives_dir, bring_back, packing_lock
+from motoko.study.archive_file import open_archive
 
 if TYPE_CHECKING:
     from motoko.study.study import Study

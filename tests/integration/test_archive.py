@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_packing_that_was_ended_goes_on(
 ) -> None:
     study = workflow.mult.base
     with monkeypatch.context() as patch:
-        patch.setattr(archive.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(OSError))
+        patch.setattr(shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):
             archive.pack(study, [1, 2], is_busy=lambda run_id: False)
     assert list(study.run_dirs()) == [2, 3]
