@@ -28,10 +28,10 @@ from motoko.errors import (
     NoSpaceLeft,
     StudyNotFound,
 )
-from motoko.job.holders import find_held
 from motoko.job.outcome import Outcome
 from motoko.launch.attempt import Attempt
 from motoko.launch.checkpoint import Notice
+from motoko.launch.executing import Inherited, find_inherited
 from motoko.launch.gathering import Gathering
 from motoko.launch.late import GivenUp
 from motoko.launch.pauses import Pauses
@@ -279,9 +279,9 @@ class Desk:
             self._dirty.pop(attempt.nonce, None)
 
     async def _record(self, attempts: Iterable[Attempt], *, may_claim: bool = True) -> None:
-        inherited: Collection[tuple[int, int]] = ()
+        inherited: Collection[Inherited] = ()
         if self._is_first:
-            inherited = await to_thread.run_sync(find_held, str(self.study.runs_dir))
+            inherited = await to_thread.run_sync(find_inherited, self.study)
         records = [(attempt, attempt.take_record()) for attempt in attempts]
         work = Work(
             epoch=self._epoch,
@@ -374,9 +374,9 @@ class Desk:
             self._follow(run_id, row)
         for claim in done.claimed:
             self.waiting.append(self._hold(claim))
-        for run_id, number in done.left:
-            log.info("run %s.%d: ending what is left of it", self.study.name, run_id)
-            self._executing.end_left(str(self.study.run_dir(run_id)), number)
+        for one in done.left:
+            log.info("run %s.%d: ending what is left of it", self.study.name, one.run_id)
+            self._executing.end_left(str(self.study.run_dir(one.run_id)), one.number)
         for claim in done.given_up:
             self._given_up.add(claim)
         if work.is_first:

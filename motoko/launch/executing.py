@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from motoko.host import host_name
 from motoko.job import layout, token
+from motoko.job.holders import find_held
 from motoko.job.outcome import read_outcome
 from motoko.study.study import Study
 
@@ -36,6 +37,25 @@ class Executing(NamedTuple):
     def is_here(self) -> bool:
         """Whether it executes on this host."""
         return self.host == host_name()
+
+
+class Inherited(NamedTuple):
+    """An attempt that earlier launchers left processes of on this host."""
+
+    run_id: int
+    number: int
+    #: Empty if its token is damaged.
+    nonce: str
+
+
+def find_inherited(study: Study) -> list[Inherited]:
+    """All of a study; OSError when that cannot be told now."""
+    found = []
+    for run_id, number in sorted(find_held(str(study.runs_dir))):
+        taken = token.read_token(study.run_dir(run_id), number)
+        if taken is not None:
+            found.append(Inherited(run_id, number, taken.nonce))
+    return found
 
 
 def find_executing(study: Study) -> list[Executing]:

@@ -17,6 +17,7 @@ from motoko.config.policy import USUAL, FailurePolicy
 from motoko.config.retry import SUBMISSION, WALLTIME
 from motoko.errors import AlreadyRunning, JobNotFound
 from motoko.host import boot_clock, boot_id
+from motoko.launch.executing import Inherited
 from motoko.launch.failure import is_lost
 from motoko.launch.record import Record, set_results_aside
 from motoko.model import policy, states
@@ -82,7 +83,7 @@ class Done:
     #: Held runs as they are stored now.
     stored: dict[int, bytes] = field(default_factory=dict)
     #: Those of the inherited attempts that were told to end, and were recorded to have.
-    left: list[tuple[int, int]] = field(default_factory=list)
+    left: list[Inherited] = field(default_factory=list)
     #: Manifests that were not known.
     manifests: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -101,8 +102,8 @@ class Work:
     delayed: Collection[int] = ()
     #: How long one waits at most; more than that, and the clock was changed.
     policy: FailurePolicy = USUAL
-    #: Run and number of the attempts that left processes on this host.
-    inherited: Collection[tuple[int, int]] = ()
+    #: The attempts that left processes on this host.
+    inherited: Collection[Inherited] = ()
     is_first: bool = False
     is_search: bool = False
     #: The runs that may begin; None for all.
@@ -143,7 +144,7 @@ class Work:
                 run_id for run_id in given_up(tables) if _without_job(tables, run_id) is None
             )
             done.given_up = [self._claim(tables, run_id, done) for run_id in lost]
-        done.left = [one for one in self.inherited if _was_told_to_end(tables, *one)]
+        done.left = [one for one in self.inherited if _was_told_to_end(tables, one)]
         if self.n_claims > 0 and not is_held:
             self._claim_created(tables, done)
         held = (*self.held, *(c.row["id"] for c in (*done.claimed, *done.found)))
@@ -239,8 +240,10 @@ def _refuse(tables: Tables, run_id: int, number: int, nonce: str, why: str) -> N
     tables.update_run(run_id, {**end, "attempt": number})
 
 
-def _was_told_to_end(tables: Tables, run_id: int, number: int) -> bool:
-    known = next((a for a in tables.attempts(run_id) if a["number"] == number), {})
+def _was_told_to_end(tables: Tables, one: Inherited) -> bool:
+    known = next((a for a in tables.attempts(one.run_id) if a["number"] == one.number), {})
+    if one.nonce not in ("", known.get("nonce")):
+        return False  # of a run that another database has under this id
     is_told = known.get("state") == states.CANCELLED or known.get("class") == WALLTIME
     return is_told and "end_time" in known
 
@@ -269,12 +272,12 @@ def given_up(tables: Tables) -> Iterator[int]:
                 yield run_id
 
 
-def ended_by_hand(tables: Tables, inherited: Collection[tuple[int, int]]) -> Iterator[int]:
+def ended_by_hand(tables: Tables, inherited: Collection[Inherited]) -> Iterator[int]:
     """Runs that somebody has put to an end before their attempt was seen to come to it.
 
     FINISHED ones, which are too many to look at each, only as far as they have processes here.
     """
-    here = {run_id for run_id, _ in inherited if tables.has_run(run_id)}
+    here = {one.run_id for one in inherited if tables.has_run(one.run_id)}
     finished = (r for r in sorted(here) if tables.run(r)["state"] == states.FINISHED)
     for run_id in (*tables.in_state(states.FAILED), *finished):
         row = tables.run(run_id)

@@ -24,6 +24,7 @@ from tests.support.launch_session import (
     new_study,
     row,
     wait_for,
+    wait_for_attempts,
     wait_for_state,
 )
 from tests.support.systems import fake_system
@@ -162,6 +163,24 @@ def test_a_run_that_waits_for_them_can_be_withdrawn(tmp_path: Path, state: str) 
             assert row(study)["state"] == state
 
     assert ran(tmp_path) == []
+
+
+def test_the_next_launcher_does_not_end_them_for_a_run_that_was_cancelled(
+    tmp_path: Path,
+) -> None:
+    told = Told()
+    with new_study(tmp_path / "s", "true\n", ONCE) as study, stranger(study) as process:
+        create(study, 2)
+        with launching(study, tell=told):
+            told.wait()
+            study.update_run(1, {"state": "CANCELLED"})
+            wait_for_attempts(study, 1)
+
+        with launching(study):
+            create(study, 3)
+            wait_for_state(study, "FINISHED", 3)
+
+        assert process.poll() is None
 
 
 def test_the_next_launcher_waits_for_them_too(tmp_path: Path) -> None:
