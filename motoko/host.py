@@ -89,6 +89,12 @@ def is_alive(pid: int, start_time: Optional[int] = None) -> bool:
     return True
 
 
+def process_group(pid: int) -> Optional[int]:
+    """The process group of a process that is there; None for none, and for a zombie."""
+    fields = _stat(pid)
+    return int(fields[2]) if fields and fields[0] not in ("Z", "X") else None
+
+
 def is_stopped(pid: int) -> bool:
     """Whether the process is there and does nothing until it is told to go on (SIGCONT)."""
     fields = _stat(pid)

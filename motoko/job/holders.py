@@ -1,4 +1,8 @@
-"""Processes of an attempt, found by the token that they have inherited: no lock is needed."""
+"""Processes of an attempt, found by the token that they have inherited: no lock is needed.
+
+A program may close all descriptors of what it starts, the token's among them, as Python's
+``subprocess`` does. That is found by the process group of the attempt's shell.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,44 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from motoko.host import NO_ROOM
+from motoko.host import NO_ROOM, boot_id, host_name, process_group
 from motoko.job import layout
+from motoko.job.token import read_token
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from motoko.job.layout import StrPath
 
 _RUN = "run-"
+#: No group of an attempt's is that of the system's first process, or this one's own (0).
+_FIRST_PID = 2
 
 
 def find_holders(run_dir: str, attempt: int) -> list[int]:
-    """Ids of the processes of this user here that have inherited the attempt's token.
+    """Ids of the processes of this user here that belong to the attempt.
 
-    Theirs is open for writing; somebody who merely reads the file is none of them.
+    They have its token open for writing, while somebody who merely reads the file is none of
+    them, or are `find_kin`.
     """
-    return [pid for pid in _holders(layout.token_file(run_dir, attempt)) if pid != os.getpid()]
+    found = {*_holders(layout.token_file(run_dir, attempt)), *find_kin(run_dir, attempt)}
+    return sorted(found - {os.getpid()})
+
+
+def find_kin(run_dir: StrPath, attempt: int) -> list[int]:
+    """Ids of the processes here in the group that the attempt's shell leads, or has led, which
+    were told that they are of this attempt. OSError when it cannot be told now."""
+    taken = read_token(run_dir, attempt)
+    if taken is None or taken.pid is None or taken.pid < _FIRST_PID:
+        return []
+    if (taken.host, taken.boot) != (host_name(), boot_id()):
+        return []
+    try:
+        os.killpg(taken.pid, 0)  # nearly always, nothing of it is left
+    except ProcessLookupError:
+        return []
+    except PermissionError:
+        pass
+    return [pid for pid in _pids() if _is_kin(pid, taken.pid, run_dir, attempt)]
 
 
 def has_holders(token: str) -> bool:
@@ -75,6 +105,25 @@ def end_holders(run_dir: str, attempt: int, number: signal.Signals = signal.SIGK
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
     return len(pids)
+
+
+def _pids() -> list[int]:
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _is_kin(pid: int, group: int, run_dir: StrPath, attempt: int) -> bool:
+    if process_group(pid) != group:
+        return False
+    try:
+        told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        return False  # gone, or another user's
+    values = dict(one.partition(b"=")[::2] for one in told)
+    place = os.path.basename(values.get(b"MOTOKO_RUN_DIR", b""))
+    is_same_run = place == os.fsencode(os.path.basename(os.path.abspath(run_dir)))
+    return is_same_run and values.get(b"MOTOKO_ATTEMPT") == b"%d" % attempt
 
 
 def _has_open(pid: int, wanted: os.stat_result) -> bool:

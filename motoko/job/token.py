@@ -21,7 +21,6 @@ from collections import namedtuple
 from motoko.crashpoints import reached
 from motoko.host import awake_clock, boot_clock, boot_id, host_name, is_locked, lock
 from motoko.job.facts import LATEST, replace_file, write_all
-from motoko.job.holders import has_holders
 from motoko.job.layout import refusal_file, token_file
 
 TYPE_CHECKING = False
@@ -207,9 +206,14 @@ def _read_started(words: list[str]) -> tuple[Optional[int], Optional[float], Opt
 def is_held(run_dir: StrPath, attempt: int) -> bool:
     """Whether a process of the attempt, on this host, still lives; False without a token.
 
-    Takers lock a file that has no name yet, so nobody ever waits for, or is refused because
-    of, this question. OSError when it cannot be told now.
+    One that has not inherited the token is found by its process group. Takers lock a file that
+    has no name yet, so nobody ever waits for, or is refused because of, this question. OSError
+    when it cannot be told now.
     """
+    from motoko.job.holders import find_kin, has_holders
+
     file = token_file(run_dir, attempt)
     locked = is_locked(file)
-    return has_holders(file) if locked is None else locked
+    if locked is None:
+        locked = has_holders(file)
+    return locked or bool(find_kin(run_dir, attempt))

@@ -15,6 +15,7 @@ from motoko.launch.watch import Watch
 from tests.support.launch_session import (
     DEADLINE_S,
     ONCE,
+    PYTHON,
     SAY,
     YAML,
     create,
@@ -117,3 +118,27 @@ def test_what_it_has_started_is_ended_when_it_is_to_end(
         assert row(study)["state"] == ("CANCELLED" if is_cancelled else "FAILED")
         assert attempt["signal"] == "SIGKILL"
         assert attempt.get("class") == (None if is_cancelled else "walltime")
+
+
+def test_no_attempt_begins_beside_a_program_that_closed_what_it_inherited(
+    tmp_path: Path,
+) -> None:
+    start = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"
+    script = f"""
+    if [ $MOTOKO_ATTEMPT = 1 ]; then
+      {PYTHON} -c "{start}" > {tmp_path}/child
+      exit 137  # as after a program that somebody has killed
+    fi
+    grep '^State:.*[RS]' /proc/$(cat {tmp_path}/child)/status > {tmp_path}/beside
+    exit 0
+    """
+    with new_study(tmp_path / "s", script, YAML + "retry: 1\n") as study, launching(study):
+        create(study)
+        wait_for_state(study, "FINISHED")
+        child = int((tmp_path / "child").read_text())
+        is_left = is_process_there(child)
+        if is_left:
+            os.kill(child, signal.SIGKILL)
+
+    assert (tmp_path / "beside").read_text() == ""
+    assert not is_left

@@ -179,3 +179,31 @@ def test_processes_that_inherited_a_token_are_found_and_readers_are_not(tmp_path
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
+
+
+def test_processes_that_closed_the_token_are_found_by_their_group(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run-3"
+    run_dir.mkdir()
+    fd = take_token(run_dir, 1, token_facts(NONCE, "g"))
+    assert fd is not None
+    told = {**os.environ, "MOTOKO_RUN_DIR": str(run_dir)}
+
+    def began(**variables: str) -> subprocess.Popen[bytes]:
+        environment = {**told, **variables}
+        return subprocess.Popen(["sleep", "60"], start_new_session=True, env=environment)
+
+    with began(MOTOKO_ATTEMPT="1") as kin, began(MOTOKO_ATTEMPT="2") as other:
+        os.write(fd, b"started %d 5.0 7\n" % kin.pid)
+        os.close(fd)
+        fd = take_token(run_dir, 3, token_facts(NONCE, "g"))
+        assert fd is not None
+        os.write(fd, b"started %d 5.0 7\n" % other.pid)  # of another process by now
+        os.close(fd)
+
+        assert (is_held(run_dir, 1), is_held(run_dir, 3)) == (True, False)
+        assert (find_holders(str(run_dir), 1), find_holders(str(run_dir), 3)) == ([kin.pid], [])
+        assert end_holders(str(run_dir), 1) == 1
+        assert kin.wait() == -9
+        assert not is_held(run_dir, 1)
+        assert other.poll() is None
+        other.kill()
