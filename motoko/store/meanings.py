@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+
 from ZEO.Exceptions import ServerException
 from ZODB.POSException import POSKeyError, StorageError, StorageTransactionError
 
@@ -10,22 +13,31 @@ from motoko.store.room import is_full
 
 #: What a server says to one that had begun a commit with another one, and when it must end.
 _GO_BY = ("ZODB.POSException.StorageTransactionError", "ZEO.Exceptions.ClientDisconnected")
+#: What a disk, as a rule one over the network, may refuse for a while, whatever lies on it.
+_OF_THE_DISK = (errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT)
 
 
 def goes_by(error: StorageError) -> bool:
     """Whether a later try may well be better: there is space, or another server."""
     if isinstance(error, ServerException):
         is_meant = bool(error.args) and error.args[0] in _GO_BY
-        return is_full(error) or is_meant or _has_no_descriptor(error)
+        is_of_disk = _number(error) in _OF_THE_DISK
+        return is_full(error) or is_meant or is_of_disk or _has_no_descriptor(error)
     return type(error) is StorageTransactionError
 
 
 def _has_no_descriptor(error: BaseException) -> bool:
     """Whether a server says that it can open no file now."""
+    return _number(error) in NO_ROOM
+
+
+def _number(error: BaseException) -> int | None:
+    """The error of the system that a server says it has met."""
     match error:
-        case ServerException(args=(_, (int(number), *_))):
-            return number in NO_ROOM
-    return False
+        case ServerException(args=(str(kind), (int(number), *_))):
+            found = getattr(builtins, kind.removeprefix("builtins."), None)
+            return number if isinstance(found, type) and issubclass(found, OSError) else None
+    return None
 
 
 def is_of_file(error: BaseException) -> bool:

@@ -95,6 +95,20 @@ def test_a_server_without_a_free_descriptor_is_waited_for_and_says_so(tmp_path: 
     assert "its server can open no more files for now" in str(error)
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EROFS])
+def test_a_disk_that_refuses_for_a_while_is_waited_for_and_no_damage(
+    tmp_path: Path, number: int
+) -> None:
+    database: Database[Tables] = Database(socket_address(tmp_path), Tables, "mult")
+
+    error = database.translation(ServerException("builtins.OSError", (number, "refused")))
+    wrong = database.translation(ServerException("builtins.KeyError", (number,)))
+
+    assert error is not None and error.transient
+    assert "damaged" not in str(error) and "refused" in str(error)
+    assert wrong is not None and "damaged" in str(wrong)
+
+
 def test_a_call_that_a_signal_cuts_off_before_it_began_is_not_left_unawaited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
