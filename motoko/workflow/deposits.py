@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import anyio
 
-from motoko.artifacts import ToPut
+from motoko.artifacts import Artifact, ToPut
 from motoko.errors import ArtifactError, ArtifactsDamaged, ArtifactsRefused
 from motoko.store.tables import Tables
 from motoko.study.study import Study
@@ -196,12 +196,13 @@ class Deposits:
         refused: dict[Finished, str] = {}
         if not runs:
             return refused
-        stored: dict[str | None, dict[str, str | None]] = {}
+        stored: dict[str | None, dict[str, str]] = {}
         looks = [run.prefix for run in runs] if len(runs) <= _FEW else [None]
         for artifact in chain.from_iterable(
             self._store.list_artifacts(prefix=p) for p in looks
         ):
-            stored.setdefault(artifact.run, {})[artifact.name] = artifact.metadata.get(_ATTEMPT)
+            if _is_deposit(artifact):
+                stored.setdefault(artifact.run, {})[artifact.name] = artifact.metadata[_ATTEMPT]
         things: list[ToPut] = []
         run_of: dict[str, Finished] = {}
         for run in runs:
@@ -246,6 +247,13 @@ class Deposits:
             log.warning("artifact %s is %s: deposited again", problem.name, problem.what)
         if problems:
             self._store.remove(*(problem.name for problem in problems))
+
+
+def _is_deposit(artifact: Artifact) -> bool:
+    """Whether it was deposited here; what somebody else has stored of a run is theirs."""
+    study, _, run_id = (artifact.run or "").rpartition(".")
+    is_named_so = artifact.name.startswith(f"{study}/{run_id}/")
+    return is_named_so and artifact.metadata.keys() == {_ATTEMPT}
 
 
 async def _in_thread(work: Callable[[GoOn], R]) -> R:

@@ -303,3 +303,19 @@ def test_what_is_declared_and_was_left_by_none_is_said_once(
     assert said == [
         "2 finished runs of solve left no out/u.txt (artifact field): solve.1, solve.3"
     ]
+
+
+@pytest.mark.parametrize("metadata", [None, {"attempt": 1, "unit": "kT"}])
+def test_what_somebody_else_has_stored_of_a_run_stays(
+    workflow: Workflow, tmp_path: Path, metadata: dict[str, Any] | None
+) -> None:
+    run(workflow, main, outcome=leave)
+    plot = tmp_path / "plot"
+    plot.write_text("a plot")
+    for name in ("solve/1/plot", "plots/1"):
+        workflow.artifacts.put_file(plot, name, run="solve.1", metadata=metadata)
+    before = deposited(workflow)
+
+    run(workflow, main, outcome=leave)
+
+    assert deposited(workflow) == before
