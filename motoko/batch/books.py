@@ -4,7 +4,8 @@ The manifest is rewritten after each job; one rewriting has those that ended at 
 batch of thousands it has also those that end so quickly that to rewrite it for each would take
 most of the time. Beside it lies a journal, ``.NAME.journal``,
 while a batch runs and when one was killed: a line when a job begins, ``{"begun": ID, "output":
-PATH}``, and its record when it has ended. It is locked while a batch runs. From it the next
+PATH}``, and its record when it has ended; where runs of a study do the jobs, first of all a
+line ``{"workflow": DIRECTORY}``. It is locked while a batch runs. From it the next
 call knows what the manifest could not be told any more, and which outputs may be half done.
 """
 
@@ -14,7 +15,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ from motoko.errors import BatchRunning
 
 #: A killed batch leaves workers for an instant, and they hold its lock.
 _PATIENCE_S = 2.0
+#: In the directory of a workflow whose runs are jobs of a batch, until its call is through.
+CALL = "call.json"
 #: How often the manifest is forced to disk, which takes longer than many a job.
 _FORCING_S = 1.0
 #: A manifest of so many jobs is written in a fraction of a millisecond.
@@ -138,6 +141,11 @@ class Books:
             self._forced_at = begun
 
 
+def beside(manifest_path: str | os.PathLike[str]) -> Path:
+    """Where the workflow lies whose runs are the jobs of a batch, if nobody says where."""
+    return Path(manifest_path).with_suffix(".motoko")
+
+
 @contextmanager
 def opened(
     file: Path,
@@ -146,10 +154,12 @@ def opened(
     input_dir: Path | None,
     output_dir: Path | None,
     pattern: str,
+    workflow_dir: Path | None = None,
 ) -> Iterator[Books]:
     """The books of a batch, for nobody else meanwhile. BatchRunning, BatchUnreadable.
 
-    What a batch that was killed left half done is set aside.
+    ``workflow_dir`` has the study whose runs are its jobs, if these are runs. What a batch that
+    was killed left half done is set aside.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     journal = file.with_name(f".{file.name}.journal")
@@ -161,7 +171,8 @@ def opened(
                 if not os.fstat(fd).st_size:
                     journal.unlink()
                 raise
-            left, unfinished = _left(journal)
+            left, unfinished, handed_to = _left(journal)
+            _check_nobody_else(file, {beside(file), *handed_to} - {workflow_dir})
             before |= left
             for output in unfinished:
                 set_aside(output)
@@ -176,6 +187,8 @@ def opened(
             books = Books(file, journal, fd, jobs, head, before)
             books.save()
             os.ftruncate(fd, 0)
+            if workflow_dir is not None:
+                write_all(fd, json.dumps({"workflow": str(workflow_dir)}).encode() + b"\n")
             try:
                 yield books
             finally:
@@ -192,19 +205,31 @@ def _earlier(file: Path) -> tuple[datetime, dict[str, BatchRunRecord]]:
     return manifest.created_at, manifest.records_by_id()
 
 
-def _left(journal: Path) -> tuple[dict[str, BatchRunRecord], list[Path]]:
-    """The records in a journal, and the outputs of jobs that have begun and not ended."""
+def _check_nobody_else(file: Path, workflow_dirs: Iterable[Path]) -> None:
+    """BatchRunning if the runs of any of these workflows may be at the jobs: what they have
+    half done is not told from what is done, and they do the rest."""
+    for place in workflow_dirs:
+        if (place / CALL).exists():
+            raise BatchRunning(str(file), str(place))
+
+
+def _left(journal: Path) -> tuple[dict[str, BatchRunRecord], list[Path], list[Path]]:
+    """The records in a journal, the outputs of jobs that have begun and not ended, and the
+    workflow that has done the jobs."""
     records: dict[str, BatchRunRecord] = {}
     begun: dict[str, Path] = {}
+    workflows: list[Path] = []
     for line in journal.read_bytes().splitlines():
         try:
             if line.startswith(b'{"begun":'):
                 found = json.loads(line)
                 begun[found["begun"]] = Path(found["output"])
+            elif line.startswith(b'{"workflow":'):
+                workflows.append(Path(json.loads(line)["workflow"]))
             else:
                 record = BatchRunRecord.model_validate_json(line)
                 records[record.job_id] = record
                 begun.pop(record.job_id, None)
         except ValueError:  # the last one, torn by a kill
             continue
-    return records, list(begun.values())
+    return records, list(begun.values()), workflows

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from motoko.batch.books import Books, opened
+from motoko.batch.books import Books, beside, opened
 from motoko.batch.crew import Crew, Result
 from motoko.batch.doing import BatchWorker, died, do, is_done, mark, set_aside, skipped
 from motoko.batch.kinds import RunStatus
@@ -60,7 +60,8 @@ class BatchRunner:
 
         Raises ValueError for less than one worker
         and for jobs that share an id or an output, BatchUnreadable when something else lies at
-        ``manifest_path``, BatchRunning when another process works on the batch.
+        ``manifest_path``, BatchRunning when another process works on the batch, or runs that a
+        killed call with the executor ``motoko`` has left.
         """
         todo = list(jobs)
         # Workers, which may be called in this process, may go to another directory.
@@ -71,11 +72,11 @@ class BatchRunner:
         if max_workers < 1:
             raise BatchMistake(f"max_workers is {max_workers}, expected 1 or more")
         _check_distinct(todo)
-        crew = None
+        crew = there = None
         if executor == "motoko":
             from motoko.batch.study import StudyCrew  # workflows are slow to load
 
-            there = Path(workflow_dir or beside(manifest_path))
+            there = Path(workflow_dir or beside(manifest_path)).absolute()
             crew = StudyCrew(there, worker, todo, max_workers)
         with opened(
             manifest_path,
@@ -83,6 +84,7 @@ class BatchRunner:
             input_dir=input_dir,
             output_dir=output_dir,
             pattern=pattern,
+            workflow_dir=there,
         ) as books:
             batch = _Batch(todo, place, books, on_record or (lambda record: None))
             if crew is None:
@@ -90,11 +92,6 @@ class BatchRunner:
             else:
                 batch.run_in_study(crew, force)
             return books.finish()
-
-
-def beside(manifest_path: str | os.PathLike[str]) -> Path:
-    """Where the workflow lies whose runs are the jobs of a batch, if nobody says where."""
-    return Path(manifest_path).with_suffix(".motoko")
 
 
 class _Batch:

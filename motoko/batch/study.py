@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 
 from motoko.batch.alone import RECORD
+from motoko.batch.books import CALL
 from motoko.batch.crew import Result
 from motoko.batch.doing import BatchWorker
 from motoko.batch.models import BatchJob, now
@@ -33,7 +34,6 @@ from motoko.workflow import Workflow, control, limits
 from motoko.workflow.limits import Limit
 
 _STUDY = "jobs"
-_CALL = "call.json"
 _FILES = {
     WORKFLOW_FILE: f"task_managers:\n  {_STUDY}:\norchestrator: batch.main # motoko batch is\n",
     f"{_STUDY}/bd.yaml": f"""\
@@ -57,7 +57,7 @@ class StudyCrew:
         self._directory = directory.absolute()
         self._jobs = jobs
         self._worker = _pickled(worker)
-        self._call_file = self._directory / _CALL
+        self._call_file = self._directory / CALL
         self._call: dict[str, Any] = {}
         before: dict[str, Any] = {"run_name": "", "items": []}
         if self._call_file.exists():

@@ -174,11 +174,16 @@ class BatchUnreadable(BatchError, ValueError):
 
 
 class BatchRunning(BatchError, RuntimeError):
-    """Another process works on a batch with this manifest."""
+    """Another process works on a batch with this manifest, or runs of a study do."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, workflow_dir: str | None = None) -> None:
         message = f"{file}: another process works on this batch; wait for it, or end it first"
-        super().__init__(message, file=file)
+        if workflow_dir is not None:
+            message = (
+                f"{file}: its jobs are runs of the workflow in {workflow_dir}, which may go on:"
+                " take them over with the executor 'motoko' and that workflow"
+            )
+        super().__init__(message, file=file, workflow_dir=workflow_dir)
 
 
 class WorkerNotLoadable(BatchError, ImportError):

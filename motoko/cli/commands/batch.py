@@ -68,7 +68,7 @@ def command(
     failed are done again. Code 5 if any failed.
     """
     from motoko.batch import BatchRunner, find_jobs, load_worker
-    from motoko.batch.runner import beside
+    from motoko.batch.books import beside
 
     if suffix is not None and not (suffix.startswith(".") and len(suffix) > 1):
         raise click.UsageError(f"--suffix {suffix!r}: expected one with its dot, as in .npz")
