@@ -19,11 +19,24 @@ if TYPE_CHECKING:
 MARKER = "restore.json"
 
 
-def begin(workflow: Workflow, source: Path) -> None:
-    """From now on databases of a backup may be in the place of others."""
+def begin(workflow: Workflow, source: Path, file: str) -> None:
+    """From now on this database of a backup may be in the place of another."""
     workflow.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    text = json.dumps({"source": str(source)}) + "\n"
+    files = sorted({*begun(workflow), file})
+    text = json.dumps({"source": str(source), "files": files}) + "\n"
     replace_file(workflow.state_dir / MARKER, [text.encode("utf-8")])
+
+
+def begun(workflow: Workflow) -> list[str]:
+    """The databases, as seen from the workflow's directory, that may be of a backup while
+    others are not."""
+    try:
+        return [
+            str(file)
+            for file in json.loads((workflow.state_dir / MARKER).read_bytes())["files"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def end(workflow: Workflow) -> None:

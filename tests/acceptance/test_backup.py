@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from motoko.errors import AlreadyRunning
 from motoko.store.audit import problems
 from motoko.store.transaction_log import TransactionLog
 from motoko.workflow import Workflow
+from motoko.workflow.places import server_office_in
 from motoko.workflow.upkeep import backups
 from motoko.workflow.upkeep.backups import back_up, restore
 from tests.integration.test_decisions import DONE, die_at, state
@@ -236,7 +238,7 @@ def test_nothing_starts_from_a_backup_that_is_put_back_by_half(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(backups, "repair", die)
+        patch.setattr(backups, "rebuild_databases", die)
         with pytest.raises(KeyboardInterrupt):
             restore(Workflow(str(here.directory)), backup)
     again = f"`motoko backup {here.directory} --restore '{backup}'`"
@@ -244,11 +246,80 @@ def test_nothing_starts_from_a_backup_that_is_put_back_by_half(
     assert again in here.run("server", "start", code=7).stderr
     assert again in here.run("run", "--run_name", "first", code=7).stderr
     assert again in here.run("backup", "--to", "mixed", code=7).stderr
+    assert again in here.run("repair", code=7).stderr
     assert again in here.run("verify", code=10).stdout
     assert again in here.run("info").stdout
     here.run("backup", "--restore", str(backup))
     assert here.run("verify").stdout.endswith("no findings\n")
     assert again not in here.run("info").stdout
+
+
+def put_back_until(here: CommandLine, backup: Path, point: str) -> None:
+    """Put a backup back, which dies when it comes to a point for the first time."""
+
+    def reached(name: str) -> None:
+        if name == point:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backups, "reached", reached)
+        with pytest.raises(KeyboardInterrupt):
+            restore(Workflow(str(here.directory)), backup)
+
+
+def test_a_backup_without_what_was_put_back_by_half_does_not_complete_it(
+    here: CommandLine,
+) -> None:
+    here.run("backup", "--to", "b")
+    put_back_until(here, here.directory / "b", "restore.stored")
+    part = here.directory / "part"
+    (part / "sample/.bd").mkdir(parents=True)
+    shutil.copy(here.directory / "b/sample/.bd/motoko.db", part / "sample/.bd")
+
+    refused = here.run("backup", "--restore", "part", code=4).stderr
+    still = here.run("server", "start", code=7).stderr
+    here.run("backup", "--restore", "b")
+
+    assert "has no .wf/wf.db, which was put back by half from another backup" in refused
+    assert "a backup was put back by half" in still
+    assert here.run("verify").stdout.endswith("no findings\n")
+
+
+def test_no_server_starts_while_a_backup_is_put_back(
+    here: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.run("backup", "--to", "b")
+    refused = []
+
+    def reached(name: str) -> None:
+        with pytest.raises(AlreadyRunning):
+            server_office_in(here.directory / ".wf").take()
+        refused.append(name)
+
+    monkeypatch.setattr(backups, "reached", reached)
+
+    restore(Workflow(str(here.directory)), here.directory / "b")
+
+    assert refused[0] == "restore.aside" and refused[-1] == "restore.replaced"
+    assert server_office_in(here.directory / ".wf").owner() is None
+
+
+def test_a_copy_of_what_was_put_back_by_half_gets_no_databases_of_its_own(
+    here: CommandLine, tmp_path: Path
+) -> None:
+    here.run("server", "start")
+    here.run("kill")
+    here.run("backup", "--to", "b")
+    put_back_until(here, here.directory / "b", "restore.stored")
+    copy = shutil.copytree(
+        here.directory, tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock")
+    )
+
+    refused = here.run("place", str(copy), "--copied", code=7).stderr
+    here.run("backup", str(copy), "--restore", str(copy / "b"))
+
+    assert "a backup was put back by half" in refused
+    here.run("place", str(copy), "--copied")
 
 
 def test_what_create_sets_aside_is_a_backup_too(here: CommandLine) -> None:

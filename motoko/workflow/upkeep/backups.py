@@ -21,7 +21,7 @@ from motoko.study.files import content_digest
 from motoko.study.versions import CODE
 from motoko.workflow import control, making, put_back
 from motoko.workflow.places import served
-from motoko.workflow.upkeep.repair import Repaired, check_nothing_runs, repair
+from motoko.workflow.upkeep.repair import Repaired, alone, check_nothing_runs, rebuild_databases
 from motoko.workflow.upkeep.replacing import put_in_place, set_aside
 
 if TYPE_CHECKING:
@@ -129,13 +129,26 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
     that were made since then are left to be made again. What `motoko create` has set aside
     is a backup too. Raises AlreadyRunning while anything runs, RunsExecuting while scripts
     do, since the backup may have other runs in their directories, StudyNotFound when there
-    is no backup, and ForeignDatabase for a damaged one.
+    is no backup, or one without a database that was put back by half, and ForeignDatabase for
+    a damaged one.
     """
     check_nothing_runs(workflow)
     making.check_idle(workflow)
     files = _databases(workflow, source)
     _check_contents(source, files)
     aside = making.new_backup(workflow)
+    with alone(workflow):
+        _place(workflow, source, files, aside)
+        done = rebuild_databases(workflow, with_new=False)
+        put_back.end(workflow)
+    done.done.insert(0, f"put back {', '.join(str(path) for path in files)}")
+    if aside.exists():
+        done.done.insert(1, f"what they replace is in {aside}")
+    return done
+
+
+def _place(workflow: Workflow, source: Path, files: list[Path], aside: Path) -> None:
+    """Put these databases of a backup in the place of the present ones."""
     for relative in files:
         present = workflow.directory / relative
         present.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -145,19 +158,13 @@ def restore(workflow: Workflow, source: Path) -> Repaired:
         if present.exists():
             set_aside(present, aside, workflow)
         reached("restore.aside")
-        put_back.begin(workflow, source)
+        put_back.begin(workflow, source, str(relative))
         put_in_place(copied, present, aside, workflow)
         reached("restore.placed")
         for kind in _STORES:
             _restore_store(source / relative.parent / kind, present.parent / kind)
         reached("restore.stored")
     reached("restore.replaced")
-    done = repair(workflow, with_new=False)
-    put_back.end(workflow)
-    done.done.insert(0, f"put back {', '.join(str(path) for path in files)}")
-    if aside.exists():
-        done.done.insert(1, f"what they replace is in {aside}")
-    return done
 
 
 def _restore_store(source: Path, target: Path) -> None:
@@ -185,6 +192,10 @@ def _databases(workflow: Workflow, source: Path) -> list[Path]:
     found = [path for path in wanted if (source / path).is_file()]
     if not found:
         raise StudyNotFound(str(source), "is no backup of this workflow: no databases in it")
+    lacking = sorted(set(put_back.begun(workflow)).difference(map(str, found)))
+    if lacking:
+        why = f"has no {lacking[0]}, which was put back by half from another backup"
+        raise StudyNotFound(str(source), why)
     return found
 
 

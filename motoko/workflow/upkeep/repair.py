@@ -7,8 +7,8 @@ step. If nothing was amiss, the old one stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -27,7 +27,7 @@ from motoko.store.ranges import numbers, ranges
 from motoko.store.salvage import Salvage, salvage
 from motoko.study.packed import archive_files
 from motoko.study.study import Study
-from motoko.workflow import control, making
+from motoko.workflow import control, making, put_back
 from motoko.workflow.places import served
 from motoko.workflow.upkeep.findings import runs_in_words
 from motoko.workflow.upkeep.replacing import beside, present_file, put_in_place, set_aside
@@ -71,25 +71,44 @@ class Repaired:
     aside: Path | None = None
 
 
-def repair(workflow: Workflow, names: Sequence[str] = (), *, with_new: bool = True) -> Repaired:
+def repair(workflow: Workflow, names: Sequence[str] = ()) -> Repaired:
     """Rebuild what needs it of some studies, or of all and the workflow's own database.
 
-    Runs that only a directory knows of are brought back, unless told otherwise by
-    ``with_new``.
-    Raises AlreadyRunning while anything of the workflow runs, and StudyNotFound when there is
-    nothing to make a database of.
+    Raises AlreadyRunning while anything of the workflow runs, RestoreUnfinished for databases
+    of two moments, and StudyNotFound when there is nothing to make a database of.
     """
     check_nothing_runs(workflow)
+    put_back.check(workflow)
+    _check_has_any(workflow, names)
+    with alone(workflow):
+        return rebuild_databases(workflow, names)
+
+
+def _check_has_any(workflow: Workflow, names: Sequence[str]) -> None:
     studies = [workflow.task_manager(name).base for name in names or workflow.task_managers]
     has_any = any(
         present_file(s.database_file) or s.run_dirs() or archive_files(s) for s in studies
     )
     if not has_any and present_file(workflow.state_dir / WORKFLOW_DATABASE) is None:
         raise StudyNotFound(str(workflow.directory), layout.NO_DATABASE)
+
+
+def rebuild_databases(
+    workflow: Workflow, names: Sequence[str] = (), *, with_new: bool = True
+) -> Repaired:
+    """The same, inside of `alone`. Runs that only a directory knows of are brought back, unless
+    told otherwise by ``with_new``."""
+    studies = [workflow.task_manager(name).base for name in names or workflow.task_managers]
+    return _Repair(workflow, with_new).run(studies, with_ledger=not names)
+
+
+@contextmanager
+def alone(workflow: Workflow) -> Iterator[None]:
+    """Inside the block nobody else serves the databases; AlreadyRunning if somebody does."""
     office = control.server_office(workflow)
     office.take({"files": [str(one.file) for one in served(workflow)]})
     try:
-        return _Repair(workflow, with_new).run(studies, with_ledger=not names)
+        yield
     finally:
         workflow.close()
         office.leave()

@@ -20,7 +20,7 @@ from motoko.launch.work import EPOCH, open_runs
 from motoko.model import states
 from motoko.store.rows import COPIED_FROM
 from motoko.study.archive import archives_dir
-from motoko.workflow import control, whereabouts
+from motoko.workflow import control, put_back, whereabouts
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -50,6 +50,7 @@ def settle(workflow: Workflow, *, is_copy: bool) -> Settled:
     settled = Settled([str(change.state_dir.parent) for change in changes])
     if not changes:
         return settled
+    put_back.check(workflow)
     for change in changes:
         if not change.is_renamed:
             _leave_processes(change.state_dir)
