@@ -20,7 +20,7 @@ _PLACE = "unpacked"
 
 
 class PackedRun(NamedTuple):
-    """The latest attempt of a run that archives have, and what its own file says of it."""
+    """The attempt of a run that archives have, and what its own file says of it."""
 
     run_id: int
     archive: str
@@ -30,7 +30,8 @@ class PackedRun(NamedTuple):
 def packed_runs(
     study: Study, generations: Collection[str], problems: list[str]
 ) -> dict[int, PackedRun]:
-    """The runs that archives have and that were made for one of these databases.
+    """The runs that archives have and that were made for one of these databases; of a run that
+    several have, what the last one says: attempts count anew after a backup is put back.
 
     ``problems`` gets a sentence for each archive that cannot be read.
     """
@@ -42,9 +43,7 @@ def packed_runs(
                 facts = archive.facts(run_id)
                 if facts.get("generation") not in generations or not _is_sound(facts):
                     continue
-                known = found.get(run_id)
-                if known is None or facts["attempt"] >= known.facts["attempt"]:
-                    found[run_id] = PackedRun(run_id, file.name, facts)
+                found[run_id] = PackedRun(run_id, file.name, facts)
         except (ArchiveDamaged, OSError) as error:
             problems.append(str(error))
     return dict(sorted(found.items()))

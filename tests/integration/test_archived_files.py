@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -127,6 +128,19 @@ def test_runs_with_values_that_are_no_utf_8_are_packed(tmp_path: Path) -> None:
 
         assert workflow.mult.dataframe()["s"].tolist() == ["a\\udcff"]
         assert pack(study, 1).n_runs == 1
+
+
+def test_the_archive_that_was_made_last_says_what_a_run_is(study: Study) -> None:
+    said = study.run_dir(1) / ".motoko-run.json"
+    for nonce, attempt in ("before a backup was put back", 3), ("after it", 1):
+        facts = {"attempt": attempt, "nonce": nonce, "generation": "g"}
+        said.write_text(json.dumps(facts))
+        pack(study, 1)
+        archive.unpack(study, [1])
+
+    found = packed_runs(study, {"g"}, [])[1]
+
+    assert (found.archive, found.facts["nonce"]) == ("archive-2.zip", "after it")
 
 
 def test_damage_of_an_archive_is_always_said_of_it(study: Study, tmp_path: Path) -> None:
