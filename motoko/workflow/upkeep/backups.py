@@ -192,7 +192,7 @@ def _databases(workflow: Workflow, source: Path) -> list[Path]:
     found = [path for path in wanted if (source / path).is_file()]
     if not found:
         raise StudyNotFound(str(source), "is no backup of this workflow: no databases in it")
-    lacking = sorted(set(put_back.begun(workflow)).difference(map(str, found)))
+    lacking = [file for file in put_back.begun(workflow) if not (source / file).is_file()]
     if lacking:
         why = f"has no {lacking[0]}, which was put back by half from another backup"
         raise StudyNotFound(str(source), why)
