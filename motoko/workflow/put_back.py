@@ -31,10 +31,8 @@ def begun(workflow: Workflow) -> list[str]:
     """The databases, as seen from the workflow's directory, that may be of a backup while
     others are not."""
     try:
-        return [
-            str(file)
-            for file in json.loads((workflow.state_dir / MARKER).read_bytes())["files"]
-        ]
+        told = json.loads((workflow.state_dir / MARKER).read_bytes())
+        return [str(file) for file in told["files"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 

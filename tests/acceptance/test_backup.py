@@ -278,7 +278,8 @@ def test_a_backup_without_what_was_put_back_by_half_does_not_complete_it(
 
     refused = here.run("backup", "--restore", "part", code=4).stderr
     still = here.run("server", "start", code=7).stderr
-    here.run("backup", "--restore", "b")
+    [aside] = here.directory.glob("motoko-backup-*")
+    here.run("backup", "--restore", str(aside))
 
     assert "has no .wf/wf.db, which was put back by half from another backup" in refused
     assert "a backup was put back by half" in still
