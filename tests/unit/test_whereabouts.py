@@ -17,10 +17,12 @@ import pytest
 from motoko.cli import questions
 from motoko.daemon import Office
 from motoko.daemon.office import KEPT, PASSED, STOPPED
-from motoko.errors import ConfigError, MovedOrCopied
+from motoko.errors import ConfigError, MovedOrCopied, RestoreUnfinished
 from motoko.paths import local_lock_file
-from motoko.workflow import Workflow, control, whereabouts
+from motoko.store.migration import Instructions
+from motoko.workflow import Workflow, control, put_back, whereabouts
 from motoko.workflow.upkeep import settling
+from motoko.workflow.upkeep.migrating import migrate_study
 from motoko.workflow.whereabouts import Place
 from tests.support.workflows import served_workflow, write_workflow
 
@@ -58,6 +60,19 @@ def copy_of(workflow: Workflow) -> Workflow:
     directory = workflow.directory.with_name("copy")
     shutil.copytree(workflow.directory, directory, symlinks=True)
     return Workflow(str(directory))
+
+
+def test_a_copy_or_half_a_backup_is_not_migrated_before_it_is_known_what_it_is(
+    tmp_path: Path,
+) -> None:
+    workflow = workflow_in(tmp_path / "original")
+    copied = copy_of(workflow)
+    put_back.begin(workflow, tmp_path / "backup")
+
+    with pytest.raises(MovedOrCopied):
+        migrate_study(copied, "mult", Instructions())
+    with pytest.raises(RestoreUnfinished):
+        migrate_study(workflow, "mult", Instructions())
 
 
 def test_a_read_only_file_system_is_named_for_what_it_is(

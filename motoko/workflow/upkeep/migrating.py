@@ -10,7 +10,7 @@ from motoko.crashpoints import reached
 from motoko.durable import copy_file, force_directory
 from motoko.errors import AlreadyRunning
 from motoko.store.migration import Instructions, Migrated, is_needed, migrate
-from motoko.workflow import control, making
+from motoko.workflow import control, making, whereabouts
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -27,9 +27,10 @@ def migrate_study(workflow: Workflow, name: str, how: Instructions) -> Outcome |
     """Bring the stored jobs and runs of a study in line with its ``bd.yaml``.
 
     The database is copied into a dated backup first. None when there is nothing to do.
-    Raises AlreadyRunning while an orchestrator or the launcher runs, and SchemaChanged for
-    what the instructions leave open.
+    Raises AlreadyRunning while an orchestrator or the launcher runs, SchemaChanged for what the
+    instructions leave open, and what `whereabouts.check_own` does.
     """
+    whereabouts.check_own(workflow)
     offices = [
         control.orchestrator_office(workflow, n) for n in control.orchestrators(workflow)
     ]
