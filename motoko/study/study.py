@@ -139,9 +139,13 @@ class Study:
             return own
         row = self.run_row(run_id)
         if (archive := archive_of(row)) is not None:
-            mark = blake2b(os.fsencode(self.directory), digest_size=8).hexdigest()
-            return unpacked(self, run_id, archive, private_directory() / "unpacked" / mark)
+            return self.unpacked_dir(run_id, archive)
         return Path(row.get(ORIGIN, own))
+
+    def unpacked_dir(self, run_id: int, archive: str) -> Path:
+        """A copy of the files of a run in this archive, to be read."""
+        mark = blake2b(os.fsencode(self.directory), digest_size=8).hexdigest()
+        return unpacked(self, run_id, archive, private_directory() / "unpacked" / mark)
 
     def run_dirs(self) -> dict[int, Path]:
         """The run directories that are there, by run."""

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import anyio
 
 from motoko.artifacts import Artifact, ToPut
-from motoko.errors import ArtifactError, ArtifactsDamaged, ArtifactsRefused
+from motoko.errors import ArchiveDamaged, ArtifactError, ArtifactsDamaged, ArtifactsRefused
 from motoko.store.tables import Tables
+from motoko.study.archive import archive_of
 from motoko.study.study import Study
 from motoko.study.waiting import until_answered
 from motoko.workflow.threads import in_thread
@@ -75,6 +76,8 @@ class Deposits:
             m.base for m in workflow.task_managers.values() if m.bd_config.artifacts
         ]
         self._finished: dict[tuple[str, int], Finished] = {}
+        #: By study and run: the archive that what it left is in, if it is packed.
+        self._archives: dict[tuple[str, int], str | None] = {}
         #: Those that have deposited all that they left.
         self._seen: set[Finished] = set()
         #: Those that cannot, which is a failure of a pipeline's.
@@ -174,6 +177,7 @@ class Deposits:
         row: Mapping[str, Any] = tables.run(run_id)
         if not row.get("has_finished") or row["run_name"] != self._workflow.run_name:
             return None
+        self._archives[study.name, run_id] = archive_of(row)
         attempt = f"{row.get('attempt') or 1} {row.get('nonce') or ''}".strip()
         return Finished(study, run_id, attempt)
 
@@ -207,10 +211,11 @@ class Deposits:
         run_of: dict[str, Finished] = {}
         for run in runs:
             present = stored.setdefault(run.title, {})
-            for declared, found in _left(run):
+            root = self._root(run, [n for n, a in present.items() if a == run.attempt])
+            for declared, found in _left(run, root):
                 lacking = self._lacking.setdefault((run.study, declared), {})
                 lacking.pop(run.title, None)  # an earlier attempt may have left nothing
-                if not found:
+                if not found and root is not None:
                     lacking[run.title] = None
                 for name, path in found:
                     if present.pop(name, None) != run.attempt:
@@ -226,6 +231,22 @@ class Deposits:
         self._seen.update(done)
         return refused
 
+    def _root(self, run: Finished, deposited: Sequence[str] = ()) -> Path | None:
+        """Where what a run left is to be looked for; None for a packed one, if something of all
+        that is declared is ``deposited``, or its archive cannot be read."""
+        study, own = run.study, run.study.run_dir(run.run_id)
+        archive = self._archives.get((study.name, run.run_id))
+        if archive is None or own.exists():
+            return own
+        places = [f"{run.prefix}{name}" for name in study.config.artifacts]
+        if all(any(n == p or n.startswith(f"{p}/") for n in deposited) for p in places):
+            return None
+        try:
+            return study.unpacked_dir(run.run_id, archive)
+        except (ArchiveDamaged, OSError) as error:
+            log.warning("what %s left cannot be looked for: %s", run.title, error)
+            return None
+
     def _forget(self, names: Sequence[str]) -> None:
         """Remove what an earlier attempt deposited, which the one that counts did not leave."""
         try:
@@ -237,9 +258,10 @@ class Deposits:
 
     def _verify(self, runs: list[Finished], go_on: GoOn) -> None:
         problems = self._store.verify(of={run.title for run in runs}, meanwhile=go_on)
-        left = set()
-        if problems:
-            left = {name for run in runs for _, found in _left(run) for name, _ in found}
+        left: set[str] = set()
+        for run in runs:
+            if any(problem.name.startswith(run.prefix) for problem in problems):
+                left.update(n for _, found in _left(run, self._root(run)) for n, _ in found)
         lost = [(p.name, p.what) for p in problems if p.name not in left]
         if lost:
             raise ArtifactsDamaged(str(self._store.root), lost)
@@ -267,12 +289,11 @@ async def _in_thread(work: Callable[[GoOn], R]) -> R:
     return await in_thread(partial(work, go_on), on_leave=is_left.set, patience_s=_CLEARING_S)
 
 
-def _left(run: Finished) -> Iterator[tuple[str, list[tuple[str, Path]]]]:
-    """What is declared, and the artifacts of it that a run has left: name and place."""
-    root = run.study.run_dir(run.run_id)
+def _left(run: Finished, root: Path | None) -> Iterator[tuple[str, list[tuple[str, Path]]]]:
+    """What is declared, and the artifacts of it that a run has left there: name and place."""
     for name, pattern in run.study.config.artifacts.items():
-        found = sorted(root.glob(pattern))
-        is_one = len(found) == 1 and found[0] == root / pattern
-        inner = ["" if is_one else f"/{path.relative_to(root)}" for path in found]
-        names = (f"{run.prefix}{name}{rest}" for rest in inner)
-        yield name, list(zip(names, found, strict=True))
+        paths = [] if root is None else sorted(root.glob(pattern))
+        inner = [] if root is None else [path.relative_to(root) for path in paths]
+        is_one = inner == [Path(pattern)]
+        names = (f"{run.prefix}{name}{'' if is_one else f'/{path}'}" for path in inner)
+        yield name, list(zip(names, paths, strict=True))

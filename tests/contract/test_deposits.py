@@ -17,6 +17,7 @@ from motoko.artifacts import content as content_module
 from motoko.artifacts.manifest import Manifest
 from motoko.errors import ArtifactsDamaged, ArtifactsRefused, PhaseFailed
 from motoko.pipeline import Pipeline, Step
+from motoko.study import archive
 from motoko.study.study import Study
 from motoko.systems import SimSystem
 from motoko.workflow import Workflow, making
@@ -124,6 +125,22 @@ def test_further_attempt_replaces_what_the_one_before_deposited(workflow: Workfl
     run(workflow, main, outcome=other)
 
     assert deposited(workflow)["solve/1/field"] == ("solve.1", "better")
+
+
+def test_packed_runs_deposit_what_is_missing_and_are_said_to_lack_nothing(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(workflow, main, outcome=leave)
+    before, study, store = deposited(workflow), workflow.solve.base, workflow.artifacts
+    store.remove("solve/1/field")
+    store.path("solve/1/frames/frames/1.txt").write_text("something else")
+    study.database.connect()
+    archive.pack(study, [1, 3], is_busy=lambda _: False)
+
+    run(workflow, main, outcome=leave)
+
+    assert deposited(workflow) == before
+    assert [r.message for r in caplog.records if " left no " in r.message] == []
 
 
 def piped(workflow: Workflow, handler: Any, on_failure: str = "prune") -> list[str]:
