@@ -6,9 +6,9 @@ which of their runs counts is not for Motoko to decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import chain, combinations, islice
 from typing import Any
 
 from motoko.columns import UNDECLARED
@@ -18,6 +18,9 @@ from motoko.phrases import listed
 from motoko.store.codec import digest, encode, encode_run, ordered
 from motoko.store.index import value_key
 from motoko.store.tables import Tables, TaskIdentity
+
+#: So many sets of entries are tried to find what made a task.
+_MOST_TRIED = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -245,9 +248,10 @@ def _identities(
     keys = {run_id: key for key, run_id in tables.trees["tasks"].items() if run_id in runs}
     changed: dict[bytes, tuple[bytes, int]] = {}
     without: list[int] = []
+    usual: dict[tuple[str, ...], None] = {}
     for run_id, new_row in runs.items():
         key = keys[run_id]
-        found = _entries_at_creation(tables.run(run_id), old, key)
+        found = _entries_at_creation(tables.run(run_id), old, key, usual)
         if found is None:
             without.append(run_id)
         elif found:
@@ -260,16 +264,26 @@ def _identities(
 
 
 def _entries_at_creation(
-    row: Mapping[str, Any], old: Schema, key: bytes
+    row: Mapping[str, Any], old: Schema, key: bytes, usual: dict[tuple[str, ...], None]
 ) -> tuple[str, ...] | None:
-    """Which declared entries made the task, found by trying; None when none of them fits."""
+    """Which declared entries made the task, found by trying those that made others, which is
+    kept in ``usual``, and then what is likely; None when none of them fits."""
     names = [name for name in sorted({*old.run, *UNDECLARED}) if name in row]
-    for size in range(len(names) + 1):
-        for chosen in combinations(names, size):
-            mark = digest(list(_identity(row, tuple((n, row[n]) for n in chosen))))
-            if key.endswith(mark):
-                return chosen
+    likely = {name for name in names if name in old.run and old.run[name].has_default}
+    others = islice(_around(likely, names), _MOST_TRIED)
+    for chosen in chain((some for some in usual if row.keys() >= set(some)), others):
+        mark = digest(list(_identity(row, tuple((n, row[n]) for n in chosen))))
+        if key.endswith(mark):
+            usual[chosen] = None
+            return chosen
     return None
+
+
+def _around(likely: set[str], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """All sets of these names, the most likely one first, and then what differs least."""
+    for size in range(len(names) + 1):
+        for other in combinations(names, size):
+            yield tuple(sorted(likely.symmetric_difference(other)))
 
 
 def _identity(row: Mapping[str, Any], declared: tuple[tuple[str, Any], ...]) -> TaskIdentity:

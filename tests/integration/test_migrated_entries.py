@@ -60,3 +60,21 @@ def test_what_a_run_has_left_is_no_part_of_its_task_under_another_name_either(
     assert created(newer, **{given: "coarse"}) == [3, 4]
     assert problems(newer.tables) == []
     newer.close()
+
+
+def test_of_many_entries_not_all_sets_are_tried(tmp_path: Path) -> None:
+    many = ", ".join(f"e{n}: {{type: int, default: {n}}}" for n in range(30))
+    bd_yaml = f"study: a\njob: {{x: float}}\nrun: {{{many}, y: float, z: str}}\n"
+    study = open_study(write_study(tmp_path / "a", bd_yaml))
+    with served(study):
+        study.initialise()
+        assert created(study, z="given") == [1, 2]
+        study.update_run(1, {"y": 1.0})
+        study.update_run(2, {"e1": 7, "e2": 8})
+
+        newer, done = migrated(study, bd_yaml.replace("z:", "zz:"), Instructions({"z": "zz"}))
+
+        assert done.without_identity == (2,)
+        assert created(newer, zz="given") == [1, 3]
+        newer.close()
+        study.close()
