@@ -32,7 +32,8 @@ class Field:
 
     ``backfill`` is what jobs have that were stored before the parameter was declared: its first
     default, which a later change of the default leaves alone. Of an entry of runs, the same is
-    what runs have up to ``last_without``, the last one that was made before.
+    what runs have up to ``last_without``, the last one that was made before; UNSET where it had
+    no default.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Schema:
         init=False, repr=False, compare=False
     )
     _run_types: Mapping[str, str] = field(init=False, repr=False, compare=False)
-    #: The entries that were declared when there were runs already, and have a default.
+    #: The entries that were declared when there were runs already.
     later: tuple[Field, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -196,7 +197,8 @@ class Schema:
 
     def later_for(self, run_id: int) -> dict[str, Any]:
         """The entries that were declared after a run was made, with what it has of them."""
-        return {f.name: f.backfill for f in self.later if run_id <= f.last_without}
+        earlier = (f for f in self.later if run_id <= f.last_without)
+        return {f.name: f.backfill for f in earlier if f.backfill is not UNSET}
 
     def extended(self, newer: Schema, last_run_id: int = 0) -> Schema:
         """This schema, that of a database, with what a newer ``bd.yaml`` has in addition.
@@ -356,8 +358,6 @@ def _extended(
 
 def declared_later(declared: Field, last_run_id: int) -> Field:
     """A declaration that comes to what is stored, which has its default from now on."""
-    if not declared.has_default:
-        return declared
     return replace(declared, backfill=declared.default, last_without=last_run_id)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from motoko.columns import UNDECLARED
 from motoko.errors import SchemaChanged
-from motoko.model.schema import Field, Schema, SchemaChange, declared_later
+from motoko.model.schema import UNSET, Field, Schema, SchemaChange, declared_later
 from motoko.phrases import listed
 from motoko.store.codec import digest, encode, encode_run, ordered
 from motoko.store.index import value_key
@@ -199,7 +199,8 @@ def _with_later(tables: Tables, target: Schema, instructions: Instructions) -> S
         if was is None:
             entries[name] = declared_later(declared, tables.last_run_id)
         elif was.last_without:
-            has = target.convert_run(_retyped({name: was.backfill}, target.run))[name]
+            stored = {} if was.backfill is UNSET else {name: was.backfill}
+            has = target.convert_run(_retyped(stored, target.run)).get(name, UNSET)
             entries[name] = replace(declared, backfill=has, last_without=was.last_without)
         else:
             entries[name] = declared

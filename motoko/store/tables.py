@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from motoko.columns import BUILT_IN
 from motoko.errors import SchemaError
 from motoko.model import states
-from motoko.model.schema import Schema
+from motoko.model.schema import UNSET, Schema
 from motoko.store.codec import (
     digest,
     encode,
@@ -102,7 +102,7 @@ class Tables(Rows):
         for values in points:
             job_id = row["job_id"] = self.create_job(values)
             key = job_id.to_bytes(8, "big") + mark
-            run_id = self._tasks.get(key) or self._made_before(job_id, earlier)
+            run_id = self._tasks.get(key) or self._made_before(job_id, identity, earlier)
             if run_id is None:
                 run_id, next_id = next_id, next_id + 1
                 self._tasks[key] = run_id
@@ -131,34 +131,36 @@ class Tables(Rows):
             if not job_id:
                 continue
             run_id = self._tasks.get(int(job_id).to_bytes(8, "big") + mark)
-            if run_id := run_id or self._made_before(int(job_id), earlier):
+            if run_id := run_id or self._made_before(int(job_id), identity, earlier):
                 found.append(int(run_id))
         return found
 
     def _earlier(self, identity: TaskIdentity) -> list[_Known]:
-        """What the same task was known by before entries of it were declared whose values are
-        their first defaults."""
+        """What the same task was known by before entries of it were declared."""
         later, declared = self.schema.later, dict(identity.declared)
         known = []
         for last in sorted({field.last_without for field in later}):
-            dropped = {f.name: f.backfill for f in later if f.last_without >= last}
-            if all(n in declared and is_same(declared[n], v) for n, v in dropped.items()):
+            fields = [field for field in later if field.last_without >= last]
+            dropped = {f.name: f.backfill for f in fields if f.name in declared}
+            if dropped and all(f.name in dropped for f in fields if f.backfill is not UNSET):
                 kept = tuple(pair for pair in identity.declared if pair[0] not in dropped)
                 mark = digest(list(identity._replace(declared=kept)))
                 known.append(_Known(mark, last, dropped))
         return known
 
-    def _made_before(self, job_id: int, earlier: Iterable[_Known]) -> int | None:
-        """The run that is such a task. What it was given under a name that was not declared at
-        that time is another value for it."""
+    def _made_before(
+        self, job_id: int, identity: TaskIdentity, earlier: Iterable[_Known]
+    ) -> int | None:
+        """The run that is such a task: it has the values that are asked for, be it their first
+        defaults, or what it was given under names that were not declared at that time."""
+        declared, undeclared = dict(identity.declared), self.trees["entries"]
         for known in earlier:
             run_id = self._tasks.get(job_id.to_bytes(8, "big") + known.mark)
             if run_id is None or run_id > known.last_run_id:
                 continue
             given = self.run(run_id)
-            undeclared = self.trees["entries"]
-            dropped = known.dropped.items()
-            if all(n not in undeclared or is_same(given[n], v) for n, v in dropped):
+            has = {n: given.get(n) if n in undeclared else v for n, v in known.dropped.items()}
+            if all(v is not UNSET and is_same(v, declared[n]) for n, v in has.items()):
                 return int(run_id)
         return None
 

@@ -104,6 +104,35 @@ def test_a_run_that_was_given_another_value_undeclared_is_another_task(directory
         assert create(study, [1.0, 2.0]) == [3, 2]
 
 
+@pytest.mark.parametrize("bd_yaml", [LATER, LATER.replace("{type: int, default: 4}", "int")])
+def test_a_run_that_was_given_the_same_value_undeclared_is_the_same_task(
+    directory: Path, bd_yaml: str
+) -> None:
+    with declared(directory, BEFORE) as study:
+        assert create(study, [1.0, 2.0], z=9) == [1, 2]
+        study.update_run(2, {"z": None})
+
+    with declared(directory, bd_yaml) as study:
+        assert create(study, [1.0, 2.0, 3.0], z=9) == [1, 3, 4]
+        assert create(study, [1.0, 2.0, 3.0], z=9) == [1, 3, 4]
+        assert create(study, 1.0, z=8) == [5]
+        assert study.find_tasks({"x": [1.0, 2.0, 3.0]}, {"z": 9}, run_name="r") == [1, 3, 4]
+        assert problems(study.tables) == []
+
+
+def test_what_scripts_leave_may_be_declared_later(directory: Path) -> None:
+    with declared(directory, BEFORE) as study:
+        assert create(study, [1.0, 2.0]) == [1, 2]
+        study.update_run(1, {"z": 9})
+
+    with declared(directory, LATER.replace("{type: int, default: 4}", "int")) as study:
+        assert create(study, [1.0, 2.0, 3.0]) == [1, 2, 3]
+    with declared(directory, LATEST.replace("{type: int, default: 4}", "int")) as study:
+        assert create(study, [1.0, 2.0, 3.0, 4.0]) == [1, 2, 3, 4]
+        assert create(study, 1.0, w="lu") == [5]
+        assert [study.run(n).get("z") for n in (1, 2)] == [9, None]
+
+
 def test_what_made_a_run_from_before_has_the_first_default(directory: Path) -> None:
     with declared(directory, BEFORE) as study:
         create(study, 1.0, y=2.0)
