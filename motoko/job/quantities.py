@@ -9,6 +9,7 @@ than the header by whoever appends next, which is how readers know it.
 from __future__ import annotations
 
 import os
+import stat
 from collections import namedtuple
 
 from motoko.crashpoints import reached
@@ -167,8 +168,13 @@ def _append(path: StrPath, text: str) -> None:
 
 
 def read_header(path: StrPath) -> Optional[List[str]]:
-    """The columns of a quantity's file, step first; [] for another file, None without one."""
+    """The columns of a quantity's file, step first; [] for another file, None without one.
+
+    A directory is another one, and so is a pipe, which nobody may ever write to.
+    """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return []
         with open(path, "rb") as file:
             line = file.readline(1 << 20)
     except FileNotFoundError:

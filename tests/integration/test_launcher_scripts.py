@@ -313,3 +313,10 @@ def test_the_number_of_threads_is_the_users_to_say(tmp_path: Path) -> None:
             wait_for_state(study, "FINISHED", 1, 2)
         assert (study.run_dir(1) / "r.o1").read_text() == "5\n"
         assert (study.run_dir(2) / "q.o2").read_text() == "3\n"
+
+
+def test_a_directory_or_a_pipe_named_like_a_table_holds_up_no_run(tmp_path: Path) -> None:
+    script = "mkdir parts.csv\nmkfifo pipe.csv\n"
+    with new_study(tmp_path / "s", script) as study, launching(study, max_concurrent=1):
+        create(study, 2)
+        wait_for_state(study, "FINISHED", 1, 2)

@@ -265,6 +265,17 @@ def test_file_without_a_row_has_no_last_row(tmp_path: Path, text: str | None) ->
     assert quantities.last_row(path) is None
 
 
+def test_a_pipe_is_no_quantity_and_nobody_reads_from_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "q.csv")
+    fd = os.open(tmp_path / "q.csv", os.O_RDWR | os.O_NONBLOCK)
+    os.write(fd, b"step[int],q[int]\n4,7\n")
+
+    assert quantities.list_quantities(tmp_path) == []
+    assert quantities.last_row(tmp_path / "q.csv") is None
+    assert os.read(fd, 100) == b"step[int],q[int]\n4,7\n"
+    os.close(fd)
+
+
 def test_file_removed_by_the_script_is_made_again(run: Run) -> None:
     run.push_quantity(1, 1, "q")
     run.file("q.csv").unlink()
