@@ -260,11 +260,19 @@ class _Taking:
 
     def _check_same(self, row: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         stored = {k: v for k, v in self._tables.job(row["job_id"]).items() if k != "id"}
-        if row["run_name"] != facts["run"]["run_name"] or stored != self._job(facts):
+        is_same = row["run_name"] == facts["run"]["run_name"] and stored == self._job(facts)
+        if not (is_same and self._is_same_task(row, facts)):
             raise ValueError(
-                f"{self._directory} belongs to another job or run name than the run that the"
-                " database has under this id; move one of them away"
+                f"{self._directory} belongs to another job, run name or entries than the run"
+                " that the database has under this id; move one of them away"
             )
+
+    def _is_same_task(self, row: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+        """Whether a run that the database knows no attempt of was created with the entries that
+        the directory was made for; others may have got its id since a backup."""
+        told = facts.get("rebuild", {}).get("task", "")
+        known = self._tables.task_mark(self._run_id).hex()
+        return bool(row.get("attempt")) or not told or told == known
 
     def _job(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         values = {**facts["job"], **_exact(facts, "job")}

@@ -131,3 +131,29 @@ def test_a_run_with_a_policy_of_its_own_keeps_it(tmp_path: Path) -> None:
         assert row(study)["state"] == "FAILED"
     with anew(study, generation) as study:
         assert row(study)["state"] == "FAILED"
+
+
+@pytest.mark.parametrize("norm", [2.5, 3.5], ids=["same entries", "others"])
+def test_a_directory_of_another_task_of_the_same_job_is_not_taken_for_that_of_a_run(
+    tmp_path: Path, norm: float
+) -> None:
+    with new_study(tmp_path / "s", "true\n", ONCE) as study:
+        create(study, norm=2.5)
+        with launching(study):
+            wait_for(study, ended(study, 1))
+        generation = generation_of(study)
+    shutil.rmtree(study.state_dir)
+    study = open_study(study.directory)
+    with served(study):
+        study.initialise()
+        study.database.write(lambda tables: tables.set_fact("generation", generation))
+        create(study, norm=norm)  # as after a backup that was put back
+        found = reconcile(study, {})
+        now = row(study)
+        study.close()
+
+    if norm == 2.5:
+        assert (found.problems, now["state"]) == ([], "FINISHED")
+    else:
+        assert "belongs to another job, run name or entries" in found.problems[0]
+        assert (now["norm"], now["state"]) == (3.5, "CREATED")
