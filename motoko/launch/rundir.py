@@ -5,7 +5,8 @@ What an attempt starts with is the same each time: the files of the run's manife
 error, journals, token, outcome, sentinels, quantities, whatever its program wrote) is moved
 into ``attempt-<n>/`` first, n being that attempt's number; files of the manifest are placed
 anew, since the script may have changed them. What the study carries over stays in place. A
-directory that nobody knows of (left by a database that is gone) is set aside as ``attempt-0``.
+directory that nobody knows of (left by a database that is gone) is set aside as ``attempt-0``
+as a whole: another run has left it.
 """
 
 from __future__ import annotations
@@ -194,11 +195,10 @@ class RunDirs:
             Path(layout.run_file(attempt.run_dir)).unlink()
             return
         aside = Path(layout.attempt_dir(attempt.run_dir, attempt.number - 1))
-        # The run's file goes last: as long as it is there, setting aside is not done.
-        names = [n for n in os.listdir(attempt.run_dir) if not self._stays(n)]
-        names.sort(key=lambda name: name == layout.RUN_FILE)
+        names = self._left(attempt, aside)
         moving.check_movable(Path(attempt.run_dir, name) for name in names)
         if names:
+            _make_room(aside)
             aside.mkdir(exist_ok=True)
         for name in names:
             target = aside / name
@@ -206,6 +206,16 @@ class RunDirs:
             reached("rundir.clearing")
             moving.move(Path(attempt.run_dir, name), target)
         reached("rundir.cleared")
+
+    def _left(self, attempt: Attempt, aside: Path) -> list[str]:
+        """What is to be set aside. The run's file is the last: as long as it is there, that is
+        not done."""
+        names = os.listdir(attempt.run_dir)
+        if attempt.number == 1:  # another run has left all of it
+            names = [name for name in names if name != aside.name]
+        else:
+            names = [name for name in names if not self._stays(name)]
+        return sorted(names, key=lambda name: name == layout.RUN_FILE)
 
     def _stays(self, name: str) -> bool:
         """Whether a file stays where it is when an attempt is set aside."""
@@ -236,6 +246,17 @@ class RunDirs:
             },
         }
         return json.dumps(facts, default=_plain).encode() + b"\n"
+
+
+def _make_room(aside: Path) -> None:
+    """Give what was set aside to its end there a place within what is set aside now."""
+    if not Path(layout.run_file(aside)).exists():
+        return
+    around = aside.with_name(f"{layout.PREFIX}aside")
+    around.mkdir(exist_ok=True)
+    moving.move(aside, around / aside.name)
+    reached("rundir.clearing")
+    moving.move(around, aside)
 
 
 def _told_of(before: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -512,6 +512,28 @@ def test_a_directory_that_nobody_knows_is_set_aside(tmp_path: Path) -> None:
         assert (run_dir / "attempt-0" / "old").read_text() == "old\n"
 
 
+def test_nothing_that_another_run_has_left_is_carried_over_or_removed(tmp_path: Path) -> None:
+    script = "cat w-1 old 2>/dev/null\necho $MOTOKO_ATTEMPT > own\nexit 3\n"
+    yaml = YAML + "carry_over: [w-*]\nretry: {application: 1}\n"
+    with new_study(tmp_path / "s", script, yaml) as study:
+        run_dir = study.run_dir(1)
+        for i, directory in enumerate(("attempt-0", "attempt-1", ".")):
+            (run_dir / directory).mkdir(parents=True, exist_ok=True)
+            for name in (".motoko-run.json", "own", "w-1"):
+                (run_dir / directory / name).write_text(f"{i} of another\n")
+        with launching(study):
+            create(study)
+            wait_for_state(study, "FAILED")
+
+        assert (run_dir / "r.o1").read_text() == ""
+        assert (run_dir / "attempt-1" / "own").read_text() == "1\n"
+        assert not (run_dir / "attempt-1" / "w-1").exists()
+        for i, directory in enumerate(("attempt-0", "attempt-1", ".")):
+            for name in ("own", "w-1"):
+                kept = run_dir / "attempt-0" / directory / name
+                assert kept.read_text() == f"{i} of another\n"
+
+
 def test_what_the_system_refuses_for_now_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
