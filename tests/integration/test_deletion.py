@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from motoko.store.identity import identity_of
 from motoko.store.session import Session, entered
 from motoko.store.tables import Tables
 from motoko.study.study import Study
+from motoko.workflow import making
+from motoko.workflow.upkeep import run_changes
 from tests.support.studies import open_study, served, write_study
+from tests.support.workflows import served_workflow
 
 
 @pytest.fixture
@@ -128,3 +132,18 @@ def test_what_a_run_was_created_with_is_told_from_what_its_script_set(study: Stu
 
     with study.database.read() as tables:
         assert identity_of(tables, 1, {"method"}).declared == (("method", "heun"),)
+
+
+def test_what_was_known_of_runs_is_kept_by_each_of_two_commands_of_one_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = tmp_path / "backup"
+    monkeypatch.setattr(making, "new_backup", lambda workflow: backup)
+    with served_workflow(tmp_path / "w", "mult") as workflow:
+        workflow.mult.createTask(x=[1.0, 2.0])
+        for run_id in (1, 2):
+            chosen = {workflow.mult.base: [run_id]}
+            run_changes.delete(workflow, chosen, keeps_files=True)
+
+    told = [json.loads(file.read_text())["runs"] for file in backup.rglob("*.json")]
+    assert sorted(one["job"]["x"] for [one] in told) == [1.0, 2.0]

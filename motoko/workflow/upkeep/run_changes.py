@@ -285,8 +285,8 @@ def delete(
     firing = _in_open_firings(workflow)
     for study, ids in chosen.items():
         rows: list[dict[str, Any]] = []
-        file = backup / study.name / "deleted-runs.json"
         with cleaning(study):
+            file = _free(backup / study.name / "deleted-runs.json")
             making.check_dirs(workflow, study, ids, are_kept=keeps_files)
             with study.database.read() as tables:
                 may = _deletable(workflow, study, tables, ids, firing, Changes())
@@ -380,6 +380,15 @@ def _known(tables: Tables, run_id: int) -> dict[str, Any]:
         "attempts": tables.attempts(run_id),
         "quantities": tables.quantities(run_id),
     }
+
+
+def _free(file: Path) -> Path:
+    """This file, or another one where a command of the same second has written it."""
+    found, n = file, 1
+    while found.exists():
+        n += 1
+        found = file.with_stem(f"{file.stem}-{n}")
+    return found
 
 
 def _write_down(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
