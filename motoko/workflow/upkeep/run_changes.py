@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from motoko.columns import UNDECLARED
 from motoko.crashpoints import reached
 from motoko.durable import replace_file
+from motoko.job.holders import find_holders
+from motoko.job.outcome import read_outcome
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
 from motoko.model import states
@@ -165,7 +167,7 @@ class _Retrying:
                 tables.update_run(run_id, {RETRIED_AS: made})
                 changes.done.append(name)
                 return
-        if why := _why_not_idle(self.workflow, self.study, row):
+        if why := _why_not_idle(self.workflow, self.study, row, will_end=not self.cleans):
             changes.left[name] = why
             return
         is_packed = archive_of(row) is not None
@@ -400,14 +402,25 @@ def _write_down(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 # shared
 
 
-def _why_not_idle(workflow: Workflow, study: Study, row: Mapping[str, Any]) -> str:
-    """Why a run cannot be begun anew or removed now; empty if it can."""
+def _why_not_idle(
+    workflow: Workflow, study: Study, row: Mapping[str, Any], *, will_end: bool = False
+) -> str:
+    """Why a run cannot be begun anew or removed now; empty if it can.
+
+    What its script has left in the background is no reason with ``will_end``: a launcher ends
+    it before the next attempt.
+    """
     if row["state"] in states.ACTIVE:
         return f"is {row['state']}: cancel it first"
     if (found := executing_in(study, row["id"])) is None:
         return ""
     ends, is_ending = "cancel it first", row["state"] == states.CANCELLED
-    if is_ending:
+    if read_outcome(found.run_dir, found.attempt, found.nonce) is not None:
+        if will_end and found.is_here:
+            return ""
+        pids = " ".join(map(str, find_holders(found.run_dir, found.attempt)))
+        ends = f"its script has ended, and left something; `kill {pids}` there ends that"
+    elif is_ending:
         is_alone = control.launcher_office(workflow).owner() is None
         ends = troubles.unended(workflow) if is_alone else "the launcher ends it first"
     return f"{'is CANCELLED and ' * is_ending}still executes on {found.host}: {ends}"
