@@ -1,14 +1,16 @@
 """What studies declare as artifacts: finished runs deposit it in the workflow's store.
 
 The manifest of the store is the record of what was deposited, so that whoever dies in between
-is made up for by the next orchestrator.
+is made up for by the next orchestrator. A script may go on after it has said finish(): what it
+leaves is deposited as it is then, and once more when it has ended.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,6 +20,8 @@ import anyio
 
 from motoko.artifacts import Artifact, ToPut
 from motoko.errors import ArchiveDamaged, ArtifactError, ArtifactsDamaged, ArtifactsRefused
+from motoko.job.layout import FAILED, FINISHED
+from motoko.launch.executing import executing_in
 from motoko.store.tables import Tables
 from motoko.study.archive import archive_of
 from motoko.study.study import Study
@@ -42,6 +46,10 @@ _FEW = 10
 _MOST_SHOWN = 10
 #: Tells attempts of all runs that there ever were apart.
 _ATTEMPT = "attempt"
+#: What is added to that as long as the script of the attempt goes on.
+_GOES_ON = ", going on"
+#: Most scripts end shortly after finish(); they are waited for so long, and looked at so often.
+_ENDING_S, _LOOK_S = 2.0, 0.02
 
 
 class _Left(Exception):
@@ -82,6 +90,8 @@ class Deposits:
         self._seen: set[Finished] = set()
         #: Those that cannot, which is a failure of a pipeline's.
         self._told: set[Finished] = set()
+        #: Those that have deposited while their scripts went on.
+        self._early: set[Finished] = set()
         #: By study and name: the runs that have left nothing of what is declared.
         self._lacking: dict[tuple[Study, str], dict[str, None]] = {}
         self._turn = anyio.Lock()
@@ -134,7 +144,6 @@ class Deposits:
         for (study, name), runs in self._lacking.items():
             if not runs:
                 continue
-            shown = [*list(runs)[:_MOST_SHOWN], *["..."] * (len(runs) > _MOST_SHOWN)]
             lack.warning(
                 "%d finished run%s of %s left no %s (artifact %s): %s",
                 len(runs),
@@ -142,7 +151,15 @@ class Deposits:
                 study.name,
                 study.config.artifacts[name],
                 name,
-                ", ".join(shown),
+                _titles(runs),
+            )
+        if self._early:
+            lack.warning(
+                "%d finished run%s on after finish(): artifacts are as the scripts had left"
+                " them by now, and deposited again by the next start: %s",
+                len(self._early),
+                " goes" if len(self._early) == 1 else "s go",
+                _titles(run.title for run in self._early),
             )
         whys = {run.title: why for run, why in refused.items() if run not in self._told}
         if whys:
@@ -200,6 +217,8 @@ class Deposits:
         refused: dict[Finished, str] = {}
         if not runs:
             return refused
+        early = _going_on(runs, go_on)
+        attempts = {run: run.attempt + (_GOES_ON if run in early else "") for run in runs}
         stored: dict[str | None, dict[str, str]] = {}
         looks = [run.prefix for run in runs] if len(runs) <= _FEW else [None]
         for artifact in chain.from_iterable(
@@ -218,17 +237,18 @@ class Deposits:
                 if not found and root is not None:
                     lacking[run.title] = None
                 for name, path in found:
-                    if present.pop(name, None) != run.attempt:
-                        things.append(ToPut(path, name, {_ATTEMPT: run.attempt}, run.title))
+                    if present.pop(name, None) != attempts[run]:
+                        things.append(ToPut(path, name, {_ATTEMPT: attempts[run]}, run.title))
                         run_of[name] = run
         for name, error in self._store.put_all(things, meanwhile=go_on).items():
             why = refused[run_of[name]] = f"artifact {name} cannot be deposited: {error}"
             log.error("%s", why)
         done = [run for run in runs if run not in refused]
         self._forget(
-            [name for run in done for name, a in stored[run.title].items() if a != run.attempt]
+            [n for run in done for n, a in stored[run.title].items() if a != attempts[run]]
         )
-        self._seen.update(done)
+        self._early = (self._early - set(runs)) | (early & set(done))
+        self._seen.update(run for run in done if run not in early)
         return refused
 
     def _root(self, run: Finished, deposited: Sequence[str] = ()) -> Path | None:
@@ -269,6 +289,30 @@ class Deposits:
             log.warning("artifact %s is %s: deposited again", problem.name, problem.what)
         if problems:
             self._store.remove(*(problem.name for problem in problems))
+
+
+def _going_on(runs: Sequence[Finished], go_on: GoOn) -> set[Finished]:
+    """Those whose scripts do not come to their end soon after finish()."""
+    end = time.monotonic() + _ENDING_S
+    left = set(runs)
+    while True:
+        left = {run for run in left if _goes_on(run)}
+        if not left or time.monotonic() >= end:
+            return left
+        go_on()
+        time.sleep(_LOOK_S)
+
+
+def _goes_on(run: Finished) -> bool:
+    try:  # that it has finished is said already
+        return executing_in(run.study, run.run_id, without=(FINISHED, FAILED)) is not None
+    except OSError:  # it is not known; whoever copies is told why
+        return False
+
+
+def _titles(titles: Iterable[str]) -> str:
+    found = list(titles)
+    return ", ".join([*found[:_MOST_SHOWN], *["..."] * (len(found) > _MOST_SHOWN)])
 
 
 def _is_deposit(artifact: Artifact) -> bool:

@@ -20,7 +20,7 @@ from motoko.pipeline import Pipeline, Step
 from motoko.study import archive
 from motoko.study.study import Study
 from motoko.systems import SimSystem
-from motoko.workflow import Workflow, making
+from motoko.workflow import Workflow, deposits, making
 from tests.support.workflows import DEADLINE_S, executed, no_daemons, run, served_workflow
 
 __all__ = ["no_daemons"]
@@ -336,3 +336,25 @@ def test_what_somebody_else_has_stored_of_a_run_stays(
     run(workflow, main, outcome=leave)
 
     assert deposited(workflow) == before
+
+
+def test_what_a_script_goes_on_to_write_is_deposited_when_it_has_ended(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    going_on = {1}
+    monkeypatch.setattr(
+        deposits, "executing_in", lambda study, i, **_: i in going_on or None, raising=False
+    )
+    monkeypatch.setattr(deposits, "_ENDING_S", 0.0, raising=False)
+    file = workflow.solve.base.run_dir(1) / "out/u.txt"
+    run(workflow, main, outcome=leave)
+    assert deposited(workflow)["solve/1/field"] == ("solve.1", "out/u.txt of 1")
+    told = [record.message for record in caplog.records if "finish()" in record.message]
+    file.write_text("whole")
+
+    going_on.clear()
+    run(workflow, main, outcome=leave)
+
+    assert deposited(workflow)["solve/1/field"] == ("solve.1", "whole")
+    assert len(deposited(workflow)) == 6
+    assert len(told) == 1 and "solve.1" in told[0]
