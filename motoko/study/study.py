@@ -303,12 +303,18 @@ class Study:
         return ids
 
     def find_tasks(
-        self, given: Mapping[str, Any], run_params: Mapping[str, Any] | None, *, run_name: str
+        self,
+        given: Mapping[str, Any],
+        run_params: Mapping[str, Any] | None,
+        *,
+        run_name: str,
+        tables: Tables | None = None,
     ) -> list[int]:
-        """The runs of those of the tasks that are there; `create_tasks` would make the rest."""
+        """The runs of those of the tasks that are there, in this snapshot or the session's;
+        `create_tasks` would make the rest."""
         ids: list[int] = []
         for operation in self._creations(given, run_params, None, run_name, ""):
-            ids += self.ask(operation.find)
+            ids += self.ask(operation.find) if tables is None else operation.find(tables)
         return ids
 
     def _creations(

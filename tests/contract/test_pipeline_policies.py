@@ -21,6 +21,7 @@ from motoko.study.waiting import commit_current
 from motoko.workflow import Workflow
 from motoko.workflow.pipelines import running
 from motoko.workflow.pipelines.again import give_new_start
+from motoko.workflow.pipelines.progress import Phase, Progress
 from tests.contract.test_pipelines import ORDER, STUDIES, SYSTEMS, TEXTS, failing, phases, piped
 from tests.support.workflows import conclude, no_daemons, run, served_workflow
 
@@ -228,3 +229,56 @@ def test_a_policy_that_nobody_knows_is_refused_before_anything_begins(
     with pytest.raises(PipelineError, match=r"prone.*did you mean 'prune'"):
         piped(workflow, ORDER, SYSTEMS, on_failure="prone")
     assert phases(workflow) == {}
+
+
+@pytest.mark.parametrize("does_last", ["function", "study"])
+def test_system_that_was_left_out_stays_so_when_the_run_name_is_taken_up_again(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, does_last: str
+) -> None:
+    prune, is_pruned, called = Progress.prune, anyio.Event(), list[str]()
+
+    def prune_and_tell(self: Progress, phase: Phase) -> bool:
+        found = prune(self, phase)
+        is_pruned.set()
+        return found
+
+    async def look(system: Any) -> None:
+        called.append(f"look:{system.name}")
+        if system.name == "b":
+            await is_pruned.wait()
+
+    def conclude(system: Any) -> None:
+        called.append(f"last:{system.name}")
+
+    monkeypatch.setattr(Progress, "prune", prune_and_tell)
+    last = Step("last", ["look"], task="check")
+    order = Pipeline([*list(ORDER)[:2], Step("look", ["prepare"]), last])
+    handlers: dict[str, Any] = {"look": look}
+    if does_last == "function":
+        handlers["last"] = conclude
+    found = []
+    for _ in range(3):
+        survivors = piped(
+            workflow,
+            order,
+            outcome=failing("equil:b"),
+            handlers=handlers,
+            on_failure="prune",
+        )
+        found.append((survivors, sorted(called), phases(workflow)))
+
+    survivors, calls, states = found[0]
+    assert survivors == ["a", "c"]
+    assert "last:b" not in calls
+    assert states.get("check:b") is None
+    assert found == [found[0]] * 3
+
+
+def test_system_whose_failed_run_is_tried_again_is_left_out_no_more(
+    workflow: Workflow,
+) -> None:
+    assert piped(workflow, outcome=failing("equil:b"), on_failure="prune") == ["a", "c"]
+    for one, _ in workflow.equil.select("state = FAILED"):
+        one.state = "CREATED"
+
+    assert piped(workflow, on_failure="prune") == ["a", "b", "c"]

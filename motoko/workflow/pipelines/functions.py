@@ -65,6 +65,8 @@ class FunctionSteps:
         self._phases = [phase for phase in progress if phase.step.name in self._steps]
         #: For functions that are not async.
         self._room = CapacityLimiter(available_cores())
+        #: Phases whose calls have begun, and are not over, with what they were given.
+        self._interrupted: set[tuple[str, str]] = set()
         #: By the name of the phase: the calls of functions that came to their end.
         self._done: dict[str, set[str]] = {}
         #: By the name of the phase: what became of calls that failed, the oldest first.
@@ -77,15 +79,38 @@ class FunctionSteps:
         run_name = self._workflow.run_name or ""
         with self._workflow.vars.db.read() as ledger:
             records = ledger.open_firings(run_name).values()
-            interrupted = {(r["event"], r.get("call", "")) for r in records}
+            self._interrupted = {(r["event"], r.get("call", "")) for r in records}
             names = [phase.name for phase in self._phases]
             fired = {name: ledger.fired_calls(run_name, name, ALL_TASKS) for name in names}
             failures = ledger.failures(run_name)
         self._done = {
-            name: {call for call in calls if (name, call) not in interrupted}
+            name: {call for call in calls if (name, call) not in self._interrupted}
             for name, calls in fired.items()
         }
         self._failures = {name: [why for _, why in found] for name, found in failures.items()}
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether any call had failed before."""
+        return any(self._failures.values())
+
+    def known(self, phase: Phase, call: str) -> PhaseState:
+        """How far a phase is that is given this: by the records that there were at the
+        beginning."""
+        if not self._done[phase.name].isdisjoint({"", call}):
+            return PhaseState.DONE
+        history = self._history(phase, call)
+        if history and not {RETRY_AT, NEW_START} & history[-1].keys():
+            return PhaseState.FAILED
+        is_begun = history or (phase.name, call) in self._interrupted
+        return PhaseState.BEGUN if is_begun else PhaseState.WAITING
+
+    def _history(self, phase: Phase, call: str) -> list[dict[str, Any]]:
+        return [
+            failure
+            for failure in self._failures.get(phase.name, ())
+            if failure.get(CALL, "") in ("", call)  # an earlier version kept none
+        ]
 
     def offer(self) -> list[Phase]:
         """Begin the phases that can; all that are in another state now."""
@@ -93,14 +118,10 @@ class FunctionSteps:
         for phase in found:
             phase.begin()
             call, done = self._given.call(phase, self._progress), self._done[phase.name]
-            history = [
-                failure
-                for failure in self._failures.get(phase.name, ())
-                if failure.get(CALL, "") in ("", call)  # an earlier version kept none
-            ]
-            if not done.isdisjoint({"", call}):
+            history, known = self._history(phase, call), self.known(phase, call)
+            if known is PhaseState.DONE:
                 phase.conclude()
-            elif history and not {RETRY_AT, NEW_START} & history[-1].keys():
+            elif known is PhaseState.FAILED:
                 phase.conclude(PhaseFailed(phase.name, history[-1]["cause"]))
             else:
                 if done:

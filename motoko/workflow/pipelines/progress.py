@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from enum import StrEnum
+from typing import NamedTuple
 
 from motoko.errors import FailedRun
 from motoko.model import states
@@ -28,6 +29,14 @@ class PhaseState(StrEnum):
     DONE = "done"
 
 
+class Hold(NamedTuple):
+    """Of a system nothing else begins than what had ``begun`` before, until it is known what
+    came of a step."""
+
+    until: str
+    begun: Set[str]
+
+
 class Phase:
     """One step, done for one system."""
 
@@ -47,6 +56,8 @@ class Phase:
         self.has_sequel = False
         #: Whether its runs are through, and that is still to be decided.
         self.is_in_sequel = False
+        #: Whether what became of it since it was begun has been looked at.
+        self.is_looked_at = False
 
     def __repr__(self) -> str:
         return f"Phase({self.name}, {self.state})"
@@ -57,7 +68,7 @@ class Phase:
         self._open = set(run_ids)
         self.failed.clear()
         self.error = None
-        self.is_in_sequel = False
+        self.is_in_sequel = self.is_looked_at = False
         self.state = PhaseState.BEGUN
 
     def look(self, study: Study, tables: Tables, run_id: int) -> bool:
@@ -84,6 +95,7 @@ class Phase:
         """Say how far it is, given what is known of its runs, or what its function raised."""
         self.error = error
         self.is_in_sequel = False
+        self.is_looked_at = True
         if self._open:
             self.state = PhaseState.BEGUN
         else:
@@ -115,6 +127,7 @@ class Progress:
         self._missing = {step.name: set(range(len(self.systems))) for step in pipeline}
         self._ready = {step.name: dict[int, Phase]() for step in pipeline}
         self._begun: set[Phase] = set()
+        self._holds: dict[int, Hold] = {}
         for step in pipeline:
             self._find_ready(step)
 
@@ -125,6 +138,18 @@ class Progress:
     def ready(self, step: str) -> list[Phase]:
         """The phases of a step that can begin."""
         return list(self._ready[step].values())
+
+    def phases(self, step: str) -> list[Phase]:
+        """The phases of a step, by row."""
+        return self._phases[step]
+
+    def hold(self, holds: Mapping[int, Hold]) -> None:
+        """Let systems, by row, begin nothing new for now; before anything has begun."""
+        self._holds = dict(holds)
+        for row in holds:
+            for step in self.pipeline:
+                self._ready[step.name].pop(row, None)
+                self._find_ready(step, row)
 
     def required(self, phase: Phase) -> list[Phase]:
         """The phases of the same system that a phase requires."""
@@ -160,6 +185,16 @@ class Progress:
             if phase.state is PhaseState.DONE:
                 self._missing[phase.step.name].discard(phase.row)
                 self._find_dependents(phase)
+            self._end_hold(phase)
+
+    def _end_hold(self, phase: Phase) -> None:
+        hold = self._holds.get(phase.row)
+        if hold is None or not phase.is_looked_at:
+            return
+        if phase.step.name == hold.until or phase.state is PhaseState.FAILED:
+            del self._holds[phase.row]
+            for step in self.pipeline:
+                self._find_ready(step, phase.row)
 
     def prune(self, phase: Phase) -> bool:
         """Leave out all that the system of a phase has not begun; False if that was so."""
@@ -230,6 +265,9 @@ class Progress:
         if step.barrier and any(self._missing[name] for name in step.requires):
             return
         for phase in phases if row is None else [phases[row]]:
+            hold = self._holds.get(phase.row)
+            if hold is not None and step.name not in hold.begun:
+                continue
             if phase.state is PhaseState.WAITING and phase.row not in self._pruned:
                 required = self.required(phase)
                 if all(one.state is PhaseState.DONE for one in required):

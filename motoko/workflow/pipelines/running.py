@@ -36,6 +36,7 @@ from motoko.workflow.actions import ALL_TASKS, Action
 from motoko.workflow.pipelines import tasks
 from motoko.workflow.pipelines.functions import FunctionSteps
 from motoko.workflow.pipelines.given import Given
+from motoko.workflow.pipelines.left_out import LeftOut
 from motoko.workflow.pipelines.plan import Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.redone import log as aloud
@@ -139,6 +140,8 @@ class PipelineRun:
         await self._ask()
         await commit_current()
         await until_answered(self._workflow.vars.db, self._functions.look_back)
+        before = LeftOut(self._workflow, self._plan, self._progress, self._functions)
+        self._progress.hold(await before.find())
         asked = self._workflow.asked_steps
         assert asked is not None
         asked.tellers.append(self._tell)

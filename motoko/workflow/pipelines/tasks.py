@@ -44,11 +44,7 @@ def made(
     if not workflow.run_name:
         raise RunNameMissing
     study = manager.base
-    job, given = payloads.filled(doing.payload, doing.step, system)
-    if system is not None:
-        job = {SYSTEM: system.name, **job}
-    own = entries(workflow, doing, system)
-    params = {**own, **study.schema.lower_names(given)}
+    job, params = _task(workflow, doing, system)
     _take_former_place(workflow, study, job, params)
     before: list[int] = []
     if required:
@@ -67,6 +63,32 @@ def made(
     if workflow.accepts_changes and max(ids, default=0) > last and files and files.is_finished:
         say_redone(workflow, f"{name} is not executed: {FILES_SAY}")
     return ids
+
+
+def found(
+    workflow: Workflow, doing: Doing, system: SimSystem | None, required: str, tables: Tables
+) -> list[int]:
+    """The runs of a phase that are there, behind what it requires; `made` makes the rest."""
+    assert doing.manager is not None
+    job, params = _task(workflow, doing, system)
+    find = partial(
+        doing.manager.base.find_tasks, run_name=str(workflow.run_name), tables=tables
+    )
+    ids = find(job, params)
+    if {tables.run(i).get(REQUIRED, required) for i in ids} - {required}:
+        ids = find(job, {**params, BEHIND: required})
+    return ids
+
+
+def _task(
+    workflow: Workflow, doing: Doing, system: SimSystem | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Job values and entries of the runs of a phase."""
+    assert doing.manager is not None
+    schema = doing.manager.base.schema
+    job, given = payloads.filled(doing.payload, doing.step, system)
+    own = {} if system is None else {SYSTEM: system.name}
+    return {**own, **job}, {**entries(workflow, doing, system), **schema.lower_names(given)}
 
 
 def entries(workflow: Workflow, doing: Doing, system: SimSystem | None) -> dict[str, Any]:
