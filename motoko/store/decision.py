@@ -21,7 +21,7 @@ from ZODB.POSException import ConflictError
 from motoko.crashpoints import reached
 from motoko.errors import ConflictsExhausted, RunNotFound, StudyError
 from motoko.model import states
-from motoko.store.codec import decode_run
+from motoko.store.codec import decode_run, is_same
 from motoko.store.database import MOST_ATTEMPTS, Database, back_off, undo
 from motoko.store.ledger import Ledger
 from motoko.store.operations import Operation, UpdateRun, from_plain
@@ -271,7 +271,7 @@ def _changed_since(tables: Tables, run_id: int, was: Mapping[str, Any]) -> set[s
     if not tables.has_run(run_id):
         return set()
     now = decode_run(tables.raw_run(run_id))  # as `was`: without what was declared later
-    changed = {name for name in {*was, *now} if was.get(name) != now.get(name)}
+    changed = {name for name in {*was, *now} if not is_same(was.get(name), now.get(name))}
     if now["state"] in _OF_LAUNCHERS:
         changed -= {"state"}  # a late record never overwrites a state that an action has set
     return changed

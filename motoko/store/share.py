@@ -7,7 +7,7 @@ from typing import Any
 from motoko.columns import TELEMETRY
 from motoko.errors import SessionConflict
 from motoko.model import states
-from motoko.store.codec import decode_run
+from motoko.store.codec import decode_run, is_same
 from motoko.store.database import Database
 from motoko.store.decision import Part
 from motoko.store.operations import CreateTasks, Operation, UpdateRun
@@ -134,5 +134,5 @@ class Share:
             if EVERYTHING in names:
                 names = {*before, *now} - TELEMETRY
             for name in names:
-                if now.get(name) != before.get(name):
+                if not is_same(now.get(name), before.get(name)):
                     raise SessionConflict(f"{name} of {self.database.where}.{run_id}")

@@ -84,11 +84,11 @@ def _defaults(name: str, study: Study) -> Iterator[tuple[str, Any]]:
 
 def flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
     """A value as those that it is made of, each by its place."""
-    if isinstance(value, Mapping) and value:
-        for name, inner in value.items():
-            yield from flat(f"{place}.{name}", inner)
-    elif value != {}:
+    if not isinstance(value, Mapping):
         yield place, value
+        return
+    for name, inner in value.items():
+        yield from flat(f"{place}.{name}", inner)
 
 
 def stored(value: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from motoko.job.outcome import read_outcome
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
 from motoko.model import states
+from motoko.store.codec import is_same
 from motoko.store.deletion import delete_runs
 from motoko.store.identity import SET_BY_HAND, identity_of, remember_before
 from motoko.store.ranges import numbers
@@ -320,7 +321,7 @@ def delete(
                     moving.remove(study.run_dir(run_id))
                     reached("delete.moved")
                 continue
-            if rows != described:  # others have changed some meanwhile
+            if not is_same(rows, described):  # others have changed some meanwhile
                 _write_down(file, rows)
             if rows:
                 changes.backup = backup
