@@ -60,6 +60,25 @@ def expand(space: Mapping[str, Any], schema: Schema) -> Iterator[dict[str, Any]]
     return (dict(zip(names, point, strict=True)) for point in points)
 
 
+def plain(space: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
+    """The same space in values that a database keeps: whatever is given as a dimension is a
+    list, and each value is of its type. Raises SchemaError as `expand` does."""
+    schema.convert_job(dict.fromkeys(space))
+
+    def converted(name: str, value: Any) -> Any:
+        return None if value is None else schema.convert_job({name: value})[name]
+
+    found: dict[str, Any] = {}
+    for given, value in space.items():
+        name = str(given).lower()
+        points = dimension(schema.job[name].type, value)
+        if points is None:
+            found[name] = converted(name, value)
+        else:
+            found[name] = [converted(name, point) for point in points]
+    return found
+
+
 def size(space: Mapping[str, Any], schema: Schema) -> int:
     """How many points a space has, without going through them."""
     lengths = []

@@ -24,7 +24,7 @@ from motoko.job.layout import run_file
 from motoko.model import policy
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Field, Schema
-from motoko.model.space import expand, merge
+from motoko.model.space import expand, merge, plain
 from motoko.paths import STUDY_DATABASE, STUDY_STATE, private_directory
 from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
@@ -329,6 +329,7 @@ class Study:
             found = f"found {type(run_params).__name__}"
             raise SchemaError(self.name, "run_params", found, "expected a mapping")
         space = merge(self.config.job_space, self.schema.lower_names(given))
+        space = plain(space, self.schema)
         params = merge(self.config.run_params, self.schema.lower_names(run_params or {}))
         for chosen in self._run_points(params):
             yield self._creation(space, chosen, manifest, run_name, event_name)
