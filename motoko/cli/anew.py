@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 Patiently = Callable[[Any, Callable[[], Any]], Any]
+#: So many runs are named.
+_MOST_NAMED = 5
 
 
 def clear_failures(
@@ -38,11 +40,22 @@ def clear_failures(
 
 def retry_failed(workflow: Workflow, run_name: str, patiently: Patiently) -> None:
     """Have runs and functions that failed for good tried again, and say how many."""
-    n_runs = patiently(workflow, lambda: run_changes.retry_failed(workflow, run_name))
-    click.echo(f"{words.counted(n_runs, 'FAILED run')} CREATED again")
+    changes = patiently(workflow, lambda: run_changes.retry_failed(workflow, run_name))
+    click.echo(f"{words.counted(len(changes.done), 'FAILED run')} CREATED again")
+    say_older_files(changes, "motoko runs retry STUDY.ID --current-files")
     ledger = workflow.vars.db
     if n_calls := patiently(workflow, lambda: again.give_new_start(ledger, run_name)):
         click.echo(f"{words.counted(n_calls, 'function')} of a pipeline to be called again")
+
+
+def say_older_files(changes: run_changes.Changes, command: str) -> None:
+    """Say which runs are tried again with what was mended since in its old form."""
+    if not changes.outdated:
+        return
+    n_runs = words.counted(len(changes.outdated), "run")
+    more = ", ..." if len(changes.outdated) > _MOST_NAMED else ""
+    names = f"{', '.join(changes.outdated[:_MOST_NAMED])}{more}"
+    click.echo(f"{n_runs} will execute older files than there are now ({names}): {command}")
 
 
 def follow_pipeline(workflow: Workflow, patiently: Patiently) -> None:

@@ -86,6 +86,24 @@ def test_failed_runs_are_tried_again(failed: CommandLine) -> None:
     assert [row["entries"]["attempt"] for row in rows(failed)] == [2] * 5
 
 
+@pytest.mark.slow
+def test_runs_that_are_tried_again_without_what_was_mended_are_named(
+    failed: CommandLine,
+) -> None:
+    script = failed.directory / "sample" / "launch.sh"
+    script.write_text(f"# mended\n{script.read_text()}")
+
+    some = failed.run("runs", "retry", "sample.1", "sample.2").stdout
+    now = failed.run("runs", "retry", "sample.3", "--current-files").stdout
+    rest = failed.run("run", "--run_name", "first", "--retry-failed").stdout
+
+    older = "will execute older files than there are now"
+    assert some.splitlines()[1:] == [f"2 runs {older} (sample.1, sample.2): --current-files"]
+    assert now == "1 run CREATED again\n"
+    how = "motoko runs retry STUDY.ID --current-files"
+    assert f"\n2 runs {older} (sample.4, sample.5): {how}\n" in rest
+
+
 def test_new_values_of_a_run_change_it_and_those_of_a_job_make_another(
     failed: CommandLine,
 ) -> None:

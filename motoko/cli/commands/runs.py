@@ -142,6 +142,7 @@ def retry(
     value of the job makes a new run, linked to the old one, which stays as it is. Runs that
     execute are left alone. Ends with code 4 if nothing was done.
     """
+    from motoko.cli import anew
     from motoko.workflow.upkeep import run_changes, run_values
 
     pairs = _assignments(assigned)
@@ -163,6 +164,7 @@ def retry(
         click.echo(f"{now} has the new values, {before} stays")
     if len(changes.made) > _MOST_SHOWN:
         click.echo(f"and {words.counted(len(changes.made) - _MOST_SHOWN, 'more new run')}")
+    anew.say_older_files(changes, "--current-files")
     _say_more(changes)
     return _code(changes)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from motoko.columns import UNDECLARED
 from motoko.crashpoints import reached
 from motoko.durable import replace_file
+from motoko.errors import ConfigError
 from motoko.job.holders import find_holders
 from motoko.job.outcome import read_outcome
 from motoko.launch.cleaning import cleaning
@@ -24,6 +25,7 @@ from motoko.store.ranges import numbers
 from motoko.store.tables import TaskIdentity
 from motoko.study import moving
 from motoko.study.archive import ARCHIVE, archive_of, own_entries
+from motoko.study.files import differing
 from motoko.study.study import ORIGIN
 from motoko.workflow import control, making
 from motoko.workflow.history import record_end
@@ -68,6 +70,8 @@ class Changes:
     going_on: list[str] = field(default_factory=list)
     #: Those that were left as they are, and why.
     left: dict[str, str] = field(default_factory=dict)
+    #: Those that are tried again with other files than the study has by now.
+    outdated: list[str] = field(default_factory=list)
     backup: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -107,25 +111,44 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
         again = _Retrying(workflow, study, values, manifest, cleans=cleans)
         if not cleans:
             _in_batches(study, ids, again, changes)
-            continue
-        with cleaning(study):
-            making.check_dirs(workflow, study, ids)
-            _in_batches(study, ids, again, changes)
-            reached("retry.created")
-            done = set(changes.done)
-            moved = [i for i in ids if f"{study.name}.{i}" in done]
-            _move_dirs(workflow, study, moved, backup, changes)
+        else:
+            with cleaning(study):
+                making.check_dirs(workflow, study, ids)
+                _in_batches(study, ids, again, changes)
+                reached("retry.created")
+                moved = _put_back(study, ids, changes)
+                _move_dirs(workflow, study, moved, backup, changes)
+        put_back = _put_back(study, ids, changes)
+        if put_back and manifest is None:
+            changes.outdated += _with_older_files(study, put_back)
     return changes
 
 
-def retry_failed(workflow: Workflow, run_name: str) -> int:
-    """Make all FAILED runs of a run name CREATED again; how many. The databases are open."""
+def _put_back(study: Study, ids: Sequence[int], changes: Changes) -> list[int]:
+    done = set(changes.done).difference(changes.made)
+    return [run_id for run_id in ids if f"{study.name}.{run_id}" in done]
+
+
+def _with_older_files(study: Study, ids: Sequence[int]) -> list[str]:
+    """Those of the runs that were created with other files than the study has now."""
+    try:
+        present = study.manifest()
+    except ConfigError:
+        return []  # a file is missing, which is said when a run is made
+    with study.database.read() as tables:
+        keys = {run_id: tables.run(run_id).get("files") for run_id in ids}
+        other = {k for k in set(keys.values()) if differing(tables.manifest(k), present)}
+    return [f"{study.name}.{run_id}" for run_id, key in keys.items() if key in other]
+
+
+def retry_failed(workflow: Workflow, run_name: str) -> Changes:
+    """Make all FAILED runs of a run name CREATED again. The databases are open."""
     chosen: dict[Study, list[int]] = {}
     for manager in workflow.task_managers.values():
         with manager.base.database.read() as tables:
             constraint = tables.parse(f"state = {states.FAILED}").restricted_to(run_name)
             chosen[manager.base] = tables.select(constraint)
-    return len(retry(workflow, chosen, Retry()).done)
+    return retry(workflow, chosen, Retry())
 
 
 def _end_what_was_said(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> None:
