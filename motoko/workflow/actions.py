@@ -113,16 +113,26 @@ class ActionRegistry(Mapping[tuple[str, str], Action]):
     """Actions by task and event name; the same two replace the earlier action."""
 
     _actions: dict[tuple[str, str], Action] = field(default_factory=dict)
+    #: Those that were registered while the workflow was run.
+    _of_run: set[tuple[str, str]] = field(default_factory=set)
 
-    def add(self, action: Action) -> None:
-        """Take an action in.
+    def add(self, action: Action, *, is_of_run: bool = False) -> None:
+        """Take an action in; ``is_of_run`` one that the next run knows nothing of.
 
         Raises ConditionError if its condition has no documented form, and WorkflowError for
         anything else of it that could only fail later. The text of a constraint is looked at
         when it is evaluated.
         """
         _check(action)
-        self._actions[action.task, action.event_name] = action
+        key = action.task, action.event_name
+        self._actions[key] = action
+        (self._of_run.add if is_of_run else self._of_run.discard)(key)
+
+    def forget_run(self) -> None:
+        """Forget what was registered while the workflow was run."""
+        for key in self._of_run:
+            self.remove(key)
+        self._of_run.clear()
 
     def remove(self, key: tuple[str, str]) -> None:
         """Forget an action, if there is one; what of it is in flight goes on."""

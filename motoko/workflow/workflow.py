@@ -285,7 +285,7 @@ class Workflow:
 
     def register(self, action: Action) -> None:
         """Take an action in; see `add_action`."""
-        self.actions.add(action)
+        self.actions.add(action, is_of_run=self.is_orchestrated)
         self.tell_of_change()
 
     def tell_of_change(self) -> None:
@@ -429,6 +429,7 @@ class Workflow:
         SchemaChanged, ForeignOwner, StartFailed or DatabaseUnavailable, before any call.
         """
         self.params = params
+        self.actions.forget_run()
         if self.run_name:
             check_run_name(self.run_name)
         main = functools.partial(self.get_orchestrator_function(), self, **params)

@@ -28,7 +28,6 @@ from motoko.store.server import Server
 from motoko.store.session import current_session
 from motoko.study.lookout import Lookout
 from motoko.workflow import Workflow, control, event
-from motoko.workflow.actions import ActionRegistry
 from motoko.workflow.history import History
 from motoko.workflow.loop import EventLoop
 from motoko.workflow.prospects import Prospects
@@ -1011,6 +1010,10 @@ def test_run_name_that_was_finished_does_not_end_before_what_was_put_back(
 
     async def main(workflow: Workflow, **params: Any) -> None:
         workflow.mult.createTask(x=[1.0, 2.0, 3.0])
+        await no_runs(workflow)
+
+    async def no_runs(workflow: Workflow, **params: Any) -> None:
+        """Create no run; the actions alone."""
         workflow.add_action("good", "mult", "state = FINISHED, x > 2.5", f=finishing("good"))
         workflow.add_action(
             "some", "mult", lambda: study.counts("test") != {"CREATED": 3}, f=finishing("some")
@@ -1049,21 +1052,17 @@ def test_run_name_that_was_finished_does_not_end_before_what_was_put_back(
                 assert await workflow.run() == 0
                 group.cancel_scope.cancel()
 
-    async def nothing(workflow: Workflow, **params: Any) -> None:
-        """The actions are registered already."""
-
     async def saying_so(workflow: Workflow, **params: Any) -> None:
         seen.append(("main", {}))
         workflow.finished = True
 
     assert run(workflow, main) == 0
 
-    anyio.run(again, nothing, 2)
+    anyio.run(again, no_runs, 2)
     assert study.counts("test") == {"FORWARDED": 2, "FINISHED": 1}
     assert [n for n, counts in seen if "CREATED" in counts] == ["good", "some"]
     assert seen[-1][1] == {"FORWARDED": 2, "FINISHED": 1}
 
-    workflow.actions = ActionRegistry()
     anyio.run(again, saying_so, 1)
     assert study.counts("test") == {"FINISHED": 3}
 
