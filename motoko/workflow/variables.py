@@ -21,6 +21,7 @@ _OWN = frozenset({"db_fname", "db", "_single_calls", "_written"})
 class WorkflowVars:
     """Attributes that are kept in the workflow's database, as part of the present session.
 
+    They are the workflow's, not those of one run name: what was set under another one is there.
     Values are numbers, strings, bytes, lists, tuples, sets, dicts, times and numpy arrays.
     Reading gives a copy: after changing a list in place, assign it again. A name that was
     never set is an EntryNotFound, which is an AttributeError.
