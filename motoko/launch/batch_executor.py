@@ -26,7 +26,7 @@ from motoko.launch.attempt import Attempt
 from motoko.launch.batch_generator import BatchGenerator, Refusal, Shape
 from motoko.launch.batch_watch import BatchWatch
 from motoko.launch.bells import Bells
-from motoko.launch.commands import Answer
+from motoko.launch.commands import NOT_EXECUTED, Answer
 from motoko.launch.desk import Desk
 from motoko.launch.environment import Environment, user_name
 from motoko.launch.grouping import MOST_IN_ARRAY, Grouped, group_script
@@ -82,6 +82,8 @@ class BatchExecutor(Starter):
         self._gathering: set[Desk] = set()
         # What the jobs of attempts ask for; None for what cannot be asked for.
         self._shapes: WeakKeyDictionary[Attempt, Shape | None] = WeakKeyDictionary()
+        # How many jobs of a study have room in one array, where all of them had none.
+        self._fits: WeakKeyDictionary[Desk, int] = WeakKeyDictionary()
         # Shapes that were refused, and the run that was.
         self._refusals: dict[tuple[Desk, Shape], int] = {}
 
@@ -187,7 +189,9 @@ class BatchExecutor(Starter):
     def _ready(self, desk: Desk) -> list[Attempt]:
         """The attempts of a study that are submitted next; more than one as a group."""
         grouped = self._grouped(desk)
-        most = grouped.most if grouped.pack > 1 else min(grouped.most, self._room(desk))
+        most = grouped.most
+        if grouped.pack == 1:
+            most = min(most, self._room(desk), self._fits.get(desk, most))
         found: list[Attempt] = []
         first: Shape | None = None
         for attempt in desk.waiting:
@@ -246,7 +250,8 @@ class BatchExecutor(Starter):
         if not members:
             return
         shape = shape_of(desk.study, self.generator, members[0])
-        grouped = self._grouped(desk)
+        # One alone is no group, of which PBS makes no array.
+        grouped = self._grouped(desk) if len(members) > 1 else Grouped()
         tickets = self._tickets(desk, members, grouped)
         self.watch.bells.listen(desk)
         self._submitting.update(dict.fromkeys((a.nonce for a in members), desk))
@@ -346,6 +351,8 @@ class BatchExecutor(Starter):
     ) -> None:
         if answer.is_good:
             self._pause_s = _FIRST_PAUSE_S
+            if (n_fit := self._fits.get(desk)) is not None:  # there may be room for more now
+                self._fits[desk] = min(n_fit + n_fit // 4 + 1, MOST_IN_ARRAY)
             self._starts.append(time.monotonic())
             self._troubles.over(desk.starting)
             n_packed = len(members) if tickets[0].task is None and len(members) > 1 else None
@@ -355,7 +362,8 @@ class BatchExecutor(Starter):
                 self.watch.follow(desk, attempt, ticket._replace(id=own))
             return
         words = answer.words or answer.output or f"exit code {answer.code}"
-        if answer.code is None or answer.code < 0:  # nobody knows whether it was submitted
+        refusal = self._refusal(answer)
+        if refusal is Refusal.UNCLEAR:
             self._troubles.met(desk.starting, words)
             for attempt, ticket in zip(members, tickets, strict=True):
                 self.watch.seek(desk, attempt, ticket)
@@ -365,7 +373,6 @@ class BatchExecutor(Starter):
             if attempt.is_ending:
                 desk.let_go(attempt)
         members = [attempt for attempt in members if not attempt.is_ending]
-        refusal = self.generator.refusal(f"{answer.words}\n{answer.output}")
         is_known = (desk, shape) in self._refusals  # of one that was submitted beside it
         if members and refusal is Refusal.REFUSED and not is_known:
             command = self.generator.submit_command("")[0]
@@ -377,9 +384,18 @@ class BatchExecutor(Starter):
             )
             self._refuse(desk, first, why)
         elif not is_known:
+            if refusal is Refusal.BUSY and tickets[0].task is not None:
+                self._fits[desk] = len(members) // 2 or 1
             self._troubles.met(desk.starting, f"{refusal.value}: {words}")
             self._back_off()
         desk.waiting.extendleft(reversed(members))
+
+    def _refusal(self, answer: Answer) -> Refusal:
+        if answer.code is None or answer.code < 0:
+            return Refusal.UNCLEAR
+        if answer.code == NOT_EXECUTED:
+            return Refusal.AWAY
+        return self.generator.refusal(f"{answer.words}\n{answer.output}")
 
     def _back_off(self) -> None:
         for one in self._desks:

@@ -77,6 +77,7 @@ class Refusal(enum.Enum):
 
     BUSY = "it takes no more for now"
     AWAY = "it does not answer"
+    UNCLEAR = "it has not said whether it took it"
     REFUSED = "it does not take such a job"
 
 
@@ -118,6 +119,8 @@ class BatchGenerator(Generator):
     #: Words with which it refuses a job because it has no room now, and because it is away.
     busy: ClassVar[re.Pattern[str] | None] = None
     away: ClassVar[re.Pattern[str] | None] = None
+    #: Words that come when an answer is lost: it may have taken the job.
+    unclear: ClassVar[re.Pattern[str] | None] = None
     array_base: ClassVar[int] = 0
     #: Variables that are set in each of its jobs; the first one has the id.
     own_variables: ClassVar[tuple[str, ...]] = ()
@@ -154,7 +157,9 @@ class BatchGenerator(Generator):
         """The id of the job; SchedulerOutputError if that is not there."""
 
     def refusal(self, words: str) -> Refusal:
-        """What a submission that failed with these words means, by `away` and `busy`."""
+        """What a submission that failed with these words means: `unclear`, `away`, `busy`."""
+        if self.unclear is not None and self.unclear.search(words):
+            return Refusal.UNCLEAR
         if self.away is not None and self.away.search(words):
             return Refusal.AWAY
         is_busy = self.busy is not None and self.busy.search(words)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+#: The exit code of a command that could not be executed, as a shell has it.
+NOT_EXECUTED = 127
+
 
 class Answer(NamedTuple):
-    """What came of a command; ``code`` is None when it was not there, or took too long."""
+    """What came of a command; ``code`` is None when it took too long, so that nobody knows what
+    it has done."""
 
     code: int | None
     output: str
@@ -23,7 +27,12 @@ class Answer(NamedTuple):
         return self.code == 0
 
 
-def ask(command: Sequence[str], timeout_s: float, directory: str | None = None) -> Answer:
+def ask(
+    command: Sequence[str],
+    timeout_s: float,
+    directory: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Answer:
     """Execute a command and wait for it. Called in a thread.
 
     A session of its own: what ends the launcher's terminal does not cut a submission in two.
@@ -32,13 +41,14 @@ def ask(command: Sequence[str], timeout_s: float, directory: str | None = None) 
         process = subprocess.Popen(
             command,
             cwd=directory,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
     except OSError as error:
-        return Answer(None, "", f"{command[0]}: {error.strerror}")
+        return Answer(NOT_EXECUTED, "", f"{command[0]}: {error.strerror}")
     try:
         output, errors = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:

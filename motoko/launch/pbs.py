@@ -21,14 +21,15 @@ from motoko.launch.options import Dialect, split
 
 _BUSY = re.compile(
     r"would exceed|limit.*(?:reached|exceeded)|Maximum number of jobs|too many jobs"
-    r"|exceeds? .*max(?:imum)?.*jobs",
+    r"|exceeds? .*max(?:imum)?.*jobs|Array job exceeds",
     re.IGNORECASE,
 )
 _AWAY = re.compile(
     r"cannot connect|Connection refused|Communication failure|timed? ?out|No route to host"
-    r"|server (?:is )?(?:not running|shutting down)|Premature end of message",
+    r"|server (?:is )?(?:not running|shutting down)",
     re.IGNORECASE,
 )
+_UNCLEAR = re.compile(r"Premature end of message|End of File", re.IGNORECASE)
 _SUBMITTED = re.compile(r"\d+(?:\[\])?(?:\.[\w.-]+)?")
 _WAITING = {"Q": "", "H": "held", "W": "waits for its time", "T": "being moved", "M": "moved"}
 _OVER = frozenset("FCX")
@@ -43,7 +44,7 @@ class Pbs(BatchGenerator):
     prefix = "#PBS"
     array_variable = "PBS_ARRAY_INDEX"
     own_variables = ("PBS_JOBID",)
-    busy, away = _BUSY, _AWAY
+    busy, away, unclear = _BUSY, _AWAY, _UNCLEAR
     dialect = Dialect(
         reserved={
             "N": "by its name a job is found again",

@@ -22,10 +22,11 @@ _BUSY = re.compile(
     r"jobs? (?:are|is) allowed|job limit|too many jobs|maximum number of jobs", re.IGNORECASE
 )
 _AWAY = re.compile(
-    r"commlib|unable to (?:contact|send)|got no connection|failed receiving|"
+    r"commlib|unable to (?:contact|send)|got no connection|"
     r"cl_com|can't connect|connection refused|denied: timeout",
     re.IGNORECASE,
 )
+_UNCLEAR = re.compile(r"failed receiving|receive timeout", re.IGNORECASE)
 _SUBMITTED = re.compile(r"(?:Your job )?(\d+)(?:\.\d+-\d+:\d+)?(?: \(.*)?")
 _ENFORCED = ("37", "38")  # the master's own limits of time and memory; time, as a rule
 
@@ -37,7 +38,7 @@ class GridEngine(BatchGenerator):
     prefix = "#$"
     array_variable = "SGE_TASK_ID"
     own_variables = ("JOB_ID", "SGE_TASK_ID")
-    busy, away = _BUSY, _AWAY
+    busy, away, unclear = _BUSY, _AWAY, _UNCLEAR
     array_base = 1
     dialect = Dialect(
         reserved={

@@ -16,6 +16,7 @@ from motoko.launch.batch_generator import (
     JobStatus,
     OwnFacts,
     Phase,
+    Refusal,
     Shape,
 )
 from motoko.launch.options import Dialect, split
@@ -38,13 +39,21 @@ _NO_NODES = frozenset({"", "(null)", "None assigned"})
 _OVER = frozenset({"COMPLETED", "FAILED", "CANCELLED", *_FAILURES})
 _BUSY = re.compile(
     r"submit.*limit|MaxSubmit|temporarily unable|Resource temporarily|too many jobs|MaxJobCount"
-    r"|Maximum.*job count|Requested operation is presently disabled",
+    r"|Maximum.*job count|Requested operation is presently disabled|Invalid job array",
     re.IGNORECASE,
 )
+#: The limit that was met, which Slurm names before it says what it may have been; and those
+#: of a single job: what is beyond one of them will never fit.
+_LIMIT = re.compile(r"^sbatch: error: (\w+Limit)$", re.MULTILINE)
+_OF_ONE_JOB = re.compile(r"(?!.*(?:Submit|Jobs))(?:QOS|Assoc|Part)?M(?:ax|in)")
 _AWAY = re.compile(
-    r"Unable to contact|Socket timed out|Connection (?:refused|reset|timed out)"
-    r"|Zero Bytes were transmitted|Transport endpoint|Communication connection failure"
+    r"Unable to contact|Connection (?:refused|timed out)"
+    r"|Transport endpoint|Communication connection failure"
     r"|Protocol authentication error|Invalid authentication credential",
+    re.IGNORECASE,
+)
+_UNCLEAR = re.compile(
+    r"Socket timed out|Zero Bytes were transmitted|Connection reset|Message receive failure",
     re.IGNORECASE,
 )
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?(\d+)(?:;.*| on cluster .*)?")
@@ -57,7 +66,7 @@ class Slurm(BatchGenerator):
     prefix = "#SBATCH"
     array_variable = "SLURM_ARRAY_TASK_ID"
     own_variables = ("SLURM_JOB_ID",)
-    busy, away = _BUSY, _AWAY
+    busy, away, unclear = _BUSY, _AWAY, _UNCLEAR
     dialect = Dialect(
         reserved={
             "job-name": "by its name a job is found again",
@@ -131,6 +140,12 @@ class Slurm(BatchGenerator):
 
     def submit_command(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
+
+    def refusal(self, words: str) -> Refusal:
+        found, limits = super().refusal(words), _LIMIT.findall(words)
+        if found is Refusal.BUSY and limits and all(map(_OF_ONE_JOB.match, limits)):
+            return Refusal.REFUSED
+        return found
 
     def parse_submission(self, output: str) -> str:
         found = _SUBMITTED.fullmatch(output.strip().rpartition("\n")[2])

@@ -1,8 +1,9 @@
 """Batch systems on one machine that do as they are told: Slurm, Grid Engine and PBS.
 
 `install` puts their commands into a directory. Jobs are processes. What goes wrong is written
-into files beside them: ``busy`` (so many submissions are refused for now), ``held`` (jobs stay
-pending), ``blind`` (so many status commands fail), ``empty`` (so many know of no job). Commands
+into files beside them: ``busy`` (so many submissions are refused for now), ``room`` (those of
+more jobs at once are), ``late`` (the answer to so many is lost), ``held`` (jobs stay pending),
+``blind`` (so many status commands fail), ``empty`` (so many know of no job). Commands
 are called at the same time: whoever reads one of its files finds all of it, or none.
 Standard library only: it is copied, and executed without site packages.
 """
@@ -95,7 +96,16 @@ class Fake:
 
     def submit(self, script):
         """Take a job, or refuse it."""
-        if self.uses_up("busy"):
+        text = Path(script).read_text()
+        lines = [
+            line.removeprefix(PREFIX[self.dialect])
+            for line in text.splitlines()
+            if line.startswith(PREFIX[self.dialect])
+        ]
+        found = re.search(r"(?:--array=|-t |-J )(\d+)-(\d+)", "\n".join(lines))
+        tasks = range(int(found[1]), int(found[2]) + 1) if found else [None]
+        room = self.place / "room"
+        if self.uses_up("busy") or (room.exists() and len(tasks) > int(room.read_text())):
             busy = {
                 "slurm": "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job"
                 " submission failed: Job violates accounting/QOS policy",
@@ -103,23 +113,21 @@ class Fake:
                 "pbs": "qsub: would exceed complex's per-user limit",
             }
             sys.exit(busy[self.dialect])
-        text = Path(script).read_text()
-        lines = [
-            line.removeprefix(PREFIX[self.dialect])
-            for line in text.splitlines()
-            if line.startswith(PREFIX[self.dialect])
-        ]
+        if self.dialect == "pbs" and found and len(tasks) == 1:
+            sys.exit("qsub: illegal -J value")
         if any("nonsense" in line for line in lines):
             sys.exit("invalid partition specified: nonsense")
         name = next(line.removeprefix(NAME[self.dialect]) for line in lines if "motoko" in line)
-        found = re.search(r"(?:--array=|-t |-J )(\d+)-(\d+)", "\n".join(lines))
-        tasks = range(int(found[1]), int(found[2]) + 1) if found else [None]
         with self.new_id() as number:
             for task in tasks:
                 self.begin(self.job_id(number, task), name, text, task)
         if (self.place / "mute").exists():  # it dies before it has said anything
             (self.place / "mute").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.uses_up("late"):
+            sys.exit(
+                "sbatch: error: Batch job submission failed: Socket timed out on send/recv"
+            )
         array = "[]" if found else ""
         print(f"{number}{array}.fake" if self.dialect == "pbs" else number)
 

@@ -13,6 +13,7 @@ from motoko.errors import ReservedOption, SchedulerOutputError
 from motoko.launch import generator
 from motoko.launch.batch_cancels import is_by_system
 from motoko.launch.batch_generator import Array, BatchGenerator, Phase, Refusal, Shape
+from motoko.launch.commands import NOT_EXECUTED, ask
 from motoko.launch.generator import find_generator
 from motoko.launch.pbs import Pbs
 from motoko.launch.resources import Resources, megabytes
@@ -150,10 +151,27 @@ def test_an_answer_that_cannot_be_read_is_an_error(system: BatchGenerator) -> No
             system.parse_status("squeue: nonsense\n")
 
 
+#: What Slurm says of every limit, behind its name.
+POLICY = (
+    "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
+    " (job submit limit, user's size and/or time limits)"
+)
+
+
 @pytest.mark.parametrize(
     ("system", "words", "meaning"),
     [
         (Slurm(), "AssocMaxSubmitJobLimit", Refusal.BUSY),
+        (Slurm(), f"sbatch: error: QOSMaxSubmitJobPerUserLimit\n{POLICY}", Refusal.BUSY),
+        (Slurm(), f"sbatch: error: AssocGrpCPUMinutesLimit\n{POLICY}", Refusal.BUSY),
+        (Slurm(), POLICY, Refusal.BUSY),
+        (Slurm(), f"sbatch: error: QOSMaxWallDurationPerJobLimit\n{POLICY}", Refusal.REFUSED),
+        (Slurm(), f"sbatch: error: AssocMaxCpuPerJobLimit\n{POLICY}", Refusal.REFUSED),
+        (Slurm(), "Invalid job array specification", Refusal.BUSY),
+        (Slurm(), "Socket timed out on send/recv operation", Refusal.UNCLEAR),
+        (GridEngine(), "failed receiving gdi request response for mid=1", Refusal.UNCLEAR),
+        (Pbs(), "qsub: Premature end of message", Refusal.UNCLEAR),
+        (Pbs(), "qsub: Array job exceeds server or queue size limit", Refusal.BUSY),
         (Slurm(), "Slurm temporarily unable to accept job", Refusal.BUSY),
         (Slurm(), "Unable to contact slurm controller (connect failure)", Refusal.AWAY),
         (Slurm(), "invalid partition specified: long", Refusal.REFUSED),
@@ -174,6 +192,10 @@ def test_what_a_failed_submission_means(
     system: BatchGenerator, words: str, meaning: Refusal
 ) -> None:
     assert system.refusal(words) is meaning
+
+
+def test_a_command_that_is_not_there_was_not_executed() -> None:
+    assert ask(["/no/such/command"], 1).code == NOT_EXECUTED
 
 
 SQUEUE = """\
