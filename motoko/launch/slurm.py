@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 from motoko.config import parse_walltime
 from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, WALLTIME
@@ -19,6 +22,7 @@ from motoko.launch.batch_generator import (
     Refusal,
     Shape,
 )
+from motoko.launch.commands import Answer, ask
 from motoko.launch.options import Dialect, split
 
 _PENDING = frozenset(
@@ -56,6 +60,12 @@ _UNCLEAR = re.compile(
     r"Socket timed out|Zero Bytes were transmitted|Connection reset|Message receive failure",
     re.IGNORECASE,
 )
+#: What else `sbatch` calls in its environment than in its options.
+_VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
+#: Reserved ones that are in no script.
+_NEVER = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_REQUEUE")
+#: Of a job's own environment, what says where Slurm is.
+_PLACE = ("SLURM_CONF", "SLURM_CLUSTERS")
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?(\d+)(?:;.*| on cluster .*)?")
 
 
@@ -141,6 +151,12 @@ class Slurm(BatchGenerator):
     def submit_command(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
 
+    def ask(
+        self, command: Sequence[str], timeout_s: float, directory: str | None = None
+    ) -> Answer:
+        script = Path(directory or ".", command[-1]) if command[0] == "sbatch" else None
+        return ask(command, timeout_s, directory, _environment(os.environ, script))
+
     def refusal(self, words: str) -> Refusal:
         found, limits = super().refusal(words), _LIMIT.findall(words)
         if found is Refusal.BUSY and limits and all(map(_OF_ONE_JOB.match, limits)):
@@ -207,6 +223,32 @@ class Slurm(BatchGenerator):
             ("sbatch", "--parsable", *shlex.split(script[1])) if script is not None else (),
             place[1] if place is not None else None,
         )
+
+
+def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str, str]:
+    """What commands see: nothing of the job that asks, which would get into those that it
+    submits; and no defaults of the user's for what a script says, which would stand above it.
+    """
+    said = set(_NEVER)
+    if script is not None:
+        with suppress(OSError):  # which sbatch says
+            said.update(_said(script.read_text(errors="replace")))
+    is_job = bool(variables.get("SLURM_JOB_ID"))
+    return {
+        name: value
+        for name, value in variables.items()
+        if name not in said
+        and not (is_job and name.startswith("SLURM_") and name not in _PLACE)
+    }
+
+
+def _said(script: str) -> Iterator[str]:
+    """The variables that mean the same as a script's directives."""
+    for line in script.splitlines():
+        if line.startswith("#SBATCH "):
+            option = split(line.removeprefix("#SBATCH "))[0]
+            name = Slurm.dialect.aliases.get(option, option)
+            yield "SBATCH_" + _VARIABLES.get(name, name.upper().replace("-", "_"))
 
 
 def _clock(text: str | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 
 import pytest
 
@@ -192,6 +193,32 @@ def test_what_a_failed_submission_means(
     system: BatchGenerator, words: str, meaning: Refusal
 ) -> None:
     assert system.refusal(words) is meaning
+
+
+def test_sbatch_sees_nothing_of_the_job_around_it_nor_defaults_for_what_its_script_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sbatch").write_text("#!/bin/sh\nenv\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    (tmp_path / "job.sh").write_text("#SBATCH --job-name=n\n#SBATCH --time=5\n#SBATCH -p x\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    given = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_MEM_PER_CPU": "300",
+        "SLURM_CONF": "/etc/slurm.conf",
+        "SBATCH_JOB_NAME": "mine",
+        "SBATCH_TIMELIMIT": "1",
+        "SBATCH_PARTITION": "short",
+        "SBATCH_WAIT": "1",
+        "SBATCH_ACCOUNT": "ours",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    answer = Slurm().ask(["sbatch", "--parsable", "job.sh"], 10, str(tmp_path))
+
+    seen = dict(line.partition("=")[::2] for line in answer.output.splitlines())
+    assert {name for name in given if name in seen} == {"SLURM_CONF", "SBATCH_ACCOUNT"}
 
 
 def test_a_command_that_is_not_there_was_not_executed() -> None:
