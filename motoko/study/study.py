@@ -9,33 +9,29 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from hashlib import blake2b
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
-from motoko.columns import FIXED, UNDECLARED
 from motoko.config import StudyConfig
 from motoko.config.policy import FailurePolicy
-from motoko.errors import (
-    Mistake,
-    SchemaError,
-)
+from motoko.errors import Mistake
 from motoko.job.layout import run_file
 from motoko.model import policy
 from motoko.model.constraints import Constraint
-from motoko.model.schema import Field, Schema
-from motoko.model.space import expand, merge, plain
+from motoko.model.schema import Schema
+from motoko.model.space import expand
 from motoko.paths import STUDY_DATABASE, STUDY_STATE, private_directory
 from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
 from motoko.store.database import Database
-from motoko.store.operations import CreateTasks, UpdateRun
+from motoko.store.operations import UpdateRun
 from motoko.store.patience import patiently
 from motoko.store.session import Session, current_session
 from motoko.store.single_calls import SingleCalls
-from motoko.store.tables import Tables, TaskIdentity
+from motoko.store.tables import Tables
 from motoko.study import files, system_dirs
 from motoko.study.archive import archive_of, unpacked
+from motoko.study.creation import Creation
 from motoko.study.lookout import Lookout
 from motoko.study.presence import is_created
 from motoko.study.records import Job, Run
@@ -297,7 +293,8 @@ class Study:
         manifest = self.manifest()
         last = self.ask(lambda tables: tables.last_run_id)
         ids: list[int] = []
-        for operation in self._creations(given, run_params, manifest, run_name, event_name):
+        creation = self._creation(manifest, run_name, event_name)
+        for operation in creation.over_space(given, run_params):
             ids += self.session.do(self.database, operation)
         self._report_other_files([i for i in ids if i <= last], manifest)
         return ids
@@ -313,26 +310,9 @@ class Study:
         """The runs of those of the tasks that are there, in this snapshot or the session's;
         `create_tasks` would make the rest."""
         ids: list[int] = []
-        for operation in self._creations(given, run_params, None, run_name, ""):
+        for operation in self._creation(None, run_name).over_space(given, run_params):
             ids += self.ask(operation.find) if tables is None else operation.find(tables)
         return ids
-
-    def _creations(
-        self,
-        given: Mapping[str, Any],
-        run_params: Mapping[str, Any] | None,
-        manifest: Mapping[str, Any] | None,
-        run_name: str,
-        event_name: str,
-    ) -> Iterator[CreateTasks]:
-        if run_params is not None and not isinstance(run_params, Mapping):
-            found = f"found {type(run_params).__name__}"
-            raise SchemaError(self.name, "run_params", found, "expected a mapping")
-        space = merge(self.config.job_space, self.schema.lower_names(given))
-        space = plain(space, self.schema)
-        params = merge(self.config.run_params, self.schema.lower_names(run_params or {}))
-        for chosen in self._run_points(params):
-            yield self._creation(space, chosen, manifest, run_name, event_name)
 
     def create_jobs(self) -> tuple[int, int]:
         """Make the jobs of ``job_space`` that are not there; how many are new, how many jobs
@@ -350,66 +330,21 @@ class Study:
         self, job_ids: Iterable[int], run_params: Mapping[str, Any], *, run_name: str
     ) -> list[int]:
         """Make sure that there is a run on each of these jobs, as `create_tasks` does; ids."""
-        manifest = self.manifest()
-        params = merge(self.config.run_params, self.schema.lower_names(run_params))
+        creation = self._creation(self.manifest(), run_name)
         ids: list[int] = []
         for job_id in job_ids:
-            job = self.job_row(job_id)
-            point = {name: [value] for name, value in job.items() if name != "id"}
-            for chosen in self._run_points(params):
-                operation = self._creation(point, chosen, manifest, run_name, "")
+            for operation in creation.on_job(self.job_row(job_id), run_params):
                 ids += self.session.do(self.database, operation)
         return ids
 
-    @property
-    def _run_entries(self) -> Mapping[str, Field]:
-        """What runs have that are made now: also what somebody else has declared in the
-        database since this process has read ``bd.yaml``."""
-        stored = self.ask(lambda tables: tables.schema.run)
-        return {**stored, **self.schema.run}
-
-    def _run_points(self, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The run parameters of each run on a job: given ones over those of ``run_space``,
-        and these over defaults."""
-        declared = self._run_entries
-        defaults = {f.name: f.default for f in declared.values() if f.has_default}
-        types = {name: field.type for name, field in self.schema.run.items()}
-        axes = {
-            name: values if isinstance(values, list) and types.get(name) != "list" else [values]
-            for name, values in self.config.run_space.items()
-            if name not in params
-        }
-        for values in product(*axes.values()):
-            yield {**defaults, **params, **dict(zip(axes, values, strict=True))}
-
     def _creation(
-        self,
-        space: Mapping[str, Any],
-        run_params: Mapping[str, Any],
-        manifest: Mapping[str, Any] | None,
-        run_name: str,
-        event_name: str,
-    ) -> CreateTasks:
-        params = self.schema.convert_run(run_params)
-        for name in params:
-            if name in FIXED or name == "state":
-                raise SchemaError(
-                    self.name, name, "is kept by Motoko itself", "choose another name"
-                )
-        self.schema.check_limits(params)
-        identifying = sorted({*self._run_entries, *UNDECLARED})
-        found = {name: params.pop(name, None) for name in identifying}
-        declared = {name: value for name, value in found.items() if value is not None}
-        identity = TaskIdentity(
-            run_name=run_name,
-            nproc=int(params.pop("nproc", None) or self.config.nproc or 1),
-            machine_name=str(
-                params.pop("machine_name", None) or self.config.machine_name or ""
-            ),
-            declared=tuple(declared.items()),
+        self, manifest: Mapping[str, Any] | None, run_name: str, event_name: str = ""
+    ) -> Creation:
+        stored = self.ask(lambda tables: tables.schema.run)
+        entries = {**stored, **self.schema.run}
+        return Creation(
+            self.name, self.config, self.schema, entries, manifest, run_name, event_name
         )
-        entries = {**params, "event_name": event_name}
-        return CreateTasks(space, identity, entries, manifest)
 
     def _report_other_files(self, run_ids: Sequence[int], manifest: Mapping[str, Any]) -> None:
         """Say which runs that are there already were made with other files than the present."""
