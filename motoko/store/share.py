@@ -7,6 +7,7 @@ from typing import Any
 from motoko.columns import TELEMETRY
 from motoko.errors import SessionConflict
 from motoko.model import states
+from motoko.model.schema import Schema
 from motoko.store.codec import decode_run, is_same
 from motoko.store.database import Database
 from motoko.store.decision import Part
@@ -39,6 +40,8 @@ class Share:
         self.made: dict[int, bytes] = {}
         #: Of each variable that was read or written: how it was stored.
         self.variables: dict[str, bytes | None] = {}
+        #: What was declared when it was entered: new tasks have what that says.
+        self.schema: Schema | None = getattr(self.view, "schema", None)
 
     def observe(self, run_id: int, name: str) -> None:
         """Remember that an entry mattered."""
@@ -79,6 +82,9 @@ class Share:
         """Apply the operations again; SessionConflict if they would not be the same, IdsTaken
         if that is for the ids of new tasks alone."""
         self.check(self.view)
+        has_tasks = any(isinstance(operation, CreateTasks) for operation, _ in self.done)
+        if has_tasks and self.view.schema != self.schema:
+            raise SessionConflict(f"what {self.database.where} declares")
         for i, (operation, result) in enumerate(self.done):
             again = operation.apply(self.view)
             if again != result:

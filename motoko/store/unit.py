@@ -127,7 +127,7 @@ class Unit:
                     new = unit.share(old.database)
                     new.done = list(old.done)
                     new.observed, new.made = old.observed, old.made
-                    new.variables = old.variables
+                    new.variables, new.schema = old.variables, old.schema
                     with Looking(old.database):
                         new.repeat()
         except BaseException:

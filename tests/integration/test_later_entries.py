@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from motoko.errors import SessionConflict
 from motoko.store.audit import problems
 from motoko.store.identity import identity_of
 from motoko.store.migration import Instructions, migrate
+from motoko.store.session import Session, entered
 from motoko.study.study import Study
 from tests.support.studies import open_study, served, write_study
 
@@ -181,3 +183,19 @@ def test_who_goes_on_with_the_files_of_before_makes_runs_with_what_others_have_d
         assert [study.run(n).get("z") for n in (1, 2, 3)] == [4, 4, 5]
         assert study.tables.entries == frozenset()
         assert problems(study.tables) == []
+
+
+def test_work_that_makes_runs_while_others_declare_something_begins_again(
+    directory: Path,
+) -> None:
+    with declared(directory, BEFORE) as before:
+        session = Session()
+        with entered(session):
+            create(before, 1.0)
+        with declared(directory, LATER):
+            pass
+
+        with pytest.raises(SessionConflict, match="what a declares"):
+            session.commit()
+        session.abort()
+        assert before.tables.n_runs == 0
