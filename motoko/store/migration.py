@@ -15,7 +15,7 @@ from motoko.columns import UNDECLARED
 from motoko.errors import SchemaChanged
 from motoko.model.schema import UNSET, Field, Schema, SchemaChange, declared_later
 from motoko.phrases import listed
-from motoko.store.codec import digest, encode, encode_run, ordered
+from motoko.store.codec import digest, encode, encode_run, is_same, ordered
 from motoko.store.index import value_key
 from motoko.store.tables import Tables, TaskIdentity
 
@@ -233,7 +233,8 @@ def _changed_runs(
             continue  # what is not declared is not touched
         renamed = _retyped(_renamed(mine, instructions), target.run)
         converted = target.convert_run(renamed)
-        if converted != mine:
+        is_same_set = converted.keys() == mine.keys()
+        if not (is_same_set and all(is_same(converted[n], v) for n, v in mine.items())):
             yield run_id, {**row, **converted}
 
 

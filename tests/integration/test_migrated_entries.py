@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_what_a_run_has_left_is_no_part_of_its_task_under_another_name_either(
     assert created(newer, **{given: "fine"}) == [1, 2]
     assert created(newer, **{given: "coarse"}) == [3, 4]
     assert problems(newer.tables) == []
+    newer.close()
+
+
+def test_a_run_whose_entries_stay_as_they_are_is_not_changed(study: Study) -> None:
+    study.update_run(1, {"error": nan})
+
+    newer, done = migrated(study, BD_YAML.replace("x: float", "x: int"), Instructions())
+
+    assert (done.n_jobs, done.n_runs, done.without_identity) == (2, 0, ())
     newer.close()
 
 
