@@ -37,7 +37,8 @@ def find_holders(run_dir: str, attempt: int) -> list[int]:
 
 def find_kin(run_dir: StrPath, attempt: int) -> list[int]:
     """Ids of the processes here in the group that the attempt's shell leads, or has led, which
-    were told that they are of this attempt. OSError when it cannot be told now."""
+    were told of this attempt and work in its directory, or were told of that, too. OSError when
+    it cannot be told now."""
     taken = read_token(run_dir, attempt)
     if taken is None or taken.pid is None or taken.pid < _FIRST_PID:
         return []
@@ -116,14 +117,20 @@ def _is_kin(pid: int, group: int, run_dir: StrPath, attempt: int) -> bool:
         return False
     try:
         told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        works_in = os.path.join(os.readlink(f"/proc/{pid}/cwd"), "")
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
         return False  # gone, or another user's
     values = dict(one.partition(b"=")[::2] for one in told)
-    place = os.path.basename(values.get(b"MOTOKO_RUN_DIR", b""))
-    is_same_run = place == os.fsencode(os.path.basename(os.path.abspath(run_dir)))
-    return is_same_run and values.get(b"MOTOKO_ATTEMPT") == b"%d" % attempt
+    if values.get(b"MOTOKO_ATTEMPT") != b"%d" % attempt:
+        return False
+    place = os.path.realpath(run_dir)
+    if works_in.startswith(os.path.join(place, "")):  # also after the directory was renamed
+        return True
+    # A copy of the directory is none of the process that works in the original.
+    is_told = os.path.realpath(os.fsdecode(values.get(b"MOTOKO_RUN_DIR", b""))) == place
+    return is_told and os.path.basename(place) not in works_in.split(os.sep)
 
 
 def _has_open(pid: int, wanted: os.stat_result) -> bool:

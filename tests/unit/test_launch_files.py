@@ -181,24 +181,28 @@ def test_processes_that_inherited_a_token_are_found_and_readers_are_not(tmp_path
     bystander.wait()
 
 
+def closed(run_dir: Path, attempt: int, cwd: Path) -> subprocess.Popen[bytes]:
+    """A process of an attempt that has not inherited its token."""
+    told = {"MOTOKO_RUN_DIR": str(run_dir), "MOTOKO_ATTEMPT": str(attempt)}
+    environment = {**os.environ, **told}
+    command = ["sleep", "60"]
+    return subprocess.Popen(command, start_new_session=True, env=environment, cwd=cwd)
+
+
+def begun(run_dir: Path, attempt: int, pid: int) -> None:
+    """Leave the token of an attempt whose shell was this process."""
+    fd = take_token(run_dir, attempt, token_facts(NONCE, "g"))
+    assert fd is not None
+    os.write(fd, b"started %d 5.0 7\n" % pid)
+    os.close(fd)
+
+
 def test_processes_that_closed_the_token_are_found_by_their_group(tmp_path: Path) -> None:
     run_dir = tmp_path / "run-3"
     run_dir.mkdir()
-    fd = take_token(run_dir, 1, token_facts(NONCE, "g"))
-    assert fd is not None
-    told = {**os.environ, "MOTOKO_RUN_DIR": str(run_dir)}
-
-    def began(**variables: str) -> subprocess.Popen[bytes]:
-        environment = {**told, **variables}
-        return subprocess.Popen(["sleep", "60"], start_new_session=True, env=environment)
-
-    with began(MOTOKO_ATTEMPT="1") as kin, began(MOTOKO_ATTEMPT="2") as other:
-        os.write(fd, b"started %d 5.0 7\n" % kin.pid)
-        os.close(fd)
-        fd = take_token(run_dir, 3, token_facts(NONCE, "g"))
-        assert fd is not None
-        os.write(fd, b"started %d 5.0 7\n" % other.pid)  # of another process by now
-        os.close(fd)
+    with closed(run_dir, 1, tmp_path) as kin, closed(run_dir, 2, run_dir) as other:
+        begun(run_dir, 1, kin.pid)
+        begun(run_dir, 3, other.pid)  # the number is another process's by now
 
         assert (is_held(run_dir, 1), is_held(run_dir, 3)) == (True, False)
         assert (find_holders(str(run_dir), 1), find_holders(str(run_dir), 3)) == ([kin.pid], [])
@@ -207,3 +211,19 @@ def test_processes_that_closed_the_token_are_found_by_their_group(tmp_path: Path
         assert not is_held(run_dir, 1)
         assert other.poll() is None
         other.kill()
+
+
+def test_a_copy_of_a_run_directory_is_none_of_a_process_that_works_in_the_original(
+    tmp_path: Path,
+) -> None:
+    run_dir, moved = tmp_path / "s" / "run-3", tmp_path / "moved" / "run-3"
+    run_dir.mkdir(parents=True)
+    with closed(run_dir, 1, run_dir) as kin:
+        begun(run_dir, 1, kin.pid)
+        shutil.copytree(run_dir, tmp_path / "copied" / "run-3")
+        run_dir.parent.rename(moved.parent)
+        shutil.copytree(moved, run_dir)
+
+        places = (moved, run_dir, tmp_path / "copied" / "run-3")
+        assert [is_held(place, 1) for place in places] == [True, False, False]
+        kin.kill()
