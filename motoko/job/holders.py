@@ -18,7 +18,10 @@ from motoko.job.token import read_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Optional
+
     from motoko.job.layout import StrPath
+    from motoko.job.token import Token
 
 _RUN = "run-"
 #: No group of an attempt's is that of the system's first process, or this one's own (0).
@@ -35,11 +38,11 @@ def find_holders(run_dir: str, attempt: int) -> list[int]:
     return sorted(found - {os.getpid()})
 
 
-def find_kin(run_dir: StrPath, attempt: int) -> list[int]:
+def find_kin(run_dir: StrPath, attempt: int, known: Optional[Token] = None) -> list[int]:
     """Ids of the processes here in the group that the attempt's shell leads, or has led, which
     were told of this attempt and work in its directory, or were told of that, too. OSError when
-    it cannot be told now."""
-    taken = read_token(run_dir, attempt)
+    it cannot be told now. ``known`` is its token, if that was read already."""
+    taken = known or read_token(run_dir, attempt)
     if taken is None or taken.pid is None or taken.pid < _FIRST_PID:
         return []
     if (taken.host, taken.boot) != (host_name(), boot_id()):

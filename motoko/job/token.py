@@ -203,12 +203,12 @@ def _read_started(words: list[str]) -> tuple[Optional[int], Optional[float], Opt
     return (pid, started, start_time) if 0 <= started < LATEST else (None, None, None)
 
 
-def is_held(run_dir: StrPath, attempt: int) -> bool:
+def is_held(run_dir: StrPath, attempt: int, known: Optional[Token] = None) -> bool:
     """Whether a process of the attempt, on this host, still lives; False without a token.
 
     One that has not inherited the token is found by its process group. Takers lock a file that
-    has no name yet, so nobody ever waits for, or is refused because of, this question. OSError
-    when it cannot be told now.
+    has no name yet, so nobody ever waits for, or is refused because of, this question.
+    ``known`` is its token, if that was read already. OSError when it cannot be told now.
     """
     from motoko.job.holders import find_kin, has_holders
 
@@ -216,4 +216,4 @@ def is_held(run_dir: StrPath, attempt: int) -> bool:
     locked = is_locked(file)
     if locked is None:
         locked = has_holders(file)
-    return locked or bool(find_kin(run_dir, attempt))
+    return locked or bool(find_kin(run_dir, attempt, known))

@@ -123,7 +123,7 @@ def _attempts(names: list[str]) -> Iterator[int]:
 
 
 def _host(run_dir: str, number: int, names: list[str], taken: token.Token | None) -> str | None:
-    if token.is_held(run_dir, number):
+    if token.is_held(run_dir, number, taken):
         return host_name()
     if taken is None or taken.host in ("", host_name()):
         return None
