@@ -141,6 +141,11 @@ class Books:
             self._forced_at = begun
 
 
+def journal_of(file: Path) -> Path:
+    """The journal beside a manifest."""
+    return file.with_name(f".{file.name}.journal")
+
+
 def beside(manifest_path: str | os.PathLike[str]) -> Path:
     """Where the workflow lies whose runs are the jobs of a batch, if nobody says where."""
     return Path(manifest_path).with_suffix(".motoko")
@@ -162,7 +167,7 @@ def opened(
     was killed left half done is set aside.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    journal = file.with_name(f".{file.name}.journal")
+    journal = journal_of(file)
     try:
         with locked(journal, _PATIENCE_S) as fd:
             try:

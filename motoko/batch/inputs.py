@@ -7,10 +7,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from motoko.batch.books import beside, journal_of
 from motoko.batch.doing import PARTIAL
 from motoko.batch.models import BatchJob
 from motoko.errors import BatchMistake, WorkerNotLoadable
 from motoko.phrases import nearest
+
+#: In the directory of outputs, if nobody says where.
+MANIFEST = "manifest.json"
 
 
 def find_jobs(
@@ -18,12 +22,16 @@ def find_jobs(
     output_dir: str | os.PathLike[str],
     pattern: str,
     suffix: str | None = None,
+    *,
+    manifest_path: str | os.PathLike[str] | None = None,
 ) -> list[BatchJob]:
     """A job for each file below ``input_dir`` that the pattern matches, sorted.
 
     Its id is the path from ``input_dir`` on, and its output has this path below ``output_dir``,
     with another suffix if one is given. What a batch into the same place has made is no input:
-    what lies below an ``output_dir`` that is inside, outputs of other files, what is half done.
+    what lies below an ``output_dir`` that is inside, outputs of other files, what is half done,
+    and what is written down of it beside ``manifest_path`` (``manifest.json`` in
+    ``output_dir``).
     BatchMistake when nothing matches, when an output would be its own input, or for a name that
     is not UTF-8, which no manifest can have.
     """
@@ -38,6 +46,9 @@ def find_jobs(
         files = [file for file in files if target.absolute() not in file.absolute().parents]
     outputs = {file: _output(file, top, target, suffix) for file in files}
     made = {o.absolute() for f, o in outputs.items() if o.absolute() != f.absolute()}
+    manifest = Path(manifest_path or target / MANIFEST).absolute()
+    made |= {manifest, journal_of(manifest)}
+    files = [f for f in files if beside(manifest) not in f.absolute().parents]
     files = [f for f in files if f.absolute() not in made and not f.name.endswith(PARTIAL)]
     if not files:
         raise BatchMistake(f"{top}: no file matches {pattern!r}")

@@ -58,3 +58,15 @@ def test_a_name_that_cannot_be_written_down_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BatchMistake, match=r"b\\xff\.bvh.*not UTF-8"):
         find_jobs(tmp_path, tmp_path / "out", "*.bvh")
+
+
+def test_what_is_written_down_of_a_batch_is_no_input(tmp_path: Path) -> None:
+    made(tmp_path, "a.bvh", "manifest.json", ".manifest.json.journal", "mine.json")
+    made(tmp_path, "manifest.motoko/motoko.yaml", "manifest.motoko/jobs/bd.yaml")
+
+    usual = find_jobs(tmp_path, tmp_path, "**/*", ".npz")
+    other = find_jobs(tmp_path, tmp_path, "**/*", ".npz", manifest_path=tmp_path / "mine.json")
+
+    assert [job.id for job in usual] == ["a.bvh", "mine.json"]
+    assert "mine.json" not in {job.id for job in other}
+    assert "manifest.json" in {job.id for job in other}

@@ -269,3 +269,11 @@ def test_manifest_with_members_of_users_loads_where_nobody_knows_them(tmp_path: 
 
     assert done.stdout == "True humanoid\n"
     assert BatchManifest.load(file) == made
+
+
+@pytest.mark.parametrize("mode", ["validation", "serialization"])
+def test_jobs_have_a_schema_in_json_in_which_kinds_are_text(mode: Any) -> None:
+    fields = BatchJob.model_json_schema(mode=mode)["properties"]
+
+    for name in ("robot", "motion_format"):
+        assert {"type": "string", "minLength": 1} in fields[name]["anyOf"]

@@ -69,15 +69,16 @@ def command(
     """
     from motoko.batch import BatchRunner, find_jobs, load_worker
     from motoko.batch.books import beside
+    from motoko.batch.inputs import MANIFEST
 
     if suffix is not None and not (suffix.startswith(".") and len(suffix) > 1):
         raise click.UsageError(f"--suffix {suffix!r}: expected one with its dot, as in .npz")
-    jobs = find_jobs(input_dir, output_dir, pattern, suffix)
+    manifest_file = Path(manifest or Path(output_dir, MANIFEST))
+    jobs = find_jobs(input_dir, output_dir, pattern, suffix, manifest_path=manifest_file)
     sys.path.insert(0, str(Path.cwd()))
     worker = load_worker(worker_name)
     begun = time.monotonic()
     n_recorded = count()
-    manifest_file = Path(manifest or Path(output_dir, "manifest.json"))
     place = None if executor == "processes" else Path(workflow or beside(manifest_file))
     with (
         interrupts.raising(),
