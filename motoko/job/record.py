@@ -79,6 +79,8 @@ class Run(Results):
         self._has_started = False
         self._final: Optional[str] = None
         self._offsets: Dict[str, int] = {}
+        #: Lists and mappings as they were set, in words, to tell what is changed in place.
+        self._as_set: Dict[str, str] = {}
         self._pushed_by, self._widths = 0, {}
         self.update()
 
@@ -100,10 +102,14 @@ class Run(Results):
             self._record("start", durable=True)
 
     def finish(self) -> None:
-        """Say that the run is FINISHED, for good: no exit code changes it."""
+        """Say that the run is FINISHED, for good: no exit code changes it.
+
+        A list or mapping that was set, and changed in place since, is set as it is now.
+        """
         if self._final == FAILED:
             self._ignore("finish()")
         elif not self._final:
+            self._set_changed()
             self._force_pushed()
             self._record("finish", durable=True)
 
@@ -189,6 +195,12 @@ class Run(Results):
     def __repr__(self) -> str:
         return f"<{self._title}: {self._entries.get('state')}>"
 
+    def _set_changed(self) -> None:
+        """Set what scripts have set before, and changed in place since."""
+        for name, text in list(self._as_set.items()):
+            if repr(self._entries[name]) != text:
+                self[name] = self._entries[name]
+
     def _set_state(self, value: Any) -> None:
         if not isinstance(value, str) or not value.strip():
             raise SchemaError(self._study, "state", f"found {value!r}", "a state is a word")
@@ -217,7 +229,10 @@ class Run(Results):
         if state is None:
             name = str(entry.get("name")).lower()
             if entry["op"] == "set" and name != "state":
-                self._entries[name] = entry.get("value")
+                self._entries[name] = value = entry.get("value")
+                self._as_set.pop(name, None)
+                if isinstance(value, (list, dict)):
+                    self._as_set[name] = repr(value)
             return
         if entry["op"] == "start" and not self._has_started:
             self._has_started = True

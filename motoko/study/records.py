@@ -189,7 +189,10 @@ class Job(Record):
 
 
 class Run(Record):
-    """One execution of a job. Setting an entry is part of the current session."""
+    """One execution of a job. Setting an entry is part of the current session.
+
+    Reading gives a copy: after changing a list or an array in place, assign it again.
+    """
 
     __slots__ = ()
     state: str

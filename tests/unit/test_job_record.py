@@ -426,3 +426,49 @@ class TestRunning:
             raise ValueError("x" * 100_000)
 
         assert len(entries(run_dir)[-1]["traceback"]) == 20_000
+
+
+def sets(run_dir: Path) -> list[tuple[str, Any]]:
+    return [(e["name"], e["value"]) for e in entries(run_dir) if e["op"] == "set"]
+
+
+def test_what_a_script_changes_in_place_is_recorded_when_it_has_finished(
+    run_dir: Path,
+) -> None:
+    run = get(run_dir)
+    run.tags = []
+    run.table = {"a": {"b": 1}}
+    run.same = [1, float("nan")]
+    run.gone = [1]
+    run.tags.append(np.float64(0.5))
+    run.table["a"]["b"] = 2
+    run.gone.append(2)
+    run.gone = 3
+
+    run.finish()
+
+    assert sets(run_dir)[5:] == [("tags", [0.5]), ("table", {"a": {"b": 2}})]
+    assert ops(run_dir)[-1] == "finish"
+
+
+def test_what_was_given_to_a_run_is_not_changed_in_place(run_dir: Path) -> None:
+    given = {**FACTS, "run": {**FACTS["run"], "tags": ["b", "a"]}}
+    write_facts(run_dir, given)
+    run = get(run_dir)
+    run.tags.sort()
+
+    run.finish()
+
+    assert ops(run_dir) == ["finish"]
+
+
+def test_what_no_entry_can_be_is_refused_at_the_end_too(run_dir: Path) -> None:
+    run = get(run_dir)
+    run.tags = []
+    run.tags.append(object())
+
+    with pytest.raises(SchemaError, match="'tags': found <object"):
+        run.finish()
+    run.fail("no tags")
+
+    assert ops(run_dir) == ["set", "fail"]
