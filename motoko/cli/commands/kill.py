@@ -34,7 +34,7 @@ _RESET = "motoko kill --reset"
     multiple=True,
     help="Only launch no more runs of this study (also -bd).",
 )
-@click.option("--reset", is_flag=True, help="End scripts that execute here: CREATED again.")
+@click.option("--reset", is_flag=True, help="End what executes here, and jobs: CREATED again.")
 @click.option("--aggressive", is_flag=True, help="Kill at once instead of asking to end.")
 def command(
     directory: str | None, studies: tuple[str, ...], reset: bool, aggressive: bool
@@ -69,6 +69,10 @@ def command(
             click.echo(f"ended what {one.title} still executed; its state stays")
         for one in done.left:
             click.echo(f"left alone: {one.title} executes on {one.host}")
+        for title, why in list(done.queued.items())[:_MOST_EXECUTING]:
+            click.echo(f"left alone: {title}; {why}")
+        if len(done.queued) > _MOST_EXECUTING:
+            click.echo(f"and {len(done.queued) - _MOST_EXECUTING} more")
     if reset:
         return
     if not stopped:

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from motoko.model import states
 from motoko.study import files, moving
 from motoko.study.archive import ARCHIVE, archive_of
 from motoko.workflow import control, making, whereabouts
+from motoko.workflow.upkeep.queued import cancel_jobs
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -77,12 +78,15 @@ class Reset:
     ended: list[Executing]
     #: Runs that still execute: on another host, or with processes that cannot be ended.
     left: list[Executing]
+    #: Why further runs stay as they are, by their names: they may have a job.
+    queued: dict[str, str] = field(default_factory=dict)
 
 
 def reset_active(
     workflow: Workflow, studies: Sequence[str], *, at_once: bool, command: str
 ) -> Reset:
-    """End the local processes of all runs that execute, and make these CREATED.
+    """End the local processes of all runs that execute, cancel the jobs of those that wait or
+    execute here, and make these CREATED.
 
     The history of such a run has its attempt as CANCELLED, by this ``command``.
     Runs that execute on another host stay as they are, and so does one whose script has ended:
@@ -99,11 +103,13 @@ def reset_active(
         return Reset(
             0, [one for some in found.values() for one in some if one not in left], left
         )
+    queued: dict[Study, dict[int, str]] = {}
     with control.server_kept_as_it_was(workflow):
         try:
             control.ensure_served(workflow)
             for study, some in found.items():
                 _note_ending(study, some)
+                queued[study] = _cancel_queued(workflow, study, some)
         finally:  # whatever is wrong with databases
             _end(here, at_once=at_once)
         reached("reset.ended")
@@ -119,6 +125,8 @@ def reset_active(
                 if r in ended or r in noted or not _has_begun(study, r, active[r])
             }
             chosen -= {one.run_id for one in reset.left if one.study == study.name}
+            chosen -= queued[study].keys()
+            reset.queued |= {f"{study.name}.{r}": why for r, why in queued[study].items()}
             rows = {r: active[r] for r in sorted(chosen)}
             over = {}
             for run_id, row in rows.items():
@@ -132,6 +140,18 @@ def reset_active(
             if noted:
                 study.database.write(lambda tables: tables.set_fact(_ENDING, None))
     return reset
+
+
+def _cancel_queued(
+    workflow: Workflow, study: Study, executing: Sequence[Executing]
+) -> dict[int, str]:
+    """Cancel the jobs of runs that are to be CREATED, so that these do not execute then; of
+    those that may still have one, why."""
+    with study.database.read() as tables:
+        active = _active(tables)
+    open_ones = {r: row for r, row in active.items() if not _has_begun(study, r, row)}
+    elsewhere = {one.run_id for one in executing if not one.is_here}
+    return cancel_jobs(workflow, study, open_ones, elsewhere)
 
 
 def _note_ending(study: Study, executing: Sequence[Executing]) -> None:

@@ -17,6 +17,7 @@ from motoko.job.holders import find_holders
 from motoko.job.outcome import read_outcome
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import executing_in
+from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.store.codec import is_same
 from motoko.store.deletion import delete_runs
@@ -29,6 +30,7 @@ from motoko.study.files import differing
 from motoko.study.study import ORIGIN
 from motoko.workflow import control, making
 from motoko.workflow.history import record_end
+from motoko.workflow.upkeep.queued import cancel_jobs
 from motoko.workflow.upkeep.run_values import RETRIED_AS, RETRY_OF, Values
 from motoko.workflow.views import troubles
 
@@ -237,7 +239,8 @@ class _Retrying:
 
 def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes:
     """Make runs CANCELLED that wait, execute or are in a state of the user's own; the launcher
-    ends what executes. A run that has ended badly, or has finished once, stays as it is."""
+    ends what executes, and without one their jobs are cancelled here. A run that has ended
+    badly, or has finished once, stays as it is."""
     changes = Changes()
     is_alone = control.launcher_office(workflow).owner() is None
     for study, ids in chosen.items():
@@ -256,7 +259,19 @@ def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes
                 changes.left[f"{study.name}.{run_id}"] = f"is {state}{then}"
 
         _in_batches(study, ids, one, changes)
+        if is_alone:
+            _cancel_jobs(workflow, study, changes)
     return changes
+
+
+def _cancel_jobs(workflow: Workflow, study: Study, changes: Changes) -> None:
+    """Cancel the jobs of runs that are CANCELLED now, as far as no other run has them too."""
+    with study.database.read() as tables:
+        open_ones = {run_id: tables.run(run_id) for run_id in open_runs(tables)}
+    now = {r for r in open_ones if open_ones[r]["state"] == states.CANCELLED}
+    left = cancel_jobs(workflow, study, open_ones, open_ones.keys() - now) if now else {}
+    names = [f"{study.name}.{run_id}" for run_id in left]
+    changes.going_on += [name for name in names if name not in changes.going_on]
 
 
 def update(
