@@ -34,7 +34,13 @@ from motoko.launch.jobscript import JobScript
 from motoko.launch.resources import resources_of
 from motoko.launch.rundir import Kit
 from motoko.launch.starter import Starter, least
-from motoko.launch.ticket import Ticket, group_ticket, job_name, write_tickets
+from motoko.launch.ticket import (
+    Ticket,
+    group_script_file,
+    group_ticket,
+    job_name,
+    write_tickets,
+)
 from motoko.launch.tracking import Pace
 from motoko.launch.trouble import Troubles
 from motoko.study.study import Study
@@ -313,7 +319,7 @@ class BatchExecutor(Starter):
         if grouped.most > 1:
             place, name = str(study.runs_dir), tickets[0].name
             files = [f"{Path(a.run_dir).name}/{layout.job_script(a.number)}" for a in members]
-            file = f".{name}.sh"
+            file = group_script_file(name)
             text = group_script(generator, name, shape, place, files, grouped)
             Path(place, file).write_text(text)
             ticket_file = group_ticket(study.runs_dir, name)

@@ -6,13 +6,15 @@ The loop around it (submitting, asking, cancelling) is written once, for all of 
 from __future__ import annotations
 
 import enum
+import os
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from motoko.config.retry import INFRASTRUCTURE, MEMORY, PREEMPTED, WALLTIME
-from motoko.launch.commands import Answer, ask
+from motoko.launch.commands import NOT_EXECUTED, Answer, ask
+from motoko.launch.environment import user_name
 from motoko.launch.generator import Generator
 from motoko.launch.options import Dialect
 from motoko.launch.resources import Resources
@@ -33,6 +35,8 @@ _SAID = (
 )
 
 
+#: How long a system may take that is asked whether it is there.
+_CHECKED_S = 20.0
 _TASK = re.compile(r"(?:_|\[)(\d+)")
 
 
@@ -129,6 +133,13 @@ class BatchGenerator(Generator):
         """ReservedOption when they have one that is Motoko's own."""
         super().__init__(options)
         self.dialect.check(options, f"{self.name}_options")
+
+    def problem(self) -> str | None:
+        command = self.status_command(user_name(os.environ))
+        answer = self.ask(command, _CHECKED_S)
+        if answer.is_good or answer.code == NOT_EXECUTED:  # which is said of all commands
+            return None
+        return f"{command[0]} does not tell of jobs: {answer.words or answer.output}"
 
     #: Whether it has arrays of jobs; where a submission costs nothing there is no need of them.
     has_arrays: ClassVar[bool] = True

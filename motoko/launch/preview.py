@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from motoko.errors import LaunchError
 from motoko.job import layout
 from motoko.launch.attempt import Attempt
-from motoko.launch.batch_executor import job_script, render, shape_of
+from motoko.launch.batch_executor import MOST_SUBMITTED, job_script, render, shape_of
 from motoko.launch.batch_generator import BatchGenerator, Shape
 from motoko.launch.environment import Environment
 from motoko.launch.generator import Generator
-from motoko.launch.ticket import job_name
+from motoko.launch.grouping import Grouped, group_script
+from motoko.launch.starter import least
+from motoko.launch.ticket import Tickets, group_script_file, job_name
 from motoko.model import states
 from motoko.study.study import Study
 
@@ -48,16 +50,44 @@ def previews(study: Study, generator: Generator, python_dir: Path) -> list[Previ
     for run_id, row in rows.items():
         shape = shape_of(study, generator, _attempt(study, row))
         found.setdefault(shape, []).append(run_id)
-    command = " ".join(generator.submit_command(layout.job_script(1)))
     return [
-        Preview(
-            f"{study.name}.{ids[0]}",
-            len(ids),
-            command,
-            rendered(study, generator, rows[ids[0]], python_dir),
-        )
-        for ids in found.values()
+        _preview(study, generator, shape, [rows[i] for i in ids], python_dir)
+        for shape, ids in found.items()
     ]
+
+
+def _preview(
+    study: Study,
+    generator: BatchGenerator,
+    shape: Shape,
+    rows: Sequence[Mapping[str, object]],
+    python_dir: Path,
+) -> Preview:
+    config = study.config
+    most_at_once = config.max_concurrent
+    is_array = config.array and generator.has_arrays
+    grouped = Grouped(is_array, config.pack or 1, most_at_once)
+    most = grouped.most
+    if grouped.pack == 1:
+        most = least(most, most_at_once, config.max_submitted, MOST_SUBMITTED) or most
+    attempts = [_attempt(study, row) for row in rows[:most]]
+    first, file = attempts[0], layout.job_script(attempts[0].number)
+    script = rendered(study, generator, rows[0], python_dir)
+    if len(attempts) > 1:
+        name = job_name(study.name, first.run_id, first.number, first.nonce)
+        files = [f"{Path(a.run_dir).name}/{layout.job_script(a.number)}" for a in attempts]
+        place = str(study.runs_dir)
+        whole = group_script(generator, name, shape, place, files, grouped)
+        script, file = _with_own(whole, first.title, script), group_script_file(name)
+    command = " ".join(generator.submit_command(file))
+    return Preview(first.title, len(rows), command, script)
+
+
+def _with_own(whole: str, title: str, own: str) -> str:
+    """What several runs are submitted by, and what one of them executes then."""
+    return (
+        f"{whole}\n# What run {title} executes, where its own directives mean nothing:\n{own}"
+    )
 
 
 def script_of(
@@ -71,7 +101,13 @@ def script_of(
     assert isinstance(number, int) and isinstance(row["id"], int)
     file = Path(study.run_dir(row["id"]), layout.job_script(number))
     if file.is_file():
-        return file.read_text()
+        own = file.read_text()
+        ticket = Tickets(study.runs_dir).of(str(file.parent), number, str(row.get("nonce")))
+        if ticket is not None:
+            whole = study.runs_dir / group_script_file(ticket.name)
+            if whole.is_file():
+                return _with_own(whole.read_text(), f"{study.name}.{row['id']}", own)
+        return own
     if not isinstance(generator, BatchGenerator):
         raise LaunchError(
             f"run {study.name}.{row['id']} has no script of a batch system:"

@@ -48,6 +48,11 @@ def group_ticket(runs_dir: Path, name: str) -> str:
     return str(runs_dir / f".{name}.json")
 
 
+def group_script_file(name: str) -> str:
+    """The name of the script by which runs were submitted together, beside all runs."""
+    return f".{name}.sh"
+
+
 def write_tickets(path: str, tickets: Sequence[Ticket]) -> None:
     """Put the tickets in their place in one step."""
     aside = f"{path}.{os.getpid()}"
