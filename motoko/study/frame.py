@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def as_csv(table: DataFrame) -> bytes:
 
 def write_csv(table: DataFrame, file: Path) -> None:
     """Write a table as CSV; the file is there complete, or as it was."""
-    replace_file(file, [as_csv(table)])
+    _put(file, as_csv(table))
 
 
 def write_parquet(table: DataFrame, file: Path) -> None:
@@ -104,7 +105,18 @@ def write_parquet(table: DataFrame, file: Path) -> None:
             plain[name] = [
                 None if _is_missing(v) else json.dumps(v, default=str) for v in values
             ]
-    replace_file(file, [plain.to_parquet()])
+    _put(file, plain.to_parquet())
+
+
+def _put(file: Path, content: bytes) -> None:
+    """Write a file in one step, where a link leads to; what is none, as a pipe or
+    ``/dev/stdout``, is written to and stays what it is."""
+    is_stream = file.absolute().parts[1] in ("dev", "proc")
+    if is_stream or (file.exists() and not file.is_file()):
+        with open(file, "wb") as opened:
+            opened.write(content)
+    else:
+        replace_file(Path(os.path.realpath(file)), [content])
 
 
 def _is_missing(value: Any) -> bool:

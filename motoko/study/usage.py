@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,14 +50,17 @@ def usage(study: Study) -> dict[str, Usage]:
 
 
 def _measured(directory: str) -> tuple[int, int]:
+    """Files and bytes below a directory, without what vanishes while it is looked at: runs may
+    be executing."""
     n_files = n_bytes = 0
     left = [directory]
     while left:
-        with os.scandir(left.pop()) as entries:
+        with suppress(FileNotFoundError), os.scandir(left.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     left.append(entry.path)
                     continue
-                n_files += 1
-                n_bytes += entry.stat(follow_symlinks=False).st_size
+                with suppress(FileNotFoundError):
+                    n_bytes += entry.stat(follow_symlinks=False).st_size
+                    n_files += 1
     return n_files, n_bytes

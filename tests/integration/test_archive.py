@@ -122,3 +122,38 @@ def test_table_is_written_in_one_step(workflow: Workflow, tmp_path: Path) -> Non
 
     rows = list(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text())))
     assert [row["x"] for row in rows] == ["1.0", "2.0"]
+
+
+def test_what_vanishes_while_room_is_measured_is_not_counted(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = workflow.mult.base
+    scandir = os.scandir
+
+    def vanish(place: str) -> Iterator[os.DirEntry[str]]:
+        if place == str(study.run_dir(1)):
+            shutil.rmtree(place)
+        entries = scandir(place)
+        if place == str(study.run_dir(2)):
+            (study.run_dir(2) / "q.csv").unlink()
+        return entries
+
+    monkeypatch.setattr("motoko.study.usage.os.scandir", vanish)
+
+    assert usage(study)["FINISHED"].n_files == 2
+
+
+def test_a_table_goes_through_what_is_no_file(workflow: Workflow, tmp_path: Path) -> None:
+    table = workflow.mult.dataframe()
+    write_csv(table, tmp_path / "t.csv")
+    pipe, link = tmp_path / "pipe", tmp_path / "link.csv"
+    os.mkfifo(pipe)
+    link.symlink_to("t.csv")
+
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        write_csv(table, pipe)
+        assert reader.read() == (tmp_path / "t.csv").read_bytes()
+    write_csv(workflow.mult.dataframe("runs.id = 1"), link)
+
+    assert pipe.is_fifo() and link.is_symlink()
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 2
