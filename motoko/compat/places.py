@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import motoko
-from motoko.errors import StudyNotFound
+from motoko.errors import JobSideError, StudyNotFound
+from motoko.job.facts import find_run_dir, read_facts
 from motoko.launch.environment import (
     before,
     database_host,
@@ -76,7 +78,8 @@ def served_study(
 
 def default_study_dir(start: Path, environment: Mapping[str, str]) -> Path:
     """The study that is meant when none is named: the one around ``start``, else that of
-    ``BLACKDYNAMITE_HOST``. StudyNotFound if there is none."""
+    ``BLACKDYNAMITE_HOST``, else that of the run whose script asks. StudyNotFound if there is
+    none."""
     found = find_study_dir(start)
     if found is not None:
         return found
@@ -86,6 +89,10 @@ def default_study_dir(start: Path, environment: Mapping[str, str]) -> Path:
         return place
     if host and environment.get("MOTOKO_WORKFLOW"):
         return served_study(host, None, environment)[1].directory
+    with suppress(JobSideError):  # a run's directory may lie elsewhere, and say whose it is
+        given = read_facts(environment.get("MOTOKO_RUN_DIR") or find_run_dir(str(start)))
+        if isinstance(given.get("study_dir"), str):
+            return Path(given["study_dir"])
     raise StudyNotFound(
         str(start),
         f"no {STUDY_STATE} and no {STUDY_FILE} here or in a directory above; go into a study's"
