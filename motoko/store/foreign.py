@@ -176,6 +176,10 @@ def _text(raw: str, encoding: str = "latin1") -> bytes:
     return raw.encode("latin1")
 
 
+def _complex(real: float, imag: float) -> complex:
+    return complex(float(real), float(imag))
+
+
 def _range(start: int, stop: int, step: int) -> list[int]:
     found = range(start, stop, step)
     if len(found) > 1_000_000:
@@ -199,6 +203,7 @@ class _Named:
 _CALLED: dict[tuple[str, str], _Named] = {
     ("datetime", "datetime"): _Named("datetime", _moment),
     ("_codecs", "encode"): _Named("bytes", _text),
+    ("collections", "OrderedDict"): _Named("dict", dict),
     ("numpy", "dtype"): _Named("dtype", _Dtype),
     ("numpy", "ndarray"): _Named("ndarray", _array),
 }
@@ -208,6 +213,7 @@ for _home in ("numpy.core.multiarray", "numpy._core.multiarray"):
 for _builtins in ("builtins", "__builtin__"):
     _CALLED[_builtins, "set"] = _Named("set", sorted)
     _CALLED[_builtins, "frozenset"] = _Named("set", sorted)
+    _CALLED[_builtins, "complex"] = _Named("complex", _complex)
     _CALLED[_builtins, "range"] = _Named("range", _range)
     _CALLED[_builtins, "xrange"] = _Named("range", _range)
 

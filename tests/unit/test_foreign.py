@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,11 @@ def test_stand_ins_are_not_changed_by_a_pickle() -> None:
 
     with pytest.raises(TypeError):
         _Reading(io.BytesIO(forged)).load()
+
+
+def test_complex_numbers_and_ordered_mappings_are_values() -> None:
+    value = {"c": [1 + 2j], "o": OrderedDict(a=1)}
+
+    read = _Reading(io.BytesIO(pickle.dumps(value))).load()
+
+    assert read == {"c": [1 + 2j], "o": {"a": 1}}
