@@ -2,11 +2,13 @@
 
 The original is only read. Jobs and runs keep their numbers, states, entries and times, and the
 configuration files that they were made with; run directories are referred to where they are
-(the entry ``origin`` of a run), or copied.
+(the entry ``imported_from`` of a run), or copied. An entry that has a name which it cannot
+have here gets another one.
 """
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import tempfile
@@ -18,19 +20,22 @@ from typing import Any
 
 import yaml
 
-from motoko.columns import FIXED, RUN_ENTRIES
+from motoko.columns import RUN_ENTRIES
+from motoko.compat import renaming
 from motoko.config import TYPES, read_study
 from motoko.crashpoints import reached
 from motoko.errors import ConfigError, ForeignDatabase, SchemaError, StudyExists, StudyNotFound
+from motoko.host import host_name
 from motoko.job.layout import quantity_file
 from motoko.job.quantities import last_row
 from motoko.model import states
 from motoko.paths import STUDY_FILE, STUDY_STATE
 from motoko.store.foreign import ForeignStudy, read_foreign
-from motoko.store.rebuild import insert_job, insert_run
+from motoko.store.rebuild import insert_job, insert_run, task_mark
 from motoko.store.tables import Tables
 from motoko.study import files, moving
-from motoko.study.study import ORIGIN, Study
+from motoko.study.origin import IMPORTED, free_entry, origin_of
+from motoko.study.study import Study
 from motoko.workflow import control
 from motoko.workflow.workflow import Workflow
 
@@ -38,8 +43,6 @@ FOREIGN_DATABASE = "bd.zeo"
 #: In a study while it is imported.
 _UNFINISHED = ".motoko-import"
 _EXEC_FILE = "launch.sh"
-#: What every run has there under a name that is Motoko's own here, or that says nothing here.
-_LEFT_OUT = frozenset({"id", "exec", "run_path"})
 _RUNS_A_COMMIT = 1000
 
 
@@ -74,8 +77,9 @@ def import_study(
 
     ``study`` chooses one where the database has several; ``with_runs`` copies run directories.
     What a call has left that was killed is made anew.
-    Raises StudyNotFound, StudyExists, ForeignDatabase, and SchemaError for values that are not
-    of the type that is declared for them.
+    Raises StudyNotFound, StudyExists (also for a file that would be overwritten by another
+    one), ForeignDatabase, and SchemaError for values that are not of the type that is declared
+    for them.
     """
     file, origin = find_foreign(source)
     target = target.absolute()
@@ -84,9 +88,13 @@ def import_study(
     if (target / STUDY_STATE).exists() and not is_again:
         raise StudyExists(str(target))
     found = _chosen(read_foreign(file), file, study)
+    changed = renaming.rename(found)
+    planned = _planned(target, origin, found)
+    if not is_again:
+        _check_free(target, planned)
     target.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
-    _write_config(target, origin, found)
+    _write(planned)
     reached("import.configured")
     workflow = Workflow(str(target / STUDY_FILE))
     [manager] = workflow.task_managers.values()
@@ -94,6 +102,11 @@ def import_study(
         control.stop_all(workflow)
         moving.remove(manager.base.state_dir)
     imported = Imported(target, manager.base.config.study)
+    if changed:
+        imported.notes.append(f"some entries have other names here: {changed}")
+    outside = [str(place) for place in planned if not place.is_relative_to(target)]
+    if outside:
+        imported.notes.append(f"what bd.yaml names outside of the study: {', '.join(outside)}")
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
         _fill(manager.base, found, origin, imported)
@@ -117,51 +130,72 @@ def _chosen(studies: Mapping[str, ForeignStudy], file: Path, name: str | None) -
 # the directory
 
 
-def _write_config(target: Path, origin: Path, found: ForeignStudy) -> None:
-    """``bd.yaml`` as it is there, if it is of this study, else one of what is stored."""
+def _planned(target: Path, origin: Path, found: ForeignStudy) -> dict[Path, Path | str]:
+    """The files to be made, each with the one to be copied or its text: ``bd.yaml`` as it is
+    there, if it is of this study, with what it names, else one of what is stored."""
     try:
         config = read_study(origin / STUDY_FILE)
     except ConfigError:
         config = None
     declared = {name for name in found.job_types if name != "id"}
     if config is not None and set(config.job) == declared:
-        for given in files.given_files(config):
-            is_inside = given.resolve().is_relative_to(origin.resolve())
-            name = os.path.relpath(given, origin) if is_inside else given.name
-            _copy(given, target / name)
-        shutil.copyfile(config.file, target / STUDY_FILE)
-        return
+        absolute = {config.directory / n for n in config.config_files if Path(n).is_absolute()}
+        given = [file for file in files.given_files(config) if file not in absolute]
+        planned: dict[Path, Path | str] = {
+            Path(os.path.normpath(target / os.path.relpath(file, config.directory))): file
+            for file in given
+            if file.is_file()
+        }
+        return {**planned, target / STUDY_FILE: config.file}
+    stored = _stored(found)
     content = {
         "study": found.name,
         "job": {n: t for n, t in found.job_types.items() if n != "id"},
         "run": {n: t for n, t in found.run_types.items() if _is_own(n) and t in TYPES},
-        "config_files": [],
+        "config_files": [name for name in stored if name != _EXEC_FILE],
     }
-    content["config_files"] = _write_stored(target, found)
-    (target / STUDY_FILE).write_text(yaml.safe_dump(content, sort_keys=False))
+    texts: dict[Path, Path | str] = {target / name: text for name, text in stored.items()}
+    return {**texts, target / STUDY_FILE: yaml.safe_dump(content, sort_keys=False)}
 
 
-def _write_stored(target: Path, found: ForeignStudy) -> list[str]:
-    """Write the files that runs were made with, as the last of them has them."""
-    names = []
+def _stored(found: ForeignStudy) -> dict[str, str]:
+    """Name and text of the files that runs were made with, as the last of them has them."""
+    texts = {}
     for digests in list(found.run_files.values())[-1:]:
         for digest in digests:
             if digest in found.files:
                 name, text = found.files[digest]
-                (target / Path(name).name).write_text(text)
-                names.append(Path(name).name)
-    return [name for name in names if name != _EXEC_FILE]
+                texts[Path(name).name] = text
+    return texts
 
 
-def _copy(file: Path, place: Path) -> None:
-    if not file.is_file() or file.name == STUDY_FILE:
-        return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(file, place)
+def _check_free(target: Path, planned: Mapping[Path, Path | str]) -> None:
+    """StudyExists if a file would be overwritten that is another one."""
+    others = [str(place) for place, new in planned.items() if not _may_write(place, new)]
+    if others:
+        what = f"would overwrite {', '.join(others)}; move that away, or name another directory"
+        raise StudyExists(str(target), what)
+
+
+def _may_write(place: Path, new: Path | str) -> bool:
+    if not os.path.lexists(place):
+        return True
+    if isinstance(new, str):
+        return place.is_file() and place.read_bytes() == new.encode()
+    return place.is_file() and filecmp.cmp(place, new, shallow=False)
+
+
+def _write(planned: Mapping[Path, Path | str]) -> None:
+    for place, new in planned.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(new, str):
+            place.write_text(new)
+        elif not (place.exists() and place.samefile(new)):
+            shutil.copy2(new, place)
 
 
 def _is_own(name: str) -> bool:
-    return name not in RUN_ENTRIES and name not in _LEFT_OUT
+    return name not in RUN_ENTRIES and name not in renaming.LEFT_OUT
 
 
 # the database
@@ -169,7 +203,12 @@ def _is_own(name: str) -> bool:
 
 def _fill(study: Study, found: ForeignStudy, origin: Path, imported: Imported) -> None:
     manifests = _manifests(study, found)
-    rows = {run_id: _row(study, found, run_id, origin, manifests) for run_id in found.runs}
+    entry = free_entry({*study.schema.run, *(n for row in found.runs.values() for n in row)})
+    rows = {}
+    for run_id in found.runs:
+        rows[run_id] = _row(study, found, run_id, manifests)
+        recorded = found.runs[run_id].get("run_path")
+        rows[run_id][entry] = _run_dir(origin, found, run_id, recorded)
 
     def add_jobs(tables: Tables) -> None:
         for job_id, values in sorted(found.jobs.items()):
@@ -181,16 +220,19 @@ def _fill(study: Study, found: ForeignStudy, origin: Path, imported: Imported) -
                 )
         for manifest in manifests.values():
             tables.set_manifest(manifest["key"], manifest)
-        tables.set_fact("imported_from", {"path": str(origin), "study": found.name})
+        fact = {"path": str(origin), "study": found.name, "entry": entry}
+        tables.set_fact(IMPORTED, fact)
 
     study.database.write(add_jobs)
     reached("import.jobs")
     ids = sorted(rows)
+    marks = _marks(study, rows)
     for start in range(0, len(ids), _RUNS_A_COMMIT):
         some = ids[start : start + _RUNS_A_COMMIT]
-        study.database.write(partial(_add_runs, rows=rows, ids=some, found=found))
+        add = partial(_add_runs, rows=rows, marks=marks, ids=some, found=found)
+        study.database.write(add)
     imported.n_jobs, imported.n_runs = len(found.jobs), len(rows)
-    n_same = len(ids) - len({_task(study, row) for row in rows.values()})
+    n_same = len(ids) - len({(rows[i]["job_id"], marks[i]) for i in ids})
     if n_same:
         imported.notes.append(f"{n_same} runs are repetitions of others: they stay runs")
 
@@ -199,41 +241,56 @@ def _add_runs(
     tables: Tables,
     *,
     rows: Mapping[int, dict[str, Any]],
+    marks: Mapping[int, bytes],
     ids: Iterable[int],
     found: ForeignStudy,
 ) -> None:
     for run_id in ids:
         row = rows[run_id]
-        insert_run(tables, run_id, row, b"")
-        last = _last_values(Path(row[ORIGIN]), found.quantities.get(run_id, ()))
+        insert_run(tables, run_id, row, marks[run_id])
+        place = origin_of(tables, row)
+        assert place is not None
+        last = _last_values(place, found.quantities.get(run_id, ()))
         if last:
             tables.set_quantities(run_id, last)
 
 
-def _task(study: Study, row: Mapping[str, Any]) -> tuple[Any, ...]:
-    declared = tuple(repr(row.get(name)) for name in study.schema.run)
-    return (row["job_id"], row["run_name"], row["nproc"], row.get("machine_name"), declared)
+def _marks(study: Study, rows: Mapping[int, Mapping[str, Any]]) -> dict[int, bytes]:
+    """What makes the task of each run, together with its job.
+
+    Each run there has the name of a machine, that of the host if none was given. What is this
+    host's name, or the same for all, tells no tasks apart: they are those that are asked for
+    without one.
+    """
+    names = {row.get("machine_name") for row in rows.values()}
+    unsaid = set() if study.config.machine_name else {host_name(), *names}
+    if len(names) > 1:
+        unsaid &= {host_name()}
+    return {
+        run_id: task_mark(
+            study.schema,
+            {**row, "machine_name": ""} if row.get("machine_name") in unsaid else row,
+        )
+        for run_id, row in rows.items()
+    }
 
 
 def _row(
     study: Study,
     found: ForeignStudy,
     run_id: int,
-    origin: Path,
     manifests: Mapping[tuple[str, ...], dict[str, Any]],
 ) -> dict[str, Any]:
-    entries = dict(found.runs[run_id])
-    place = _run_dir(origin, run_id, entries.get("run_path"))
-    own = {n: v for n, v in entries.items() if n not in FIXED and n not in _LEFT_OUT}
+    entries = {n: v for n, v in found.runs[run_id].items() if n not in renaming.LEFT_OUT}
+    own = {n: v for n, v in entries.items() if n not in renaming.SAME}
     try:
         row = study.schema.convert_run(own)
     except SchemaError as error:
         raise SchemaError(study.name, f"run {run_id}", str(error), "mend bd.yaml") from error
-    row |= {n: v for n, v in entries.items() if n in FIXED and n not in _LEFT_OUT}
+    row |= {n: v for n, v in entries.items() if n in renaming.SAME}
     row["state"] = states.normalise(str(entries.get("state", states.CREATED)))
     row["run_name"] = str(entries.get("run_name") or found.name)
     row["nproc"] = int(entries.get("nproc") or 1)
-    row[ORIGIN] = place
     if row["state"] == states.FINISHED:
         row["has_finished"] = 1
     manifest = manifests.get(tuple(found.run_files.get(run_id, ())))
@@ -242,10 +299,12 @@ def _row(
     return row
 
 
-def _run_dir(origin: Path, run_id: int, recorded: Any) -> str:
+def _run_dir(origin: Path, found: ForeignStudy, run_id: int, recorded: Any) -> str:
     """Where a run was executed; what was moved with its study is where that is now."""
-    beside = sorted(origin.glob(f"BD-*-runs/run-{run_id}"))
-    return str(beside[0] if beside else recorded or origin / f"run-{run_id}")
+    name = f"run-{run_id}"
+    own = origin / f"BD-{found.name}-runs" / name
+    beside = [own] if own.is_dir() else sorted(origin.glob(f"BD-*-runs/{name}"))
+    return str(beside[0] if beside else recorded or own)
 
 
 def _manifests(study: Study, found: ForeignStudy) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -284,11 +343,16 @@ def _last_values(run_dir: Path, names: Iterable[str]) -> dict[str, tuple[Any, An
 
 def _copy_runs(study: Study, found: ForeignStudy, origin: Path, imported: Imported) -> None:
     for run_id in found.runs:
-        place, own = Path(study.run_row(run_id)[ORIGIN]), study.run_dir(run_id)
-        if place.is_dir() and not own.exists():
+        place = study.ask(partial(_place, run_id=run_id))
+        own = study.run_dir(run_id)
+        if place is not None and place.is_dir() and not own.exists():
             aside = own.with_name(f".{own.name}.unfinished")
             moving.remove(aside)
             shutil.copytree(place, aside, symlinks=True)
             aside.rename(own)
             reached("import.copied")
             imported.n_copied += 1
+
+
+def _place(tables: Tables, run_id: int) -> Path | None:
+    return origin_of(tables, tables.run(run_id))

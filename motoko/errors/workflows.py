@@ -53,8 +53,8 @@ class StudyNotFound(StudyError, LookupError):
 class StudyExists(StudyError, FileExistsError):
     """A database stands where a new one was to be made."""
 
-    def __init__(self, directory: str) -> None:
-        super().__init__(f"{directory}: a database is here already", directory=directory)
+    def __init__(self, directory: str, why: str = "a database is here already") -> None:
+        super().__init__(f"{directory}: {why}", directory=directory, why=why)
 
 
 class ArchiveDamaged(StudyError, ValueError):

@@ -8,6 +8,7 @@ given is None; a name that is neither declared nor set is an EntryNotFound.
 from __future__ import annotations
 
 import copy
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from motoko.columns import FIXED, HIDDEN, RUN_ENTRIES
 from motoko.errors import EntryNotFound, SchemaError, WorkflowError
+from motoko.job.layout import PREFIX
 from motoko.model import states
 from motoko.store.share import EVERYTHING
 from motoko.study import quantities
@@ -321,8 +323,16 @@ class Run(Record):
         """The step that was pushed last, and when."""
         return self.last_step, self.last_step_time
 
-    listFiles = list_files
-    getFile = file
+    def listFiles(self, subdir: str = "") -> list[str]:
+        """Names in the run's directory or one below it, sorted, without Motoko's own."""
+        directory = self.directory
+        is_there = bool(subdir) or directory.exists()
+        names = os.listdir(quantities.inside(directory, subdir)) if is_there else []
+        return sorted(name for name in names if not name.startswith(PREFIX))
+
+    def getFile(self, name: str) -> str:
+        """The path of a file of this run, as text."""
+        return str(self.file(name))
 
     def getFullFileName(self, name: str) -> str:
         """The absolute path of a file of this run, as text."""

@@ -33,6 +33,7 @@ from motoko.study import files, system_dirs
 from motoko.study.archive import archive_of, unpacked
 from motoko.study.creation import Creation
 from motoko.study.lookout import Lookout
+from motoko.study.origin import origin_of
 from motoko.study.presence import is_created
 from motoko.study.records import Job, Run
 from motoko.study.versions import Versions
@@ -47,8 +48,6 @@ WAIT_S = 5.0
 _MOST_COMPARED = 1000
 #: So many runs are looked up with one question by whoever asks for one after the other.
 _N_AT_ONCE = 64
-#: The entry of a run that was imported: its directory there.
-ORIGIN = "origin"
 
 
 class Study:
@@ -136,7 +135,7 @@ class Study:
         row = self.run_row(run_id)
         if (archive := archive_of(row)) is not None:
             return self.unpacked_dir(run_id, archive)
-        return Path(row.get(ORIGIN, own))
+        return self.ask(lambda tables: origin_of(tables, row)) or own
 
     def unpacked_dir(self, run_id: int, archive: str) -> Path:
         """A copy of the files of a run in this archive, to be read."""

@@ -224,6 +224,9 @@ def test_another_task_that_is_made_of_a_packed_run_has_no_archive(tmp_path: Path
         run.state = "FINISHED"
         packed(study)
         study.database.write(lambda tables: tables.update_run(1, {"origin": "/there"}))
+        study.database.write(
+            lambda tables: tables.set_fact("imported_from", {"path": "/there"})
+        )
 
         other = run_changes.Retry({"mult": Values({}, {"x": 2.0})})
         run_changes.retry(workflow, {study: [1]}, other)

@@ -22,7 +22,8 @@ def command(
 
     PATH is the study's directory, or its .bd/bd.zeo. It is only read: stop its server first,
     so that all is in that file. Jobs and runs keep numbers, states, entries, times and files;
-    run directories are read where they are, unless they are copied.
+    run directories are read where they are, unless they are copied. No file in DIR that is
+    another one is overwritten.
     """
     from motoko.compat.importing import import_study
 

@@ -27,7 +27,7 @@ from motoko.store.tables import TaskIdentity
 from motoko.study import moving
 from motoko.study.archive import ARCHIVE, archive_of, own_entries
 from motoko.study.files import differing
-from motoko.study.study import ORIGIN
+from motoko.study.origin import origin_entry
 from motoko.workflow import control, making
 from motoko.workflow.history import record_end
 from motoko.workflow.upkeep.queued import cancel_jobs
@@ -54,7 +54,6 @@ _OF_ONE_RUN = frozenset(
         "last_step",
         "last_step_time",
         SET_BY_HAND,
-        ORIGIN,
     }
 )
 _RUNS_A_COMMIT = 1000
@@ -227,6 +226,7 @@ class _Retrying:
             tuple(sorted({**dict(before.declared), **chosen}.items())),
         )
         of_task = {*_OF_ONE_RUN, *TaskIdentity._fields, *schema.run, RETRIED_AS}
+        of_task.add(origin_entry(tables) or RETRIED_AS)
         other = {n: v for n, v in {**own_entries(row), **entries}.items() if n not in of_task}
         [made] = tables.create_tasks([point], identity, {**other, RETRY_OF: row["id"]})
         if is_bad := states.is_bad(tables.run(made)["state"]):

@@ -1,0 +1,113 @@
+"""Studies of BlackDynamite that name, or call, things as they cannot be here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motoko.compat import importing
+from motoko.compat.base import Base
+from motoko.compat.importing import import_study
+from motoko.errors import StudyExists
+from motoko.host import host_name
+from motoko.store.foreign import ForeignStudy
+from tests.support.command_line import CommandLine
+from tests.support.processes import kill_processes_of
+
+YAML = "study: s\njob: {x: float}\nrun: {kind: str}\nconfig_files: [../common/lib.py]\n"
+
+
+def found(**entries: Any) -> ForeignStudy:
+    """A study with two runs, which have these entries besides."""
+    study = ForeignStudy("s", {"id": "int", "x": "float"}, {"kind": "str"})
+    for number in (1, 2):
+        usual = {"id": number, "job_id": number, "run_name": "r", "nproc": 1, "kind": "a"}
+        study.jobs[number] = {"id": number, "x": float(number)}
+        study.runs[number] = {**usual, "state": "FINISHED", **entries}
+        study.run_files[number], study.quantities[number] = [], []
+    return study
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForeignStudy]:
+    """What is read of the database in ``there/s``."""
+    study = found()
+    monkeypatch.setattr(importing, "read_foreign", lambda file: {"root_s": study})
+    directory = tmp_path / "there" / "s"
+    (directory / ".bd").mkdir(parents=True)
+    (directory / ".bd" / "bd.zeo").touch()
+    (directory / "bd.yaml").write_text(YAML)
+    (directory / "launch.sh").write_text("true\n")
+    (tmp_path / "there" / "common").mkdir()
+    (tmp_path / "there" / "common" / "lib.py").write_text("pass\n")
+    yield study
+    kill_processes_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["bd.yaml", "launch.sh", "../common/lib.py"])
+def test_no_file_of_the_users_is_overwritten(
+    there: ForeignStudy, tmp_path: Path, name: str
+) -> None:
+    own = tmp_path / "here" / "s" / name
+    own.parent.mkdir(parents=True)
+    own.write_text("mine\n")
+
+    with pytest.raises(StudyExists, match=f"would overwrite .*{Path(name).name}; move that"):
+        import_study(tmp_path / "there" / "s", tmp_path / "here" / "s")
+
+    assert own.read_text() == "mine\n"
+    assert not (tmp_path / "here" / "s" / ".bd").exists()
+
+
+@pytest.mark.parametrize("machine", [host_name(), "elsewhere"])
+def test_imported_tasks_are_those_that_are_asked_for(
+    there: ForeignStudy, tmp_path: Path, machine: str
+) -> None:
+    for entries in there.runs.values():
+        entries["machine_name"] = machine
+    here = tmp_path / "here" / "s"
+    here.mkdir(parents=True)
+    (here / "launch.sh").write_text("true\n")  # the same as there
+
+    done = import_study(tmp_path / "there" / "s", here)
+
+    assert done.notes == [
+        f"what bd.yaml names outside of the study: {tmp_path}/here/common/lib.py"
+    ]
+    with Base(host=f"zeo://{here}") as base:
+        assert base.runs[1].machine_name == machine
+    config = here / "bd.yaml"
+    config.write_text(f"{config.read_text()}run_params: {{kind: a}}\n")
+    said = CommandLine(here).run("bd", "runs", "create", "--run_name", "r").stdout
+    assert said == "0 new runs, 2 were there\n"
+
+
+def test_machines_that_tell_runs_apart_go_on_doing_so(
+    there: ForeignStudy, tmp_path: Path
+) -> None:
+    there.runs[2]["job_id"] = 1
+    for run_id, machine in ((1, "one"), (2, "two")):
+        there.runs[run_id]["machine_name"] = machine
+
+    assert import_study(tmp_path / "there" / "s", tmp_path / "here" / "s").notes[1:] == []
+
+
+def test_entries_get_names_that_they_can_have(there: ForeignStudy, tmp_path: Path) -> None:
+    odd = {"end_time": "noon", "max-stress": 3.5, "files": ["a"], "1st": 1, "origin": "a.msh"}
+    there.runs[1] |= {**odd, "max_stress": 2, "imported_from": "b"}
+
+    done = import_study(tmp_path / "there" / "s", tmp_path / "here" / "s")
+
+    assert done.notes[0] == (
+        "some entries have other names here: 1st is _1st, end_time is end_time_there,"
+        " files is files_there, max-stress is max_stress_"
+    )
+    with Base(host=f"zeo://{tmp_path / 'here' / 's'}") as base:
+        run = base.runs[1]
+        names = ("_1st", "end_time_there", "files_there", "max_stress_", "max_stress")
+        assert [run[name] for name in names] == [1, "noon", ["a"], 3.5, 2]
+        assert (run.origin, run.imported_from, run.get("end_time")) == ("a.msh", "b", None)
+        assert run.directory == tmp_path / "there" / "s" / "BD-s-runs" / "run-1"
