@@ -12,7 +12,7 @@ import filecmp
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -302,9 +302,20 @@ def _row(
 def _run_dir(origin: Path, found: ForeignStudy, run_id: int, recorded: Any) -> str:
     """Where a run was executed; what was moved with its study is where that is now."""
     name = f"run-{run_id}"
-    own = origin / f"BD-{found.name}-runs" / name
-    beside = [own] if own.is_dir() else sorted(origin.glob(f"BD-*-runs/{name}"))
-    return str(beside[0] if beside else recorded or own)
+    for study in _names(found.name):
+        place = origin / f"BD-{study}-runs" / name
+        if place.is_dir():
+            return str(place)
+    places = list(origin.glob("BD-*-runs"))
+    is_here = len(places) == 1 and (places[0] / name).is_dir()  # it may have been renamed
+    return str(places[0] / name if is_here else recorded or origin / name)
+
+
+def _names(found: str) -> Iterator[str]:
+    """What a study may be called whose name in the database begins with its user's."""
+    yield found
+    while found := found.partition("_")[2]:
+        yield found
 
 
 def _manifests(study: Study, found: ForeignStudy) -> dict[tuple[str, ...], dict[str, Any]]:

@@ -110,4 +110,20 @@ def test_entries_get_names_that_they_can_have(there: ForeignStudy, tmp_path: Pat
         names = ("_1st", "end_time_there", "files_there", "max_stress_", "max_stress")
         assert [run[name] for name in names] == [1, "noon", ["a"], 3.5, 2]
         assert (run.origin, run.imported_from, run.get("end_time")) == ("a.msh", "b", None)
-        assert run.directory == tmp_path / "there" / "s" / "BD-s-runs" / "run-1"
+        assert run.directory == tmp_path / "there" / "s" / "run-1"
+
+
+def test_a_run_is_read_in_a_directory_of_its_own_study(
+    there: ForeignStudy, tmp_path: Path
+) -> None:
+    there.name = "some_user_s"  # as it is called in the database
+    for place in ("BD-a-runs/run-1", "BD-s-runs/run-1", "BD-a-runs/run-2"):
+        (tmp_path / "there" / "s" / place).mkdir(parents=True)
+
+    import_study(tmp_path / "there" / "s", tmp_path / "here" / "s")
+
+    with Base(host=f"zeo://{tmp_path / 'here' / 's'}") as base:
+        assert [run.directory.parts[-2:] for run in base.runs.values()] == [
+            ("BD-s-runs", "run-1"),
+            ("s", "run-2"),
+        ]
