@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from motoko.crashpoints import reached
 from motoko.durable import force_directory, locked
 from motoko.errors import AlreadyRunning, ArchiveDamaged, SchemaError
 from motoko.model import states
+from motoko.paths import private_directory
 from motoko.store.tables import Tables
 from motoko.study import moving
 from motoko.study.archive_file import add, open_archive
@@ -164,9 +166,11 @@ def bring_back(study: Study, run_id: int, archive: str, place: Path | None = Non
     return True
 
 
-def unpacked(study: Study, run_id: int, archive: str, cache: Path) -> Path:
+def unpacked(study: Study, run_id: int, archive: str) -> Path:
     """A directory with the files of a packed run, to be read; made when first asked for."""
     reader = open_archive(archives_dir(study) / archive)
+    mark = blake2b(os.fsencode(study.directory), digest_size=8).hexdigest()
+    cache = private_directory() / "unpacked" / mark
     place = cache / f"{archive.removesuffix('.zip')}-{reader.mark}" / f"run-{run_id}"
     if not place.exists():
         reader.extract(run_id, place)

@@ -8,7 +8,6 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +19,7 @@ from motoko.model import policy
 from motoko.model.constraints import Constraint
 from motoko.model.schema import Schema
 from motoko.model.space import expand
-from motoko.paths import STUDY_DATABASE, STUDY_STATE, private_directory
+from motoko.paths import STUDY_DATABASE, STUDY_STATE
 from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
 from motoko.store.database import Database
@@ -134,13 +133,8 @@ class Study:
             return own
         row = self.run_row(run_id)
         if (archive := archive_of(row)) is not None:
-            return self.unpacked_dir(run_id, archive)
+            return unpacked(self, run_id, archive)
         return self.ask(lambda tables: origin_of(tables, row)) or own
-
-    def unpacked_dir(self, run_id: int, archive: str) -> Path:
-        """A copy of the files of a run in this archive, to be read."""
-        mark = blake2b(os.fsencode(self.directory), digest_size=8).hexdigest()
-        return unpacked(self, run_id, archive, private_directory() / "unpacked" / mark)
 
     def run_dirs(self) -> dict[int, Path]:
         """The run directories that are there, by run."""
@@ -175,13 +169,15 @@ class Study:
             self._lookout = Lookout(self.database)
         return self._lookout
 
-    def initialise(self) -> None:
-        """Make the database what ``bd.yaml`` says: new, or extended by what was added."""
+    def initialise(self, *, extends: bool = True) -> None:
+        """Make the database what ``bd.yaml`` says: new, or extended by what was added; with
+        ``extends`` false, one that is there stays as it is."""
         facts = {"schema": self.schema.to_json(), "study": self.config.study}
         command = self.migrate_command
         is_new = self.database.initialise(layout.STUDY, facts)
-        if is_new or self.database.write(lambda t: t.extend_schema(self.schema, command)):
-            self.has_grown = True
+        if not is_new and extends:
+            is_new = self.database.write(lambda t: t.extend_schema(self.schema, command))
+        self.has_grown = self.has_grown or is_new
 
     @property
     def migrate_command(self) -> str:

@@ -329,8 +329,9 @@ def _serve(workflow: Workflow, takeover: bool) -> Owner | None:
         database.connect()
     for manager in workflow.task_managers.values():
         check_not_cut_short(manager.base)
+    workflow.initialise(extends=False)
+    workflow.recover()  # what that makes was made before anything else was declared
     workflow.initialise()
-    workflow.recover()
     return owner
 
 

@@ -23,7 +23,7 @@ from motoko.errors import ArchiveDamaged, ArtifactError, ArtifactsDamaged, Artif
 from motoko.job.layout import FAILED, FINISHED
 from motoko.launch.executing import executing_in
 from motoko.store.tables import Tables
-from motoko.study.archive import archive_of
+from motoko.study.archive import archive_of, unpacked
 from motoko.study.study import Study
 from motoko.study.waiting import until_answered
 from motoko.workflow.threads import in_thread
@@ -262,7 +262,7 @@ class Deposits:
         if all(any(n == p or n.startswith(f"{p}/") for n in deposited) for p in places):
             return None
         try:
-            return study.unpacked_dir(run.run_id, archive)
+            return unpacked(study, run.run_id, archive)
         except (ArchiveDamaged, OSError) as error:
             log.warning("what %s left cannot be looked for: %s", run.title, error)
             return None

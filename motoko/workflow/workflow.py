@@ -486,12 +486,12 @@ class Workflow:
         if self._vars is not None:
             self._vars.close()
 
-    def initialise(self) -> None:
-        """Make the trees of all databases that have none yet; extend what ``bd.yaml`` adds.
+    def initialise(self, *, extends: bool = True) -> None:
+        """Make the trees of all databases that have none yet, and extend what ``bd.yaml`` adds.
         Raises SchemaChanged, ForeignDatabase, DatabaseUnavailable."""
         self.vars.db.initialise(layout.WORKFLOW, {"path": str(self.directory)})
         for manager in self.task_managers.values():
-            manager.base.initialise()
+            manager.base.initialise(extends=extends)
 
     def recover(self) -> None:
         """Give each study what was committed for it before a crash kept it from there; may be

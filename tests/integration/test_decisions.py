@@ -29,7 +29,7 @@ from motoko.store.ledger import Ledger
 from motoko.store.session import Session, current_session, entered
 from motoko.store.tables import Tables
 from motoko.study.waiting import commit_current
-from motoko.workflow import Workflow
+from motoko.workflow import Workflow, control
 from motoko.workflow.firings import in_session
 from tests.support.dying_session import FIRST, do_work, prepared, run_work
 from tests.support.studies import ROOT, delay_news
@@ -254,7 +254,7 @@ def note(workflow: Workflow, text: str) -> None:
 def run_until_decided(workflow: Workflow, line: str) -> None:
     """Have a process run a line and set a variable, and die when that is decided."""
     program = f"""
-from motoko.workflow import Workflow
+from motoko.workflow import Workflow, control
 workflow = Workflow({str(workflow.directory)!r})
 workflow.run_name = "test"
 with workflow.session():
@@ -694,4 +694,22 @@ def test_what_was_decided_of_an_entry_that_was_declared_later_reaches_its_run(
     newer.recover()
 
     assert newer.mult.base.run(1).z == 9
+    newer.close()
+
+
+def test_what_was_decided_is_made_before_anything_is_declared(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_until_decided(workflow, "workflow.mult.createTask(x=2.0)")
+    file = workflow.mult.base.config.file
+    declared = "run: {z: {type: int, default: 4}, "
+    file.write_text(file.read_text().replace("run: {", declared))
+    newer = Workflow(str(workflow.directory))
+    newer.run_name = "test"
+    monkeypatch.setattr(control, "start_server", lambda *_, **__: None)  # it runs here
+
+    control.serve_as_it_is(newer)
+
+    assert [run.id for run, _ in newer.mult.createTask(x=[1.0, 2.0])] == [1, 2]
+    assert left_over(newer) == []
     newer.close()
