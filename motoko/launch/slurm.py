@@ -64,8 +64,8 @@ _UNCLEAR = re.compile(
 _VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
 #: Reserved ones that are in no script.
 _NEVER = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_REQUEUE")
-#: Of a job's own environment, what says where Slurm is.
-_PLACE = ("SLURM_CONF", "SLURM_CLUSTERS")
+#: Of a job's own environment, what says where Slurm is, and who asks.
+_PLACE = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?(\d+)(?:;.*| on cluster .*)?")
 
 
