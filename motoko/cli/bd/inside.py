@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from motoko.cli.bd.options import Arguments
 from motoko.cli.bd.texts import assignments, numbers
+from motoko.config.values import RUN_CONVERTERS, Refused
 from motoko.job.facts import read_facts
 from motoko.job.record import get_run
+from motoko.model.operands import typed
 
 
 def update(run_dir: str, given: Arguments) -> int:
@@ -42,8 +45,9 @@ def _lines(entries: Any) -> str:
 
 
 def _value(text: str, kind: str | None) -> Any:
-    if kind == "str":
-        return text
+    if kind is not None:
+        with suppress(Refused):
+            return typed(kind, text, RUN_CONVERTERS)
     try:
         return json.loads(text)
     except ValueError:
