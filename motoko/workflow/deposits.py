@@ -230,7 +230,7 @@ class Deposits:
         run_of: dict[str, Finished] = {}
         for run in runs:
             present = stored.setdefault(run.title, {})
-            root = self._root(run, [n for n, a in present.items() if a == run.attempt])
+            root = self._root(run, [n for n, a in present.items() if a == attempts[run]])
             for declared, found in _left(run, root):
                 lacking = self._lacking.setdefault((run.study, declared), {})
                 lacking.pop(run.title, None)  # an earlier attempt may have left nothing
