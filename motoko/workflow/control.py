@@ -280,6 +280,7 @@ def ensure_running(
 
     def bring_up() -> None:
         server = _serve(workflow, takeover)
+        whereabouts.record(workflow)  # a copy may be made from now on
         try:
             start_launcher(
                 workflow, generator, studies, takeover=takeover, tells_rest=tells_rest
@@ -291,7 +292,6 @@ def ensure_running(
             raise
 
     _bring_up(workflow, bring_up, [server_office(workflow), launcher_office(workflow)])
-    whereabouts.record(workflow)
 
 
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:

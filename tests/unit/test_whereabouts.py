@@ -225,3 +225,24 @@ def test_a_copy_of_hard_links_gets_files_of_its_own(tmp_path: Path) -> None:
     assert settled.n_runs == 0
     assert (copy / "mult/.bd/motoko.db").stat().st_nlink == 1
     whereabouts.check(Workflow(str(copy)))
+
+
+def test_databases_say_where_they_are_before_a_launcher_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow = Workflow(str(write_workflow(tmp_path / "w", {"mult": None})))
+
+    def serve(workflow: Workflow, takeover: bool) -> None:
+        for directory in whereabouts.state_dirs(workflow):
+            directory.mkdir()
+
+    def start_launcher(*_: object, **__: object) -> None:
+        shutil.copytree(tmp_path / "w", tmp_path / "copy")
+
+    monkeypatch.setattr(control, "_serve", serve)
+    monkeypatch.setattr(control, "start_launcher", start_launcher)
+
+    control.ensure_running(workflow)
+
+    with pytest.raises(MovedOrCopied):
+        whereabouts.check(Workflow(str(tmp_path / "copy")))
