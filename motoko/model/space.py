@@ -11,6 +11,8 @@ from typing import Any
 from motoko.config.values import dimension
 from motoko.model.schema import UNSET, Schema
 
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+
 
 def merge(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What is given, over the defaults; names are lower case in the result.
@@ -62,21 +64,29 @@ def expand(space: Mapping[str, Any], schema: Schema) -> Iterator[dict[str, Any]]
 
 def plain(space: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     """The same space in values that a database keeps: whatever is given as a dimension is a
-    list, and each value is of its type. Raises SchemaError as `expand` does."""
-    schema.convert_job(dict.fromkeys(space))
+    list, and what it does not keep is converted. Raises SchemaError as `expand` does."""
 
     def converted(name: str, value: Any) -> Any:
         return None if value is None else schema.convert_job({name: value})[name]
 
     found: dict[str, Any] = {}
     for given, value in space.items():
+        if _is_plain(value):
+            found[given] = value
+            continue
         name = str(given).lower()
+        schema.convert_job({name: None})
         points = dimension(schema.job[name].type, value)
         if points is None:
             found[name] = converted(name, value)
         else:
             found[name] = [converted(name, point) for point in points]
     return found
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    return kind in _PLAIN or (kind is list and _PLAIN.issuperset(map(type, value)))
 
 
 def size(space: Mapping[str, Any], schema: Schema) -> int:

@@ -19,6 +19,8 @@ from typing import Any
 from motoko.columns import STORED
 
 _TAG = "$"
+#: Types of values that are equal when they are the same.
+_EXACT = frozenset({int, str, bool, type(None)})
 #: Is in whatever `encode` had to write in other words than those of JSON.
 TAG_BYTES = b'{"$":'
 
@@ -59,6 +61,9 @@ def encode(value: Any) -> bytes:
 def is_same(one: Any, other: Any) -> bool:
     """Whether two plain values are the same: 1 is 1.0, nan is nan, and arrays count by type,
     shape and content. None is asked: nan equals nothing, and arrays say it item by item."""
+    kind = type(one)
+    if kind is type(other) and kind in _EXACT:
+        return bool(one == other)
     return bool(_dumps(_alike(_tagged(one))) == _dumps(_alike(_tagged(other))))
 
 

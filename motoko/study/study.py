@@ -17,7 +17,7 @@ from motoko.errors import Mistake
 from motoko.job.layout import run_file
 from motoko.model import policy
 from motoko.model.constraints import Constraint
-from motoko.model.schema import Schema
+from motoko.model.schema import Field, Schema
 from motoko.model.space import expand
 from motoko.paths import STUDY_DATABASE, STUDY_STATE
 from motoko.store import layout
@@ -83,6 +83,8 @@ class Study:
         #: Whether `initialise` has added anything to the database.
         self.has_grown = False
         self._reported: set[tuple[str | None, str]] = set()
+        #: What the database declares, and the entries of runs that are made now.
+        self._entries: tuple[Schema, dict[str, Field]] | None = None
 
     def __repr__(self) -> str:
         return f"Study({self.name})"
@@ -335,8 +337,10 @@ class Study:
     def _creation(
         self, manifest: Mapping[str, Any] | None, run_name: str, event_name: str = ""
     ) -> Creation:
-        stored = self.ask(lambda tables: tables.schema.run)
-        entries = {**stored, **self.schema.run}
+        stored = self.ask(lambda tables: tables.schema)
+        if self._entries is None or self._entries[0] is not stored:
+            self._entries = stored, {**stored.run, **self.schema.run}
+        entries = self._entries[1]
         return Creation(
             self.name, self.config, self.schema, entries, manifest, run_name, event_name
         )
