@@ -38,8 +38,8 @@ max_concurrent: 3
     "prepare/bd.yaml": "study: prepare\njob: {system: str}\nartifacts: {state: state.txt}\n",
     "prepare/launch.sh": f"""{BEGIN}\
 echo "state of __BLACKDYNAMITE__system__" >state.txt
-if [ __BLACKDYNAMITE__system__ = b ] && ! compgen -G 'attempt-*/failing' >/dev/null; then
-  touch failing
+# It fails once, and an attempt that was killed before its end was told has not failed.
+if [ __BLACKDYNAMITE__system__ = b ] && ! grep -qs '"exit":3' attempt-*/.motoko-outcome-*; then
   exit 3
 fi
 """,
