@@ -7,6 +7,7 @@ import fcntl
 import os
 import resource
 import time
+from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,10 +90,19 @@ def is_alive(pid: int, start_time: Optional[int] = None) -> bool:
     return True
 
 
-def process_group(pid: int) -> Optional[int]:
-    """The process group of a process that is there; None for none, and for a zombie."""
+class Kin(namedtuple("Kin", ["group", "session", "start_time"])):
+    """The group and the session that a process is in, and when it started: in clock ticks
+    since boot."""
+
+    __slots__ = ()
+
+
+def process_kin(pid: int) -> Optional[Kin]:
+    """Of a process that is there; None for none, and for a zombie."""
     fields = _stat(pid)
-    return int(fields[2]) if fields and fields[0] not in ("Z", "X") else None
+    if not fields or fields[0] in ("Z", "X"):
+        return None
+    return Kin(int(fields[2]), int(fields[3]), int(fields[19]))
 
 
 def is_stopped(pid: int) -> bool:

@@ -1,7 +1,7 @@
 """Processes of an attempt, found by the token that they have inherited: no lock is needed.
 
 A program may close all descriptors of what it starts, the token's among them, as Python's
-``subprocess`` does. That is found by the process group of the attempt's shell.
+``subprocess`` does. That is found by the session or process group of the attempt's shell.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from motoko.host import NO_ROOM, boot_id, host_name, process_group
+from motoko.host import NO_ROOM, boot_id, host_name, process_kin
 from motoko.job import layout
 from motoko.job.token import read_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import FrozenSet, Optional, Set, Tuple
 
     from motoko.job.layout import StrPath
     from motoko.job.token import Token
 
 _RUN = "run-"
+#: Sessions and groups that had processes at the last look, and when the youngest of all had
+#: started. What began before that, and had none, never has any again.
+_looked: Tuple[int, FrozenSet[int]] = (-1, frozenset())
 #: No group of an attempt's is that of the system's first process, or this one's own (0).
 _FIRST_PID = 2
 
@@ -39,21 +42,38 @@ def find_holders(run_dir: str, attempt: int) -> list[int]:
 
 
 def find_kin(run_dir: StrPath, attempt: int, known: Optional[Token] = None) -> list[int]:
-    """Ids of the processes here in the group that the attempt's shell leads, or has led, which
-    were told of this attempt and work in its directory, or were told of that, too. OSError when
-    it cannot be told now. ``known`` is its token, if that was read already."""
+    """Ids of the processes here in the session or group that the attempt's shell leads, or has
+    led, which were told of this attempt and work in its directory, or were told of that, too.
+    OSError when it cannot be told now. ``known`` is its token, if that was read already."""
     taken = known or read_token(run_dir, attempt)
     if taken is None or taken.pid is None or taken.pid < _FIRST_PID:
         return []
     if (taken.host, taken.boot) != (host_name(), boot_id()):
         return []
-    try:
-        os.killpg(taken.pid, 0)  # nearly always, nothing of it is left
-    except ProcessLookupError:
+    if not _may_have_kin(taken.pid, taken.start_time):
         return []
-    except PermissionError:
-        pass
     return [pid for pid in _pids() if _is_kin(pid, taken.pid, run_dir, attempt)]
+
+
+def _may_have_kin(leader: int, start_time: Optional[int]) -> bool:
+    """Whether there are processes in what a process leads, or has led, that started then."""
+    global _looked
+    youngest, there = _looked
+    if start_time is None or start_time >= youngest or leader in there:
+        youngest, there = _looked = _look()
+    return leader in there
+
+
+def _look() -> Tuple[int, FrozenSet[int]]:
+    youngest = -1
+    leaders: Set[int] = set()
+    seen: Set[int] = set()
+    while new := set(_pids()) - seen:  # some are started meanwhile
+        seen |= new
+        for kin in filter(None, map(process_kin, new)):
+            leaders |= {kin.group, kin.session}
+            youngest = max(youngest, kin.start_time)
+    return youngest, frozenset(leaders)
 
 
 def has_holders(token: str) -> bool:
@@ -115,8 +135,9 @@ def _pids() -> list[int]:
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _is_kin(pid: int, group: int, run_dir: StrPath, attempt: int) -> bool:
-    if process_group(pid) != group:
+def _is_kin(pid: int, leader: int, run_dir: StrPath, attempt: int) -> bool:
+    kin = process_kin(pid)
+    if kin is None or leader not in (kin.group, kin.session):
         return False
     try:
         told = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

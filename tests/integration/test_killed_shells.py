@@ -120,13 +120,14 @@ def test_what_it_has_started_is_ended_when_it_is_to_end(
         assert attempt.get("class") == (None if is_cancelled else "walltime")
 
 
+@pytest.mark.parametrize("before", ["", "timeout 600 "])
 def test_no_attempt_begins_beside_a_program_that_closed_what_it_inherited(
-    tmp_path: Path,
+    before: str, tmp_path: Path
 ) -> None:
     start = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"
     script = f"""
     if [ $MOTOKO_ATTEMPT = 1 ]; then
-      {PYTHON} -c "{start}" > {tmp_path}/child
+      {before}{PYTHON} -c "{start}" > {tmp_path}/child
       exit 137  # as after a program that somebody has killed
     fi
     grep '^State:.*[RS]' /proc/$(cat {tmp_path}/child)/status > {tmp_path}/beside

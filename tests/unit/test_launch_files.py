@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from motoko.host import process_start_time
 from motoko.job.holders import end_holders, find_holders
 from motoko.job.journal import Journal, encode
 from motoko.job.token import is_held, take_token, token_facts
@@ -193,7 +194,8 @@ def begun(run_dir: Path, attempt: int, pid: int) -> None:
     """Leave the token of an attempt whose shell was this process."""
     fd = take_token(run_dir, attempt, token_facts(NONCE, "g"))
     assert fd is not None
-    os.write(fd, b"started %d 5.0 7\n" % pid)
+    started = f"started {pid} 5.0 {process_start_time(pid)}\n"
+    os.write(fd, started.encode())
     os.close(fd)
 
 
