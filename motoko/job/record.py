@@ -11,6 +11,7 @@ import errno
 import os
 import time
 import warnings
+from math import inf
 
 from motoko.columns import FIXED_FOR_SCRIPTS
 from motoko.errors import JobSideError, SchemaError
@@ -79,8 +80,9 @@ class Run(Results):
         self._has_started = False
         self._final: Optional[str] = None
         self._offsets: Dict[str, int] = {}
-        #: Lists and mappings as they were set, in words, to tell what is changed in place.
-        self._as_set: Dict[str, str] = {}
+        #: When lists and mappings were set, and as what, in words, to tell what is changed in
+        #: place.
+        self._as_set: Dict[str, Tuple[float, str]] = {}
         self._pushed_by, self._widths = 0, {}
         self.update()
 
@@ -196,10 +198,20 @@ class Run(Results):
         return f"<{self._title}: {self._entries.get('state')}>"
 
     def _set_changed(self) -> None:
-        """Set what scripts have set before, and changed in place since."""
-        for name, text in list(self._as_set.items()):
-            if repr(self._entries[name]) != text:
-                self[name] = self._entries[name]
+        """Set what the script has set before and changed in place since, unless somebody else
+        has set it since."""
+        as_set = self._as_set.items()
+        changed = {name: t for name, (t, text) in as_set if repr(self._entries[name]) != text}
+        if not changed:
+            return
+        for path in list_journals(self._directory, self._attempt):
+            if os.path.basename(path) != self._journal.name:
+                for entry in read_journal(path, 0, self._nonce).entries:
+                    name = str(entry.get("name")).lower()
+                    if entry["op"] == "set" and float(entry["t"]) > changed.get(name, inf):
+                        del changed[name]
+        for name in changed:
+            self[name] = self._entries[name]
 
     def _set_state(self, value: Any) -> None:
         if not isinstance(value, str) or not value.strip():
@@ -232,7 +244,7 @@ class Run(Results):
                 self._entries[name] = value = entry.get("value")
                 self._as_set.pop(name, None)
                 if isinstance(value, (list, dict)):
-                    self._as_set[name] = repr(value)
+                    self._as_set[name] = float(entry["t"]), repr(value)
             return
         if entry["op"] == "start" and not self._has_started:
             self._has_started = True

@@ -472,3 +472,17 @@ def test_what_no_entry_can_be_is_refused_at_the_end_too(run_dir: Path) -> None:
     run.fail("no tags")
 
     assert ops(run_dir) == ["set", "fail"]
+
+
+def test_what_somebody_else_has_set_since_is_not_changed_in_place(run_dir: Path) -> None:
+    run = get(run_dir)
+    run.tags, run.table = [1], {"a": 1}
+    run.tags.append(2)
+    run.table["b"] = 2
+    other = get(run_dir)
+    other.tags = [1, 2, 3]
+
+    run.finish()
+
+    assert get(run_dir).tags == [1, 2, 3]
+    assert get(run_dir).table == {"a": 1, "b": 2}
