@@ -687,7 +687,8 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(
     ("error", "is_transient"),
     [
         (RuntimeError("the file is damaged"), False),
-        (OSError(errno.EIO, "Input/output error"), False),
+        (OSError(errno.EBADF, "Bad file descriptor"), False),
+        (OSError(errno.EIO, "Input/output error"), True),
         (OSError(errno.ENOSPC, "No space left on device"), True),
         (ClientDisconnected("taken over"), True),
     ],

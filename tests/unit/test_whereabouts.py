@@ -67,7 +67,7 @@ def test_a_copy_or_half_a_backup_is_not_migrated_before_it_is_known_what_it_is(
 ) -> None:
     workflow = workflow_in(tmp_path / "original")
     copied = copy_of(workflow)
-    put_back.begin(workflow, tmp_path / "backup")
+    put_back.begin(workflow, tmp_path / "backup", ".wf/wf.db")
 
     with pytest.raises(MovedOrCopied):
         migrate_study(copied, "mult", Instructions())
