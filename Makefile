@@ -53,7 +53,7 @@ run: $(STAMP) ## both examples, from reset to printed result
 	done
 
 test: $(STAMP) ## the tests, without those that take long
-	@$(WITH_PATH) $(PYTEST) -n 3 -m "not slow"
+	@$(WITH_PATH) $(PYTEST) -n 4 -m "not slow"
 
 test-all: $(STAMP) ## all tests
 	@$(WITH_PATH) $(PYTEST)

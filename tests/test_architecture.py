@@ -78,6 +78,7 @@ def names_that_reach_outside(file: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_below_the_command_line_prints_exits_or_changes_directory():
     below = [f for f in FILES if f.relative_to(PACKAGE).parts[0] not in ("cli", "__main__.py")]
 

@@ -119,6 +119,7 @@ def test_commits_at_any_moment_of_a_backup_are_in_it_or_not(
     assert found in ([10.0], [10.0, 11.0, 12.0, 13.0][: 1 + n_commits])
 
 
+@pytest.mark.slow
 def test_backups_taken_while_commits_go_on_are_consistent(
     workflow: Workflow, tmp_path: Path
 ) -> None:
@@ -337,6 +338,7 @@ def test_what_create_sets_aside_is_a_backup_too(here: CommandLine) -> None:
     assert here.run("verify").stdout.endswith("no findings\n")
 
 
+@pytest.mark.slow
 def test_restore_speaks_rightly_of_deleted_runs_and_of_holds_that_were_released(
     here: CommandLine,
 ) -> None:

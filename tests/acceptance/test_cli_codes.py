@@ -132,6 +132,7 @@ def test_unknown_run_name_is_not_found(here: CommandLine) -> None:
     assert "no run name 'nosuch'" in here.run("info", "--run_name", "nosuch", code=4).stderr
 
 
+@pytest.mark.slow
 def test_closed_output_is_like_a_reader_that_has_gone(here: CommandLine) -> None:
     here.run("create")
 
@@ -148,6 +149,7 @@ def test_closed_output_is_like_a_reader_that_has_gone(here: CommandLine) -> None
         assert (done.returncode, done.stderr) == (code, ""), redirection
 
 
+@pytest.mark.slow
 def test_text_given_to_sys_exit_is_shown(here: CommandLine) -> None:
     file = here.directory / "orchestrator.py"
     main = "import sys\nasync def main(workflow, **params):\n    "
@@ -171,6 +173,7 @@ def test_sys_exit_without_a_code_is_success(here: CommandLine) -> None:
     here.run("run")
 
 
+@pytest.mark.slow
 def test_clean_applies_constraints_where_their_names_are_known(here: CommandLine) -> None:
     here.run("run", "-n", "a")
 
@@ -209,6 +212,7 @@ def test_silent_server_is_named_for_each_study_and_waited_for_once(here: Command
         assert f"{study}: database of {study} at " in done.stdout
 
 
+@pytest.mark.slow
 def test_current_directory_that_was_removed_is_named(here: CommandLine) -> None:
     for command in (("info",), ("info", "demo"), ("ps",), ("new", "demo")):
         gone = here.directory / "gone"

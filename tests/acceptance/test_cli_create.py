@@ -62,6 +62,7 @@ def test_create_makes_databases_and_leaves_no_process(here: CommandLine) -> None
     assert here.counts("sample") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["create"], ["server", "start"]])
 def test_what_the_files_say_is_kept_for_all_that_is_started_later(
     here: CommandLine, command: list[str]
@@ -96,6 +97,7 @@ def test_create_elsewhere_is_told_by_the_directory(here: CommandLine, tmp_path: 
     assert here.counts("mean") == {}
 
 
+@pytest.mark.slow
 def test_create_without_anybody_to_ask_keeps_all_and_adds_what_is_missing(
     here: CommandLine,
 ) -> None:
@@ -117,6 +119,7 @@ def test_create_without_anybody_to_ask_keeps_all_and_adds_what_is_missing(
     assert backups(here) == []
 
 
+@pytest.mark.slow
 def test_validated_create_moves_databases_and_runs_into_a_backup(here: CommandLine) -> None:
     here.run("run")
 
@@ -163,6 +166,7 @@ def test_create_refuses_to_reset_under_an_orchestrator(here: CommandLine) -> Non
     assert backups(here) == []
 
 
+@pytest.mark.slow
 def test_clean_puts_runs_back_and_keeps_their_directories_in_a_backup(
     here: CommandLine,
 ) -> None:
@@ -221,6 +225,7 @@ def test_clean_that_was_killed_is_completed_by_the_next(
     assert "sample 5 runs" in here.run("run").stdout
 
 
+@pytest.mark.slow
 def test_clean_leaves_a_finished_run_alone_whose_script_goes_on(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(FINISHED_BUT_THERE)
     here.run("run", "-n", "first", "--n_samples", "1")
@@ -240,6 +245,7 @@ def kill_daemons(here: CommandLine) -> None:
             wait_until(lambda kind=kind: here.pid(kind) is None)  # type: ignore[misc]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("create", "--validated"), ("clean", "--delete", "--validated")]
 )
@@ -265,6 +271,7 @@ def test_nothing_is_removed_under_scripts_that_a_killed_launcher_left(
     assert "what was there is in" in done.stdout or "removed" in done.stdout
 
 
+@pytest.mark.slow
 def test_kill_with_reset_ends_what_goes_on_after_finish(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(FINISHED_BUT_THERE)
     here.run("run", "-n", "first", "--n_samples", "1")
@@ -279,6 +286,7 @@ def test_kill_with_reset_ends_what_goes_on_after_finish(here: CommandLine) -> No
     here.run("create", "--validated")
 
 
+@pytest.mark.slow
 def test_a_run_that_executes_on_another_host_is_named_with_it(here: CommandLine) -> None:
     here.run("run", "-n", "first", "--n_samples", "1")
     [token] = here.directory.glob("sample/*/run-1/.motoko-token-1")

@@ -157,6 +157,7 @@ def test_orchestrator_that_cannot_start_says_why_before_it_is_left_alone(
     assert "No module named 'nowhere'" in done.stderr
 
 
+@pytest.mark.slow
 def test_detached_orchestrator_is_seen_followed_and_stopped(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
     here.run("orchestrator", "start", "-n", "first", "-d", "--wait", "2")
@@ -190,6 +191,7 @@ def test_one_of_several_orchestrators_is_stopped_by_name(here: CommandLine) -> N
     assert [entry["run_name"] for entry in here.json("orchestrator", "status")] == ["b"]
 
 
+@pytest.mark.slow
 def test_ps_shows_what_runs_with_directory_and_run_name(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
     here.run("orchestrator", "start", "-n", "a/b", "-d")
@@ -205,6 +207,7 @@ def test_ps_shows_what_runs_with_directory_and_run_name(here: CommandLine) -> No
     assert mine[2]["pid"] == here.pid("server")
 
 
+@pytest.mark.slow
 def test_kill_stops_everything_and_says_what(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
     here.run("orchestrator", "start", "-n", "first", "-d")
@@ -220,6 +223,7 @@ def test_kill_stops_everything_and_says_what(here: CommandLine) -> None:
     assert not [p for p in here.json("ps") if p["directory"] == str(here.directory)]
 
 
+@pytest.mark.slow
 def test_kill_says_which_runs_go_on_and_where(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
     here.run("orchestrator", "start", "-n", "first", "-d", "--n_samples", "1")
@@ -269,6 +273,7 @@ def test_kill_with_reset_ends_executing_runs(
     wait_until(lambda: not Path(f"/proc/{pids.read_text().strip()}").exists(), "its end")
 
 
+@pytest.mark.slow
 def test_mistakes_in_files_keep_nobody_from_seeing_and_stopping(here: CommandLine) -> None:
     here.run("launcher")
     (here.directory / "sample" / "bd.yaml").write_text("study: sample\njob: {")

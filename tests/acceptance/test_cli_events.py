@@ -19,6 +19,7 @@ def here(tmp_path: Path) -> Iterator[CommandLine]:
         yield line
 
 
+@pytest.mark.slow
 def test_firings_are_listed_with_what_they_did(here: CommandLine) -> None:
     here.run("run", "--run_name", "first")
     here.run("run", "--run_name", "second")
@@ -37,6 +38,7 @@ def test_firings_are_listed_with_what_they_did(here: CommandLine) -> None:
     assert [(e["state"], e["variables"]) for e in of_first] == [("ended", ["mean"])]
 
 
+@pytest.mark.slow
 def test_firing_without_end_is_open_and_then_interrupted(here: CommandLine) -> None:
     (here.directory / "mean" / "launch.sh").write_text(HELD)
     here.run("orchestrator", "start", "--run_name", "first", "--detach")

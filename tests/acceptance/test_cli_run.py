@@ -57,6 +57,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, output, messages
 
 
+@pytest.mark.slow
 def test_new_workflow_passes_check_and_runs_to_its_result(here: CommandLine) -> None:
     assert {finding["level"] for finding in here.json("check")} == {"ok"}
 
@@ -69,6 +70,7 @@ def test_new_workflow_passes_check_and_runs_to_its_result(here: CommandLine) -> 
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_closing_line_shortens_long_variables_and_slips_in_scripts_are_warned_of(
     here: CommandLine,
 ) -> None:
@@ -123,6 +125,7 @@ def test_closing_line_has_the_variables_of_its_own_run_name(here: CommandLine) -
     assert f"; mean = {MEAN}" in again
 
 
+@pytest.mark.slow
 def test_nothing_runs_any_more_after_run_and_everything_can_be_looked_at(
     here: CommandLine,
 ) -> None:
@@ -167,6 +170,7 @@ def test_workflow_is_found_upward_from_the_current_directory(here: CommandLine) 
     assert inside.json("info")["directory"] == str(here.directory)
 
 
+@pytest.mark.slow
 def test_runs_are_listed_and_shown(here: CommandLine) -> None:
     here.run("run", "-n", "first")
 
@@ -183,6 +187,7 @@ def test_runs_are_listed_and_shown(here: CommandLine) -> None:
     assert Path(card["paths"]["directory"]).name == "run-1"
 
 
+@pytest.mark.slow
 def test_failed_runs_end_with_code_5_and_a_card(here: CommandLine) -> None:
     script = here.directory / "sample" / "launch.sh"
     script.write_text("echo going down >&2\nexit 3\n")
@@ -213,6 +218,7 @@ def test_failed_runs_end_with_code_5_and_a_card(here: CommandLine) -> None:
     assert by_one.count("FAILED") == 1
 
 
+@pytest.mark.slow
 def test_interrupted_run_says_what_still_runs_and_is_taken_up_again(here: CommandLine) -> None:
     held(here)
     with here.started("run", "--n_samples", "3") as first:
@@ -270,6 +276,7 @@ def test_mean_is_that_of_the_samples_asked_for_now(here: CommandLine) -> None:
     assert few.rpartition("; ")[2] == few_again.rpartition("; ")[2] != more.rpartition("; ")[2]
 
 
+@pytest.mark.slow
 def test_sigterm_ends_in_good_order_with_code_143(here: CommandLine) -> None:
     held(here)
     with here.started("run") as process:
@@ -302,6 +309,7 @@ def test_start_up_that_is_interrupted_leaves_nothing_behind(
     assert (here.pid("server"), here.pid("launcher")) == (None, None)
 
 
+@pytest.mark.slow
 def test_interrupted_start_up_says_what_ran_before_and_goes_on(here: CommandLine) -> None:
     here.run("server", "start")
     with here.started("run") as process:
@@ -314,6 +322,7 @@ def test_interrupted_start_up_says_what_ran_before_and_goes_on(here: CommandLine
     assert here.pid("launcher") is None
 
 
+@pytest.mark.slow
 def test_closed_terminal_ends_a_run_and_the_log_says_so(here: CommandLine) -> None:
     held(here)
     ours, theirs = pty.openpty()
@@ -337,6 +346,7 @@ def test_closed_terminal_ends_a_run_and_the_log_says_so(here: CommandLine) -> No
     assert f"motoko kill {here.directory}" in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["server", "launcher"])
 def test_process_that_dies_is_started_again(here: CommandLine, kind: str) -> None:
     held(here)
@@ -464,6 +474,7 @@ def test_runs_that_were_lost_are_told_from_those_that_failed(here: CommandLine) 
     assert here.counts("sample") == {"FINISHED": 1}
 
 
+@pytest.mark.slow
 def test_run_name_that_has_finished_says_so_and_ends(here: CommandLine) -> None:
     here.run("run", "-n", "first")
 
@@ -474,6 +485,7 @@ def test_run_name_that_has_finished_says_so_and_ends(here: CommandLine) -> None:
     assert here.counts("sample") == {"FINISHED": 5}
 
 
+@pytest.mark.slow
 def test_stalled_workflow_says_so(here: CommandLine) -> None:
     file = here.directory / "orchestrator.py"
     file.write_text(file.read_text().replace("workflow.add_error_handler()", "pass"))

@@ -72,6 +72,7 @@ def test_failure_card_tells_everything_and_what_to_do(failed: CommandLine) -> No
     assert failure["next_commands"][0].endswith("sample/BD-sample-runs/run-2/first.e2")
 
 
+@pytest.mark.slow
 def test_failed_runs_are_tried_again(failed: CommandLine) -> None:
     one = failed.run("runs", "retry", "sample.2", "sample.3").stdout
     some = failed.json("runs", "retry", "sample", "seed > 4")
@@ -104,6 +105,7 @@ def test_runs_that_are_tried_again_without_what_was_mended_are_named(
     assert f"\n2 runs {older} (sample.4, sample.5): {how}\n" in rest
 
 
+@pytest.mark.slow
 def test_new_values_of_a_run_change_it_and_those_of_a_job_make_another(
     failed: CommandLine,
 ) -> None:
@@ -136,6 +138,7 @@ def test_new_values_of_a_run_change_it_and_those_of_a_job_make_another(
     assert "is not yours to set" in unknown
 
 
+@pytest.mark.slow
 def test_current_files_and_clean_directories(failed: CommandLine) -> None:
     (failed.directory / "sample" / "launch.sh").write_text("exit 0\n")
     (failed.directory / "sample" / "BD-sample-runs" / "run-1" / "mine.txt").touch()
@@ -152,6 +155,7 @@ def test_current_files_and_clean_directories(failed: CommandLine) -> None:
     assert (executed / "run-2" / "launch.sh").read_text() == FAILING
 
 
+@pytest.mark.slow
 def test_cancelled_run_is_ended_and_others_are_left(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
     with (here.directory / "motoko.yaml").open("a") as file:
@@ -204,6 +208,7 @@ def test_cancelling_without_a_launcher_says_that_nobody_ends_the_script(
     assert (row["state"], row["cause"]) == ("CANCELLED", "set so")
 
 
+@pytest.mark.slow
 def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:
     failed.run("runs", "update", "sample.1", "sample.2", "--new", "value=2.5", "state=CHECKED")
     failed.run("runs", "update", "sample", "id > 4", "--new", "note=see below")
@@ -233,6 +238,7 @@ def test_entries_and_states_are_corrected_by_hand(failed: CommandLine) -> None:
     assert failed.counts("sample") == {"CANCELLED": 1, "CHECKED": 1, "FAILED": 3}
 
 
+@pytest.mark.slow
 def test_entry_or_state_that_no_run_has_is_taken_for_a_slip(failed: CommandLine) -> None:
     entry = failed.run("runs", "update", "sample.1", "valeu=3", code=3).stderr
     state = failed.run("runs", "update", "sample.1", "state=FINISHD", code=3).stderr
@@ -261,6 +267,7 @@ def test_run_on_another_job_keeps_what_was_set_by_hand(failed: CommandLine) -> N
     assert "set_by_hand" not in found
 
 
+@pytest.mark.slow
 def test_deleted_runs_are_gone_and_their_ids_are_not_given_again(failed: CommandLine) -> None:
     would = failed.run("runs", "delete", "sample", "id > 3", "--dry-run").stdout
     untouched = failed.counts("sample")
@@ -289,6 +296,7 @@ def test_deleted_runs_are_gone_and_their_ids_are_not_given_again(failed: Command
     ]
 
 
+@pytest.mark.slow
 def test_words_that_name_no_runs_are_refused(failed: CommandLine) -> None:
     assert "no task manager" in failed.run("runs", "retry", "sampel.1", code=4).stderr
     for command in (("retry",), ("cancel",), ("update",), ("delete", "--dry-run"), ("delete",)):
@@ -301,6 +309,7 @@ def test_words_that_name_no_runs_are_refused(failed: CommandLine) -> None:
     assert "name the study before it" in stray
 
 
+@pytest.mark.slow
 def test_empty_constraint_is_no_wish_for_all_runs(failed: CommandLine) -> None:
     before = set((failed.directory / "sample" / "BD-sample-runs").rglob("*"))
 

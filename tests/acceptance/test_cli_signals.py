@@ -144,6 +144,7 @@ def test_signal_ends_a_run_whose_main_waits_for_a_frozen_server(
     assert "Traceback" not in messages + log(here)
 
 
+@pytest.mark.slow
 def test_second_interrupt_ends_a_main_that_never_waits(here: CommandLine) -> None:
     (here.directory / "orchestrator.py").write_text(BUSY)
     with here.started("run") as process:

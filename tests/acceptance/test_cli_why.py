@@ -35,6 +35,7 @@ def why(here: CommandLine, what: str) -> tuple[str, str]:
     return found["reason"], found["sentence"]
 
 
+@pytest.mark.slow
 def test_runs_and_events_say_why(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
     with (here.directory / "motoko.yaml").open("a") as file:
@@ -93,6 +94,7 @@ def test_failed_run_names_cause_and_next_command(here: CommandLine) -> None:
     assert "`motoko runs show sample.1`" in sentence
 
 
+@pytest.mark.slow
 def test_stall_is_told_with_what_each_condition_lacks(here: CommandLine) -> None:
     (here.directory / "orchestrator.py").write_text(STALLING)
     with here.started("run", "--run_name", "first") as process:
@@ -112,6 +114,7 @@ def test_stall_is_told_with_what_each_condition_lacks(here: CommandLine) -> None
         assert large in text
 
 
+@pytest.mark.slow
 def test_held_study_begins_no_run_until_it_is_released(here: CommandLine) -> None:
     here.run("launcher", "hold", "sample")
     here.run("orchestrator", "start", "--run_name", "first", "--detach")

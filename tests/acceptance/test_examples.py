@@ -98,12 +98,14 @@ def test_quickstart_gives_the_same_again_with_and_without_a_reset(quickstart):
     assert first == again == after_a_reset
 
 
+@pytest.mark.slow
 def test_option_of_the_orchestrator_is_an_option_of_the_command(quickstart):
     result = created_and_run(quickstart, "--components", "1", "4", "8")
 
     assert result == "The length of (1, 4, 8) is 9.\n"
 
 
+@pytest.mark.slow
 def test_equal_components_share_a_run_and_both_count(quickstart):
     result = created_and_run(quickstart, "--components", "2", "2", "1")
 

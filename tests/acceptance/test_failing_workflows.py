@@ -56,6 +56,7 @@ async def main(workflow, **params):
 """
 
 
+@pytest.mark.slow
 def test_an_action_that_raises_ends_with_its_words_and_code_1(directory: Path) -> None:
     orchestrate(directory, RAISING)
 
@@ -86,6 +87,7 @@ def test_the_mended_workflow_goes_on_where_it_stopped(directory: Path) -> None:
     assert len(states(directory, "norm")) == 1
 
 
+@pytest.mark.slow
 def test_failed_runs_give_code_5_and_their_causes(directory: Path) -> None:
     (directory / "mult" / "launch.sh").write_text("echo out of luck >&2\nexit 3\n")
     orchestrate(
@@ -103,6 +105,7 @@ def test_failed_runs_give_code_5_and_their_causes(directory: Path) -> None:
     assert "application" in card
 
 
+@pytest.mark.slow
 def test_an_action_killed_in_the_middle_leaves_nothing_half_done(directory: Path) -> None:
     orchestrate(
         directory,
@@ -133,6 +136,7 @@ async def main(workflow, **params):
     assert "done = True" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_second_orchestrator_for_the_same_run_name_is_refused(directory: Path) -> None:
     orchestrate(
         directory,
@@ -277,6 +281,7 @@ async def main(workflow, **params):
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_executes_in_a_state_of_its_own_keeps_a_workflow_going(
     directory: Path,
 ) -> None:

@@ -183,6 +183,7 @@ def check_said(arguments: list[str], code: int, said: str) -> None:
     assert code in range(11), (arguments, code, said)
 
 
+@pytest.mark.slow
 def test_any_word_is_answered_in_words(
     here: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ def here(tmp_path: Path) -> Iterator[CommandLine]:
         yield line
 
 
+@pytest.mark.slow
 def test_server_and_launcher_of_a_killed_run_end_with_the_next_one(here: CommandLine) -> None:
     with here.started("run", "--n_samples", "2") as process:
         here.wait_for_script("sample")
@@ -34,6 +35,7 @@ def test_server_and_launcher_of_a_killed_run_end_with_the_next_one(here: Command
     assert here.counts("sample") == {"FINISHED": 2}
 
 
+@pytest.mark.slow
 def test_those_that_were_there_before_go_on(here: CommandLine) -> None:
     here.run("launcher")
     before = here.pid("server"), here.pid("launcher")

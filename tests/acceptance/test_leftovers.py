@@ -91,6 +91,7 @@ def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@pytest.mark.slow
 @in_both
 def test_killed_tests_leave_nothing_running(
     tmp_path: Path, bystander: subprocess.Popen[bytes], options: Sequence[str]
@@ -107,6 +108,7 @@ def test_killed_tests_leave_nothing_running(
     assert bystander.poll() is None
 
 
+@pytest.mark.slow
 @in_both
 def test_what_tests_leave_behind_is_a_failure_that_names_them(
     tmp_path: Path, bystander: subprocess.Popen[bytes], options: Sequence[str]
@@ -123,6 +125,7 @@ def test_what_tests_leave_behind_is_a_failure_that_names_them(
     assert bystander.poll() is None
 
 
+@pytest.mark.slow
 @in_both
 def test_thread_that_does_not_end_is_a_failure_that_names_it_and_not_waited_for(
     tmp_path: Path, options: Sequence[str]
@@ -137,6 +140,7 @@ def test_thread_that_does_not_end_is_a_failure_that_names_it_and_not_waited_for(
     assert "1 passed" in said.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_interrupted_tests_do_not_wait_for_a_thread_either(tmp_path: Path) -> None:
     with inner_tests(tmp_path, "test_that_leaves_a_thread", "test_that_hangs") as inner:
         wait_until((tmp_path / "ready").exists, "the test that hangs")

@@ -49,6 +49,7 @@ def removed(here: CommandLine, what: str) -> Path:
     return directory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [".wf", "sample/.bd"])
 def test_nothing_is_made_in_the_place_of_a_lost_database(here: CommandLine, what: str) -> None:
     (here.directory / "go").touch()
@@ -73,6 +74,7 @@ def test_nothing_is_made_in_the_place_of_a_lost_database(here: CommandLine, what
     assert set(executed(here).values()) == {1}
 
 
+@pytest.mark.slow
 def test_databases_without_runs_begin_anew(here: CommandLine) -> None:
     (here.directory / "go").touch()
     here.run("create")

@@ -321,6 +321,7 @@ def test_runs_that_firings_made_and_nobody_launched(here: CommandLine) -> None:
     assert here.run("repair").stdout == "nothing to repair\n"
 
 
+@pytest.mark.slow
 def test_a_database_with_zeros_at_its_end_is_damaged_for_everybody(here: CommandLine) -> None:
     before = picture(here.directory)
     ledger = here.directory / ".wf/wf.db"

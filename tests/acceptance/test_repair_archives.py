@@ -51,6 +51,7 @@ def test_packed_runs_are_back_from_their_archive(here: CommandLine) -> None:
     assert findings(here) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["calc/.bd/motoko.db", ".wf/wf.db"])
 def test_no_database_is_made_beside_the_archives_of_one_that_is_gone(
     here: CommandLine, name: str
@@ -66,6 +67,7 @@ def test_no_database_is_made_beside_the_archives_of_one_that_is_gone(
     here.run("create", "--validated")
 
 
+@pytest.mark.slow
 def test_runs_that_were_packed_after_a_backup_are_packed_after_it_is_put_back(
     here: CommandLine,
 ) -> None:
@@ -80,6 +82,7 @@ def test_runs_that_were_packed_after_a_backup_are_packed_after_it_is_put_back(
     assert findings(here) == []
 
 
+@pytest.mark.slow
 def test_deleted_runs_stay_deleted(here: CommandLine) -> None:
     packed(here)
     here.run("runs", "delete", "calc.1")
@@ -91,6 +94,7 @@ def test_deleted_runs_stay_deleted(here: CommandLine) -> None:
     assert picture(here.directory) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_only_an_archive_has_is_found(here: CommandLine) -> None:
     packed(here)
     before = picture(here.directory)
@@ -105,6 +109,7 @@ def test_a_run_that_only_an_archive_has_is_found(here: CommandLine) -> None:
     assert picture(here.directory) == before
 
 
+@pytest.mark.slow
 def test_a_damaged_archive_is_named_and_directories_count_for_more(here: CommandLine) -> None:
     dirs = here.directory / "calc/BD-calc-runs"
     shutil.copytree(dirs, here.directory / "kept", symlinks=True)

@@ -43,6 +43,7 @@ def test_what_is_in_order_gives_no_findings(here: CommandLine) -> None:
     assert "checked sample: 5 runs, 5 jobs, their indexes, groups and counters" in lines
 
 
+@pytest.mark.slow
 def test_it_works_beside_a_server_and_a_launcher(here: CommandLine) -> None:
     here.run("launcher", "start")
     try:
@@ -194,6 +195,7 @@ def test_a_workflows_database_that_contradicts_itself(
     assert any(f.startswith("workflow: ") and what in f for f in found(here))
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_while_nobody_looked(tmp_path: Path) -> None:
     with new_workflow(tmp_path / "demo") as here:
         (here.directory / "sample/launch.sh").write_text(WAITS)

@@ -194,6 +194,7 @@ def test_a_limit_that_was_reached_is_named_with_what_raises_it() -> None:
     assert in_words(OSError(errno.ENOSPC, "no space")) == "no space"
 
 
+@pytest.mark.slow
 def test_file_that_vanishes_while_it_is_read_is_a_database_without_a_server(
     tmp_path: Path,
 ) -> None:

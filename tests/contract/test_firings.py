@@ -559,6 +559,7 @@ def test_conditions_wait_for_a_database_that_is_away(
     assert "answers again" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_action_that_meets_a_database_that_is_away_begins_again(
     away: tuple[Workflow, ServerProcess],
 ) -> None:

@@ -70,6 +70,7 @@ def read_run(study: Study) -> None:
         tables.run(1)
 
 
+@pytest.mark.slow
 def test_a_read_from_a_frozen_server_ends(server: Freezing) -> None:
     create(server.study, x=1.0)
     other = open_study(server.study.directory)

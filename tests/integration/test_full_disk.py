@@ -173,6 +173,7 @@ def test_new_on_a_full_disk_leaves_nothing_and_can_be_repeated(
     assert (disk / "demo" / "motoko.yaml").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_pages", [0, 2, 3, 12])
 def test_first_start_on_a_full_disk_says_so_and_can_be_repeated(
     disk: Path, n_pages: int

@@ -38,12 +38,14 @@ def studies_with_one_more(directory: Path) -> list[str]:
     return list(owner.facts["studies"])
 
 
+@pytest.mark.slow
 def test_a_launcher_that_was_restarted_learns_of_studies_added_later(directory: Path) -> None:
     killed_and_restarted(directory)
 
     assert studies_with_one_more(directory) == ["mult", "norm", "more"]
 
 
+@pytest.mark.slow
 def test_a_launcher_that_was_restarted_keeps_to_the_studies_chosen(directory: Path) -> None:
     killed_and_restarted(directory, "norm")
 

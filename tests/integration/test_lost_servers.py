@@ -121,6 +121,7 @@ def test_whoever_looks_in_a_session_is_told_what_can_be_waited_for(
         session.abort()
 
 
+@pytest.mark.slow
 def test_an_action_that_reads_a_variable_outlives_a_server_that_is_restarted(
     tmp_path: Path, soon: None
 ) -> None:

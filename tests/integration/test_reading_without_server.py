@@ -93,6 +93,7 @@ def test_a_change_without_a_server_says_what_starts_one(workflow: Workflow) -> N
     assert seen(workflow) == ([1], 1)
 
 
+@pytest.mark.slow
 def test_who_could_not_change_anything_reads_what_others_have_changed_since(
     workflow: Workflow,
 ) -> None:

@@ -579,6 +579,7 @@ def test_a_migration_that_would_merge_jobs_changes_nothing(study: Study) -> None
     newer.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_said_and_comes_back(tmp_path: Path) -> None:
     study = open_study(write_study(tmp_path / "mult"))
     with server_process(study):

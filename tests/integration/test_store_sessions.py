@@ -95,6 +95,7 @@ def test_what_follows_the_commit_does_so_once_however_often_that_is_tried(
     assert calls == [3]
 
 
+@pytest.mark.slow
 def test_a_commit_that_never_reached_the_server_is_made_when_it_is_back(
     tmp_path: Path,
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_session_that_seems_to_change_nothing_rests_on_what_is_newest(
     other.close()
 
 
+@pytest.mark.slow
 def test_calls_outside_sessions_may_come_from_several_threads(study: Study) -> None:
     study.create_tasks(
         {"x": [float(i) for i in range(100)]}, None, run_name="r", event_name="e"

@@ -83,6 +83,7 @@ sys.exit(", ".join(name for name in {HEAVY!r} if name in sys.modules) or 0)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_command_imports_what_checks_files_once(tmp_path: Path) -> None:
     write_workflow(tmp_path, {"mult": None})
     CommandLine(tmp_path).run("create")

@@ -33,6 +33,7 @@ def test_expression_is_worked_out(text: str, values: Any) -> None:
     assert evaluate(text) == values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -41,6 +41,7 @@ def die(place: str, tmp_path: Path, program: str = PROGRAM) -> subprocess.Comple
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_every_point_of_the_table_is_reached_somewhere_and_no_other() -> None:
     named = set().union(*map(named_in, PACKAGE.rglob("*.py")))
 

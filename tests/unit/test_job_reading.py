@@ -164,6 +164,7 @@ def test_a_journal_gives_entries_or_damage_and_never_stops(
     assert state == "FAILED" or state in said
 
 
+@pytest.mark.slow
 @given(st.lists(ENTRIES.map(journal.encode), min_size=1, max_size=4), st.data())
 def test_a_torn_journal_says_what_the_whole_one_says_up_to_there(
     lines: list[bytes], data: st.DataObject
