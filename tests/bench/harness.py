@@ -21,6 +21,8 @@ from tests.support.workflows import write_workflow
 
 ROOT = Path(__file__).parents[2]
 NO_OP = "true\n"
+#: Which of the clocks of a process: the time that it was on a processor.
+_SCHEDULED = 2
 BD_YAML = """\
 study: {name}
 job: {{x: float, n: int, s: str}}
@@ -100,11 +102,11 @@ def usage(pid: int) -> Usage:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time of a process's present threads, to the nanosecond."""
-    found = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += int((task / "schedstat").read_text().split()[0])
-    return found / 1e9
+    """Processor time of a process, to the nanosecond, that of threads that have ended too.
+
+    The number of its clock is what clock_getcpuclockid(3) gives, which Python does not have.
+    """
+    return time.clock_gettime(~pid << 3 | _SCHEDULED)
 
 
 @contextmanager
