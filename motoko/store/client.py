@@ -61,7 +61,7 @@ class BoundedClient(ClientThread):  # type: ignore[misc]
 
     def is_connected(self) -> bool:
         """Whether the server answers, as far as is known."""
-        return bool(super().is_connected()) and not self._is_silent
+        return bool(self.client.operational) and not self._is_silent
 
     def load_before(self, oid: bytes, tid: bytes) -> Any:
         """An object as it was before a transaction."""

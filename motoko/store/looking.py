@@ -23,6 +23,8 @@ class Looking:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
         is_missing = isinstance(error, POSKeyError)
         if isinstance(error, ConflictError) or (is_missing and not self._is_newest()):
             raise SessionConflict(

@@ -10,6 +10,7 @@ from motoko.model.bounds import Bounds
 from motoko.model.constraints import Constraint, clauses, parse
 from motoko.model.schema import UNSET, Schema
 from motoko.store import layout
+from motoko.store.ahead import fetch_leaves
 from motoko.store.codec import decode, decode_attempts, decode_run, ordered
 from motoko.store.index import Groups, JobValues
 
@@ -128,6 +129,14 @@ class Rows:
             self._run_rows.clear()
         self._run_rows[run_id] = (raw, row)
         return row
+
+    def with_jobs(self, run_ids: Sequence[int]) -> list[tuple[int, int]]:
+        """Runs, given by ascending ids, with the ids of their jobs. Of both, what is stored is
+        fetched at once."""
+        fetch_leaves(self._runs, run_ids)
+        pairs = [(run_id, int(self.run(run_id)["job_id"])) for run_id in run_ids]
+        fetch_leaves(self._jobs, sorted({job_id for _, job_id in pairs}))
+        return pairs
 
     def run_ids(self) -> Iterator[int]:
         """Ids of all runs, ascending."""

@@ -21,10 +21,10 @@ read and did has to be the same still: SessionConflict if it is not, as at a com
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from motoko.errors import DatabaseUnavailable, SessionConflict, StudyError, TasksRenumbered
 from motoko.store.database import Database, V
@@ -127,6 +127,13 @@ class Session:
         """
         with self._reading(database):
             return question(self._share(database).view)
+
+    def run(self, database: Database[Tables], run_id: int, name: str) -> Mapping[str, Any]:
+        """The entries of a run, of which what follows rests on this one. Not to be changed."""
+        with self._reading(database):
+            share = self._share(database)
+            share.observe(run_id, name)
+            return cast("Tables", share.view).run(run_id)
 
     def observe(self, database: Database[Tables], run_id: int, name: str) -> None:
         """Say that what follows rests on this entry of this run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -29,6 +29,13 @@ class _Seen(NamedTuple):
     view: Any
 
 
+class _Here(threading.local):
+    """What the calling thread sees, by database."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, _Seen] = {}
+
+
 class SingleCalls(Session):
     """Each operation is a session of its own; reading sees what is newest, in any thread.
 
@@ -42,8 +49,16 @@ class SingleCalls(Session):
         super().__init__()
         #: By thread and database, since a snapshot's connection bears one thread at a time.
         self._snapshots: dict[tuple[threading.Thread, int], _Seen] = {}
+        #: Those of the calling thread, by database, to be found without any lock.
+        self._here = _Here()
 
     def view(self, database: Database[V]) -> V:
+        seen = self._here.seen.get(id(database))
+        if seen is None or seen.version != database.feed.version or not database.is_connected:
+            seen = self._here.seen[id(database)] = self._newest(database)
+        return cast("V", seen.view)
+
+    def _newest(self, database: Database[Any]) -> _Seen:
         database.be_readable()
         with self._lock:
             version = database.feed.version
@@ -57,7 +72,7 @@ class SingleCalls(Session):
             seen = _Seen(snapshot, version, renewed)
             with self._lock:
                 self._snapshots[key] = seen
-        return cast("V", seen.view)
+        return seen
 
     def read(self, database: Database[V], question: Callable[[V], R]) -> R:
         try:
@@ -65,6 +80,7 @@ class SingleCalls(Session):
         except DatabaseUnavailable:
             pass
         except SessionConflict:
+            self._here.seen.pop(id(database), None)
             with self._lock:
                 seen = self._snapshots.pop((threading.current_thread(), id(database)), None)
             if seen is not None:
@@ -74,6 +90,13 @@ class SingleCalls(Session):
     def _ask(self, database: Database[V], question: Callable[[V], R]) -> R:
         with Looking(database):
             return question(self.view(database))
+
+    def run(self, database: Database[Tables], run_id: int, name: str) -> Mapping[str, Any]:
+        try:
+            with Looking(database):
+                return self.view(database).run(run_id)
+        except (DatabaseUnavailable, SessionConflict):
+            return self.read(database, lambda tables: tables.run(run_id))
 
     def _close_those_of_ended_threads(self) -> None:
         for key in [key for key in self._snapshots if not key[0].is_alive()]:
@@ -102,6 +125,7 @@ class SingleCalls(Session):
     def close(self) -> None:
         """Let go of the snapshots."""
         with self._lock:
+            self._here = _Here()
             for seen in self._snapshots.values():
                 seen.snapshot.close()
             self._snapshots.clear()

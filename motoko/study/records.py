@@ -221,8 +221,7 @@ class Run(Record):
 
     def _get(self, name: str) -> Any:
         name = name.lower()
-        self._observe(name)
-        value = self.study.run_row(self.id).get(name)  # the common case, without the places
+        value = self.study.run_with(self.id, name).get(name)  # mostly no place is asked for
         is_plain = type(value) in _COMMON and name != SYSTEM_DIR
         return value if is_plain else super()._get(name)
 

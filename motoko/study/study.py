@@ -45,8 +45,10 @@ R = TypeVar("R")
 WAIT_S = 5.0
 #: Of how many runs that a call finds, rather than makes, the files are compared.
 _MOST_COMPARED = 1000
-#: So many runs are looked up with one question by whoever asks for one after the other.
-_N_AT_ONCE = 64
+#: So many runs are looked up with one question by whoever asks for one after the other: few
+#: for the first, which may be all that is wanted, twice as many each time, and at most so many.
+_N_AT_FIRST = 64
+_N_AT_ONCE = 4096
 
 
 class Study:
@@ -208,6 +210,11 @@ class Study:
         """The values of a job. Not to be changed."""
         return self.ask(lambda tables: tables.job(job_id))
 
+    def run_with(self, run_id: int, name: str) -> Mapping[str, Any]:
+        """The stored entries of a run, of which the present session rests on this one. Not to
+        be changed."""
+        return self.session.run(self.database, run_id, name)
+
     def observe(self, run_id: int, name: str) -> None:
         """Say that the present session rests on this entry."""
         self.session.observe(self.database, run_id, name)
@@ -256,10 +263,11 @@ class Study:
 
     def each_pair(self, run_ids: Sequence[int]) -> Iterator[tuple[Run, Job]]:
         """Runs with their jobs, looked up some at a time while they are asked for."""
-        for begin in range(0, len(run_ids), _N_AT_ONCE):
-            part = run_ids[begin : begin + _N_AT_ONCE]
+        begin, n_at_once = 0, _N_AT_FIRST
+        while part := run_ids[begin : begin + n_at_once]:
             for run_id, job_id in self.ask(partial(_with_jobs, part)):
                 yield Run(self, run_id), Job(self, job_id)
+            begin, n_at_once = begin + n_at_once, min(2 * n_at_once, _N_AT_ONCE)
 
     @property
     def runs(self) -> Mapping[int, Run]:
@@ -423,7 +431,7 @@ class _Records(Mapping[int, Any]):
 
 
 def _with_jobs(run_ids: Sequence[int], tables: Tables) -> list[tuple[int, int]]:
-    return [(run_id, tables.run(run_id)["job_id"]) for run_id in run_ids]
+    return tables.with_jobs(run_ids)
 
 
 def runs_dir(config: StudyConfig) -> Path:
