@@ -373,6 +373,12 @@ def test_pipeline_without_systems_does_each_step_once(workflow: Workflow) -> Non
             "which system 'a' does not have",
         ),
         (
+            [Step("equil", payload={"job": {"window": []}})],
+            {},
+            StepNotRunnable,
+            "step 'equil': its job value 'window' is a list without any value",
+        ),
+        (
             [Step("equil", payload={"job": {"t": "{system.foo}"}})],
             {},
             StepNotRunnable,
