@@ -71,6 +71,10 @@ COLUMNS = (
 #: what came before, if the same task was done behind something else.
 BEHIND = "behind_runs"
 UNDECLARED = (BEHIND, "replica")
+#: Entries of a run that a step of a pipeline has made: what came of the steps that its step
+#: requires; and of a CREATED one the step that it waits for, since somebody has put it back.
+REQUIRED = "required_runs"
+AWAITS = "awaits_step"
 #: Names that users cannot take for entries of their own.
 BUILT_IN = frozenset(c.name for c in COLUMNS)
 #: What only Motoko itself writes, and what scripts only read.

@@ -148,6 +148,8 @@ class FunctionSteps:
         doing = self._plan[phase.step.name]
 
         def end(error: Exception | None = None) -> None:
+            if error is None:
+                self._done[phase.name].add(call)
             self._workflow.actions.remove((ALL_TASKS, phase.name))
             phase.conclude(error)
             self._note([phase])

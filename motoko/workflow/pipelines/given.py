@@ -81,11 +81,16 @@ class Given:
             if manager is None:
                 found.append(f"{one.step.name}:{self.call(one, progress)[:_SHORT]}")
             elif one.run_ids:
-                found.append(_runs(manager.study, one.run_ids))
+                found.append(_runs(manager.study, one))
         text = ", ".join(found)
         if len(text) <= _LONGEST:
             return text
         return f"{text[: _LONGEST // 2]}... {self._content.digest(text)[:_SHORT]}"
+
+    def forget(self, phases: Iterable[Phase]) -> None:
+        """What these require is done again, and may be something else then."""
+        for phase in phases:
+            self._calls.pop(phase.name, None)
 
     def call(self, phase: Phase, progress: Progress) -> str:
         """What the function of a phase is given, as text that stands for all of it; asked when
@@ -98,10 +103,15 @@ class Given:
         return self._calls[phase.name]
 
 
-def _runs(study: str, run_ids: Iterable[int]) -> str:
+def _runs(study: str, phase: Phase) -> str:
+    """The runs of a phase; one that was executed again is told from what it was before."""
+    by_number: dict[int, list[int]] = {}
+    for run_id in phase.run_ids:
+        by_number.setdefault(phase.n_times.get(run_id, 1), []).append(run_id)
+    found = sorted((*ends, n) for n, ids in by_number.items() for ends in ranges(ids))
     return ", ".join(
-        f"{study}.{first}" if first == last else f"{study}.{first}-{last}"
-        for first, last in ranges(run_ids)
+        f"{study}.{first}{f'-{last}' * (last > first)}{f'#{n}' * (n > 1)}"
+        for first, last, n in found
     )
 
 
