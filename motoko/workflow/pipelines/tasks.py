@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from motoko.columns import AWAITS, BEHIND, REQUIRED
+from motoko.columns import AWAITS, BEHIND, REQUIRED, STEP
 from motoko.config.retry import KEEP
 from motoko.errors import RunNameMissing
 from motoko.model import states
@@ -159,7 +159,7 @@ def found(
 ) -> list[int]:
     """The runs of a phase that are there, behind what it requires; `made` makes the rest."""
     assert doing.manager is not None
-    job, params = _task(workflow, doing, system)
+    job, params = _task(workflow, doing, system, tables)
     find = partial(
         doing.manager.base.find_tasks, run_name=str(workflow.run_name), tables=tables
     )
@@ -172,7 +172,7 @@ def found(
 
 
 def _task(
-    workflow: Workflow, doing: Doing, system: SimSystem | None
+    workflow: Workflow, doing: Doing, system: SimSystem | None, tables: Tables | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Job values and entries of the runs of a phase."""
     assert doing.manager is not None
@@ -180,7 +180,15 @@ def _task(
     job, given = payloads.filled(doing.payload, doing.step, system)
     job = {**({} if system is None else {SYSTEM: system.name}), **job}
     params = {**entries(workflow, doing, system), **study.schema.lower_names(given)}
-    return job, params
+    if doing.step.name == doing.manager.study:
+        return job, params
+    # The study may do other steps too. An earlier version did not tell these apart.
+    find = partial(study.find_tasks, job, run_name=str(workflow.run_name), tables=tables)
+    told = {**params, STEP: doing.step.name}
+    former = [] if find(told) else find(params)
+    row = study.run_row if tables is None else tables.run
+    is_former = former and all(row(i).get("event_name") == doing.step.name for i in former)
+    return job, params if is_former else told
 
 
 def entries(workflow: Workflow, doing: Doing, system: SimSystem | None) -> dict[str, Any]:
