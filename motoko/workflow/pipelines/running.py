@@ -128,7 +128,7 @@ class PipelineRun:
         #: Phases whose runs are through, and have to deposit artifacts.
         self._depositing: list[Phase] = []
         self._keys: list[tuple[str, str]] = []
-        self._given = Given(workflow.directory, self._plan, units)
+        self._given = Given(workflow, self._plan, units)
         #: Whether its steps stand in ``motoko.yaml``, which is compared as a whole.
         self._is_written = is_written
         self._functions = FunctionSteps(
@@ -145,6 +145,7 @@ class PipelineRun:
         asked = self._workflow.asked_steps
         assert asked is not None
         asked.tellers.append(self._tell)
+        self._given.begin()
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
@@ -157,6 +158,7 @@ class PipelineRun:
             await self._until_over()
         finally:
             asked.tellers.remove(self._tell)
+            self._given.end()
             for stop in self._stops.values():
                 stop()
             for key in self._keys:
