@@ -32,6 +32,8 @@ class Asked:
         self._names: set[str] = set()
         #: How often it was said that something is done anew.
         self.n_said = 0
+        #: How many pipelines have begun.
+        self.n_begun = 0
         #: What functions bind, as it was before they were called.
         self.bindings: Bindings = Bindings() if before is None else before.bindings
         #: What tells of pipelines that run how far their functions are.

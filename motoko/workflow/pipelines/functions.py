@@ -126,7 +126,9 @@ class FunctionSteps:
             else:
                 if done:
                     say_redone(
-                        self._workflow, f"{phase.name} is called again, with other input"
+                        self._workflow,
+                        f"{phase.name} is called again, with other input",
+                        phase.step,
                     )
                 self._offer(phase, call, history)
         return found

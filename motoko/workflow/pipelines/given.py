@@ -57,6 +57,8 @@ class Given:
         self._of_steps = {doing.step.name: self._of_step(doing) for doing in functions}
         self._facts: dict[str, str] = {}
         self._calls: dict[str, str] = {}
+        #: By step that is a barrier: what came of all systems.
+        self._at_barriers: dict[str, str] = {}
         #: What functions bind that may change, while they are at work.
         self._at_work: list[Any] = []
         for system in self._systems if functions else ():
@@ -139,9 +141,17 @@ class Given:
         return found
 
     def required(self, phase: Phase, progress: Progress) -> str:
-        """What came of the phases that a phase requires: their runs, and calls of functions."""
+        """What came of the phases that a phase requires, for all systems if it is a barrier:
+        their runs, and calls of functions."""
+        if not phase.step.barrier:
+            return self._required(phase, progress)
+        if phase.step.name not in self._at_barriers:
+            self._at_barriers[phase.step.name] = self._required(phase, progress)
+        return self._at_barriers[phase.step.name]
+
+    def _required(self, phase: Phase, progress: Progress) -> str:
         found = []
-        for one in sorted(progress.required(phase), key=lambda one: one.step.name):
+        for one in sorted(progress.behind(phase), key=lambda one: (one.step.name, one.name)):
             manager = self._plan[one.step.name].manager
             if manager is None:
                 found.append(f"{one.step.name}:{self.call(one, progress)[:_SHORT]}")

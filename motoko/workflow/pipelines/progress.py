@@ -128,6 +128,8 @@ class Progress:
         self._ready = {step.name: dict[int, Phase]() for step in pipeline}
         self._begun: set[Phase] = set()
         self._holds: dict[int, Hold] = {}
+        #: By row: the steps that an earlier process had begun for a system that it left out.
+        self._begun_before: dict[int, Set[str]] = {}
         for step in pipeline:
             self._find_ready(step)
 
@@ -146,6 +148,7 @@ class Progress:
     def hold(self, holds: Mapping[int, Hold]) -> None:
         """Let systems, by row, begin nothing new for now; before anything has begun."""
         self._holds = dict(holds)
+        self._begun_before = {row: hold.begun for row, hold in holds.items()}
         for row in holds:
             for step in self.pipeline:
                 self._ready[step.name].pop(row, None)
@@ -154,6 +157,23 @@ class Progress:
     def required(self, phase: Phase) -> list[Phase]:
         """The phases of the same system that a phase requires."""
         return [self._phases[name][phase.row] for name in phase.step.requires]
+
+    def behind(self, phase: Phase) -> list[Phase]:
+        """What a phase is done behind: what it requires, done for its system; at a barrier done
+        for each system for which all of it is.
+
+        That does not depend on when systems were left out: none of it is under way then, nor
+        begins any more.
+        """
+        if not phase.step.barrier:
+            return self.required(phase)
+        columns = [self._phases[name] for name in phase.step.requires]
+        return [
+            one
+            for of_system in zip(*columns, strict=True)
+            if all(required.state is PhaseState.DONE for required in of_system)
+            for one in of_system
+        ]
 
     @property
     def has_begun(self) -> bool:
@@ -186,6 +206,8 @@ class Progress:
                 self._missing[phase.step.name].discard(phase.row)
                 self._find_dependents(phase)
             self._end_hold(phase)
+            if phase.row in self._pruned:
+                self._leave_out(phase.row)
 
     def _end_hold(self, phase: Phase) -> None:
         hold = self._holds.get(phase.row)
@@ -201,13 +223,31 @@ class Progress:
         if phase.row in self._pruned:
             return False
         self._pruned.add(phase.row)
+        self._leave_out(phase.row)
+        return True
+
+    def _leave_out(self, row: int) -> None:
+        """Wait no longer for what a system that is left out has not under way."""
         for step in self.pipeline:
-            self._missing[step.name].discard(phase.row)
-            self._ready[step.name].pop(phase.row, None)
+            if self._is_under_way(step, row):
+                self._find_ready(step, row)
+            else:
+                self._missing[step.name].discard(row)
+                self._ready[step.name].pop(row, None)
         for step in self.pipeline:
             if step.barrier:
                 self._find_ready(step)
-        return True
+
+    def _is_under_way(self, step: Step, row: int) -> bool:
+        """Whether a phase has begun, and is not over; or had, and is still to be looked at."""
+        phase = self._phases[step.name][row]
+        if phase.state is not PhaseState.WAITING:
+            return phase.state is PhaseState.BEGUN
+        return step.name in self._begun_before.get(row, ()) and all(
+            self._phases[name][row].state is PhaseState.DONE
+            or self._is_under_way(self.pipeline[name], row)
+            for name in step.requires
+        )
 
     def told(self, steps: Iterable[str]) -> dict[str, str]:
         """How far steps are, and those of their phases that are not done, by name; may be asked
@@ -268,7 +308,11 @@ class Progress:
             hold = self._holds.get(phase.row)
             if hold is not None and step.name not in hold.begun:
                 continue
-            if phase.state is PhaseState.WAITING and phase.row not in self._pruned:
+            if phase.state is PhaseState.WAITING and self._may_begin(phase):
                 required = self.required(phase)
                 if all(one.state is PhaseState.DONE for one in required):
                     self._ready[step.name][phase.row] = phase
+
+    def _may_begin(self, phase: Phase) -> bool:
+        """Whether its system is not left out, or had begun it before."""
+        return phase.row not in self._pruned or self._is_under_way(phase.step, phase.row)

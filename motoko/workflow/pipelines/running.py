@@ -145,6 +145,7 @@ class PipelineRun:
         asked = self._workflow.asked_steps
         assert asked is not None
         asked.tellers.append(self._tell)
+        asked.n_begun += 1
         self._given.begin()
         try:
             for doing in self._plan.values():

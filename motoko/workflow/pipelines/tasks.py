@@ -58,7 +58,11 @@ def made(
         if run_id <= last and (changes := _changes(study, study.run_row(run_id), params)):
             study.update_run(run_id, changes)
     if before and max(ids, default=0) > last:
-        say_redone(workflow, f"{name} is done anew behind {required}, besides what there is")
+        say_redone(
+            workflow,
+            f"{name} is done anew behind {required}, besides what there is",
+            doing.step,
+        )
     files = doing.files(system)
     if workflow.accepts_changes and max(ids, default=0) > last and files and files.is_finished:
         say_redone(workflow, f"{name} is not executed: {FILES_SAY}")
