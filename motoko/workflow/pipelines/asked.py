@@ -34,6 +34,9 @@ class Asked:
         self.n_said = 0
         #: How many pipelines have begun.
         self.n_begun = 0
+        #: By step: how often files were believed of which nobody knows what they were made for.
+        self.believed: dict[str, int] = {}
+        self.told_of: set[str] = set()
         #: What functions bind, as it was before they were called.
         self.bindings: Bindings = Bindings() if before is None else before.bindings
         #: What tells of pipelines that run how far their functions are.

@@ -162,6 +162,14 @@ class Given:
             return text
         return f"{text[: _LONGEST // 2]}... {self._content.digest(text)[:_SHORT]}"
 
+    def values(self, phase: Phase) -> dict[str, Any]:
+        """What the function of a phase is given, as texts by what they stand for, but for what
+        came of the phases that it requires."""
+        names = ("payload", "function", "options")
+        values: dict[str, Any] = dict(zip(names, self._of_steps[phase.step.name], strict=True))
+        values["system"] = "" if phase.system is None else self._facts[phase.system.name]
+        return values
+
     def call(self, phase: Phase, progress: Progress) -> str:
         """What the function of a phase is given, as text that stands for all of it; asked when
         all that it requires is done."""

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
 _MOST_ALOUD: Final = 20
 
-#: Files do not tell for what they were written, and are believed.
-FILES_SAY: Final = "its files say that it is finished; remove them to have it done anew"
-
 log = logging.getLogger(__name__)
 
 

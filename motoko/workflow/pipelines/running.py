@@ -40,6 +40,7 @@ from motoko.workflow.pipelines.left_out import LeftOut
 from motoko.workflow.pipelines.plan import Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.redone import log as aloud
+from motoko.workflow.pipelines.there import say_believed
 from motoko.workflow.pipelines.written import lack_of_systems, step_mistakes, written_pipeline
 from motoko.workflow.resuming import MOST_SHOWN
 
@@ -160,6 +161,7 @@ class PipelineRun:
         finally:
             asked.tellers.remove(self._tell)
             self._given.end()
+            say_believed(self._workflow)
             for stop in self._stops.values():
                 stop()
             for key in self._keys:

@@ -19,7 +19,8 @@ from motoko.systems import SimSystem
 from motoko.workflow.pipelines import payloads
 from motoko.workflow.pipelines.payloads import SYSTEM
 from motoko.workflow.pipelines.plan import Doing, plan
-from motoko.workflow.pipelines.redone import FILES_SAY, say_redone
+from motoko.workflow.pipelines.redone import say_redone
+from motoko.workflow.pipelines.there import tell_of_runs
 
 if TYPE_CHECKING:
     from motoko.workflow.pipelines.written import Written
@@ -63,9 +64,7 @@ def made(
             f"{name} is done anew behind {required}, besides what there is",
             doing.step,
         )
-    files = doing.files(system)
-    if workflow.accepts_changes and max(ids, default=0) > last and files and files.is_finished:
-        say_redone(workflow, f"{name} is not executed: {FILES_SAY}")
+    tell_of_runs(workflow, doing.step, study, [run_id for run_id in ids if run_id > last])
     return ids
 
 
