@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from motoko.columns import AWAITS, BEHIND, REQUIRED
 from motoko.model import states
+
+if TYPE_CHECKING:
+    from motoko.store.tables import Tables
 
 #: The option by which somebody has a run done regardless of that.
 OUT_OF_ORDER = "--out-of-order"
@@ -33,6 +36,21 @@ def came_of(row: Mapping[str, Any]) -> str | None:
     """What a run of a pipeline was done behind; None if nobody knows."""
     found: str | None = row.get(BEHIND, row.get(REQUIRED))
     return found
+
+
+def n_times(tables: Tables, run_id: int) -> int:
+    """The number of the attempt in which a run was executed last: when files said already that
+    it was finished, nothing was."""
+    number: int = tables.run(run_id).get("attempt") or 1
+    attempts = {one["number"]: one for one in tables.attempts(run_id)} if number > 1 else {}
+    while number > 1 and _was_found_finished(attempts.get(number, {})):
+        number -= 1
+    return number
+
+
+def _was_found_finished(attempt: Mapping[str, Any]) -> bool:
+    is_finished = attempt.get("state") == states.FINISHED
+    return is_finished and attempt.get("pid") is None and attempt.get("exit_code") is None
 
 
 def what_goes_on(run_name: str) -> str:

@@ -12,6 +12,7 @@ from motoko.model import states
 from motoko.phrases import counted
 from motoko.pipeline import Pipeline, Step
 from motoko.store.tables import Tables
+from motoko.study.order import n_times
 from motoko.study.study import Study
 from motoko.study.waiting import DELETED, failed_run
 from motoko.systems import SimSystem
@@ -97,8 +98,8 @@ class Phase:
         if row is not None and AWAITS in row:
             self.wait()
             return True
-        n_times = 1 if row is None else row.get("attempt") or 1
-        if run_id in self._ended and self._is_the_same(row, self.n_times[run_id] == n_times):
+        number = 1 if row is None else n_times(tables, run_id)
+        if run_id in self._ended and self._is_the_same(row, self.n_times[run_id] == number):
             return False
         for known in (self._open, self._ended):
             known.discard(run_id)
@@ -111,8 +112,8 @@ class Phase:
             self.failed[run_id] = failed_run(study, tables, run_id)
         else:
             self._ended.add(run_id)
-            self.is_renewed |= self.n_times.get(run_id, n_times) != n_times
-            self.n_times[run_id] = n_times
+            self.is_renewed |= self.n_times.get(run_id, number) != number
+            self.n_times[run_id] = number
         self.is_in_sequel = self.has_sequel and not self._open and not self.failed
         if self.is_in_sequel:
             self.state = PhaseState.BEGUN
@@ -165,6 +166,8 @@ class Progress:
         self._ready = {step.name: dict[int, Phase]() for step in pipeline}
         self._begun: set[Phase] = set()
         self._holds: dict[int, Hold] = {}
+        #: By row: the steps that an earlier process had begun for a system that it left out.
+        self._begun_before: dict[int, Set[str]] = {}
         for step in pipeline:
             self._find_ready(step)
 
@@ -183,6 +186,7 @@ class Progress:
     def hold(self, holds: Mapping[int, Hold]) -> None:
         """Let systems, by row, begin nothing new for now; before anything has begun."""
         self._holds = dict(holds)
+        self._begun_before = {row: hold.begun for row, hold in holds.items()}
         for row in holds:
             for step in self.pipeline:
                 self._ready[step.name].pop(row, None)
@@ -191,6 +195,23 @@ class Progress:
     def required(self, phase: Phase) -> list[Phase]:
         """The phases of the same system that a phase requires."""
         return [self._phases[name][phase.row] for name in phase.step.requires]
+
+    def behind(self, phase: Phase) -> list[Phase]:
+        """What a phase is done behind: what it requires, done for its system; at a barrier done
+        for each system for which all of it is.
+
+        That does not depend on when systems were left out: none of it is under way then, nor
+        begins any more.
+        """
+        if not phase.step.barrier:
+            return self.required(phase)
+        columns = [self._phases[name] for name in phase.step.requires]
+        return [
+            one
+            for of_system in zip(*columns, strict=True)
+            if all(required.state is PhaseState.DONE for required in of_system)
+            for one in of_system
+        ]
 
     @property
     def has_begun(self) -> bool:
@@ -214,8 +235,8 @@ class Progress:
         return [system for row, system in enumerate(self.systems) if row not in missing]
 
     def note(self, phases: Iterable[Phase]) -> list[Phase]:
-        """These phases are in another state than they were; those that wait again for what they
-        require."""
+        """These phases are in another state than they were. Gives those that require what is
+        done once more."""
         back: list[Phase] = []
         for phase in phases:
             if phase.is_outdated and phase.state in (PhaseState.DONE, PhaseState.FAILED):
@@ -237,21 +258,23 @@ class Progress:
             elif phase.state is PhaseState.WAITING:
                 self._find_ready(phase.step, phase.row)
             self._end_hold(phase)
+            if phase.row in self._pruned:
+                self._leave_out(phase.row)
         return back
 
     def _hold_dependents(self, phase: Phase) -> list[Phase]:
-        """Let what requires a phase that is done no more wait for it; what was through."""
+        """Let what requires a phase that is done no more wait for it; all of that."""
         back: list[Phase] = []
         for name in self._dependents[phase.step.name]:
             phases = self._phases[name]
             for one in phases if self.pipeline[name].barrier else [phases[phase.row]]:
                 self._ready[name].pop(one.row, None)
+                back.append(one)
                 if one.state is PhaseState.BEGUN:
                     one.is_outdated = True
                 elif one.state is not PhaseState.WAITING and one.row not in self._pruned:
                     was_done = one.state is PhaseState.DONE
                     one.wait()
-                    back.append(one)
                     if was_done:
                         self._missing[name].add(one.row)
                         back += self._hold_dependents(one)
@@ -275,13 +298,31 @@ class Progress:
         if phase.row in self._pruned:
             return False
         self._pruned.add(phase.row)
+        self._leave_out(phase.row)
+        return True
+
+    def _leave_out(self, row: int) -> None:
+        """Wait no longer for what a system that is left out has not under way."""
         for step in self.pipeline:
-            self._missing[step.name].discard(phase.row)
-            self._ready[step.name].pop(phase.row, None)
+            if self._is_under_way(step, row):
+                self._find_ready(step, row)
+            else:
+                self._missing[step.name].discard(row)
+                self._ready[step.name].pop(row, None)
         for step in self.pipeline:
             if step.barrier:
                 self._find_ready(step)
-        return True
+
+    def _is_under_way(self, step: Step, row: int) -> bool:
+        """Whether a phase has begun, and is not over; or had, and is still to be looked at."""
+        phase = self._phases[step.name][row]
+        if phase.state is not PhaseState.WAITING:
+            return phase.state is PhaseState.BEGUN
+        return step.name in self._begun_before.get(row, ()) and all(
+            self._phases[name][row].state is PhaseState.DONE
+            or self._is_under_way(self.pipeline[name], row)
+            for name in step.requires
+        )
 
     def told(self, steps: Iterable[str]) -> dict[str, str]:
         """How far steps are, and those of their phases that are not done, by name; may be asked
@@ -343,7 +384,11 @@ class Progress:
             hold = self._holds.get(phase.row)
             if hold is not None and step.name not in hold.begun:
                 continue
-            if phase.state is PhaseState.WAITING and phase.row not in self._pruned:
+            if phase.state is PhaseState.WAITING and self._may_begin(phase):
                 required = self.required(phase)
                 if all(one.state is PhaseState.DONE for one in required):
                     self._ready[step.name][phase.row] = phase
+
+    def _may_begin(self, phase: Phase) -> bool:
+        """Whether its system is not left out, or had begun it before."""
+        return phase.row not in self._pruned or self._is_under_way(phase.step, phase.row)

@@ -40,6 +40,7 @@ from motoko.workflow.pipelines.left_out import LeftOut
 from motoko.workflow.pipelines.plan import Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.redone import log as aloud
+from motoko.workflow.pipelines.there import say_believed
 from motoko.workflow.pipelines.written import lack_of_systems, step_mistakes, written_pipeline
 from motoko.workflow.resuming import MOST_SHOWN
 
@@ -128,7 +129,7 @@ class PipelineRun:
         #: Phases whose runs are through, and have to deposit artifacts.
         self._depositing: list[Phase] = []
         self._keys: list[tuple[str, str]] = []
-        self._given = Given(workflow.directory, self._plan, units)
+        self._given = Given(workflow, self._plan, units)
         #: Whether its steps stand in ``motoko.yaml``, which is compared as a whole.
         self._is_written = is_written
         self._functions = FunctionSteps(
@@ -145,6 +146,8 @@ class PipelineRun:
         asked = self._workflow.asked_steps
         assert asked is not None
         asked.tellers.append(self._tell)
+        asked.n_begun += 1
+        self._given.begin()
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
@@ -157,6 +160,8 @@ class PipelineRun:
             await self._until_over()
         finally:
             asked.tellers.remove(self._tell)
+            self._given.end()
+            say_believed(self._workflow)
             for stop in self._stops:
                 stop()
             for key in self._keys:

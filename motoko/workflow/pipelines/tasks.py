@@ -22,7 +22,8 @@ from motoko.systems import SimSystem
 from motoko.workflow.pipelines import payloads
 from motoko.workflow.pipelines.payloads import SYSTEM
 from motoko.workflow.pipelines.plan import Doing, plan
-from motoko.workflow.pipelines.redone import FILES_SAY, say_redone
+from motoko.workflow.pipelines.redone import say_redone
+from motoko.workflow.pipelines.there import tell_of_runs
 
 if TYPE_CHECKING:
     from motoko.workflow.pipelines.written import Written
@@ -62,14 +63,18 @@ def made(
     last = study.ask(lambda tables: tables.last_run_id)
     tasks.take_over(again, params)
     ids = manager.create_tasks(job, params, event_name=doing.step.name)
+    let_go = {run_id for run_id in ids if AWAITS in study.run_row(run_id)}
     for run_id in ids:
         if run_id <= last and (changes := _changes(study, study.run_row(run_id), params)):
             study.update_run(run_id, changes)
     if before and max(ids, default=0) > last:
-        say_redone(workflow, f"{name} is done anew behind {required}, besides what there is")
-    files = doing.files(system)
-    if workflow.accepts_changes and max(ids, default=0) > last and files and files.is_finished:
-        say_redone(workflow, f"{name} is not executed: {FILES_SAY}")
+        say_redone(
+            workflow,
+            f"{name} is done anew behind {required}, besides what there is",
+            doing.step,
+        )
+    news = [run_id for run_id in ids if run_id > last or run_id in let_go]
+    tell_of_runs(workflow, doing.step, study, news)
     return ids
 
 
@@ -138,10 +143,11 @@ class _Tasks:
         is_behind = BEHIND in params
         same = {p: i for p, i in self._first.items() if is_behind and not self._is_other(i)}
         for place, run_id in {**same, **again}.items():
-            if is_behind or BEHIND in self._study.run_row(run_id):
-                # What is written first is what the commit rests on.
-                self._study.update_run(run_id, {REQUIRED: self._required})
-                self._study.move_task(run_id, place, self._job, params, run_name=self._run_name)
+            # What is written first is what the commit rests on.
+            self._study.update_run(run_id, {REQUIRED: self._required})
+            self._study.move_task(run_id, place, self._job, params, run_name=self._run_name)
+            # Files that it was done with before are of what is no more, be it the first task.
+            self._study.update_run(run_id, {BEHIND: self._required})
 
     def _is_other(self, run_id: int) -> bool:
         """Whether it was done behind something else; not if an earlier version has made it."""
