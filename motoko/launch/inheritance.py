@@ -35,6 +35,8 @@ class Inheritance(NamedTuple):
 
     values: Values | None
     changes: list[Change]
+    #: The first attempt that had these values.
+    since: int = 1
 
 
 def inheritance(attempt: Attempt, schema: Schema) -> Inheritance:
@@ -58,7 +60,8 @@ def inheritance(attempt: Attempt, schema: Schema) -> Inheritance:
     then = before.get("values")
     if then is not None:
         then = {**then, **{change.name: change.new for change in changes}}
-    return Inheritance(then, changes)
+    since = attempt.number if changes else before.get("values_since", 1)
+    return Inheritance(then, changes, since)
 
 
 def values_of(schema: Schema, job: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -248,6 +248,7 @@ class RunDirs:
             "job": attempt.job,
             "run": {**run, "run_path": attempt.run_dir, "exec": self._places["exec"]},
             "values": inherited.values,
+            "values_since": inherited.since,
             "last_attempt": _told_of(attempt.before),
             "rebuild": {
                 "files": attempt.manifest,

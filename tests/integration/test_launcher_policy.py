@@ -274,6 +274,27 @@ def test_what_a_script_has_set_is_no_other_value(tmp_path: Path) -> None:
     assert ran == ["1 1 0.1", "1 2 0.1"]
 
 
+def test_window_outside_of_the_run_directory_begins_afresh_with_other_values(
+    tmp_path: Path,
+) -> None:
+    work = DT_WINDOWS.replace('"w0"', f'"{tmp_path}/w0"').replace('"ran"', f'"{tmp_path}/ran"')
+    (tmp_path / "work.py").write_text(work)
+    script = f"{PYTHON} {tmp_path}/work.py\n"
+    with new_study(tmp_path / "s", script, DT) as study, launching(study):
+        create(study, dt=0.1)
+        wait_for_state(study, "FINISHED")
+        study.update_run(1, {"dt": 0.5, "set_by_hand": {"dt": 0.1}, "state": "CREATED"})
+        wait_for_state(study, "FAILED")
+        # Another run goes on with what is there.
+        study.create_tasks({"x": 1.0}, {"dt": 0.7}, run_name="r", event_name="")
+        wait_for_state(study, "FINISHED", 2)
+        study.update_run(1, {"state": "CREATED"})
+        wait_for_state(study, "FINISHED")
+        ran = (tmp_path / "ran").read_text().splitlines()
+
+    assert ran == ["1 1 0.1", "1 2 0.1", "2 1 0.5", "1 2 0.7"]
+
+
 MADE_FOR = DT + "sentinels: {directory: PLACE, success: [[out, more]]}\n"
 MAKES = """
 echo __BLACKDYNAMITE__dt__ >> {0}/ran
