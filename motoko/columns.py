@@ -67,10 +67,16 @@ COLUMNS = (
     Column("exec", "str", MOTOKO, "name of the script", is_derived=True),
 )
 
-#: Entries that tell tasks apart although nobody declares them: a repetition that is meant, and
-#: what came before, if the same task was done behind something else.
+#: Entries that tell tasks apart although nobody declares them: a repetition that is meant, what
+#: came before, if the same task was done behind something else, and the step of a pipeline that
+#: has not the name of its study, which may do other steps too.
 BEHIND = "behind_runs"
-UNDECLARED = (BEHIND, "replica")
+STEP = "pipeline_step"
+UNDECLARED = (BEHIND, STEP, "replica")
+#: Entries of a run that a step of a pipeline has made: what came of the steps that its step
+#: requires; and of a CREATED one the step that it waits for, since somebody has put it back.
+REQUIRED = "required_runs"
+AWAITS = "awaits_step"
 #: Names that users cannot take for entries of their own.
 BUILT_IN = frozenset(c.name for c in COLUMNS)
 #: What only Motoko itself writes, and what scripts only read.

@@ -16,7 +16,7 @@ _OWN = "any state of your own"
 _ANY_FACTS = inspect.signature(MotokoError.__init__).parameters
 
 _STATES = {
-    states.CREATED: "nothing has happened yet; the launcher will take it",
+    states.CREATED: "nothing has happened yet; the launcher takes it if it waits for no step",
     states.SUBMITTED: "the launcher has taken it; its script has not said that it started",
     states.RUNNING: "its script has started",
     states.FINISHED: "it ended well",

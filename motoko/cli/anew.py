@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from motoko.cli import words
 from motoko.paths import PIPELINE_ORCHESTRATOR
+from motoko.study.order import what_goes_on
 from motoko.workflow.pipelines import again, tasks
 from motoko.workflow.pipelines.written import written_pipeline
 from motoko.workflow.upkeep import failures, run_changes
+from motoko.workflow.upkeep.changes import Changes
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -48,7 +50,7 @@ def retry_failed(workflow: Workflow, run_name: str, patiently: Patiently) -> Non
         click.echo(f"{words.counted(n_calls, 'function')} of a pipeline to be called again")
 
 
-def say_older_files(changes: run_changes.Changes, command: str) -> None:
+def say_older_files(changes: Changes, command: str) -> None:
     """Say which runs are tried again with what was mended since in its old form."""
     if not changes.outdated:
         return
@@ -56,6 +58,21 @@ def say_older_files(changes: run_changes.Changes, command: str) -> None:
     more = ", ..." if len(changes.outdated) > _MOST_NAMED else ""
     names = f"{', '.join(changes.outdated[:_MOST_NAMED])}{more}"
     click.echo(f"{n_runs} will execute older files than there are now ({names}): {command}")
+
+
+def say_awaiting(awaiting: Mapping[str, str], otherwise: str = "") -> None:
+    """Say which runs wait until a pipeline comes to them, and what has it do that; and how they
+    are executed ``otherwise``."""
+    if not awaiting:
+        return
+    names = list(awaiting)
+    more = ", ..." if len(names) > _MOST_NAMED else ""
+    verb, step = ("waits", "its step") if len(names) == 1 else ("wait", "their steps")
+    goes_on = " and ".join(f"`{what_goes_on(name)}`" for name in sorted({*awaiting.values()}))
+    click.echo(
+        f"{words.counted(len(names), 'run')} of a pipeline {verb} for {step} to begin"
+        f" ({', '.join(names[:_MOST_NAMED])}{more}): {goes_on} goes through it{otherwise}"
+    )
 
 
 def follow_pipeline(workflow: Workflow, patiently: Patiently) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import shlex
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -172,6 +172,7 @@ def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
     parts = [
         f"{how} after {took}: {', '.join(done) or 'no runs'}",
         *_failed_functions(workflow),
+        *_awaiting_step(workflow),
         f"results in {workflow.directory}",
     ]
     return "; ".join([*parts, *_variables(workflow)])
@@ -186,6 +187,18 @@ def _failed_functions(workflow: Workflow) -> Iterator[str]:
     if found:
         names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
         yield f"{words.counted(len(found), 'function')} FAILED ({names})"
+
+
+def _awaiting_step(workflow: Workflow) -> Iterator[str]:
+    found: list[str] = []
+    for name, manager in workflow.task_managers.items():
+        with suppress(MotokoError), manager.base.database.read() as tables:
+            found += [f"{name}.{i}" for i in tables.awaiting_step(workflow.run_name)]
+    if found:
+        names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
+        verb = "waits" if len(found) == 1 else "wait"
+        n_runs = words.counted(len(found), "run")
+        yield f"{n_runs} {verb} for a pipeline ({names}), `motoko why {found[0]}`"
 
 
 def _variables(workflow: Workflow) -> Iterator[str]:

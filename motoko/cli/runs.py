@@ -9,6 +9,7 @@ from typing import Any
 from motoko.cli import words
 from motoko.columns import RUN_ENTRIES
 from motoko.store.identity import SET_BY_HAND
+from motoko.study.order import waiting_in_words
 from motoko.workflow.views.rows import FIRST_ENTRIES, Card, Listed
 
 #: Of files that have changed, so many are named.
@@ -130,6 +131,7 @@ def _run(card: Card) -> list[tuple[str, Any]]:
         ("started", words.moment(run.get("start_time"))),
         ("ended", words.moment(run.get("end_time"))),
         ("took", None if elapsed is None else words.duration(elapsed)),
+        ("waits", words.Whole(waiting_in_words(run) or "")),
         ("last step", run.get("last_step")),
         # A failed run has them with its failure.
         ("warnings", words.Whole("\n".join(card.warnings if card.cause is None else ()))),

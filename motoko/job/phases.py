@@ -13,7 +13,7 @@ import re
 from collections import namedtuple
 from contextlib import suppress
 
-from motoko.job.layout import FAILED, FINISHED
+from motoko.job.layout import FAILED, FINISHED, JOB_ATTEMPT, PROGRESS
 from motoko.job.windows import UNKNOWN
 
 TYPE_CHECKING = False
@@ -67,19 +67,53 @@ class PhaseFiles:
             or ("",)
         ]
 
-    def look(self, root: StrPath, before: Optional[Seen] = None) -> Look:
-        """What is there now, in the directory of the phase. Signs of failures that are still as
-        they were `seen` before the work was begun say nothing of it."""
+    def look(
+        self, root: StrPath, before: Optional[Seen] = None, others: Optional[Seen] = None
+    ) -> Look:
+        """What is there now, in the directory of the phase.
+
+        Signs of failures that are still as they were `seen` before the work was begun say
+        nothing of it; nor do groups of `successes` with a file that is as it was when it was
+        among the ``others``, made for something else.
+        """
         states, signs = {}, {}
         for unit in self.units:
             states[unit] = UNKNOWN
-            if _first(root, self._success, unit):
+            if self._is_finished(root, unit, others):
                 states[unit] = FINISHED
             elif found := _first(root, self._failure, unit, before):
                 states[unit], signs[unit] = FAILED, found
         said = set(states.values())
         state = FAILED if FAILED in said else FINISHED if said == {FINISHED} else UNKNOWN
         return Look(state, states, signs)
+
+    def _is_finished(self, root: StrPath, unit: Unit, others: Optional[Seen]) -> bool:
+        groups = (_matching(root, group, unit) or () for group in self._success)
+        return any(
+            found and not (others and any(_is_as_before(root, path, others) for path in found))
+            for found in groups
+        )
+
+    def successes(self, root: StrPath, unit: Unit) -> Dict[str, List[int]]:
+        """The files of a unit of which its success would tell, and how they are now."""
+        found = {}
+        for pattern in {pattern for group in self._success for pattern in group}:
+            for path in _matching(root, [pattern], unit) or ():
+                with suppress(OSError):
+                    found[path] = _how(root, path)
+        return found
+
+    def forget_work(self, root: StrPath, unit: Unit) -> None:
+        """Remove sentinels and records of progress from the directories of a unit that are its
+        own, since its work is done for something else."""
+        above = {os.path.dirname(pattern) for group in self._success for pattern in group}
+        for pattern in above:
+            if len(self.units) > 1 and not _PLACEHOLDER.search(pattern):
+                continue
+            for directory in _matching(root, [pattern or "."], unit) or ():
+                for name in (FINISHED, FAILED, JOB_ATTEMPT, PROGRESS):
+                    with suppress(FileNotFoundError, NotADirectoryError):
+                        os.unlink(os.path.join(root, directory, name))
 
     def seen(self, root: StrPath) -> Dict[str, List[int]]:
         """The files that say now that a unit has failed, and how they are."""

@@ -6,6 +6,8 @@ Three files say how far it is, and whoever begins again honours them:
 - ``job_attempt.txt``: how often the work was begun;
 - ``job_progress.jsonl``: a line of JSON for each segment that was done, with size and digest of
   the file that the next one starts from. A line counts as long as that file is what it says.
+
+What a run has left with other values than it has now says nothing to it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import os
 import time
 from collections import namedtuple
 
-from motoko.job.facts import replace_file, write_all
+from motoko.errors import JobSideError
+from motoko.job.facts import find_run_dir, read_facts, replace_file, write_all
 from motoko.job.layout import FAILED, FINISHED, JOB_ATTEMPT, PROGRESS
 
 TYPE_CHECKING = False
@@ -41,6 +44,20 @@ class Progress(namedtuple("Progress", ["segment", "file", "facts"])):
     facts: Dict[str, Any]
 
 
+class Worker(namedtuple("Worker", ["run", "attempt", "since"])):
+    """The run that works in a window, its attempt, and the first one that had its values."""
+
+    __slots__ = ()
+    run: str
+    attempt: int
+    since: int
+
+    def is_of_others(self, said: Dict[str, Any]) -> bool:
+        """Whether something was left by this run with other values."""
+        attempt = said.get("run_attempt")
+        return said.get("run") == self.run and type(attempt) is int and attempt < self.since
+
+
 class Window:
     """The work in one directory. As a ``with`` block it is begun, and finished or failed.
 
@@ -53,11 +70,13 @@ class Window:
         #: The absolute path of the directory.
         self.directory = os.path.abspath(directory)
         self._n_left: Optional[int] = None
+        self._worker = _worker()
 
     @property
     def state(self) -> str:
         """FINISHED, FAILED, or UNKNOWN when no sentinel is there."""
-        return state_of(self.directory)
+        state = state_of(self.directory)
+        return UNKNOWN if state != UNKNOWN and self._is_of_others(state) else state
 
     @property
     def is_finished(self) -> bool:
@@ -94,6 +113,7 @@ class Window:
             return
         replace_file(self.file(JOB_ATTEMPT), b"%d\n" % (self.attempt + 1))
         _remove(self.file(FAILED))
+        _remove(self.file(FINISHED))  # it is of others
 
     def segments(self, n_segments: int) -> Iterator[int]:
         """The numbers, from 1 to ``n_segments``, of the segments that are left to be done."""
@@ -112,7 +132,7 @@ class Window:
             path = os.path.join(self.directory, file)
             said["file"] = os.path.relpath(path, self.directory)
             said["size"], said["sha256"] = os.stat(path).st_size, _digest(path)
-        said.update(facts, attempt=self.attempt, time=time.time())
+        said.update(facts, attempt=self.attempt, time=time.time(), **self._by_whom)
         line = json.dumps(said).encode() + b"\n"
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         fd = os.open(self.file(PROGRESS), flags, 0o666)
@@ -158,8 +178,23 @@ class Window:
         return f"<window {self.directory}: {self.state}>"
 
     def _leave(self, sentinel: str, facts: Dict[str, Any]) -> None:
-        said = {**facts, "attempt": self.attempt, "time": time.time()}
+        said = {**facts, "attempt": self.attempt, "time": time.time(), **self._by_whom}
         replace_file(self.file(sentinel), json.dumps(said).encode() + b"\n")
+
+    @property
+    def _by_whom(self) -> Dict[str, Any]:
+        worker = self._worker
+        return {} if worker is None else {"run": worker.run, "run_attempt": worker.attempt}
+
+    def _is_of_others(self, sentinel: str) -> bool:
+        if self._worker is None:
+            return False
+        try:
+            with open(self.file(sentinel), "rb") as file:
+                said = json.loads(file.read().decode())
+        except (FileNotFoundError, ValueError, RecursionError):
+            return False
+        return isinstance(said, dict) and self._worker.is_of_others(said)
 
     def _recorded(self) -> List[Dict[str, Any]]:
         try:
@@ -175,7 +210,8 @@ class Window:
                 continue  # torn
             if isinstance(facts, dict) and type(facts.get("segment")) is int:
                 found.append(facts)
-        return found
+        worker = self._worker
+        return [one for one in found if worker is None or not worker.is_of_others(one)]
 
     def _stands(self, facts: Dict[str, Any]) -> bool:
         name = facts.get("file")
@@ -188,6 +224,16 @@ class Window:
             )
         except (OSError, KeyError, TypeError, ValueError):
             return False
+
+
+def _worker() -> Optional[Worker]:
+    """The run of this process, if it is one's."""
+    try:
+        facts = read_facts(find_run_dir())
+    except (JobSideError, OSError):
+        return None
+    run = f"{facts['study']}.{facts['run_id']}"
+    return Worker(run, facts["attempt"], facts.get("values_since", 1))
 
 
 def state_of(directory: StrPath) -> str:

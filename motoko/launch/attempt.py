@@ -257,11 +257,10 @@ class Attempt:
     def is_found_finished(self, now: float) -> bool:
         """Whether its files say that nothing is left to be done; it has ended so then. Else
         sentinels of failures before it are removed."""
-        if self.files is None or not self.files.is_finished_else_fresh():
+        if self.files is None or not self.files.is_finished_else_fresh(self.warn):
             return False
         self.begin(None, now)
         self._has_ended, self.end_time = True, now
-        self.warn("its files said that it was finished: nothing was executed")
         self._become(states.FINISHED, None)
         return True
 
@@ -352,6 +351,8 @@ class Attempt:
             self._stderr = last_lines(
                 layout.error_file(self.run_dir, str(self.row["run_name"]), self.run_id)
             )
+        if self.has_finished and self.files is not None:
+            self.files.conclude()
         sentinel = states.FINISHED if self.has_finished else state
         told = {"class": self._failure, "cause": self._cause, "end": self.end_time}
         self._leaving.add_sentinel(sentinel, told)

@@ -36,7 +36,7 @@ from motoko.launch.gathering import Gathering
 from motoko.launch.late import GivenUp
 from motoko.launch.pauses import Pauses
 from motoko.launch.record import Record
-from motoko.launch.sentinels import sentinels
+from motoko.launch.sentinels import purposes, sentinels
 from motoko.launch.space import is_full
 from motoko.launch.trouble import Troubles, unexpected
 from motoko.launch.withdrawal import gives_up
@@ -125,6 +125,7 @@ class Desk:
         self.writing = f"cannot write in {study.runs_dir}"
         self.starting = f"cannot start runs in {study.runs_dir}"
         self._given_up = GivenUp(study)
+        self._purposes = purposes(study)
         self._dirty: dict[str, Attempt] = {}
         self._stored: dict[int, bytes] = {}
         self._pauses = Pauses(self.look)
@@ -416,7 +417,9 @@ class Desk:
                 attempt.number,
                 config.carry_over,
             )
-        attempt.files = sentinels(config.sentinels, attempt.title, run_dir, row, job)
+        attempt.files = sentinels(
+            config.sentinels, attempt.title, run_dir, row, job, self._purposes
+        )
         return attempt
 
     def find_finished(self, attempt: Attempt, left: Outcome) -> Attempt | None:

@@ -17,7 +17,6 @@ from motoko.launch.generator import Generator
 from motoko.launch.grouping import Grouped, group_script
 from motoko.launch.starter import least
 from motoko.launch.ticket import Tickets, group_script_file, job_name
-from motoko.model import states
 from motoko.study.study import Study
 
 #: Stands where an attempt that has begun has a word of its own.
@@ -43,10 +42,7 @@ def previews(study: Study, generator: Generator, python_dir: Path) -> list[Previ
         return []
     found: dict[Shape, list[int]] = {}
     with study.database.read() as tables:
-        rows = {
-            run_id: dict(tables.run(run_id))
-            for run_id in tables.first(states.CREATED, _MOST_LOOKED_AT)
-        }
+        rows = {run_id: dict(tables.run(run_id)) for run_id in tables.ready(_MOST_LOOKED_AT)}
     for run_id, row in rows.items():
         shape = shape_of(study, generator, _attempt(study, row))
         found.setdefault(shape, []).append(run_id)

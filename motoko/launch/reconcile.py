@@ -7,7 +7,7 @@ after the start, and nothing of runs that were never launched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from motoko.job.journal import list_journals
 from motoko.job.phases import Look
 from motoko.launch.adoption import Fate, examine
 from motoko.launch.attempt import Attempt
-from motoko.launch.sentinels import Sentinels, sentinels
+from motoko.launch.sentinels import SAID_FINISHED, Sentinels, sentinels
 from motoko.model import policy, states
 from motoko.store.codec import decode
 from motoko.store.deletion import deleted_runs
@@ -107,9 +107,14 @@ class _Told(Sentinels):
         """What they said."""
         return Look(self._state, {}, {("", ""): [self._state]})
 
-    def is_finished_else_fresh(self) -> bool:
+    def is_finished_else_fresh(self, warn: Callable[[str], object]) -> bool:
         """Whether nothing was left to be done."""
+        if self._state == states.FINISHED:
+            warn(SAID_FINISHED)
         return self._state == states.FINISHED
+
+    def conclude(self) -> None:
+        """That was done then."""
 
 
 def _time_of(sentinel: Path) -> float | None:

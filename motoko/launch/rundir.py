@@ -4,14 +4,13 @@ What an attempt starts with is the same each time: the files of the run's manife
 ``.motoko-run.json``. Everything else that the attempt before it left (standard output and
 error, journals, token, outcome, sentinels, quantities, whatever its program wrote) is moved
 into ``attempt-<n>/`` first, n being that attempt's number; files of the manifest are placed
-anew, since the script may have changed them. What the study carries over stays in place. A
-directory that nobody knows of (left by a database that is gone) is set aside as ``attempt-0``
-as a whole: another run has left it.
+anew, since the script may have changed them. What the study carries over stays in place, as
+long as the run has the values that it was left for. A directory that nobody knows of (left by a
+database that is gone) is set aside as ``attempt-0`` as a whole: another run has left it.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import re
@@ -28,6 +27,8 @@ from motoko.job.facts import FORMAT, write_all
 from motoko.launch.attempt import Attempt
 from motoko.launch.cleaning import check_not_cleaned
 from motoko.launch.environment import database_host
+from motoko.launch.inheritance import Inheritance, inheritance, plain
+from motoko.launch.made_for import in_words
 from motoko.launch.markers import Template, marker_values
 from motoko.phrases import listed
 from motoko.store.codec import TAG_BYTES, encode
@@ -137,6 +138,7 @@ class RunDirs:
         """
         run_dir = attempt.run_dir
         self._bring_back(attempt)
+        inherited = inheritance(attempt, self._study.schema)
         try:
             Path(run_dir).mkdir()
         except FileNotFoundError:
@@ -144,7 +146,7 @@ class RunDirs:
             Path(run_dir).mkdir(parents=True)
         except FileExistsError:
             check_not_cleaned(self._study)
-            self._clear(attempt, kit)
+            self._clear(attempt, kit, inherited)
         else:
             reached("rundir.made")
         values: Mapping[str, Any] = {}
@@ -154,7 +156,7 @@ class RunDirs:
         kit.place(run_dir, values)
         _check_unaltered(attempt, kit)
         reached("rundir.placed")
-        _write(layout.run_file(run_dir), 0o666, self._run_file(attempt, generation))
+        _write(layout.run_file(run_dir), 0o666, self._run_file(attempt, generation, inherited))
         reached("rundir.described")
 
     def kit(self, attempt: Attempt) -> Kit:
@@ -187,7 +189,7 @@ class RunDirs:
         except ArchiveDamaged as error:
             attempt.warn(f"what the attempts before it have left is not brought back: {error}")
 
-    def _clear(self, attempt: Attempt, kit: Kit) -> None:
+    def _clear(self, attempt: Attempt, kit: Kit, inherited: Inheritance) -> None:
         moving.make_writable(Path(attempt.run_dir))
         for name in kit.names:
             moving.remove(Path(attempt.run_dir, name))
@@ -195,7 +197,9 @@ class RunDirs:
             Path(layout.run_file(attempt.run_dir)).unlink()
             return
         aside = Path(layout.attempt_dir(attempt.run_dir, attempt.number - 1))
-        names = self._left(attempt, aside)
+        if inherited.changes and self._study.config.carry_over:
+            attempt.warn(f"nothing is carried over to it: {in_words(inherited.changes)}")
+        names = self._left(attempt, aside, inherited)
         moving.check_movable(Path(attempt.run_dir, name) for name in names)
         if names:
             _make_room(aside)
@@ -207,26 +211,31 @@ class RunDirs:
             moving.move(Path(attempt.run_dir, name), target)
         reached("rundir.cleared")
 
-    def _left(self, attempt: Attempt, aside: Path) -> list[str]:
+    def _left(self, attempt: Attempt, aside: Path, inherited: Inheritance) -> list[str]:
         """What is to be set aside. The run's file is the last: as long as it is there, that is
         not done."""
         names = os.listdir(attempt.run_dir)
         if attempt.number == 1:  # another run has left all of it
             names = [name for name in names if name != aside.name]
         else:
-            names = [name for name in names if not self._stays(name)]
+            names = [name for name in names if not self._stays(name, inherited)]
         return sorted(names, key=lambda name: name == layout.RUN_FILE)
 
-    def _stays(self, name: str) -> bool:
+    def _stays(self, name: str, inherited: Inheritance) -> bool:
         """Whether a file stays where it is when an attempt is set aside."""
         if _SET_ASIDE.fullmatch(name):
             return True
         patterns = self._study.config.carry_over
-        if not patterns or name in _OF_ATTEMPT or name.startswith(layout.PREFIX):
+        if (
+            inherited.changes
+            or not patterns
+            or name in _OF_ATTEMPT
+            or name.startswith(layout.PREFIX)
+        ):
             return False
         return name in _OF_WORK or any(fnmatchcase(name, pattern) for pattern in patterns)
 
-    def _run_file(self, attempt: Attempt, generation: str) -> bytes:
+    def _run_file(self, attempt: Attempt, generation: str, inherited: Inheritance) -> bytes:
         run = {k: v for k, v in own_entries(attempt.row).items() if k not in HIDDEN}
         facts = {
             **self._facts,
@@ -238,6 +247,8 @@ class RunDirs:
             "run_path": attempt.run_dir,
             "job": attempt.job,
             "run": {**run, "run_path": attempt.run_dir, "exec": self._places["exec"]},
+            "values": inherited.values,
+            "values_since": inherited.since,
             "last_attempt": _told_of(attempt.before),
             "rebuild": {
                 "files": attempt.manifest,
@@ -245,7 +256,7 @@ class RunDirs:
                 **_inexact(job=attempt.job, run=run),
             },
         }
-        return json.dumps(facts, default=_plain).encode() + b"\n"
+        return json.dumps(facts, default=plain).encode() + b"\n"
 
 
 def _make_room(aside: Path) -> None:
@@ -300,19 +311,6 @@ def _write(path: str, mode: int, content: bytes) -> None:
         raise
     finally:
         os.close(fd)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON lacks, as the nearest thing that it has."""
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=repr)
-    if isinstance(value, (bytes, bytearray)):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
 
 
 def _check_unaltered(attempt: Attempt, kit: Kit) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +14,23 @@ from typing import Any, Final
 from motoko.config.sentinels import SentinelsConfig, sentinels_of
 from motoko.config.values import Refused
 from motoko.durable import replace_file
-from motoko.errors import SubmissionFailed
-from motoko.job.layout import FAILED, FINISHED, signs_file
+from motoko.errors import JobSideError, SubmissionFailed
+from motoko.job.facts import read_facts
+from motoko.job.layout import FAILED, signs_file
 from motoko.job.phases import Look, PhaseFiles
+from motoko.launch.inheritance import default_values
+from motoko.launch.made_for import Made, Notes, Purpose, in_words
 from motoko.phrases import listed
+from motoko.study.study import Study
 from motoko.study.system_dirs import ROOT, SENTINELS
 
 PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+#: What is said of an attempt that was not executed.
+SAID_FINISHED: Final = "its files said that it was finished: nothing was executed"
+BELIEVED: Final = f"{SAID_FINISHED}, and nobody knows for which values they were made"
+
+#: For which values work is done in a run directory, if that is known.
+Purposes = Callable[[str], Purpose | None]
 
 
 def entry(config: SentinelsConfig, root: str | Path) -> dict[str, Any]:
@@ -52,18 +64,21 @@ class Sentinels:
         self,
         config: SentinelsConfig,
         title: str,
-        root: str | Path,
+        place: tuple[str | Path, str],
         row: Mapping[str, Any],
         job: Mapping[str, Any],
-        signs_file: Path,
+        attempt: int,
+        purposes: Purposes | None = None,
     ) -> None:
-        """``signs_file`` keeps which signs of failures there were before."""
-        self._signs_file = signs_file
+        """``place`` is the directory that theirs is told from, and that of the run, which keeps
+        which signs of failures there were before."""
         self._config = config
         self._title = title
-        self._root = root
+        self._root, self._run_dir = place
+        self._signs_file = Path(signs_file(self._run_dir, attempt))
         self._values = {**row, **job}
         self._files = phase_files(config, job)
+        self._purposes = purposes
 
     @property
     def _place(self) -> Path:
@@ -76,9 +91,18 @@ class Sentinels:
             raise SubmissionFailed(self._title, why, transient=False)
         return str(given)
 
+    @property
+    def made(self) -> Made:
+        """They, and what is known of them; what lies in the run's own directory was left there
+        for its values."""
+        place = self._place
+        is_own = Path(os.path.abspath(place)).is_relative_to(os.path.abspath(self._run_dir))
+        purposes = None if is_own else self._purposes
+        return Made(self._files, place, purposes and purposes(self._run_dir))
+
     def look(self) -> Look:
         """What is there now."""
-        return self._files.look(self._place, self._signs_before())
+        return self.made.look(self._signs_before())
 
     def _signs_before(self) -> dict[str, list[int]]:
         try:
@@ -86,16 +110,44 @@ class Sentinels:
         except (FileNotFoundError, ValueError):  # there were none, or a full disk cut it short
             return {}
 
-    def is_finished_else_fresh(self) -> bool:
+    def is_finished_else_fresh(self, warn: Callable[[str], object]) -> bool:
         """Whether nothing is left to be done; else sentinels of failures are removed before the
-        work is begun again, and other signs of them are remembered."""
-        place = self._place
-        if self._files.look(place).state == FINISHED:
+        work is begun again, and other signs of them are remembered. What is odd is told."""
+        made, place = self.made, self._place
+        if made.is_finished:
+            warn(BELIEVED if made.is_believed else SAID_FINISHED)
             return True
+        if changes := made.changes:
+            warn(f"files that were made for other values do not count: {in_words(changes)}")
+        made.begin()
         self._files.forget_failures(place)
         if seen := self._files.seen(place):
             replace_file(self._signs_file, [json.dumps(seen).encode()])
         return False
+
+    def conclude(self) -> None:
+        """The run is FINISHED."""
+        with suppress(SubmissionFailed, OSError):
+            self.made.conclude()
+
+
+def notes_of(study: Study) -> Notes:
+    """What is noted of the files of a study."""
+    home = study.workflow_file.parent if study.workflow_file else study.directory
+    return Notes(study.state_dir, study.name, home)
+
+
+def purposes(study: Study) -> Purposes:
+    """What tells of a run directory for which values work is done in it."""
+    notes, defaults = notes_of(study), default_values(study.schema)
+
+    def purpose(run_dir: str) -> Purpose | None:
+        with suppress(JobSideError):
+            values = read_facts(run_dir).get("values")
+            return None if values is None else Purpose(notes, values, defaults)
+        return None
+
+    return purpose
 
 
 def sentinels(
@@ -104,8 +156,12 @@ def sentinels(
     run_dir: str,
     row: Mapping[str, Any],
     job: Mapping[str, Any],
+    purposes: Purposes | None = None,
 ) -> Sentinels | None:
-    """The files that speak of a run whose study declares these; None if nobody declares any."""
+    """The files that speak of a run whose study declares these; None if nobody declares any.
+
+    Without ``purposes`` they are believed, whatever they were made for.
+    """
     given, root = row.get(SENTINELS), Path(run_dir)
     if isinstance(given, Mapping) and ROOT in given:
         try:
@@ -115,8 +171,8 @@ def sentinels(
             pass
     if config is None:
         return None
-    signs = Path(signs_file(run_dir, row.get("attempt", 0)))
-    return Sentinels(config, title, root, row, job, signs)
+    place = root, run_dir
+    return Sentinels(config, title, place, row, job, row.get("attempt", 0), purposes)
 
 
 def failure_in(found: Sentinels | None) -> str | None:

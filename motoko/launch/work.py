@@ -166,9 +166,9 @@ class Work:
         # Runs that are still held here come again when their old attempt is over.
         most = self.n_claims + len(self.held) + 2 * len(self.delayed) + _FEW
         if self.only is None:
-            created = tables.first(states.CREATED, most)
+            created = tables.ready(most)
         else:
-            chosen = (r for r in tables.in_state(states.CREATED) if r in self.only)
+            chosen = (r for r in tables.all_ready() if r in self.only)
             created = sorted(islice(chosen, most))
         done.has_more = len(created) == most
         for run_id in created:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from motoko.columns import AWAITS
 from motoko.errors import InvalidTransition
 
 CREATED: Final = "CREATED"
@@ -100,6 +101,12 @@ def has_ended(row: Mapping[str, Any]) -> bool:
 def has_failed(row: Mapping[str, Any]) -> bool:
     """Whether a run has ended badly, and never finished."""
     return not row.get("has_finished") and is_bad(row["state"])
+
+
+def awaits_step(row: Mapping[str, Any]) -> bool:
+    """Whether a run was put back, and waits until the step of its pipeline begins: no launcher
+    takes it before."""
+    return row["state"] == CREATED and row.get(AWAITS) is not None
 
 
 def normalise(text: Any) -> str:

@@ -19,9 +19,7 @@ def problems(tables: Tables) -> list[str]:
     Reads everything: seconds at a hundred thousand runs.
     """
     rows = {run_id: tables.run(run_id) for run_id in tables.run_ids()}
-    found = tables.groups.differences(
-        {run_id: (row["run_name"], row["state"]) for run_id, row in rows.items()}
-    )
+    found = tables.groups.differences(rows)
     found += [
         f"run {run_id} is on job {row['job_id']}, which is not there"
         for run_id, row in rows.items()

@@ -19,8 +19,7 @@ def delete_runs(tables: Tables, run_ids: Iterable[int]) -> None:
     ids = sorted(set(run_ids))
     rows = {run_id: tables.run(run_id) for run_id in ids}
     for run_id, row in rows.items():
-        group = tables.groups.number(row["run_name"], row["state"])
-        tables.groups.remove(run_id, group)
+        tables.groups.remove(run_id, tables.groups.of(row))
         del tables.trees["runs"][run_id]
         for name in ("attempts", "quantities"):
             tables.trees[name].pop(run_id, None)

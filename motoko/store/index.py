@@ -1,19 +1,21 @@
 """Secondary indexes and counters of a study's database, kept with every write.
 
 Runs of one run name in one state are a *group*: a number, a range of one tree of integers
-(``group << 40 | run id``) and a mergeable counter. Job values are kept in one tree per entry,
-ordered by value, then job.
+(``group << 40 | run id``) and a mergeable counter. CREATED runs that wait for a step of their
+pipeline are a group of their own, so that no launcher has to look at them. Job values are kept
+in one tree per entry, ordered by value, then job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from BTrees.Length import Length
 from BTrees.OOBTree import OOTreeSet
 
+from motoko.model import states
 from motoko.model.bounds import Interval
 from motoko.store.codec import decode, encode, ordered
 
@@ -31,15 +33,20 @@ class Groups:
         self._members = trees["by_group"]
         self._counts = trees["counts"]
 
-    def number(self, run_name: str, state: str) -> int:
+    def number(self, run_name: str, state: str, *, awaits_step: bool = False) -> int:
         """The group's number; the first call for a group makes it."""
-        key = encode([run_name, state])
+        key = encode(_key(run_name, state, awaits_step=awaits_step))
         number = self._numbers.get(key)
         if number is None:
             number = len(self._counts) + 1
             self._numbers[key] = number
             self._counts[number] = Length()
         return int(number)
+
+    def of(self, row: Mapping[str, Any]) -> int:
+        """The number of the group of a run."""
+        awaits_step = states.awaits_step(row)
+        return self.number(row["run_name"], row["state"], awaits_step=awaits_step)
 
     def add_many(self, group: int, run_ids: Iterable[int]) -> None:
         """Put runs that are in no group into this one."""
@@ -59,16 +66,23 @@ class Groups:
         self._counts[group].change(-1)
 
     def chosen(
-        self, run_names: frozenset[str] | None, states: frozenset[str] | None
+        self,
+        run_names: frozenset[str] | None,
+        states: frozenset[str] | None,
+        *,
+        awaits_step: bool | None = None,
     ) -> list[int]:
-        """Numbers of the groups with one of these run names and one of these states."""
+        """Numbers of the groups with one of these run names and one of these states, of runs
+        that wait for a step, of those that do not, or of all."""
+        kinds = (False, True) if awaits_step is None else (awaits_step,)
         if run_names is not None and states is not None:
-            found = (self._numbers.get(encode([n, s])) for n in run_names for s in states)
+            keys = (_key(n, s, awaits_step=k) for n in run_names for s in states for k in kinds)
+            found = (self._numbers.get(encode(key)) for key in keys)
             return [number for number in found if number is not None]
         return [
             number
             for key, number in self._numbers.items()
-            if _is_chosen(decode(key), run_names, states)
+            if _is_chosen(decode(key), run_names, states, kinds)
         ]
 
     def count(self, group: int) -> int:
@@ -88,19 +102,18 @@ class Groups:
         ]
 
     def counted(self) -> Iterator[tuple[str, str, int]]:
-        """Run name, state and number of runs of each group that has runs."""
+        """Run name, state and number of runs, as far as there are any."""
+        found: dict[tuple[str, str], int] = {}
         for key, number in self._numbers.items():
-            n_runs = self.count(number)
-            if n_runs:
-                run_name, state = decode(key)
-                yield run_name, state, n_runs
+            if n_runs := self.count(number):
+                run_name, state, *_ = decode(key)
+                found[run_name, state] = found.get((run_name, state), 0) + n_runs
+        for (run_name, state), n_runs in found.items():
+            yield run_name, state, n_runs
 
-    def differences(self, runs: Mapping[int, tuple[str, str]]) -> list[str]:
-        """Compare with a full scan (run id to run name and state): what differs, in words."""
-        expected = {
-            self.number(run_name, state) << _ID_BITS | run_id
-            for run_id, (run_name, state) in runs.items()
-        }
+    def differences(self, runs: Mapping[int, Mapping[str, Any]]) -> list[str]:
+        """Compare with a full scan (run id to entries): what differs, in words."""
+        expected = {self.of(row) << _ID_BITS | run_id for run_id, row in runs.items()}
         found = set(self._members)
         problems = [f"run {key & _ID_MASK} is missing in its group" for key in expected - found]
         problems += [f"run {key & _ID_MASK} is in a wrong group" for key in found - expected]
@@ -113,11 +126,19 @@ class Groups:
         return problems
 
 
+def _key(run_name: str, state: str, *, awaits_step: bool) -> list[Any]:
+    return [run_name, state, True] if awaits_step else [run_name, state]
+
+
 def _is_chosen(
-    key: list[str], run_names: frozenset[str] | None, states: frozenset[str] | None
+    key: list[Any],
+    run_names: frozenset[str] | None,
+    states: frozenset[str] | None,
+    kinds: Container[bool],
 ) -> bool:
-    run_name, state = key
-    return (run_names is None or run_name in run_names) and (states is None or state in states)
+    run_name, state, *awaits_step = key
+    is_named = run_names is None or run_name in run_names
+    return is_named and (states is None or state in states) and bool(awaits_step) in kinds
 
 
 class JobValues:

@@ -51,7 +51,7 @@ _TREES: dict[str, dict[str, Any]] = {
         "by_value": OOBTree,  # name of a job entry -> OOTreeSet of ordered value + job id
         "runs": LOBTree,  # run id -> row
         "tasks": OLBTree,  # job id + digest of what makes a task -> run id
-        "groups": OOBTree,  # encoded (run name, state) -> number of the group
+        "groups": OOBTree,  # encoded run name, state (and True: waits for a step) -> number
         "by_group": LLTreeSet,  # group number << 40 | run id
         "counts": IOBTree,  # group number -> Length
         "attempts": IOBTree,  # run id -> list of attempts

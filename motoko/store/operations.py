@@ -68,6 +68,18 @@ class UpdateRun(Operation):
 
 
 @dataclass(frozen=True)
+class MoveTask(Operation):
+    """Let a run be another task on its job, unless another run is that already."""
+
+    kind: ClassVar[str] = "move"
+    run_id: int
+    identity: TaskIdentity
+
+    def apply(self, view: Tables) -> None:
+        view.move_task(self.run_id, self.identity)
+
+
+@dataclass(frozen=True)
 class SetVariable(Operation):
     """Set a variable of the workflow."""
 
@@ -104,7 +116,7 @@ class SayEnd(Operation):
 
 
 _KINDS: dict[str, type[Operation]] = {
-    c.kind: c for c in (CreateTasks, UpdateRun, SetVariable, RemoveVariable, SayEnd)
+    c.kind: c for c in (CreateTasks, UpdateRun, MoveTask, SetVariable, RemoveVariable, SayEnd)
 }
 
 

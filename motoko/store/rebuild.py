@@ -108,9 +108,7 @@ def insert_run(tables: Tables, run_id: int, row: Mapping[str, Any], mark: bytes)
         key = job + digest(["another run is this task", run_id])
     tasks[key] = run_id
     tables.trees["runs"][run_id] = encode_run(entries)
-    tables.groups.add_many(
-        tables.groups.number(entries["run_name"], entries["state"]), [run_id]
-    )
+    tables.groups.add_many(tables.groups.of(entries), [run_id])
     tables.remember_entries(entries)
     tables.trees["last"]["run"] = max(run_id, tables.last_run_id)
     tables.changed.add(run_id)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from motoko.errors import JobNotFound, RunNotFound
+from motoko.model import states
 from motoko.model.bounds import Bounds
 from motoko.model.constraints import Constraint, clauses, parse
 from motoko.model.schema import UNSET, Schema
@@ -21,6 +22,7 @@ _FEW = 64
 #: So many decoded rows are kept, of runs and of jobs each: a hundred megabytes perhaps.
 _MOST_KEPT = 100_000
 _NOTHING: Mapping[str, Any] = {}
+_CREATED = frozenset({states.CREATED})
 
 
 class Rows:
@@ -235,10 +237,28 @@ class Rows:
         for group in self.groups.chosen(None, frozenset({state})):
             yield from self.groups.members(group)
 
-    def first(self, state: str, most: int) -> list[int]:
-        """The lowest ids of runs in a state, ascending."""
-        groups = self.groups.chosen(None, frozenset({state}))
+    def ready(self, most: int) -> list[int]:
+        """The lowest ids of CREATED runs that a launcher may take, ascending."""
+        groups = self.groups.chosen(None, _CREATED, awaits_step=False)
         return sorted(r for group in groups for r in self.groups.first(group, most))[:most]
+
+    def all_ready(self) -> Iterator[int]:
+        """Ids of all of these, in no order."""
+        for group in self.groups.chosen(None, _CREATED, awaits_step=False):
+            yield from self.groups.members(group)
+
+    def awaiting_step(self, run_name: str | None = None) -> list[int]:
+        """Ids of the runs that wait for a step of their pipeline, ascending."""
+        members = map(self.groups.members, self._awaiting(run_name))
+        return sorted(run_id for ids in members for run_id in ids)
+
+    def n_awaiting_step(self, run_name: str | None = None) -> int:
+        """How many these are."""
+        return sum(map(self.groups.count, self._awaiting(run_name)))
+
+    def _awaiting(self, run_name: str | None) -> list[int]:
+        names = None if run_name is None else frozenset({run_name})
+        return self.groups.chosen(names, _CREATED, awaits_step=True)
 
     def matches(self, constraint: Constraint, run_id: int) -> bool:
         """Whether the constraint holds for a run; false for a run that is not there."""

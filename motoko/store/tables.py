@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from motoko.columns import BUILT_IN
+from motoko.columns import AWAITS, BUILT_IN, UNDECLARED
 from motoko.errors import SchemaError
 from motoko.model import states
 from motoko.model.schema import UNSET, Schema
@@ -135,6 +135,22 @@ class Tables(Rows):
                 found.append(int(run_id))
         return found
 
+    def move_task(self, run_id: int, identity: TaskIdentity) -> None:
+        """Let a run be this task on its job from now on, unless another run is that."""
+        row = self.run(run_id)
+        low = row["job_id"].to_bytes(8, "big")
+        key = low + digest(list(identity))
+        if self._tasks.get(key, run_id) != run_id:
+            return
+        before = self.task_mark(run_id)
+        if low + before != key:
+            if before:
+                del self._tasks[low + before]
+            self._tasks[key] = run_id
+        declared = dict(identity.declared)
+        names = [name for name in UNDECLARED if name in row or name in declared]
+        self.update_run(run_id, {name: declared.get(name) for name in names})
+
     def _earlier(self, identity: TaskIdentity) -> list[_Known]:
         """What the same task was known by before entries of it were declared."""
         later, declared = self.schema.later, dict(identity.declared)
@@ -231,11 +247,11 @@ class Tables(Rows):
             if not is_decided:
                 states.check(f"{self.study}.{run_id}", before["state"], row["state"])
             row.update({**_AT_STATE.get(row["state"], {}), **changes})
-            self.groups.move(
-                run_id,
-                self.groups.number(before["run_name"], before["state"]),
-                self.groups.number(before["run_name"], row["state"]),
-            )
+        if row["state"] != states.CREATED:
+            row.pop(AWAITS, None)
+        group_before, group = self.groups.of(before), self.groups.of(row)
+        if group != group_before:
+            self.groups.move(run_id, group_before, group)
         self.remember_entries(changes)
         encoded = encode_run(row)
         if encoded != raw:

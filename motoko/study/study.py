@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from motoko.paths import STUDY_DATABASE, STUDY_STATE
 from motoko.store import layout
 from motoko.store.address import Address, parse_host, socket_address
 from motoko.store.database import Database
-from motoko.store.operations import UpdateRun
+from motoko.store.operations import MoveTask, UpdateRun
 from motoko.store.patience import patiently
 from motoko.store.session import Session, current_session
 from motoko.store.single_calls import SingleCalls
@@ -49,6 +50,9 @@ _MOST_COMPARED = 1000
 #: for the first, which may be all that is wanted, twice as many each time, and at most so many.
 _N_AT_FIRST = 64
 _N_AT_ONCE = 4096
+
+#: Which combination of ``run_space`` a task is, and its job.
+TaskPlace = tuple[int, int]
 
 
 class Study:
@@ -243,6 +247,10 @@ class Study:
         """Number of runs by state, of one run name or of all."""
         return self.ask(lambda tables: tables.counts(run_name))
 
+    def n_awaiting_step(self, run_name: str | None = None) -> int:
+        """How many runs, of one run name or of all, wait for a step of their pipeline."""
+        return self.ask(lambda tables: tables.n_awaiting_step(run_name))
+
     def run(self, run_id: int) -> Run:
         """The handle on a run; RunNotFound if there is none."""
         self.run_row(run_id)
@@ -318,6 +326,33 @@ class Study:
         for operation in self._creation(None, run_name).over_space(given, run_params):
             ids += self.ask(operation.find) if tables is None else operation.find(tables)
         return ids
+
+    def known_tasks(
+        self, given: Mapping[str, Any], run_params: Mapping[str, Any], *, run_name: str
+    ) -> dict[TaskPlace, int]:
+        """The same with the place of each among the tasks that `create_tasks` would make: which
+        of the combinations of ``run_space`` it is, and its job."""
+        operations = self._creation(None, run_name).over_space(given, run_params)
+        return {
+            (number, self.run_row(run_id)["job_id"]): run_id
+            for number, operation in enumerate(operations)
+            for run_id in self.ask(operation.find)
+        }
+
+    def move_task(
+        self,
+        run_id: int,
+        place: TaskPlace,
+        given: Mapping[str, Any],
+        run_params: Mapping[str, Any],
+        *,
+        run_name: str,
+    ) -> None:
+        """Let a run be the task that `create_tasks` would make in this place, unless another
+        one is that."""
+        operations = self._creation(None, run_name).over_space(given, run_params)
+        operation = next(islice(operations, place[0], None))
+        self.session.do(self.database, MoveTask(run_id, operation.identity))
 
     def create_jobs(self) -> tuple[int, int]:
         """Make the jobs of ``job_space`` that are not there; how many are new, how many jobs

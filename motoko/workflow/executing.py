@@ -19,6 +19,12 @@ def n_runs(workflow: Workflow, *wanted: str) -> int:
     return sum(found.get(state, 0) for found in counts for state in wanted)
 
 
+def n_awaiting_step(workflow: Workflow) -> int:
+    """How many CREATED runs of the run name wait for a step of their pipeline."""
+    studies = (manager.base for manager in workflow.task_managers.values())
+    return sum(study.n_awaiting_step(workflow.run_name) for study in studies)
+
+
 def n_held(workflow: Workflow) -> int:
     """How many runs, of whichever run name, have processes on this host: asked of these."""
     studies = (manager.base for manager in workflow.task_managers.values())

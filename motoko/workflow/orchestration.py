@@ -77,7 +77,7 @@ class Orchestration:
                 await self._claim()
             said_end = await until_answered(self._ledger, self._said_end)
             deposits = workflow.artifact_deposits = Deposits(workflow)
-            workflow.asked_steps = Asked()
+            workflow.asked_steps = Asked(workflow.asked_steps)
             if said_end is None:
                 await self._record_begin()
             reached("run.begun")
@@ -110,7 +110,7 @@ class Orchestration:
             with anyio.CancelScope(shield=True):
                 await self._give_up_claim()
             reached("orchestrator.unclaimed")
-            workflow.artifact_deposits = workflow.office = workflow.asked_steps = None
+            workflow.artifact_deposits = workflow.office = None
             office.leave()
 
     async def _claim(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from motoko.model import states
 from motoko.workflow import conditions
 from motoko.workflow.ends import Stall
-from motoko.workflow.executing import Unlisted, n_runs
+from motoko.workflow.executing import Unlisted, n_awaiting_step, n_runs
 
 if TYPE_CHECKING:
     from motoko.store.session import Session
@@ -80,11 +80,22 @@ class Prospects:
         own = firing.key if firing is not None else None
         rules = self._evaluating.rules.values()
         has_others = any(key != own for rule in rules for key in rule.flights)
-        return self._reopening.is_pending and (has_others or self._reopening.has_left())
+        return self._reopening.is_pending and (has_others or self._has_left())
+
+    def _has_left(self) -> bool:
+        return self._reopening.has_left(have_steps=self._may_begin_steps)
+
+    @property
+    def _may_begin_steps(self) -> bool:
+        """Whether a pipeline runs, or ``main`` may still run one."""
+        steps = self._workflow.asked_steps
+        return not self.is_main_done or (steps is not None and bool(steps.tellers))
 
     async def have_released(self) -> bool:
         """What was put back is done and what follows was called: an end is not put off now."""
-        if self._evaluating.is_firing or not self._reopening.is_due():
+        if self._evaluating.is_firing or not self._reopening.is_due(
+            have_steps=self._may_begin_steps
+        ):
             return False
         await self._evaluating.evaluate_anew()
         if not self._evaluating.is_firing:
@@ -103,7 +114,7 @@ class Prospects:
     async def _is_over(self) -> bool:
         """Main has returned and no action is registered, or none but error handlers, that no
         run can fail for any more."""
-        if not self.is_main_done or self._evaluating.is_firing or self._reopening.has_left():
+        if not self.is_main_done or self._evaluating.is_firing or self._has_left():
             return False
         actions = self._workflow.actions.values()
         if not all(action.is_error_handler for action in actions):
@@ -162,6 +173,8 @@ class Prospects:
 
     def _n_active(self) -> int:
         n_listed = n_runs(self._workflow, states.CREATED, *states.ACTIVE)
+        if n_listed:  # those that wait for a step wait for whoever begins that
+            n_listed -= n_awaiting_step(self._workflow)
         if n_listed == 0 and not any(self._unlisted.values()):
             for study, unlisted in self._unlisted.items():  # the news of one may be late
                 with study.database.newest():

@@ -4,7 +4,7 @@ done, though what finished it is still true."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -54,10 +54,12 @@ class Reopening:
                 self._ids[study] = sorted(found, reverse=True)
                 self.is_pending = True
 
-    def has_left(self) -> bool:
-        """Whether some of the runs still wait or execute."""
+    def has_left(self, *, have_steps: bool) -> bool:
+        """Whether some of the runs still wait or execute; those that wait for a step of a
+        pipeline only if that may still begin."""
+        is_undone = _is_undone if have_steps else _is_under_way
         return any(
-            study.session.read(study.database, partial(_has_undone, ids))
+            study.session.read(study.database, partial(_has_any, ids, is_undone))
             for study, ids in self._ids.items()
         )
 
@@ -84,15 +86,15 @@ class Reopening:
         ids = tuple(i for i in trigger.run_ids if i not in held)
         return Trigger(trigger.task, ids) if ids else None
 
-    def is_due(self) -> bool:
-        """Whether the runs are done now."""
+    def is_due(self, *, have_steps: bool) -> bool:
+        """Whether the runs are done now, as `has_left` has it."""
         if not self.is_pending:
             return False
         for study, ids in self._ids.items():
             with study.database.newest():
                 while ids and not _is_undone(study.tables, ids[-1]):
                     ids.pop()
-        return not self.has_left()
+        return not self.has_left(have_steps=have_steps)
 
     def release(self) -> None:
         """Put off nothing any more."""
@@ -105,8 +107,8 @@ class Reopening:
 _UNDONE = (states.CREATED, *states.ACTIVE)
 
 
-def _has_undone(ids: Sequence[int], tables: Tables) -> bool:
-    return any(_is_undone(tables, run_id) for run_id in reversed(ids))
+def _has_any(ids: Sequence[int], is_one: Callable[[Tables, int], bool], tables: Tables) -> bool:
+    return any(is_one(tables, run_id) for run_id in reversed(ids))
 
 
 def _is_undone(tables: Tables, run_id: int) -> bool:
@@ -114,6 +116,10 @@ def _is_undone(tables: Tables, run_id: int) -> bool:
         return False
     row = tables.run(run_id)
     return row["state"] in _UNDONE or states.is_open(row)
+
+
+def _is_under_way(tables: Tables, run_id: int) -> bool:
+    return _is_undone(tables, run_id) and not states.awaits_step(tables.run(run_id))
 
 
 def _key(action: Action, trigger: Trigger) -> tuple[str, str, str | None]:

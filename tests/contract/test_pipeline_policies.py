@@ -174,13 +174,11 @@ def n_kept(workflow: Workflow) -> int:
 def test_budget_of_a_function_survives_whoever_orchestrates(workflow: Workflow) -> None:
     calls: list[tuple[str, list[int]]] = []
 
-    async def check(
-        workflow: Workflow, system: Any, attempts: Any, n_stop: int, **params: Any
-    ) -> None:
+    async def check(workflow: Workflow, system: Any, attempts: Any) -> None:
         if system.name == "b":
             workflow.vars.half = time.monotonic_ns()
             await commit_current()  # as at each wait
-            if n_kept(workflow) == n_stop:
+            if n_kept(workflow) == workflow.params["n_stop"]:
                 await anyio.sleep_forever()
         calls.append((system.name, [one["number"] for one in attempts]))
         if system.name == "b":

@@ -89,6 +89,11 @@ MISTAKES = [
         "temp: ",
         "steps.equil.job.temp: found 'temp', which is no job value of study equil",
     ),
+    (
+        "[0, 1], t",
+        "[], t",
+        ":13: pipeline.steps.equil.job.window: job value 'window' is a list",
+    ),
     ("{system.meta.t}", "{system.meta.u}", "steps.equil: it has {system.meta.u}, which system"),
     (
         "windows: [0, 1]}",

@@ -254,11 +254,10 @@ def test_function_is_called_for_each_system_with_what_it_takes(workflow: Workflo
 
 def test_function_that_came_to_its_end_is_not_called_again(workflow: Workflow) -> None:
     calls: list[str] = []
-    is_mended: list[bool] = []
 
     async def look(system: Any, workflow: Workflow) -> None:
         calls.append(system.name)
-        if system.name == "b" and not is_mended:
+        if system.name == "b" and not (workflow.directory / "mended").exists():
             raise ValueError("no good")
 
     order = Pipeline([Step("look"), Step("prepare", ["look"])])
@@ -266,7 +265,7 @@ def test_function_that_came_to_its_end_is_not_called_again(workflow: Workflow) -
         piped(workflow, order, handlers={"look": look})
     assert caught.value.__notes__ == ["go on with `motoko run --run_name test`"]
     assert set(phases(workflow)) == {"prepare:a", "prepare:c"}
-    is_mended.append(True)
+    (workflow.directory / "mended").touch()
     survivors = piped(workflow, order, handlers={"look": look})
 
     assert survivors == ["a", "b", "c"]
@@ -371,6 +370,12 @@ def test_pipeline_without_systems_does_each_step_once(workflow: Workflow) -> Non
             {},
             StepNotRunnable,
             "which system 'a' does not have",
+        ),
+        (
+            [Step("equil", payload={"job": {"window": []}})],
+            {},
+            StepNotRunnable,
+            "step 'equil': its job value 'window' is a list without any value",
         ),
         (
             [Step("equil", payload={"job": {"t": "{system.foo}"}})],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from motoko.config.sentinels import sentinels_of
-from motoko.launch.sentinels import entry
+from motoko.launch.sentinels import BELIEVED, SAID_FINISHED, entry
 from tests.support.launch_session import (
     PYTHON,
     YAML,
@@ -152,7 +152,7 @@ echo __BLACKDYNAMITE__x__ >> {tmp_path}/ran
 
         assert (study.run_dir(1) / "FINISHED").exists()
     assert sorted((tmp_path / "ran").read_text().split()) == ["1.0", "1.0", "2.0"]
-    assert first["warnings"] == ["its files said that it was finished: nothing was executed"]
+    assert first["warnings"] == [BELIEVED]
     assert (failed["class"], failed["cause"]) == ("application", "its files say so: w1/nan")
     assert "class" not in third
 
@@ -223,3 +223,112 @@ cd {tmp_path}/__BLACKDYNAMITE__x__
 
     said = "its files say so: run.err"
     assert causes == [["exit code 1", None], ["exit code 1", said]]
+
+
+DT_WINDOWS = """
+import motoko
+with motoko.running() as (run, job):
+    with motoko.window("w0") as window:
+        for segment in window.segments(2):
+            with open("ran", "a") as file:
+                print(run.attempt, segment, run.dt, file=file)
+            window.record(segment)
+            if run.attempt == 2:
+                raise ValueError("half done")
+    run.norm = run.dt
+    run.dt = run.dt
+"""
+DT = "study: s\njob: {x: float}\nrun: {dt: float, norm: float}\nretry: 0\n"
+CARRIED = DT + "carry_over: ['w*', ran]\n"
+
+
+def test_what_was_left_for_other_values_is_not_carried_over(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(DT_WINDOWS)
+    script = f"{PYTHON} {tmp_path}/work.py\n"
+    with new_study(tmp_path / "s", script, CARRIED) as study, launching(study):
+        create(study, dt=0.1)
+        wait_for_state(study, "FINISHED")
+        study.update_run(1, {"dt": 0.5, "set_by_hand": {"dt": 0.1}, "state": "CREATED"})
+        wait_for_state(study, "FAILED")
+        study.update_run(1, {"state": "CREATED"})
+        wait_for_state(study, "FINISHED")
+        ran = (study.run_dir(1) / "ran").read_text().splitlines()
+        second, third = attempts(study)[1:]
+
+    # With the same values it goes on from the last segment, also of an attempt with results.
+    assert ran == ["2 1 0.5", "3 2 0.5"]
+    assert second["warnings"] == ["nothing is carried over to it: runs.dt 0.1 -> 0.5"]
+    assert "warnings" not in third
+
+
+def test_what_a_script_has_set_is_no_other_value(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(DT_WINDOWS.replace("run.dt = run.dt", "run.dt /= 2"))
+    script = f"{PYTHON} {tmp_path}/work.py\n"
+    with new_study(tmp_path / "s", script, CARRIED) as study, launching(study):
+        create(study, dt=0.1)
+        wait_for_state(study, "FINISHED")
+        study.update_run(1, {"norm": None, "state": "CREATED"})
+        wait_for_state(study, "FINISHED")
+        ran = (study.run_dir(1) / "ran").read_text().splitlines()
+
+    assert ran == ["1 1 0.1", "1 2 0.1"]
+
+
+def test_window_outside_of_the_run_directory_begins_afresh_with_other_values(
+    tmp_path: Path,
+) -> None:
+    work = DT_WINDOWS.replace('"w0"', f'"{tmp_path}/w0"').replace('"ran"', f'"{tmp_path}/ran"')
+    (tmp_path / "work.py").write_text(work)
+    script = f"{PYTHON} {tmp_path}/work.py\n"
+    with new_study(tmp_path / "s", script, DT) as study, launching(study):
+        create(study, dt=0.1)
+        wait_for_state(study, "FINISHED")
+        study.update_run(1, {"dt": 0.5, "set_by_hand": {"dt": 0.1}, "state": "CREATED"})
+        wait_for_state(study, "FAILED")
+        # Another run goes on with what is there.
+        study.create_tasks({"x": 1.0}, {"dt": 0.7}, run_name="r", event_name="")
+        wait_for_state(study, "FINISHED", 2)
+        study.update_run(1, {"state": "CREATED"})
+        wait_for_state(study, "FINISHED")
+        ran = (tmp_path / "ran").read_text().splitlines()
+
+    assert ran == ["1 1 0.1", "1 2 0.1", "2 1 0.5", "1 2 0.7"]
+
+
+MADE_FOR = DT + "sentinels: {directory: PLACE, success: [[out, more]]}\n"
+MAKES = """
+echo __BLACKDYNAMITE__dt__ >> {0}/ran
+echo __BLACKDYNAMITE__dt__ > {0}/out
+[ ! -e {0}/bad ] || exit 3
+touch {0}/more
+"""
+
+
+def test_files_that_were_made_for_other_values_do_not_say_that_work_is_finished(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "work"
+    place.mkdir()
+    (place / "job_progress.jsonl").touch()
+
+    def made(study: Any, name: str, dt: float) -> Any:
+        [run_id] = study.create_tasks({"x": 1}, {"dt": dt}, run_name=name, event_name="")
+        wait_for_state(study, "FAILED" if (place / "bad").exists() else "FINISHED", run_id)
+        [only] = attempts(study, run_id)
+        return only.get("warnings")
+
+    yaml = MADE_FOR.replace("PLACE", str(place))
+    with new_study(tmp_path / "s", MAKES.format(place), yaml) as study, launching(study):
+        assert made(study, "a", 0.1) is None
+        assert made(study, "b", 0.1) == [SAID_FINISHED]
+        assert (place / "job_progress.jsonl").exists()
+        (place / "bad").touch()
+        [told] = made(study, "c", 0.5)
+        (place / "bad").unlink()
+        # One of its files is still as it was when the other was written anew.
+        assert made(study, "d", 0.5) is None
+        assert made(study, "e", 0.5) == [SAID_FINISHED]
+
+    assert told.endswith("made for other values do not count: runs.dt 0.1 -> 0.5")
+    assert (place / "ran").read_text().split() == ["0.1", "0.5", "0.5"]
+    assert not (place / "job_progress.jsonl").exists()

@@ -65,13 +65,13 @@ def finish_all(study: Study, row: Mapping[str, Any]) -> str:
 async def executed(
     workflow: Workflow, outcome: Callable[[Study, Mapping[str, Any]], str | None] = finish_all
 ) -> AsyncIterator[None]:
-    """Give each CREATED run the state that ``outcome`` says (None: leave it), as a launcher
-    would, as soon as it is seen."""
+    """Give each CREATED run that waits for no step the state that ``outcome`` says (None: leave
+    it), as a launcher would, as soon as it is seen."""
     stops = []
 
     def watch(study: Study) -> None:
         def look(tables: Tables, changed: set[int] | None) -> None:
-            for run_id in tables.select(tables.parse("state = CREATED")):
+            for run_id in sorted(tables.all_ready()):
                 state = outcome(study, tables.run(run_id))
                 if state is not None:
                     study.database.write(lambda t, i=run_id, s=state: conclude(t, i, s))
@@ -110,12 +110,14 @@ async def until(workflow: Workflow, question: Callable[[], object]) -> None:
 
 def conclude(tables: Tables, run_id: int, state: str) -> None:
     """End a run that is still CREATED."""
-    if tables.run(run_id)["state"] != "CREATED":
+    row = tables.run(run_id)
+    if row["state"] != "CREATED":
         return
     finished = {"has_finished": 1} if state == "FINISHED" else {}
-    tables.update_run(run_id, {"state": state, **finished})
+    number = row.get("attempt", 0) + 1
+    tables.update_run(run_id, {"state": state, "attempt": number, **finished})
     if state == "FAILED":
-        tables.set_attempt(run_id, 1, {"class": "application", "cause": "exit code 1"})
+        tables.set_attempt(run_id, number, {"class": "application", "cause": "exit code 1"})
 
 
 @pytest.fixture

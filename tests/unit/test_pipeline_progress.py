@@ -87,6 +87,61 @@ def test_what_can_begin_is_what_the_model_says_until_nothing_is_left(
     assert {s.name for s in progress.survivors if s is not None} == complete
 
 
+@settings(max_examples=examples(60))
+@given(pipelines(), st.integers(1, 3), st.data())
+def test_what_requires_a_phase_that_is_put_back_waits_for_it_again(
+    pipeline: Pipeline, n_systems: int, data: st.DataObject
+) -> None:
+    progress = Progress(pipeline, [SimSystem(f"x{row}", f"x{row}") for row in range(n_systems)])
+    phases = {(phase.step.name, phase.row): phase for phase in progress}
+    done: set[Any] = set()
+    begun: set[Any] = set()
+    outdated: set[Any] = set()
+
+    def hold_dependents(name: str, row: int) -> None:
+        for dependent in pipeline.adjacency()[name]:
+            for other in range(n_systems) if pipeline[dependent].barrier else [row]:
+                key = (dependent, other)
+                if key in done:
+                    done.remove(key)
+                    begun.remove(key)
+                    hold_dependents(*key)
+                elif key in begun:
+                    outdated.add(key)
+
+    n_put_back = 0
+    while True:
+        ready = {(p.step.name, p.row) for s in pipeline for p in progress.ready(s.name)}
+        flying = begun - done
+        assert ready == can_begin(pipeline, n_systems, done, begun, set())
+        assert progress.is_at_rest == (not ready and not flying)
+        choices = [*sorted(ready), *sorted(flying), *(sorted(done) if n_put_back < 5 else ())]
+        if not choices or (not ready and not flying and data.draw(st.booleans())):
+            break
+        key = data.draw(st.sampled_from(choices))
+        phase = phases[key]
+        if key in ready:
+            phase.begin()
+            begun.add(key)
+        elif key in done:
+            n_put_back += 1
+            phase.wait()
+            done.remove(key)
+            begun.remove(key)
+            hold_dependents(*key)
+        else:
+            phase.conclude()
+            if key in outdated:
+                outdated.remove(key)
+                begun.remove(key)
+            else:
+                done.add(key)
+        progress.note([phase])
+
+    assert len(progress.survivors) == n_systems
+    assert done == set(phases)
+
+
 def test_how_far_a_step_is_is_said_in_words() -> None:
     order = Pipeline([Step("a"), Step("b", ["a"])])
     progress = Progress(order, [SimSystem(name, name) for name in "xyz"])

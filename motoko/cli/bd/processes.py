@@ -220,7 +220,9 @@ def _is_limited(given: Arguments) -> bool:
 
 def _created(study: Study, given: Arguments) -> list[int]:
     texts = [] if given.constraints is None else [given.constraints]
-    ids = study.select(study.parse([*texts, "state = CREATED"]))
+    chosen = study.select(study.parse([*texts, "state = CREATED"]))
+    waiting = set(study.ask(lambda tables: tables.awaiting_step()))
+    ids = [run_id for run_id in chosen if run_id not in waiting]
     return ids[: given.nruns] if given.nruns >= 0 else ids
 
 

@@ -131,6 +131,7 @@ def clean_options(parser: argparse.ArgumentParser) -> None:
 
 def clean(given: Arguments) -> int:
     """Put runs back to CREATED, or delete them; what they left goes into a dated backup."""
+    from motoko.cli import anew
     from motoko.workflow.upkeep import ending, run_changes
 
     with studies.to_write(given) as (workflow, study):
@@ -148,6 +149,7 @@ def clean(given: Arguments) -> int:
                 workflow, [study.name], texts, keep_backup=True, current_files=False
             )
             click.echo(f"{words.counted(cleaned.n_runs, 'run')} back to CREATED")
+            anew.say_awaiting(cleaned.awaiting)
             backup = cleaned.backup
     if backup is not None:
         click.echo(f"their run directories are in {backup}")

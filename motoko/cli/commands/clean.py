@@ -41,6 +41,7 @@ def command(
 
     Their run directories are moved into a dated backup. Runs that are being executed stay.
     Scripts and input files are those of the runs' creation, unless --current-files is given.
+    Runs of a pipeline wait until that comes to their steps: `motoko run` goes through it.
 
     With --failures nothing is put back: only sentinels of failures, counters of attempts and
     records of progress go, also those of the systems that runs work on. With --delete,
@@ -79,6 +80,7 @@ def command(
         current_files=current_files,
     )
     click.echo(f"{words.counted(cleaned.n_runs, 'run')} back to CREATED")
+    anew.say_awaiting(cleaned.awaiting)
     if cleaned.without:
         have = "has" if len(cleaned.without) == 1 else "have"
         click.echo(f"left alone: {', '.join(cleaned.without)}, which {have} no such entry")

@@ -9,6 +9,7 @@ import click
 from motoko.cli import daemons, exit_codes, output, reading, words
 from motoko.cli.places import directory_argument, load_to_look, study_names
 from motoko.phrases import listed
+from motoko.study.order import what_goes_on
 
 if TYPE_CHECKING:
     from motoko.workflow.views.overview import Overview, StudyOverview
@@ -116,6 +117,12 @@ def _show_studies(found: Overview) -> None:
             since = words.moment(study.held)
             release = f"motoko launcher release {study.name}"
             click.echo(f"{study.name}: no run begins, held since {since}; `{release}`")
+        for run_name, n_runs in study.awaiting.items():
+            verb, goes_on = "waits" if n_runs == 1 else "wait", what_goes_on(run_name)
+            click.echo(
+                f"{study.name}: {words.counted(n_runs, 'CREATED run')} {verb} for a pipeline,"
+                f" `{goes_on}` goes through it"
+            )
         if study.changed_files:
             names = listed(study.changed_files[:_MOST_FILES])
             more = len(study.changed_files) - _MOST_FILES

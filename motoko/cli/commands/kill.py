@@ -45,6 +45,7 @@ def command(
     otherwise. With --bd_study the launcher leaves that study alone from now on; orchestrators
     and the server go on, since they serve all studies.
     """
+    from motoko.cli import anew
     from motoko.workflow import control
     from motoko.workflow.upkeep import ending
 
@@ -65,6 +66,7 @@ def command(
     if reset:
         done = ending.reset_active(workflow, names, at_once=aggressive, command=_RESET)
         click.echo(f"{words.counted(done.n_runs, 'run')} back to CREATED")
+        anew.say_awaiting(done.awaiting)
         for one in done.ended:
             click.echo(f"ended what {one.title} still executed; its state stays")
         for one in done.left:

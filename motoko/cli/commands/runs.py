@@ -14,7 +14,7 @@ from motoko.cli.places import load_workflow
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
-    from motoko.workflow.upkeep.run_changes import Changes
+    from motoko.workflow.upkeep.changes import Changes
     from motoko.workflow.workflow import Workflow
 
 _DEFAULT_LIMIT = 100
@@ -125,6 +125,9 @@ _MOST_SHOWN = 10
 @click.option("--set", "assigned", metavar="KEY=VALUE", multiple=True, help="A new value.")
 @click.option("--current-files", is_flag=True, help="Give runs the study's files of now.")
 @click.option("--clean-dir", is_flag=True, help="Move what they left into a dated backup.")
+@click.option(
+    "--out-of-order", is_flag=True, help="Do not let runs of a pipeline wait for their steps."
+)
 @_new
 @_json
 def retry(
@@ -133,16 +136,22 @@ def retry(
     assigned: tuple[str, ...],
     current_files: bool,
     clean_dir: bool,
+    out_of_order: bool,
     with_new: bool,
     as_json: bool,
 ) -> int:
     """Try runs again: they are CREATED, and launched as their next attempt.
+
+    Those that a step of a pipeline has made wait until the pipeline comes to that step, so that
+    what it requires is done before; --out-of-order has them launched at once, also such as wait
+    already.
 
     A study alone means its FAILED runs. With --set an entry of the run has a new value; another
     value of the job makes a new run, linked to the old one, which stays as it is. Runs that
     execute are left alone. Ends with code 4 if nothing was done.
     """
     from motoko.cli import anew
+    from motoko.study.order import OUT_OF_ORDER
     from motoko.workflow.upkeep import run_changes, run_values
 
     pairs = _assignments(assigned)
@@ -152,7 +161,7 @@ def retry(
             study.name: run_values.read_retry_values(study, pairs, with_new=with_new)
             for study in chosen
         }
-        how = run_changes.Retry(values, current_files, clean_dir)
+        how = run_changes.Retry(values, current_files, clean_dir, not out_of_order)
         changes = run_changes.retry(workflow, chosen, how)
     if as_json:
         output.as_json(changes.as_json())
@@ -165,6 +174,7 @@ def retry(
     if len(changes.made) > _MOST_SHOWN:
         click.echo(f"and {words.counted(len(changes.made) - _MOST_SHOWN, 'more new run')}")
     anew.say_older_files(changes, "--current-files")
+    anew.say_awaiting(changes.awaiting, f"; {OUT_OF_ORDER} executes them at once")
     _say_more(changes)
     return _code(changes)
 
@@ -212,6 +222,7 @@ def update(
     The values come last, without a blank before their sign: `mult.3 mult.4 norm=2.5`. A
     constraint has blanks: `mult 'norm > 3' norm=3`.
     """
+    from motoko.cli import anew
     from motoko.errors import SchemaError
     from motoko.workflow.upkeep import run_changes, run_values
 
@@ -239,6 +250,7 @@ def update(
         output.as_json(changes.as_json())
         return
     click.echo(f"{words.counted(len(changes.done), 'run')} changed")
+    anew.say_awaiting(changes.awaiting)
 
 
 @command.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from motoko.store.codec import is_same
 from motoko.workflow import resuming
+from motoko.workflow.pipelines.bound import Bindings
 
 if TYPE_CHECKING:
     from motoko.store.ledger import Ledger
@@ -26,10 +27,18 @@ class Asked:
     before when the first thing that a process gives it is none that it was ever given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: Asked | None = None) -> None:
+        """``before`` is what was given when the same workflow was orchestrated last."""
         self._names: set[str] = set()
         #: How often it was said that something is done anew.
         self.n_said = 0
+        #: How many pipelines have begun.
+        self.n_begun = 0
+        #: By step: how often files were believed of which nobody knows what they were made for.
+        self.believed: dict[str, int] = {}
+        self.told_of: set[str] = set()
+        #: What functions bind, as it was before they were called.
+        self.bindings: Bindings = Bindings() if before is None else before.bindings
         #: What tells of pipelines that run how far their functions are.
         self.tellers: list[Callable[[], dict[str, str]]] = []
 

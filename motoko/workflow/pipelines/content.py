@@ -1,8 +1,9 @@
 """What a payload is, told by its content: the same in each process, wherever it lies.
 
 Plain values, arrays and whatever can be pickled count by their content, in which the order of
-sets and mappings has no part; functions, classes and modules count by their names. Paths below
-the workflow's directory are those of its place, so that it can be moved.
+sets and mappings has no part; classes and modules count by their names, functions by theirs and
+by what they bind. Paths below the workflow's directory are those of its place, so that it can
+be moved.
 """
 
 from __future__ import annotations
@@ -11,17 +12,39 @@ import copyreg
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from hashlib import blake2b
 from pathlib import Path, PurePath
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final
 
 from motoko.store.codec import encode
+from motoko.study.records import Record
+from motoko.task_manager import RunList
+from motoko.workflow.pipelines.bound import CALLABLE, bound_by, function_of
 
-_NAMED: Final = (FunctionType, BuiltinFunctionType, type, ModuleType)
+_NAMED: Final = (type, ModuleType)
+#: What nobody can change, and what is looked into by itself.
+_FIXED: Final = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    tuple,
+    frozenset,
+    PurePath,
+    Enum,
+    *_NAMED,
+    *CALLABLE,
+)
+#: What threads and tasks wait for each other with, such as locks and events, has no content
+#: that a function is given.
+_WAITING: Final = frozenset({"threading", "_thread", "asyncio", "anyio"})
 #: How the module of an orchestrator is named, which has to do with its place.
 _OF_PLACE: Final = re.compile(r"^_motoko_[0-9a-f]+_")
 _SIZE: Final = 10
@@ -34,9 +57,20 @@ class WithoutContent(TypeError):
 class Content:
     """Tells values of one workflow by their content."""
 
-    def __init__(self, directory: Path) -> None:
-        """``directory`` is the workflow's."""
+    def __init__(
+        self,
+        directory: Path,
+        handles: Iterable[tuple[object, str]] = (),
+        meet: Callable[[Any, bytes], bytes] = lambda value, content: content,
+    ) -> None:
+        """``directory`` is the workflow's; ``handles`` are objects that count by these names.
+
+        ``meet`` is told of each value that a function binds and that may change, with its
+        content now, and says which content counts for it.
+        """
         self._directory = str(directory)
+        self._handles = {id(handle): (handle, name) for handle, name in handles}
+        self._meet = meet
 
     def digest(self, value: Any) -> str:
         """Text that stands for a value; WithoutContent for one that cannot be told."""
@@ -53,11 +87,41 @@ class Content:
             return {str(name): self.shown(inner) for name, inner in value.items()}
         if isinstance(value, str | PurePath):
             return self._placed(os.fspath(value))
+        if isinstance(value, CALLABLE):
+            has_more = next(bound_by(value), None) is not None
+            return (
+                f"{self.title(value)} {self.digest(value)[:8]}"
+                if has_more
+                else self.title(value)
+            )
         try:
             encode(value)
         except (TypeError, ValueError, RecursionError):
             return f"{type(value).__name__} {self.digest(value)[:8]}"
         return value
+
+    def of_function(self, function: Any) -> str:
+        """Text that stands for what can be called: its name, and what it binds."""
+        try:
+            return _hashed(*self._function(function, {})).hex()
+        except RecursionError:
+            raise WithoutContent("what it binds is nested too deep") from None
+
+    def title(self, function: Any) -> str:
+        """The name of what can be called; with what stands for its code, if that is no name."""
+        name, code = name_of(function), _code(function)
+        return name if code is None else f"{name} {self._of(code, {}).hex()[:8]}"
+
+    def bindings(self, function: Any) -> dict[str, Any]:
+        """What a function binds, by its names for it, to be stored and read by people. What may
+        change is told by the content that counts for it."""
+        found = {}
+        for name, value in bound_by(function):
+            if isinstance(value, _FIXED):
+                found[name] = self.shown(value)
+            else:
+                found[name] = f"{type(value).__name__} {self._bound(value, {}).hex()[:8]}"
+        return found
 
     def _placed(self, path: str) -> str:
         """A text as it is in each place of the workflow."""
@@ -75,10 +139,12 @@ class Content:
             del above[id(value)]
 
     def _parts(self, value: Any, above: dict[int, int]) -> tuple[str, Iterable[bytes]]:
+        if id(value) in self._handles:
+            return "handle", [self._handles[id(value)][1].encode()]
         if value is None or isinstance(value, bool):
             return "constant", [repr(value).encode()]
         if isinstance(value, Enum):
-            return "member", [_name(type(value)).encode(), value.name.encode()]
+            return "member", [name_of(type(value)).encode(), value.name.encode()]
         if isinstance(value, int | float):
             return "number", [_number(value)]
         if isinstance(value, str | PurePath):
@@ -95,7 +161,17 @@ class Content:
         if isinstance(value, Mapping):
             return "mapping", self._items(value.items(), above)
         if isinstance(value, _NAMED):
-            return "name", [_name(value).encode()]
+            return "name", [name_of(value).encode()]
+        if isinstance(value, CALLABLE):
+            return self._function(value, above)
+        if isinstance(value, Record):
+            return "record", [str(value).encode()]
+        if isinstance(value, RunList):
+            return "runs", [self._of(run, above) for run, _ in value]
+        if isinstance(value, CodeType):
+            names = [*value.co_names, *value.co_varnames, *value.co_freevars]
+            of_all = [value.co_code, names, list(value.co_consts)]
+            return "code", [self._of(one, above) for one in of_all]
         if type(value).__module__ == "numpy" and hasattr(value, "tobytes"):
             return self._array(value, above)
         return self._object(value, above)
@@ -107,6 +183,22 @@ class Content:
         for key, item in keyed:
             yield key
             yield self._of(item, above)
+
+    def _function(self, value: Any, above: dict[int, int]) -> tuple[str, Iterable[bytes]]:
+        """Its name, and what it binds; one without a name counts by its code."""
+        parts, code = [name_of(value).encode()], _code(value)
+        if code is not None:
+            parts.append(self._of(code, above))
+        for name, bound in bound_by(value):
+            parts += [name.encode(), self._bound(bound, above)]
+        return "name", parts
+
+    def _bound(self, value: Any, above: dict[int, int]) -> bytes:
+        if type(value).__module__.partition(".")[0] in _WAITING:
+            return _hashed("name", [name_of(type(value)).encode()])
+        content = self._of(value, above)
+        is_fixed = isinstance(value, _FIXED) or id(value) in self._handles
+        return content if is_fixed else self._meet(value, content)
 
     def _array(self, value: Any, above: dict[int, int]) -> tuple[str, Iterable[bytes]]:
         if not value.shape and hasattr(value, "item"):
@@ -120,9 +212,9 @@ class Content:
         try:
             reduced = reducer(value) if reducer is not None else value.__reduce_ex__(4)
         except Exception as error:  # whatever its class has to say
-            raise WithoutContent(f"{_name(type(value))}: {error}") from None
+            raise WithoutContent(f"{name_of(type(value))}: {error}") from None
         if isinstance(reduced, str):
-            return "name", [_name(type(value)).encode(), reduced.encode()]
+            return "name", [name_of(type(value)).encode(), reduced.encode()]
         made, arguments, *rest = reduced
         state, items, pairs = (*rest, None, None, None)[:3]
         return "object", [
@@ -151,7 +243,19 @@ def _number(value: float) -> bytes:
     return b"%x" % int(value)
 
 
-def _name(value: Any) -> str:
+def name_of(value: Any) -> str:
+    """A function, class or module by its name, in which its place has no part; another object
+    by that of its class."""
+    value = function_of(value)
+    if not isinstance(value, _NAMED) and not hasattr(value, "__qualname__"):
+        value = type(value)
     module = _OF_PLACE.sub("", getattr(value, "__module__", None) or "")
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "")
     return f"{module}.{name}"
+
+
+def _code(function: Any) -> CodeType | None:
+    """The code of a function that has no name of its own."""
+    function = function_of(function)
+    is_nameless = getattr(function, "__name__", "") == "<lambda>"
+    return getattr(function, "__code__", None) if is_nameless else None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from motoko.config.sentinels import SentinelsConfig, sentinels_of
 from motoko.config.values import Refused
 from motoko.errors import StepNotRunnable
-from motoko.job.layout import FINISHED
+from motoko.launch.made_for import Made, Purpose
 from motoko.launch.sentinels import PLACEHOLDER, cause_in, entry, phase_files
 from motoko.pipeline import Step
 from motoko.systems import SimSystem
@@ -29,18 +29,18 @@ class Files(NamedTuple):
         is what it has for their directory."""
         return entry(self.config, root)
 
-    def is_finished_else_fresh(self) -> bool:
+    def made(self, purpose: Purpose) -> Made:
+        """They, and what is known of them where work is done for this."""
+        return Made(phase_files(self.config), self._place, purpose)
+
+    def is_finished_else_fresh(self, made: Made) -> bool:
         """Whether nothing is left to be done; else sentinels of failures are removed, before
         the work is begun again."""
-        if self.is_finished:
+        if made.is_finished:
             return True
+        made.begin()
         phase_files(self.config).forget_failures(self._place)
         return False
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether nothing is left to be done."""
-        return bool(phase_files(self.config).look(self._place).state == FINISHED)
 
     @property
     def _place(self) -> Path:
@@ -50,10 +50,14 @@ class Files(NamedTuple):
         """The signs of failures that are there now."""
         return phase_files(self.config).seen(self._place)
 
-    def failure(self, before: Mapping[str, Sequence[int]]) -> str | None:
-        """Why the work has failed; None when the files do not say so, but for signs that were
-        there before."""
-        return cause_in(phase_files(self.config).look(self._place, before))
+
+def failure(made: Made, before: Mapping[str, Sequence[int]]) -> str | None:
+    """Why work has failed, if files say so, but for signs that were there before; else it has
+    come to a good end."""
+    cause = cause_in(made.look(before))
+    if cause is None:
+        made.conclude()
+    return cause
 
 
 def declared(step: Step) -> SentinelsConfig | None:

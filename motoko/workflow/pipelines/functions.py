@@ -21,6 +21,7 @@ from motoko.config.policy import RETRY
 from motoko.config.retry import APPLICATION, PRUNE
 from motoko.crashpoints import reached
 from motoko.errors import PhaseFailed, StudyError
+from motoko.launch.made_for import BEHIND, Notes, Purpose
 from motoko.launch.slots import available_cores
 from motoko.model.policy import RETRY_AT, decide
 from motoko.store.database import Write
@@ -31,10 +32,12 @@ from motoko.task_manager import RunList
 from motoko.workflow.actions import ALL_TASKS, Action
 from motoko.workflow.firings import call_beside
 from motoko.workflow.pipelines.again import CALL, NEW_START, give_new_start
+from motoko.workflow.pipelines.files import failure
 from motoko.workflow.pipelines.given import Given
 from motoko.workflow.pipelines.plan import Doing
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
-from motoko.workflow.pipelines.redone import FILES_SAY, say_redone
+from motoko.workflow.pipelines.redone import say_redone
+from motoko.workflow.pipelines.there import tell_of_files
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
@@ -126,7 +129,9 @@ class FunctionSteps:
             else:
                 if done:
                     say_redone(
-                        self._workflow, f"{phase.name} is called again, with other input"
+                        self._workflow,
+                        f"{phase.name} is called again, with other input",
+                        phase.step,
                     )
                 self._offer(phase, call, history)
         return found
@@ -148,6 +153,8 @@ class FunctionSteps:
         doing = self._plan[phase.step.name]
 
         def end(error: Exception | None = None) -> None:
+            if error is None:
+                self._done[phase.name].add(call)
             self._workflow.actions.remove((ALL_TASKS, phase.name))
             phase.conclude(error)
             self._note([phase])
@@ -191,17 +198,29 @@ class FunctionSteps:
         self, doing: Doing, phase: Phase, history: Iterable[Mapping[str, Any]]
     ) -> None:
         workflow, step, files = self._workflow, phase.step, doing.files(phase.system)
-        if files is not None and await in_thread(files.is_finished_else_fresh):
-            say_redone(workflow, f"{phase.name} is not called: {FILES_SAY}")
-            return
+        made = None
+        if files is not None:
+            made = await in_thread(files.made, self._purpose(phase))
+            await in_thread(tell_of_files, workflow, phase.step, phase.name, made)
+            if await in_thread(files.is_finished_else_fresh, made):
+                return
         before = {} if files is None else await in_thread(files.seen)
         offered = {**workflow.params, "workflow": workflow, "system": phase.system}
         offered |= {"step": step, "params": step.payload, "attempts": tuple(history)}
         assert doing.handler is not None
         offered["runs"] = RunList(self._required_runs(phase))
         await call_beside(doing.handler, self._room, **offered)
-        if files is not None and (cause := await in_thread(files.failure, before)):
+        if made is not None and (cause := await in_thread(failure, made, before)):
             raise PhaseFailed(phase.name, cause)
+
+    def _purpose(self, phase: Phase) -> Purpose:
+        """What its files are made for: what it requires counts if it was done behind something
+        else before."""
+        values = self._given.values(phase)
+        if self._done[phase.name]:
+            values[BEHIND] = self._given.required(phase, self._progress)
+        notes = Notes(self._workflow.state_dir, phase.step.name, self._workflow.directory)
+        return Purpose(notes, values)
 
     def _required_runs(self, phase: Phase) -> list[Any]:
         found: list[Any] = []

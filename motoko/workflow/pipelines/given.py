@@ -1,4 +1,5 @@
-"""What a phase is given: its payload, its system, and what came of the phases it requires.
+"""What a phase is given: its payload, its system, and what came of the phases it requires; of a
+function also which one it is, what it binds, and the options that it takes.
 
 By that a call of a function is known again, and a task of a study whether it was done behind
 the same runs.
@@ -6,18 +7,24 @@ the same runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from motoko.errors import PipelineError, StepNotRunnable
 from motoko.store.ranges import ranges
 from motoko.systems import SimSystem
+from motoko.workflow.actions import accepted
 from motoko.workflow.pipelines.content import Content, WithoutContent
 from motoko.workflow.pipelines.plan import Doing
 from motoko.workflow.pipelines.progress import Phase, Progress
 from motoko.workflow.resuming import flat
 
+if TYPE_CHECKING:
+    from motoko.workflow.workflow import Workflow
+
+#: What every function is offered; the rest are options of the orchestrator.
+OFFERED: Final = frozenset({"workflow", "system", "step", "params", "attempts", "runs"})
 #: What a phase requires is told in so many characters, if it can be.
 _LONGEST: Final = 120
 _SHORT: Final = 12
@@ -31,27 +38,29 @@ class Given:
 
     def __init__(
         self,
-        directory: Path,
+        workflow: Workflow,
         plan: Mapping[str, Doing],
         systems: Iterable[SimSystem | None],
     ) -> None:
         """PipelineError when what a function is given cannot be told in another process."""
-        self._content = Content(directory)
+        assert workflow.asked_steps is not None
+        self._bindings = workflow.asked_steps.bindings
+        managers = workflow.task_managers.items()
+        self._handles: list[tuple[object, str]] = [(one, name) for name, one in managers]
+        self._handles += [(workflow, "its workflow"), (workflow.vars, "its variables")]
+        self._workflow = workflow
+        self._content = self._content_with(self._bindings.meet)
         self._plan = plan
         self._systems = [system for system in systems if system is not None]
-        functions = [doing.step for doing in plan.values() if doing.handler is not None]
-        self._payloads: dict[str, str] = {}
+        functions = [doing for doing in plan.values() if doing.handler is not None]
+        #: By step: what its function is given for every system.
+        self._of_steps = {doing.step.name: self._of_step(doing) for doing in functions}
         self._facts: dict[str, str] = {}
         self._calls: dict[str, str] = {}
-        for step in functions:
-            try:
-                self._payloads[step.name] = self._content.digest(step.payload)
-            except WithoutContent as error:
-                why = (
-                    f"nobody can tell its payload in another process ({error}): give it plain"
-                    " values, and make of them in the function what it works with"
-                )
-                raise StepNotRunnable(step.name, why) from None
+        #: By step that is a barrier: what came of all systems.
+        self._at_barriers: dict[str, str] = {}
+        #: What functions bind that may change, while they are at work.
+        self._at_work: list[Any] = []
         for system in self._systems if functions else ():
             try:
                 self._facts[system.name] = self._content.digest(_facts(system))
@@ -59,12 +68,70 @@ class Given:
                 why = f"nobody can tell in another process what is known of it ({error})"
                 raise PipelineError(f"system {system.name!r}: {why}") from None
 
+    def _content_with(self, meet: Callable[[Any, bytes], bytes]) -> Content:
+        return Content(self._workflow.directory, self._handles, meet)
+
+    def _of_step(self, doing: Doing) -> list[str]:
+        """Payload, function, and the options that it takes, as texts that stand for them."""
+        step, function, content = doing.step, doing.handler, self._content
+        assert function is not None
+        options = accepted(function, self._workflow.params)
+        options = {name: value for name, value in options.items() if name not in OFFERED}
+
+        def told(what: str, value: Any, tell: Callable[[Any], str], instead: str) -> str:
+            try:
+                return tell(value)
+            except WithoutContent as error:
+                why = f"nobody can tell {what} in another process ({error}): {instead}"
+                raise StepNotRunnable(step.name, why) from None
+
+        plain = "give it plain values, and make of them in the function what it works with"
+        made = "have the function make it, or its module"
+        return [
+            told("its payload", step.payload, content.digest, plain),
+            told("what its function binds", function, content.of_function, made),
+            told("the options that its function takes", options, content.digest, plain),
+        ]
+
+    def begin(self) -> None:
+        """Functions are called from now on: what these make of what they bind has no part in
+        which they are."""
+
+        def meet(value: Any, content: bytes) -> bytes:
+            self._at_work.append(value)
+            return self._bindings.meet(value, content)
+
+        self._look_at_functions(self._content_with(meet))
+        self._bindings.begin(self._at_work)
+
+    def end(self) -> None:
+        """They are called no more."""
+        contents: dict[int, bytes] = {}
+
+        def meet(value: Any, content: bytes) -> bytes:
+            contents[id(value)] = content
+            return self._bindings.meet(value, content)
+
+        self._look_at_functions(self._content_with(meet))
+        self._bindings.end(self._at_work, contents)
+        self._at_work.clear()
+
+    def _look_at_functions(self, content: Content) -> None:
+        for doing in self._plan.values():
+            if doing.handler is not None:
+                with suppress(WithoutContent):  # by what it was made since
+                    content.of_function(doing.handler)
+
     def parameters(self, *, has_steps: bool) -> dict[str, dict[str, Any]]:
         """What steps and systems are given by the user, each as places and values."""
         found: dict[str, dict[str, Any]] = {}
         for doing in self._plan.values() if has_steps else ():
             step, place = doing.step, f"pipeline.{doing.step.name}"
             found[place] = dict(flat(f"{place}.payload", self._content.shown(step.payload)))
+            if doing.handler is not None:
+                found[place][f"{place}.function"] = self._content.title(doing.handler)
+                for name, value in self._content.bindings(doing.handler).items():
+                    found[place] |= flat(f"{place}.function.{name}", value)
             if step.requires:
                 found[place][f"{place}.requires"] = sorted(step.requires)
         for system in self._systems:
@@ -74,18 +141,40 @@ class Given:
         return found
 
     def required(self, phase: Phase, progress: Progress) -> str:
-        """What came of the phases that a phase requires: their runs, and calls of functions."""
+        """What came of the phases that a phase requires, for all systems if it is a barrier:
+        their runs, and calls of functions."""
+        if not phase.step.barrier:
+            return self._required(phase, progress)
+        if phase.step.name not in self._at_barriers:
+            self._at_barriers[phase.step.name] = self._required(phase, progress)
+        return self._at_barriers[phase.step.name]
+
+    def _required(self, phase: Phase, progress: Progress) -> str:
         found = []
-        for one in sorted(progress.required(phase), key=lambda one: one.step.name):
+        for one in sorted(progress.behind(phase), key=lambda one: (one.step.name, one.name)):
             manager = self._plan[one.step.name].manager
             if manager is None:
                 found.append(f"{one.step.name}:{self.call(one, progress)[:_SHORT]}")
             elif one.run_ids:
-                found.append(_runs(manager.study, one.run_ids))
+                found.append(_runs(manager.study, one))
         text = ", ".join(found)
         if len(text) <= _LONGEST:
             return text
         return f"{text[: _LONGEST // 2]}... {self._content.digest(text)[:_SHORT]}"
+
+    def forget(self, phases: Iterable[Phase]) -> None:
+        """What these require is done again, and may be something else by now."""
+        for phase in phases:
+            self._calls.pop(phase.name, None)
+            self._at_barriers.pop(phase.step.name, None)
+
+    def values(self, phase: Phase) -> dict[str, Any]:
+        """What the function of a phase is given, as texts by what they stand for, but for what
+        came of the phases that it requires."""
+        names = ("payload", "function", "options")
+        values: dict[str, Any] = dict(zip(names, self._of_steps[phase.step.name], strict=True))
+        values["system"] = "" if phase.system is None else self._facts[phase.system.name]
+        return values
 
     def call(self, phase: Phase, progress: Progress) -> str:
         """What the function of a phase is given, as text that stands for all of it; asked when
@@ -93,15 +182,20 @@ class Given:
         if phase.name not in self._calls:
             system = "" if phase.system is None else self._facts[phase.system.name]
             required = self.required(phase, progress)
-            given = [self._payloads[phase.step.name], system, required]
+            given = [*self._of_steps[phase.step.name], system, required]
             self._calls[phase.name] = self._content.digest(given)
         return self._calls[phase.name]
 
 
-def _runs(study: str, run_ids: Iterable[int]) -> str:
+def _runs(study: str, phase: Phase) -> str:
+    """The runs of a phase; one that was executed again is told from what it was before."""
+    by_number: dict[int, list[int]] = {}
+    for run_id in phase.run_ids:
+        by_number.setdefault(phase.n_times.get(run_id, 1), []).append(run_id)
+    found = sorted((*ends, n) for n, ids in by_number.items() for ends in ranges(ids))
     return ", ".join(
-        f"{study}.{first}" if first == last else f"{study}.{first}-{last}"
-        for first, last in ranges(run_ids)
+        f"{study}.{first}{f'-{last}' * (last > first)}{f'#{n}' * (n > 1)}"
+        for first, last, n in found
     )
 
 

@@ -40,7 +40,7 @@ class LeftOut:
         self._known = Progress(progress.pipeline, progress.systems)
         systems = progress.systems
         # Of its own: what came of phases may turn out otherwise when they are taken over.
-        self._given = Given(workflow.directory, plan, systems)
+        self._given = Given(workflow, plan, systems)
         self._begun: dict[int, set[str]] = {row: set() for row in range(len(systems))}
         self._failed: dict[int, str] = {}
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from motoko.config.values import dimension
 from motoko.errors import StepNotRunnable
 from motoko.phrases import listed, nearest
 from motoko.pipeline import Step
@@ -62,6 +63,12 @@ def filled(payload: Payload, step: Step, system: SimSystem | None) -> Payload:
         return [fill(item) for item in value] if isinstance(value, list | tuple) else value
 
     return Payload(fill(payload.job), fill(payload.run))
+
+
+def empty_dimensions(space: Mapping[str, Any], types: Mapping[str, str]) -> list[str]:
+    """The names of the dimensions that have no value: there would be no run at all."""
+    found = {name: dimension(types.get(name, ""), value) for name, value in space.items()}
+    return [name for name, points in found.items() if points is not None and not points]
 
 
 def filled_text(text: str, step: Step, system: SimSystem | None) -> str:

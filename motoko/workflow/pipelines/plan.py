@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.config.policy import FailurePolicy
 from motoko.errors import PipelineError, StepNotRunnable, StepWithoutHandler, UnknownStep
+from motoko.model.space import merge
 from motoko.phrases import nearest
 from motoko.pipeline import Pipeline, Step
 from motoko.systems import SimSystem
@@ -63,7 +64,9 @@ def plan(
         if doing.manager is not None:
             _check_told_apart(step, doing.manager, systems)
         for system in systems:
-            payloads.filled(doing.payload, step, system)
+            given = payloads.filled(doing.payload, step, system)
+            if doing.manager is not None:
+                _check_has_runs(step, doing.manager, given.job)
             doing.files(system)
     return found
 
@@ -102,6 +105,15 @@ def _doing(
     manager = workflow.task_manager(who)
     policy = deciding.policy_of(on_failure, manager.base.config.policy)
     return Doing(step, manager, None, payloads.parsed(step), policy, files)
+
+
+def _check_has_runs(step: Step, manager: TaskManager, job: Mapping[str, Any]) -> None:
+    schema = manager.base.schema
+    space = merge(manager.base.config.job_space, job)
+    types = {name: declared.type for name, declared in schema.job.items()}
+    for name in payloads.empty_dimensions(space, types):
+        why = f"its job value {name!r} is a list without any value, so it would have no runs"
+        raise StepNotRunnable(step.name, why)
 
 
 def _check_told_apart(

@@ -40,6 +40,7 @@ from motoko.workflow.pipelines.left_out import LeftOut
 from motoko.workflow.pipelines.plan import Doing, Handler, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.redone import log as aloud
+from motoko.workflow.pipelines.there import say_believed
 from motoko.workflow.pipelines.written import lack_of_systems, step_mistakes, written_pipeline
 from motoko.workflow.resuming import MOST_SHOWN
 
@@ -122,13 +123,13 @@ class PipelineRun:
         self._news = anyio.Event()
         #: Whether a phase has failed that ends the workflow at once.
         self._is_ending = False
-        #: By study: the phases that a run is part of, as long as it may change.
+        #: By study: the phases that a run is part of, or was.
         self._runs: dict[Study, dict[int, list[Phase]]] = {}
-        self._stops: dict[Study, Callable[[], None]] = {}
+        self._stops: set[Callable[[], None]] = set()
         #: Phases whose runs are through, and have to deposit artifacts.
         self._depositing: list[Phase] = []
         self._keys: list[tuple[str, str]] = []
-        self._given = Given(workflow.directory, self._plan, units)
+        self._given = Given(workflow, self._plan, units)
         #: Whether its steps stand in ``motoko.yaml``, which is compared as a whole.
         self._is_written = is_written
         self._functions = FunctionSteps(
@@ -145,6 +146,8 @@ class PipelineRun:
         asked = self._workflow.asked_steps
         assert asked is not None
         asked.tellers.append(self._tell)
+        asked.n_begun += 1
+        self._given.begin()
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
@@ -157,7 +160,9 @@ class PipelineRun:
             await self._until_over()
         finally:
             asked.tellers.remove(self._tell)
-            for stop in self._stops.values():
+            self._given.end()
+            say_believed(self._workflow)
+            for stop in self._stops:
                 stop()
             for key in self._keys:
                 self._workflow.actions.remove(key)
@@ -240,10 +245,11 @@ class PipelineRun:
 
         async def make() -> None:
             made: dict[Phase, Sequence[int]] = {}
+            put_back = tasks.put_back_behind(self._workflow, doing)
             for phase in self._progress.ready(step.name):
                 required = self._given.required(phase, self._progress)
                 made[phase] = tasks.made(
-                    self._workflow, doing, phase.system, required, phase.name
+                    self._workflow, doing, phase.system, required, phase.name, put_back
                 )
             await commit_current()  # says so if they have other ids than that
             self._follow(manager.base, made)
@@ -251,36 +257,45 @@ class PipelineRun:
         return make
 
     def _follow(self, study: Study, made: Mapping[Phase, Sequence[int]]) -> None:
+        is_new = study not in self._runs
         runs = self._runs.setdefault(study, {})
         for phase, run_ids in made.items():
             phase.has_sequel = bool(study.config.artifacts)
             phase.begin(run_ids)
+            # Somebody may have put back meanwhile what it requires.
+            phase.is_outdated = not self._progress.is_due(phase)
             if not run_ids:
                 phase.conclude()
             for run_id in run_ids:
-                runs.setdefault(run_id, []).append(phase)
+                if phase not in (phases := runs.setdefault(run_id, [])):
+                    phases.append(phase)
         self._note(made)
-        if study in self._stops:
-            self._stops[study]()
-        self._stops[study] = study.lookout.watch(self._looker(study))
+        if is_new:
+            self._stops.add(study.lookout.watch(partial(self._look, study)))
+        else:
+            self._look_once(study, {run_id for ids in made.values() for run_id in ids})
 
-    def _looker(self, study: Study) -> Callable[[Tables, set[int] | None], None]:
-        runs = self._runs[study]
+    def _look_once(self, study: Study, run_ids: set[int]) -> None:
+        """Look at runs that nobody has followed until now."""
 
         def look(tables: Tables, changed: set[int] | None) -> None:
-            touched: dict[Phase, None] = {}
-            for run_id in list(runs) if changed is None else changed & runs.keys():
-                for phase in runs[run_id]:
-                    has_finished = phase.look(study, tables, run_id)
-                    touched[phase] = None
-                if has_finished:
-                    del runs[run_id]
-            self._note(phase for phase in touched if not phase.is_in_sequel)
-            if depositing := [phase for phase in touched if phase.is_in_sequel]:
-                self._depositing += depositing
-                self._news.set()
+            self._look(study, tables, run_ids)
+            self._stops.discard(stop)
+            stop()
 
-        return look
+        stop = study.lookout.watch(look)
+        self._stops.add(stop)
+
+    def _look(self, study: Study, tables: Tables, changed: set[int] | None) -> None:
+        """See what has become of runs: also of those that were over, which may be put back."""
+        runs = self._runs[study]
+        touched: dict[Phase, None] = {}
+        for run_id in list(runs) if changed is None else changed & runs.keys():
+            for phase in runs[run_id]:
+                if phase.look(study, tables, run_id):
+                    touched[phase] = None
+        self._depositing += [phase for phase in touched if phase.is_in_sequel]
+        self._note(touched)
 
     # what happens
 
@@ -293,7 +308,7 @@ class PipelineRun:
         if not news:
             return
         while news:
-            self._progress.note(news)
+            self._given.forget(self._progress.note(news))
             for phase in news:
                 if phase.state is PhaseState.FAILED:
                     self._decide(phase)
@@ -313,6 +328,7 @@ class PipelineRun:
             by_study.setdefault(manager.base, []).append(phase)
         for study, some in by_study.items():
             refused = await deposits.made(study, [i for phase in some for i in phase.run_ids])
+            some = [phase for phase in some if phase.is_in_sequel]  # not put back meanwhile
             for phase in some:
                 whys = [refused[i] for i in phase.run_ids if i in refused]
                 phase.conclude(PhaseFailed(phase.name, "; ".join(whys)) if whys else None)

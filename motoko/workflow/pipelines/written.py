@@ -16,6 +16,7 @@ from motoko.errors import (
     PipelineError,
     StepNotRunnable,
 )
+from motoko.model.space import merge
 from motoko.paths import STUDY_FILE
 from motoko.phrases import listed, nearest
 from motoko.pipeline import READY, Pipeline, Step
@@ -99,12 +100,21 @@ def step_mistakes(
             what = f"its study {who} does not tell systems apart"
             expected = f"expected `{SYSTEM}: str` under `job:` in {who}/{STUDY_FILE}"
             yield document.mistake(top, what, expected)
+        types = {name: parameter.type for name, parameter in study.job.items()}
+        written = {} if settings is None else {key.lower(): key for key in settings.job}
+        empty: dict[str, None] = {}
         try:
             for system in (None,) if found.systems is None else found.systems:
-                payloads.filled(payloads.parsed(step), step, system)
+                given = payloads.filled(payloads.parsed(step), step, system)
                 files_of(declared(step), step, system, config.directory)
+                space = merge(study.job_space, given.job)
+                empty |= dict.fromkeys(payloads.empty_dimensions(space, types))
         except StepNotRunnable as error:
             yield document.mistake(top, error.why, "expected what every system has")
+        for name in empty:
+            what = f"job value {name!r} is a list without any value, so it would have no runs"
+            place = (*top, "job", written[name]) if name in written else top
+            yield document.mistake(place, what, "expected at least one value")
 
 
 def structure(config: WorkflowConfig) -> Pipeline:

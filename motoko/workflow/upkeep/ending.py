@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.study import files, moving
 from motoko.study.archive import ARCHIVE, archive_of
+from motoko.study.order import put_back
 from motoko.workflow import control, making, whereabouts
 from motoko.workflow.upkeep.queued import cancel_jobs
 
@@ -80,6 +81,8 @@ class Reset:
     left: list[Executing]
     #: Why further runs stay as they are, by their names: they may have a job.
     queued: dict[str, str] = field(default_factory=dict)
+    #: Those that are CREATED and wait for a step of their pipeline, with their run names.
+    awaiting: dict[str, str] = field(default_factory=dict)
 
 
 def reset_active(
@@ -135,7 +138,9 @@ def reset_active(
                 elif row.get("start_time") is not None:
                     gone = f"its processes were gone when `{command}` put its run back"
                     over[run_id] = _ending(study, run_id, row, gone)
-            reset.n_runs += len(_back_to_created(study, rows, ended=over))
+            done = _back_to_created(study, rows, ended=over)
+            reset.n_runs += len(done)
+            reset.awaiting |= _awaiting(study, done)
             reset.ended += [one for run_id, one in ended.items() if run_id not in chosen]
             if noted:
                 study.database.write(lambda tables: tables.set_fact(_ENDING, None))
@@ -227,12 +232,12 @@ def _back_to_created(
     *,
     leave_packed: bool = False,
 ) -> list[int]:
-    """Make runs CREATED, unless they are not as they were seen any more; those that were.
+    """Put runs back, unless they are not as they were seen any more; those that were.
 
     ``ended`` has what becomes of their attempts, for the history. With ``leave_packed``, what
     is packed away stays there, and is not for their next attempt.
     """
-    changes: dict[str, Any] = {"state": states.CREATED, "has_finished": None}
+    changes: dict[str, Any] = {"has_finished": None}
     if manifest is not None:
         changes["files"] = manifest["key"]
     ids, done = list(rows), []
@@ -249,11 +254,19 @@ def _back_to_created(
                     known = {a["number"]: a for a in tables.attempts(run_id)}.get(number, {})
                     tables.set_attempt(run_id, number, {**known, **ended[run_id]})
                 is_left = leave_packed and archive_of(rows[run_id]) is not None
-                tables.update_run(run_id, {**changes, ARCHIVE: None} if is_left else changes)
+                packed = {ARCHIVE: None} if is_left else {}
+                tables.update_run(run_id, {**changes, **put_back(rows[run_id]), **packed})
             return same
 
         done += study.database.write(reset)
     return done
+
+
+def _awaiting(study: Study, run_ids: Iterable[int]) -> dict[str, str]:
+    """Those of the runs that wait for a step of their pipeline."""
+    with study.database.read() as tables:
+        found = sorted(set(run_ids).intersection(tables.awaiting_step()))
+        return {f"{study.name}.{i}": str(tables.run(i)["run_name"]) for i in found}
 
 
 def _is_same(row: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
@@ -271,6 +284,8 @@ class Cleaned:
     backup: Path | None
     #: Studies that lack an entry which the constraints name.
     without: Sequence[str] = ()
+    #: Those of the runs that wait for a step of their pipeline, with their run names.
+    awaiting: dict[str, str] = field(default_factory=dict)
     #: Runs of the study at hand whose directories are to go.
     directories: Sequence[int] = ()
 
@@ -380,6 +395,7 @@ def _clean(
     done = _back_to_created(study, over, new_files, leave_packed=True)
     changed = set(over).difference(done)
     cleaned.n_runs += len(done)
+    cleaned.awaiting |= _awaiting(study, done)
     cleaned.n_active += len(ids) - len(chosen) + len(changed)
     cleaned.directories = [run_id for run_id in present if run_id not in changed]
 

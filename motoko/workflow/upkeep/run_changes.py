@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import UNDECLARED
+from motoko.columns import AWAITS, UNDECLARED
 from motoko.crashpoints import reached
 from motoko.durable import replace_file
 from motoko.errors import ConfigError
@@ -27,9 +27,11 @@ from motoko.store.tables import TaskIdentity
 from motoko.study import moving
 from motoko.study.archive import ARCHIVE, archive_of, own_entries
 from motoko.study.files import differing
+from motoko.study.order import put_back, waiting_in_words
 from motoko.study.origin import origin_entry
 from motoko.workflow import control, making
 from motoko.workflow.history import record_end
+from motoko.workflow.upkeep.changes import RUNS_A_COMMIT, Changes, in_batches
 from motoko.workflow.upkeep.queued import cancel_jobs
 from motoko.workflow.upkeep.run_values import RETRIED_AS, RETRY_OF, Values
 from motoko.workflow.views import troubles
@@ -53,32 +55,10 @@ _OF_ONE_RUN = frozenset(
         "has_finished",
         "last_step",
         "last_step_time",
+        AWAITS,
         SET_BY_HAND,
     }
 )
-_RUNS_A_COMMIT = 1000
-
-
-@dataclass
-class Changes:
-    """What became of the runs that were chosen."""
-
-    #: Those that were changed.
-    done: list[str] = field(default_factory=list)
-    #: New runs by the runs that they are made from.
-    made: dict[str, str] = field(default_factory=dict)
-    #: Those whose script executes on, since no launcher is there to end it.
-    going_on: list[str] = field(default_factory=list)
-    #: Those that were left as they are, and why.
-    left: dict[str, str] = field(default_factory=dict)
-    #: Those that are tried again with other files than the study has by now.
-    outdated: list[str] = field(default_factory=list)
-    backup: Path | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The documented keys of the commands that change runs."""
-        backup = None if self.backup is None else str(self.backup)
-        return {"runs": self.done, "made": self.made, "left": self.left, "backup": backup}
 
 
 # trying again
@@ -94,12 +74,15 @@ class Retry:
     has_current_files: bool = False
     #: Whether what they left is moved into a backup.
     is_dir_cleaned: bool = False
+    #: Whether runs of a pipeline wait until their steps begin once more.
+    is_in_order: bool = True
 
 
 def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry) -> Changes:
     """Make runs CREATED again, with new values where some are given.
 
-    With another value of a job it is another task: the run stays, and a new one is made (or
+    Runs that steps of a pipeline have made wait until that step begins once more. With another
+    value of a job it is another task: the run stays, and a new one is made (or
     found, if there is such a task) and linked to it. Runs that are being executed are left.
     """
     _end_what_was_said(workflow, chosen)
@@ -109,23 +92,23 @@ def retry(workflow: Workflow, chosen: Mapping[Study, Sequence[int]], how: Retry)
         values = how.values.get(study.name, Values({}, {}))
         manifest = study.manifest() if how.has_current_files else None
         cleans = how.is_dir_cleaned and not values.job
-        again = _Retrying(workflow, study, values, manifest, cleans=cleans)
+        again = _Retrying(workflow, study, values, manifest, how.is_in_order, cleans=cleans)
         if not cleans:
-            _in_batches(study, ids, again, changes)
+            in_batches(study, ids, again, changes)
         else:
             with cleaning(study):
                 making.check_dirs(workflow, study, ids)
-                _in_batches(study, ids, again, changes)
+                in_batches(study, ids, again, changes)
                 reached("retry.created")
-                moved = _put_back(study, ids, changes)
+                moved = _again(study, ids, changes)
                 _move_dirs(workflow, study, moved, backup, changes)
-        put_back = _put_back(study, ids, changes)
-        if put_back and manifest is None:
-            changes.outdated += _with_older_files(study, put_back)
+        again_ids = _again(study, ids, changes)
+        if again_ids and manifest is None:
+            changes.outdated += _with_older_files(study, again_ids)
     return changes
 
 
-def _put_back(study: Study, ids: Sequence[int], changes: Changes) -> list[int]:
+def _again(study: Study, ids: Sequence[int], changes: Changes) -> list[int]:
     done = set(changes.done).difference(changes.made)
     return [run_id for run_id in ids if f"{study.name}.{run_id}" in done]
 
@@ -171,6 +154,7 @@ class _Retrying:
     study: Study
     values: Values
     manifest: Mapping[str, Any] | None
+    is_in_order: bool
     #: Whether directories are moved away then, also one that an earlier call has left.
     cleans: bool
 
@@ -189,6 +173,7 @@ class _Retrying:
                 return
             if made != run_id:
                 changes.made[name] = f"{self.study.name}.{made}"
+                changes.note_waiting(changes.made[name], tables.run(made))
                 tables.update_run(run_id, {RETRIED_AS: made})
                 changes.done.append(name)
                 return
@@ -197,14 +182,18 @@ class _Retrying:
             return
         is_packed = archive_of(row) is not None
         has_left = self.cleans and (is_packed or self.study.run_dir(run_id).exists())
-        if row["state"] == states.CREATED and not entries and not has_left:
-            changes.left[name] = "is CREATED already"
+        changed = put_back(row, is_in_order=self.is_in_order)
+        is_let_go = AWAITS in row and AWAITS in changed
+        if row["state"] == states.CREATED and not (entries or has_left or is_let_go):
+            waits = f", and waits {text}" if (text := waiting_in_words(row)) else ""
+            changes.left[name] = f"is CREATED already{waits}"
             return
         by_hand = remember_before(row, entries)
         if self.cleans and is_packed:
             entries[ARCHIVE] = None  # what it left stays there, and is not for the next attempt
-        tables.update_run(run_id, {**entries, **by_hand, "state": states.CREATED})
+        tables.update_run(run_id, {**entries, **by_hand, **changed})
         changes.done.append(name)
+        changes.note_waiting(name, tables.run(run_id))
 
     def _other_job(
         self, tables: Tables, row: Mapping[str, Any], entries: Mapping[str, Any]
@@ -230,7 +219,8 @@ class _Retrying:
         other = {n: v for n, v in {**own_entries(row), **entries}.items() if n not in of_task}
         [made] = tables.create_tasks([point], identity, {**other, RETRY_OF: row["id"]})
         if is_bad := states.is_bad(tables.run(made)["state"]):
-            tables.update_run(made, {**entries, "state": states.CREATED})
+            again = put_back(tables.run(made), is_in_order=self.is_in_order)
+            tables.update_run(made, {**entries, **again})
         return made, is_bad or made != row.get(RETRIED_AS)
 
 
@@ -258,7 +248,7 @@ def cancel(workflow: Workflow, chosen: Mapping[Study, Sequence[int]]) -> Changes
                 then = ", and has finished" if has_finished and state != states.FINISHED else ""
                 changes.left[f"{study.name}.{run_id}"] = f"is {state}{then}"
 
-        _in_batches(study, ids, one, changes)
+        in_batches(study, ids, one, changes)
         if is_alone:
             _cancel_jobs(workflow, study, changes)
     return changes
@@ -278,8 +268,8 @@ def update(
     workflow: Workflow, chosen: Mapping[Study, Sequence[int]], values: Mapping[str, Values]
 ) -> Changes:
     """Set entries of runs. InvalidTransition for a state that may not follow."""
-    put_back = {s: i for s, i in chosen.items() if "state" in values[s.name].run}
-    _end_what_was_said(workflow, put_back)
+    of_state = {s: i for s, i in chosen.items() if "state" in values[s.name].run}
+    _end_what_was_said(workflow, of_state)
     changes = Changes()
     for study, ids in chosen.items():
         entries = values[study.name].run
@@ -291,11 +281,13 @@ def update(
             study: Study = study,
             entries: Mapping[str, Any] = entries,
         ) -> None:
-            by_hand = remember_before(tables.run(run_id), entries)
-            tables.update_run(run_id, {**entries, **by_hand})
+            row = tables.run(run_id)
+            again = put_back(row) if entries.get("state") == states.CREATED else {}
+            tables.update_run(run_id, {**entries, **remember_before(row, entries), **again})
             changes.done.append(f"{study.name}.{run_id}")
+            changes.note_waiting(changes.done[-1], tables.run(run_id))
 
-        _in_batches(study, ids, one, changes, most=len(ids) or 1)
+        in_batches(study, ids, one, changes, most=len(ids) or 1)
     return changes
 
 
@@ -336,8 +328,8 @@ def delete(
                 _write_down(file, described)
                 reached("delete.described")
             deleted: list[int] = []
-            for start in range(0, len(ids), _RUNS_A_COMMIT):
-                some = ids[start : start + _RUNS_A_COMMIT]
+            for start in range(0, len(ids), RUNS_A_COMMIT):
+                some = ids[start : start + RUNS_A_COMMIT]
 
                 def remove(
                     tables: Tables, some: Sequence[int] = some, study: Study = study
@@ -463,29 +455,6 @@ def _why_not_idle(
         is_alone = control.launcher_office(workflow).owner() is None
         ends = troubles.unended(workflow) if is_alone else "the launcher ends it first"
     return f"{'is CANCELLED and ' * is_ending}still executes on {found.host}: {ends}"
-
-
-def _in_batches(
-    study: Study,
-    ids: Sequence[int],
-    change: Callable[[Tables, int, Changes], None],
-    changes: Changes,
-    most: int = _RUNS_A_COMMIT,
-) -> None:
-    for start in range(0, len(ids), most):
-        some = ids[start : start + most]
-
-        def write(tables: Tables, some: Sequence[int] = some) -> Changes:
-            now = Changes()  # what an attempt that met a conflict had found does not count
-            for run_id in some:
-                change(tables, run_id, now)
-            return now
-
-        now = study.database.write(write)
-        changes.done += now.done
-        changes.made |= now.made
-        changes.going_on += now.going_on
-        changes.left |= now.left
 
 
 def _move_dirs(

@@ -39,6 +39,8 @@ class StudyOverview:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     #: Since when no run of it is to begin; None if nobody holds them.
     held: float | None = None
+    #: By run name: CREATED runs that wait for a step of their pipeline, if there are any.
+    awaiting: dict[str, int] = field(default_factory=dict)
     #: Names of files that are other than when its last run was made.
     changed_files: list[str] = field(default_factory=list)
     error: MotokoError | None = None
@@ -115,6 +117,7 @@ class Overview:
                     "run_names": study.counts,
                     "total": study.total,
                     "held": study.held,
+                    "awaiting": study.awaiting,
                     "changed_files": study.changed_files,
                     "problem": study.problem,
                 }
@@ -181,6 +184,8 @@ def look(
                 seen.update(name for name, _, _ in tables.groups.counted())
                 found.counts = _counts(tables, run_name)
                 found.held = held_since(tables)
+                awaiting = {name: tables.n_awaiting_step(name) for name in found.counts}
+                found.awaiting = {name: n for name, n in awaiting.items() if n}
                 found.changed_files = changed_files(study, tables)
                 _add_failed(overview, study, tables, run_name)
         except MotokoError as error:

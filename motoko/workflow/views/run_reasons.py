@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from motoko.columns import AWAITS
 from motoko.host import host_name
 from motoko.launch.executing import Executing, executing_in
 from motoko.launch.work import LIMITS, open_runs, retry_left_s
 from motoko.model import states
 from motoko.phrases import counted, duration, moment
+from motoko.study.order import OUT_OF_ORDER, what_goes_on
 from motoko.study.records import split_run_name
 from motoko.workflow import control
 from motoko.workflow.holding import held_since
@@ -83,6 +85,7 @@ class Inquiry:
     def _created(self) -> tuple[str, str]:
         for ask in (
             self._in_queue,
+            self._awaiting_step,
             self._held,
             self._without_launcher,
             self._in_trouble,
@@ -107,6 +110,23 @@ class Inquiry:
         self.evidence["batch"] = batch
         reason = f", which says {batch['reason']}" if batch.get("reason") else ""
         return "queue", f"waits as job {batch['id']} of {batch['generator']}{reason}"
+
+    def _awaiting_step(self) -> tuple[str, str] | None:
+        if not states.awaits_step(self.row):
+            return None
+        step, run_name = self.row[AWAITS], str(self.row["run_name"])
+        self.evidence[AWAITS] = step
+        now = self._command("runs", "retry", self.name, OUT_OF_ORDER)
+        never = self._command("runs", "cancel", self.name)
+        goes_on = f"`{what_goes_on(run_name)}` goes through the pipeline"
+        if run_name in control.orchestrators(self.workflow):
+            goes_on = f"the orchestrator of {run_name}, if it comes to that, or else {goes_on}"
+        return (
+            "pipeline",
+            f"waits: it was put back, and its step {step!r} of a pipeline begins when what that"
+            f" requires is done: {goes_on}; `{now}` executes it at once, `{never}` gives it"
+            " up",
+        )
 
     @property
     def _waits_since(self) -> float:
@@ -235,7 +255,7 @@ class Inquiry:
         submitted = list(self.tables.in_state(states.SUBMITTED))
         if self._is_submitted:
             return sum(run_id < self.run_id for run_id in submitted)
-        created = self.tables.in_state(states.CREATED)
+        created = self.tables.all_ready()
         return len(submitted) + sum(run_id < self.run_id for run_id in created)
 
     def _behind(self, n_before: int) -> tuple[str, str] | None:

@@ -1,0 +1,98 @@
+"""Runs of a pipeline that somebody puts back: what is executed, when, and what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+
+pytestmark = pytest.mark.slow
+
+YAML = """\
+task_managers: {prepare: , use: }
+pipeline:
+  systems: {directory: work}
+  steps:
+    prepare: {run: {t: 0}}
+    use: {requires: [prepare]}
+    report: {requires: [use], handler: report.write}
+"""
+PREPARE = """\
+echo "__BLACKDYNAMITE__t__" >../../../work/a/prepared
+echo "prepared __BLACKDYNAMITE__t__" >>../../../told
+"""
+USE = """\
+value=$(cat ../../../work/a/prepared)
+echo "used $value" >>../../../told
+[ "$value" != 0 ] || [ -e ../../../all-is-well ]
+"""
+REPORT = """\
+def write(system):
+    with open("told", "a") as file:
+        file.write(f"reported {system.path('prepared').read_text()}")
+"""
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> CommandLine:
+    for name, bd, script in (
+        ("prepare", "study: prepare\njob: {system: str}\nrun: {t: int}\n", PREPARE),
+        ("use", "study: use\njob: {system: str}\n", USE),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bd.yaml").write_text(bd)
+        (tmp_path / name / "launch.sh").write_text(script)
+    (tmp_path / "work" / "a").mkdir(parents=True)
+    (tmp_path / "motoko.yaml").write_text(YAML)
+    (tmp_path / "report.py").write_text(REPORT)
+    return CommandLine(tmp_path)
+
+
+def told(directory: Path) -> list[str]:
+    """What scripts and functions have said since the last time."""
+    file = directory / "told"
+    found = file.read_text().splitlines()
+    file.unlink()
+    return found
+
+
+def test_what_is_put_back_is_executed_in_its_order_and_what_is_behind_it_is_done_anew(
+    line: CommandLine, tmp_path: Path
+) -> None:
+    line.run("run", "--run_name", "r", code=5)
+    assert told(tmp_path) == ["prepared 0", "used 0"]
+
+    said = line.run("runs", "retry", "prepare.1", "--set", "t=1").stdout
+    assert "prepare.1): `motoko run --run_name r` goes through it" in said
+    line.run("run", "--run_name", "r", "--retry-failed")
+    assert told(tmp_path) == ["prepared 1", "used 1", "reported 1"]
+
+    said = line.run("clean").stdout
+    assert "2 runs of a pipeline wait for their steps to begin (prepare.1, use.1)" in said
+    assert "waits: it was put back" in line.run("why", "use.1").stdout
+    assert "for its step 'use' to begin" in line.run("runs", "show", "use.1").stdout
+    assert "use: 1 CREATED run waits for a pipeline" in line.run("info").stdout
+    line.run("run", "--run_name", "r")
+    assert told(tmp_path) == ["prepared 1", "used 1", "reported 1"]
+
+    line.run("runs", "retry", "prepare.1", "--set", "t=2")
+    line.run("run", "--run_name", "r")
+    assert told(tmp_path) == ["prepared 2", "used 2", "reported 2"]
+    assert [row["run"] for row in line.json("runs", "list", "use")] == ["use.1", "use.2"]
+
+
+def test_a_run_is_executed_out_of_order_when_somebody_says_so(
+    line: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "all-is-well").touch()
+    line.run("run", "--run_name", "r")
+    told(tmp_path)
+
+    line.run("runs", "retry", "use.1")
+    assert "is CREATED already, and waits" in line.run("runs", "retry", "use.1", code=4).stdout
+    said = line.run("runs", "retry", "use.1", "--out-of-order").stdout
+
+    assert said == "1 run CREATED again\n"
+    assert not line.json("runs", "show", "use.1")["entries"].get("awaits_step")
