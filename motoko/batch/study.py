@@ -19,10 +19,10 @@ from typing import Any
 import anyio
 
 from motoko.batch.alone import RECORD
-from motoko.batch.books import CALL
 from motoko.batch.crew import Result
 from motoko.batch.doing import BatchWorker
 from motoko.batch.models import BatchJob, now
+from motoko.batch.underway import CALL
 from motoko.durable import replace_file
 from motoko.errors import BatchMistake
 from motoko.model import states

@@ -64,8 +64,9 @@ def command(
     how many at once. They go on when the command is stopped, and the same command takes them
     over.
 
-    Stopped or killed, the same command goes on: what has an output is skipped. Jobs that
-    failed are done again. Code 5 if any failed.
+    Stopped or killed, the same command goes on: what has an output is skipped, with `--force`
+    what the command had done again before. Jobs that failed are done again. Code 5 if any
+    failed.
     """
     from motoko.batch import BatchRunner, find_jobs, load_worker
     from motoko.batch.books import beside
