@@ -14,6 +14,7 @@ from motoko.batch.crew import Crew, Result
 from motoko.batch.doing import BatchWorker, died, do, is_done, mark, set_aside, skipped
 from motoko.batch.kinds import RunStatus
 from motoko.batch.models import BatchJob, BatchManifest, BatchRunRecord, now
+from motoko.batch.origins import gone_inputs, is_about
 from motoko.batch.underway import CALL, UnderWay, begun, take_up
 from motoko.crashpoints import reached
 from motoko.errors import BatchMistake, BatchRunning
@@ -62,7 +63,8 @@ class BatchRunner:
         as many as ``max_concurrent`` in these files says. Killed, the runs go on, and the same
         call takes them over. The worker must be a function of a module.
 
-        Raises ValueError for less than one worker, and for jobs that share an id or an output,
+        Raises ValueError for less than one worker, for jobs that share an id or an output, and,
+        without ``force``, for outputs that by their records were made of other inputs,
         BatchUnreadable when something else lies at ``manifest_path``, BatchRunning when another
         process works on the batch, or on one of its outputs, or runs that a killed call with
         the executor ``motoko`` has left.
@@ -122,14 +124,18 @@ class _Scene:
         self._workflow_dir = workflow_dir
         self._force = force
         self._records: Mapping[str, BatchRunRecord] = {}
+        self._gone_inputs: Mapping[str, Path] = {}
         #: Since when all is done again: with ``force``, since the first call that was to do so.
         self.forced_since: datetime | None = None
         #: The files of calls whose runs are taken over.
         self.taken_over: Sequence[Path] = ()
 
     def prepare(self, records: Mapping[str, BatchRunRecord]) -> None:
-        """Set aside what was half done."""
-        self._records = records
+        """Refuse what cannot be done; set aside what was half done."""
+        about = ((job, records.get(job.id)) for job in self.jobs)
+        self._records = {job.id: r for job, r in about if r is not None and is_about(r, job)}
+        if not self._force:
+            self._gone_inputs = gone_inputs(self.jobs, self.place, self._records)
         left = take_up(self._home, self.outputs, self._workflow_dir)
         self.taken_over = left.taken_over
         if self._force:
@@ -143,7 +149,7 @@ class _Scene:
             return None
         if self.forced_since is not None and not _was_made(record, self.forced_since):
             return None
-        return skipped(job, record)
+        return skipped(job, record, self._gone_inputs.get(job.id))
 
 
 class _Batch:
