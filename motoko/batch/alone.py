@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ def main(call_file: str) -> int:
     sys.path[:] = call["path"]
     worker = pickle.loads(base64.b64decode(call["worker"]))
     job = BatchJob.model_validate_json(run.spec)
+    if os.environ.get("MOTOKO_ATTEMPT", "1") != "1":
+        set_aside(job.output)  # an attempt before this one may have died at it
     before = mark(job.output)
     encoded = do(job, worker, Path.cwd())
     record = BatchRunRecord.model_validate_json(encoded)

@@ -2,35 +2,31 @@
 
 The manifest is rewritten after each job; one rewriting has those that ended at one moment. In a
 batch of thousands it has also those that end so quickly that to rewrite it for each would take
-most of the time. Beside it lies a journal, ``.NAME.journal``,
-while a batch runs and when one was killed: a line when a job begins, ``{"begun": ID, "output":
-PATH}``, and its record when it has ended; where runs of a study do the jobs, first of all a
-line ``{"workflow": DIRECTORY}``. It is locked while a batch runs. From it the next
-call knows what the manifest could not be told any more, and which outputs may be half done.
+most of the time. Beside it lies a journal, ``.NAME.journal``, while a batch runs and when one
+was killed: the record of each job that has ended. It is locked while a batch runs. From it the
+next call knows what the manifest could not be told any more. Which outputs may be half done is
+known where these are, see `underway`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from motoko.batch.doing import set_aside
 from motoko.batch.kinds import RunStatus
 from motoko.batch.models import BatchJob, BatchManifest, BatchRunRecord, document, now
 from motoko.crashpoints import reached
+from motoko.daemon.forks import keep_from_children
 from motoko.durable import locked, replace_file, write_all
 from motoko.errors import BatchRunning
 
-#: A killed batch leaves workers for an instant, and they hold its lock.
+#: A killed batch leaves workers for an instant, and they may hold its lock.
 _PATIENCE_S = 2.0
-#: In the directory of a workflow whose runs are jobs of a batch, until its call is through.
-CALL = "call.json"
 #: How often the manifest is forced to disk, which takes longer than many a job.
 _FORCING_S = 1.0
 #: A manifest of so many jobs is written in a fraction of a millisecond.
@@ -54,8 +50,8 @@ class Books:
     ) -> None:
         self._file = file
         self._journal = journal
-        #: Of the journal: whoever has a copy of it holds the lock.
-        self.fd = fd
+        #: The journal: what a worker forks does not hold the lock of the batch.
+        self.locked = [fd]
         self._jobs = jobs
         self._head = head
         self.before = before
@@ -71,17 +67,12 @@ class Books:
             if job.id in before:
                 record = before[job.id]
                 self._keep(index, record.status, record.model_dump_json().encode())
-
-    def begin(self, index: int, output: Path) -> None:
-        """A job begins."""
-        line = json.dumps({"begun": self._jobs[index].id, "output": str(output)}).encode()
-        write_all(self.fd, line + b"\n")
-        reached("batch.begun")
+        keep_from_children(self)
 
     def record(self, index: int, status: RunStatus, record: bytes) -> None:
         """A job has ended, or is skipped."""
         reached("batch.done")
-        write_all(self.fd, record + b"\n")
+        write_all(self.locked[0], record + b"\n")
         reached("batch.noted")
         self._keep(index, status, record)
         self._n_ended += 1
@@ -159,48 +150,43 @@ def opened(
     input_dir: Path | None,
     output_dir: Path | None,
     pattern: str,
-    workflow_dir: Path | None = None,
+    prepare: Callable[[Mapping[str, BatchRunRecord]], object],
 ) -> Iterator[Books]:
-    """The books of a batch, for nobody else meanwhile. BatchRunning, BatchUnreadable.
-
-    ``workflow_dir`` has the study whose runs are its jobs, if these are runs. What a batch that
-    was killed left half done is set aside.
+    """The books of a batch, for nobody else meanwhile. BatchRunning, BatchUnreadable, and what
+    ``prepare`` raises, which gets the earlier records by their jobs before anything is changed.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     journal = journal_of(file)
-    try:
-        with locked(journal, _PATIENCE_S) as fd:
-            try:
-                created_at, before = _earlier(file)
-            except BaseException:
-                if not os.fstat(fd).st_size:
-                    journal.unlink()
-                raise
-            left, unfinished, handed_to = _left(journal)
-            _check_nobody_else(file, {beside(file), *handed_to} - {workflow_dir})
-            before |= left
-            for output in unfinished:
-                set_aside(output)
-            head = BatchManifest(
-                created_at=created_at,
-                updated_at=now(),
-                input_dir=input_dir,
-                output_dir=output_dir,
-                pattern=pattern,
-                total=len(jobs),
-            )
-            books = Books(file, journal, fd, jobs, head, before)
-            books.save()
-            os.ftruncate(fd, 0)
-            if workflow_dir is not None:
-                write_all(fd, json.dumps({"workflow": str(workflow_dir)}).encode() + b"\n")
-            try:
-                yield books
-            finally:
-                if journal.exists():
-                    books.save()
-    except TimeoutError:
-        raise BatchRunning(str(file)) from None
+    with ExitStack() as stack:
+        try:
+            fd = stack.enter_context(locked(journal, _PATIENCE_S))
+        except TimeoutError:
+            raise BatchRunning(str(file)) from None
+        try:
+            created_at, before = _earlier(file)
+            before |= _left(journal)
+            prepare(before)
+        except BaseException:
+            if not os.fstat(fd).st_size:
+                journal.unlink()
+            raise
+        head = BatchManifest(
+            created_at=created_at,
+            updated_at=now(),
+            input_dir=input_dir,
+            output_dir=output_dir,
+            pattern=pattern,
+            total=len(jobs),
+        )
+        books = Books(file, journal, fd, jobs, head, before)
+        books.save()
+        os.ftruncate(fd, 0)
+        try:
+            yield books
+        finally:
+            books.locked = []
+            if journal.exists():
+                books.save()
 
 
 def _earlier(file: Path) -> tuple[datetime, dict[str, BatchRunRecord]]:
@@ -210,31 +196,13 @@ def _earlier(file: Path) -> tuple[datetime, dict[str, BatchRunRecord]]:
     return manifest.created_at, manifest.records_by_id()
 
 
-def _check_nobody_else(file: Path, workflow_dirs: Iterable[Path]) -> None:
-    """BatchRunning if the runs of any of these workflows may be at the jobs: what they have
-    half done is not told from what is done, and they do the rest."""
-    for place in workflow_dirs:
-        if (place / CALL).exists():
-            raise BatchRunning(str(file), str(place))
-
-
-def _left(journal: Path) -> tuple[dict[str, BatchRunRecord], list[Path], list[Path]]:
-    """The records in a journal, the outputs of jobs that have begun and not ended, and the
-    workflow that has done the jobs."""
+def _left(journal: Path) -> dict[str, BatchRunRecord]:
+    """The records in a journal, by their jobs."""
     records: dict[str, BatchRunRecord] = {}
-    begun: dict[str, Path] = {}
-    workflows: list[Path] = []
     for line in journal.read_bytes().splitlines():
         try:
-            if line.startswith(b'{"begun":'):
-                found = json.loads(line)
-                begun[found["begun"]] = Path(found["output"])
-            elif line.startswith(b'{"workflow":'):
-                workflows.append(Path(json.loads(line)["workflow"]))
-            else:
-                record = BatchRunRecord.model_validate_json(line)
-                records[record.job_id] = record
-                begun.pop(record.job_id, None)
+            record = BatchRunRecord.model_validate_json(line)
         except ValueError:  # the last one, torn by a kill
             continue
-    return records, list(begun.values()), workflows
+        records[record.job_id] = record
+    return records

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -32,7 +31,6 @@ class _Work(NamedTuple):
     worker: BatchWorker
     jobs: Sequence[BatchJob]
     place: Path
-    own_fds: Sequence[int]
 
 
 class _Member:
@@ -68,13 +66,14 @@ class _Member:
         try:
             return index, self.connection.recv_bytes()
         except (EOFError, OSError):
+            self._kill()
             self.process.join()
             return index, _how_it_ended(self.process.exitcode)
 
     def end(self, *, at_once: bool) -> None:
-        """Have it end, by force if need be."""
+        """Have it end, by force if need be: then with all that it has started."""
         if at_once:
-            self.process.kill()
+            self._kill()
         self.connection.close()
         self.process.join(_ENDING_S)
         if self.process.is_alive():
@@ -82,6 +81,14 @@ class _Member:
             self.process.join()
         self.process.close()
         os.close(self.death)
+
+    def _kill(self) -> None:
+        """Kill it, and what it has started, which would go on with half a job."""
+        with suppress(
+            ProcessLookupError, PermissionError
+        ):  # it has no group yet, or none is left
+            os.killpg(self.process.ident or 0, signal.SIGKILL)
+        self.process.kill()
 
 
 class Crew:
@@ -93,12 +100,10 @@ class Crew:
         worker: BatchWorker,
         jobs: Sequence[BatchJob],
         place: Path,
-        own_fds: Sequence[int],
     ) -> None:
-        """Relative paths are meant from ``place``; of ``own_fds`` the processes have copies,
-        and what these start in their turn has none."""
+        """Relative paths are meant from ``place``."""
         self._size = size
-        self._work = _Work(worker, jobs, place, own_fds)
+        self._work = _Work(worker, jobs, place)
         self._members: dict[Connection, _Member] = {}
 
     def __enter__(self) -> Crew:
@@ -135,7 +140,7 @@ class Crew:
                 result = member.result(is_dead=member.death in ready)
                 if isinstance(result[1], str):
                     del self._members[member.connection]
-                    member.end(at_once=True)
+                    member.end(at_once=False)  # it was ended, with all that was left of it
                 else:
                     idle.append(member)
                 yield result
@@ -168,14 +173,12 @@ def _serve(
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
+    os.setsid()  # what it starts can be ended with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and decides
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     for other in to_close:
         other.close()
-    # A batch is not under way as long as what a worker has started and left goes on.
-    for fd in work.own_fds:
-        os.register_at_fork(after_in_child=partial(os.close, fd))
     with suppress(EOFError, ConnectionError):
         while True:
             job = work.jobs[connection.recv()]

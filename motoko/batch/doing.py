@@ -18,6 +18,8 @@ from motoko.batch.models import BatchJob, BatchRunRecord, UtcTime, now
 BatchWorker = Callable[[BatchJob], Mapping[str, Any] | None]
 #: What may be half done is beside the place of the output.
 PARTIAL = ".partial"
+#: In the provenance of what was skipped: another input than its own, as it was written down.
+MADE_OF = "made_of"
 _PATHS = ("motion", "output", "config_path")
 _LAST_MODIFIED = tuple[int, int, int]
 
@@ -86,8 +88,11 @@ def is_done(output: Path, before: BatchRunRecord | None) -> bool:
     return made > before.finished_at.timestamp()
 
 
-def skipped(job: BatchJob, before: BatchRunRecord | None) -> BatchRunRecord:
-    """The record of a job whose output is there, with what an earlier one says of it."""
+def skipped(
+    job: BatchJob, before: BatchRunRecord | None, gone_input: Path | None = None
+) -> BatchRunRecord:
+    """The record of a job whose output is there, with what an earlier one says of it; that it
+    was made of another input, if one that is gone says so."""
     provenance: dict[str, Any] = {"resumed": True}
     if before is not None and before.status is not RunStatus.FAILED:
         provenance = {
@@ -96,9 +101,11 @@ def skipped(job: BatchJob, before: BatchRunRecord | None) -> BatchRunRecord:
             **before.provenance,
             **provenance,
         }
-    return _record(
-        job, RunStatus.SKIPPED, now(), message="the output exists", provenance=provenance
-    )
+    message = "the output exists"
+    if gone_input is not None:
+        message += f", made of {gone_input}, which is not there any more"
+        provenance[MADE_OF] = str(gone_input)
+    return _record(job, RunStatus.SKIPPED, now(), message=message, provenance=provenance)
 
 
 def set_aside(output: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from motoko.batch.books import beside, journal_of
 from motoko.batch.doing import PARTIAL
 from motoko.batch.models import BatchJob
+from motoko.batch.underway import is_of_batches
 from motoko.errors import BatchMistake, WorkerNotLoadable
 from motoko.phrases import nearest
 
@@ -50,6 +51,9 @@ def find_jobs(
     made |= {manifest, journal_of(manifest)}
     files = [f for f in files if beside(manifest) not in f.absolute().parents]
     files = [f for f in files if f.absolute() not in made and not f.name.endswith(PARTIAL)]
+    files = [
+        f for f in files if f.parent.absolute() != target.absolute() or not is_of_batches(f)
+    ]
     if not files:
         raise BatchMistake(f"{top}: no file matches {pattern!r}")
     jobs = []

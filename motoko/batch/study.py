@@ -19,10 +19,10 @@ from typing import Any
 import anyio
 
 from motoko.batch.alone import RECORD
-from motoko.batch.books import CALL
 from motoko.batch.crew import Result
 from motoko.batch.doing import BatchWorker
 from motoko.batch.models import BatchJob, now
+from motoko.batch.underway import CALL
 from motoko.durable import replace_file
 from motoko.errors import BatchMistake
 from motoko.model import states
@@ -30,10 +30,14 @@ from motoko.paths import WORKFLOW_FILE
 from motoko.store.tables import Tables
 from motoko.study.study import Study
 from motoko.study.waiting import failed_run
-from motoko.workflow import Workflow, control, limits
+from motoko.workflow import Workflow, control, limits, whereabouts
 from motoko.workflow.limits import Limit
+from motoko.workflow.upkeep import settling
 
 _STUDY = "jobs"
+#: Beside the call: what the runs execute. Runs keep the script that they were created with, and
+#: may execute after a move.
+_COMMAND = "call.sh"
 _FILES = {
     WORKFLOW_FILE: f"task_managers:\n  {_STUDY}:\norchestrator: batch.main # motoko batch is\n",
     f"{_STUDY}/bd.yaml": f"""\
@@ -42,8 +46,8 @@ job:
   item: str # the id of a job of the batch
 run:
   spec: str # the job, in JSON
-retry: 0
 """,
+    f"{_STUDY}/launch.sh": f'. "${{MOTOKO_WORKFLOW%/*}}/{_COMMAND}"\n',
 }
 
 
@@ -61,13 +65,15 @@ class StudyCrew:
         self._call: dict[str, Any] = {}
         before: dict[str, Any] = {"run_name": "", "items": []}
         if self._call_file.exists():
-            before = json.loads(self._call_file.read_bytes())
+            before = self._call = json.loads(self._call_file.read_bytes())
         #: The process ids of the server and the launcher that such a call has left.
         self._daemons: list[int] = before.get("daemons", [])
         self._run_name: str = before["run_name"] or f"{now():batch-%Y%m%d-%H%M%S-%f}"
         #: The ids of jobs that a call which was killed has given to the study: their runs are
         #: taken over, whatever lies at their outputs.
         self.taken_over = frozenset(before["items"])
+        #: Those of them that are no jobs of this call: they are left to one that has them.
+        self._others = sorted(self.taken_over - {job.id for job in jobs})
 
     def work(
         self, indexes: Iterable[int], on_result: Callable[[int, bytes | str], object]
@@ -78,9 +84,10 @@ class StudyCrew:
         """
         pending = list(indexes)
         if not pending:
-            self._call_file.unlink(missing_ok=True)
+            self._close()
             return
         self._write_files({self._jobs[i].id for i in pending})
+        self._settle()
         workflow = Workflow(str(self._directory))
         workflow.run_name = self._run_name
         workflow.accepts_changes = True  # what is changed in its files holds from now on
@@ -96,18 +103,36 @@ class StudyCrew:
             except BaseException:
                 custody.leave()  # the runs go on
                 raise
-        self._call_file.unlink()
+            if self._others:
+                custody.leave()
+        self._close()
+
+    def _settle(self) -> None:
+        """A copy of the directory is one by itself: what executed does so for the original, and
+        is begun again here."""
+        workflow = Workflow(str(self._directory))
+        try:
+            if whereabouts.changes(workflow):
+                settling.settle(workflow, is_copy=True)
+        finally:
+            workflow.close()
+
+    def _close(self) -> None:
+        """This call is through; what others have given to the study may go on."""
+        if self._others:
+            self._write_call({"items": self._others})
+        else:
+            self._call_file.unlink(missing_ok=True)
 
     def _write_files(self, items: set[str]) -> None:
         (self._directory / _STUDY).mkdir(parents=True, exist_ok=True)
-        script = self._directory / _STUDY / "launch.sh"
-        words = [sys.executable, "-m", "motoko.batch.alone", str(self._call_file)]
+        command = shlex.join([sys.executable, "-m", "motoko.batch.alone", str(self._call_file)])
         where = shlex.quote(str(Path.cwd()))  # there the caller's paths lead somewhere
-        script_text = f"cd {where} || exit\n{shlex.join(words)}\n"
-        files = {**_FILES, f"{_STUDY}/launch.sh": script_text}
-        for name, text in files.items():
-            if not (self._directory / name).exists() or self._directory / name == script:
+        for name, text in _FILES.items():
+            if not (self._directory / name).exists():
                 replace_file(self._directory / name, [text.encode()])
+        command_file = self._directory / _COMMAND
+        replace_file(command_file, [f"cd {where} || exit\n{command}\n".encode()])
         self._call = {
             "run_name": self._run_name,
             "items": sorted(items | self.taken_over),

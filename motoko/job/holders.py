@@ -82,6 +82,12 @@ def has_holders(token: str) -> bool:
     return any(True for _ in _holders(token))
 
 
+def find_writers(file: StrPath) -> list[int]:
+    """Ids of the processes here, this one too, that have a file open for writing. OSError when
+    it cannot be told now."""
+    return list(_holders(os.fspath(file)))
+
+
 def _holders(token: str) -> Iterator[int]:
     try:
         wanted = os.stat(token)

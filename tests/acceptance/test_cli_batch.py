@@ -172,6 +172,28 @@ def test_batch_of_runs_that_was_stopped_says_what_goes_on_and_ends_it_later(
     wait_for(lambda: not processes_of(here.directory), 20)
 
 
+def test_outputs_of_other_inputs_are_refused_or_named(here: CommandLine) -> None:
+    here.run(*BATCH)
+    (here.directory / "in" / "a.bvh").rename(here.directory / "away.bvh")
+    (here.directory / "in2").mkdir()
+    for name in ("a.bvh", "b.bvh"):
+        (here.directory / "in2" / name).write_text("other")
+    other = ("batch", "in2", *BATCH[2:])
+
+    refused = here.run(*other, code=3)
+    (here.directory / "in" / "b.bvh").unlink()
+    skipped = here.run(*other)
+    forced = here.run(*other, "--force")
+
+    assert "out/b.bvh was made of" in refused.stderr
+    assert "in/b.bvh, not of in2/b.bvh: have another directory for outputs" in refused.stderr
+    assert (
+        "motoko: 2 outputs of other inputs, which are gone (out/a.bvh of in/a.bvh): --force"
+        in skipped.stderr
+    )
+    assert forced.stderr == ""
+
+
 def test_people_see_a_bar(here: CommandLine) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
     command = [sys.executable, "-m", "motoko", *BATCH, "--max-workers", "2"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from motoko.batch import BatchJob, BatchRunner
+from motoko.batch.doing import do
 from motoko.batch.study import StudyCrew
 from motoko.errors import BatchRunning
 from tests.support.batch_workers import copy, jobs_in
@@ -53,3 +54,30 @@ def test_jobs_whose_runs_may_go_on_are_left_to_those(
     assert not any(job.output.exists() for job in jobs)
     with pytest.raises(KeyboardInterrupt):  # but by the same call
         BatchRunner.run(jobs, copy, manifest_path=manifest, **own)  # type: ignore[arg-type]
+
+
+def do_all(crew: StudyCrew, indexes: list[int], on_result: Callable[..., object]) -> None:
+    """Do the jobs here and now."""
+    for index in indexes:
+        on_result(index, do(crew._jobs[index], copy, Path.cwd()))
+    crew._close()
+
+
+def test_jobs_that_a_call_does_not_have_are_left_to_one_that_has_them(
+    tmp_path: Path, jobs: list[BatchJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "manifest.json"
+    monkeypatch.setattr(StudyCrew, "work", hand_on)
+    with pytest.raises(KeyboardInterrupt):
+        BatchRunner.run(jobs, copy, manifest_path=manifest, executor="motoko")
+    monkeypatch.setattr(StudyCrew, "work", do_all)
+
+    BatchRunner.run(jobs[:1], copy, manifest_path=manifest, executor="motoko")
+
+    other = tmp_path / "other.json"
+    with pytest.raises(BatchRunning):
+        BatchRunner.run(jobs, copy, manifest_path=other)
+    assert BatchRunner.run(jobs[:1], copy, manifest_path=other).skipped_count == 1
+    BatchRunner.run(jobs, copy, manifest_path=manifest, executor="motoko")
+    assert BatchRunner.run(jobs, copy, manifest_path=other).skipped_count == 2
+    assert not list(tmp_path.glob(".*"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,17 @@ place = Path(sys.argv[1])
 jobs = jobs_in(place, int(sys.argv[2]))
 options = {"manifest_path": place / "manifest.json", "executor": "motoko"}
 BatchRunner.run(jobs, tell, max_workers=4, **options)
+"""
+#: In its current directory; as long as a file is there, jobs are half done.
+PLACE_PROGRAM = """\
+from pathlib import Path
+from motoko.batch import BatchRunner, find_jobs
+from tests.support.batch_workers import half_while_told
+
+jobs = find_jobs("in", "out", "*")
+options = {"manifest_path": "out/manifest.json", "executor": "motoko"}
+made = BatchRunner.run(jobs, half_while_told, max_workers=2, output_dir=Path("out"), **options)
+assert not made.failed_count, made
 """
 
 
@@ -88,7 +102,11 @@ def test_manifest_is_that_of_processes(tmp_path: Path, monkeypatch: Any) -> None
 
 
 @pytest.mark.slow
-def test_batch_that_is_killed_goes_on_and_makes_every_output_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", ["motoko", ""])
+def test_batch_that_is_killed_goes_on_and_makes_every_output_once(
+    tmp_path: Path, word: str
+) -> None:
+    """With its server and its launcher, or with its runs, too."""
     dice = random.Random(7)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(N_JOBS)]
     for job in jobs_in(tmp_path, N_JOBS):
@@ -103,14 +121,51 @@ def test_batch_that_is_killed_goes_on_and_makes_every_output_once(tmp_path: Path
         wanted = n_told() + dice.randrange(1, 12)
         wait_for(lambda p=begun, n=wanted: n_told() >= n or p.poll() is not None, 60)
         begun.kill()
-        kill_processes_of(tmp_path, "motoko")
+        kill_processes_of(tmp_path, word)
         begun.wait(timeout=20)
     subprocess.run(command, cwd=ROOT, timeout=120, check=True)
 
     manifest = BatchManifest.load(tmp_path / "manifest.json")
     assert manifest.success_count + manifest.skipped_count == manifest.total == N_JOBS
     assert {job.output.read_text() for job in jobs_in(tmp_path, N_JOBS)} == {"once\n"}
-    assert sorted(told.read_text().split()) == sorted(r.job_id for r in manifest.records)
+    n_done = Counter(told.read_text().split())
+    assert sorted(n_done) == sorted(r.job_id for r in manifest.records)
+    assert n_done.total() - N_JOBS <= (0 if word else N_KILLS * 4)  # those that were under way
+    wait_for(lambda: not processes_of(tmp_path), 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_batch_whose_directory_was_renamed_or_copied_goes_on(
+    tmp_path: Path, is_copied: bool
+) -> None:
+    """After everything was killed, as when the machine fails."""
+    place, other = tmp_path / "old", tmp_path / "new"
+    (place / "in").mkdir(parents=True)
+    for i in range(4):
+        (place / "in" / f"{i}").write_text("x")
+    (place / "stay").touch()
+    command = [sys.executable, "-c", PLACE_PROGRAM]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=place, env=environment) as begun:
+        wait_for(lambda: len(list(place.glob("out/[0-9]"))) == 2, 60)
+        begun.kill()
+        kill_processes_of(place)
+    (place / "stay").unlink()
+    if is_copied:
+        shutil.copytree(place, other, symlinks=True, ignore=shutil.ignore_patterns("*.sock"))
+    else:
+        place.rename(other)
+
+    for _ in range(2):
+        subprocess.run(command, cwd=other, env=environment, timeout=120, check=True)
+
+    made = BatchManifest.load(other / "out" / "manifest.json")
+    assert (made.total, made.skipped_count) == (4, 4)
+    assert {(other / "out" / f"{i}").read_text() for i in range(4)} == {"half whole"}
+    if is_copied:
+        halves = [file.read_text() for file in place.glob("out/[0-9]*")]
+        assert halves == ["half"] * 2
     wait_for(lambda: not processes_of(tmp_path), 20)
 
 

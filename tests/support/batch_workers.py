@@ -38,6 +38,17 @@ def tell(job: BatchJob) -> None:
     os.close(told)
 
 
+def half_while_told(job: BatchJob) -> None:
+    """Add to the output; as long as a file ``stay`` is beside the inputs' directory, but a
+    half."""
+    with open(job.output, "a", buffering=1) as output:
+        output.write("half")
+        output.flush()
+        if (job.motion.parents[1] / "stay").exists():
+            signal.pause()
+        output.write(" whole")
+
+
 def fail(job: BatchJob) -> None:
     """Fail as the job's name says, half done."""
     if job.name == "silent":

@@ -62,6 +62,7 @@ def test_a_name_that_cannot_be_written_down_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_written_down_of_a_batch_is_no_input(tmp_path: Path) -> None:
     made(tmp_path, "a.bvh", "manifest.json", ".manifest.json.journal", "mine.json")
+    made(tmp_path, ".0123456789abcdef.begun")
     made(tmp_path, "manifest.motoko/motoko.yaml", "manifest.motoko/jobs/bd.yaml")
 
     usual = find_jobs(tmp_path, tmp_path, "**/*", ".npz")

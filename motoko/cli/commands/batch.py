@@ -64,8 +64,9 @@ def command(
     how many at once. They go on when the command is stopped, and the same command takes them
     over.
 
-    Stopped or killed, the same command goes on: what has an output is skipped. Jobs that
-    failed are done again. Code 5 if any failed.
+    Stopped or killed, the same command goes on: what has an output is skipped, with `--force`
+    what the command had done again before. Jobs that failed are done again. Code 5 if any
+    failed. Outputs that were made of other inputs are refused, unless `--force` is given.
     """
     from motoko.batch import BatchRunner, find_jobs, load_worker
     from motoko.batch.books import beside
@@ -120,6 +121,8 @@ def _stops_told(n_recorded: Iterator[int], total: int, place: Path | None) -> It
 
 
 def _report(done: BatchManifest, took_s: float) -> None:
+    from motoko.batch.doing import MADE_OF
+
     counts = {
         "done": done.success_count,
         "skipped": done.skipped_count,
@@ -127,6 +130,11 @@ def _report(done: BatchManifest, took_s: float) -> None:
     }
     shown = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
     click.echo(f"{words.counted(done.total, 'job')}: {shown} ({words.duration(took_s)})")
+    others = [r for r in done.records if r.status == "skipped" and MADE_OF in r.provenance]
+    if others:
+        example = f"{others[0].output} of {others[0].provenance[MADE_OF]}"
+        outputs = words.counted(len(others), "output")
+        say(f"{outputs} of other inputs, which are gone ({example}): --force makes them again")
     failed = [record for record in done.records if record.status == "failed"]
     for record in failed[:_MOST_SHOWN]:
         say(f"{record.job_id}: {record.error_type}: {record.message}")
