@@ -17,7 +17,7 @@ import time
 from collections import namedtuple
 
 from motoko.job.facts import replace_file, write_all
-from motoko.job.layout import FAILED, FINISHED, JOB_ATTEMPT, PROGRESS
+from motoko.job.layout import FAILED, FINISHED, JOB_ATTEMPT, PROGRESS, is_attempt_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def clear_failures(root: StrPath, keep: Sequence[str] = ()) -> List[str]:
     """
     removed = []
     for place, directories, names in os.walk(root):
-        directories[:] = sorted(name for name in directories if not _is_set_aside(name))
+        directories[:] = sorted(name for name in directories if not is_attempt_dir(name))
         for name in (FAILED, JOB_ATTEMPT, PROGRESS):
             path = os.path.join(place, name)
             if name in keep and place == os.fspath(root):
@@ -216,10 +216,6 @@ def clear_failures(root: StrPath, keep: Sequence[str] = ()) -> List[str]:
                 os.unlink(path)
                 removed.append(path)
     return removed
-
-
-def _is_set_aside(name: str) -> bool:
-    return name.startswith("attempt-") and name[len("attempt-") :].isdecimal()
 
 
 def _digest(path: str) -> str:
