@@ -21,7 +21,7 @@ from motoko.errors import EntryNotFound, SchemaError, WorkflowError
 from motoko.job.layout import PREFIX
 from motoko.model import states
 from motoko.store.share import EVERYTHING
-from motoko.study import quantities
+from motoko.study import pushing, quantities
 from motoko.study.system_dirs import SYSTEM_DIR, placed
 
 if TYPE_CHECKING:
@@ -308,6 +308,18 @@ class Run(Record):
     def last_quantities(self) -> dict[str, tuple[Any, Any]]:
         """Step and last value of each quantity, from the database."""
         return self.study.quantities(self.id)
+    def push_quantity(
+        self, values: Any, step: Any, name: str, description: str | None = None
+    ) -> None:
+        """Append values of a quantity to its file, as the run's script does: one row for a
+        step, or one for each of several. It is done at once, and never in an action."""
+        pushing.push(self.study, self.id, values, step, name, description)
+
+    pushQuantity = push_quantity
+    pushScalarQuantity = push_quantity
+    pushVectorQuantity = push_quantity
+    pushScalarQuantities = push_quantity
+
 
     getQuantity = get_quantity
     getScalarQuantity = get_quantity
