@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+from motoko.columns import is_motokos
 from motoko.config.sentinels import SentinelsConfig, sentinels_of
 from motoko.config.values import Refused
 from motoko.durable import replace_file
@@ -107,7 +108,7 @@ def sentinels(
 ) -> Sentinels | None:
     """The files that speak of a run whose study declares these; None if nobody declares any."""
     given, root = row.get(SENTINELS), Path(run_dir)
-    if isinstance(given, Mapping) and ROOT in given:
+    if isinstance(given, Mapping) and is_motokos(SENTINELS, given):
         try:
             config = sentinels_of({k: v for k, v in given.items() if k != ROOT})
             root = root / str(given[ROOT])

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from motoko.columns import is_motokos
 from motoko import __version__
 from motoko.crashpoints import reached
 from motoko.durable import force_directory, locked
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 #: The entry of a run: the archive that its directory is in.
 ARCHIVE = "archive"
-_NAME = re.compile(r"archive-\d+\.zip")
 #: What ends the name of a directory that is being removed.
 _REMOVED = ".packed"
 _DESCRIPTION = "archive.json"
@@ -82,8 +81,8 @@ def archives_dir(study: Study) -> Path:
 
 def archive_of(row: Mapping[str, Any]) -> str | None:
     """The archive that a run with these entries is in; None if it is not packed."""
-    name = row.get(ARCHIVE)  # a user may call something of his own so
-    return name if isinstance(name, str) and _NAME.fullmatch(name) else None
+    name = row.get(ARCHIVE)
+    return str(name) if is_motokos(ARCHIVE, name) else None
 
 
 def own_entries(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from motoko.columns import FIXED, HIDDEN, RUN_ENTRIES
+from motoko.columns import FIXED, HIDDEN, RUN_ENTRIES, TELLING
 from motoko.errors import EntryNotFound, SchemaError, WorkflowError
 from motoko.job.layout import PREFIX
 from motoko.model import states
@@ -244,11 +244,10 @@ class Run(Record):
         type, and InvalidTransition for a state that may not follow the present one.
         """
         changes = self.study.schema.lower_names(changes)
-        for name in changes:
-            if name in FIXED:
-                raise SchemaError(
-                    self.study.name, name, "is kept by Motoko itself", "choose another name"
-                )
+        self.study.schema.check_own(changes)
+        if telling := TELLING & changes.keys():
+            before = self.study.run_row(self.id)
+            self.study.schema.check_own({name: before.get(name) for name in telling})
         if "state" in changes:
             try:
                 changes["state"] = states.normalise(changes["state"])
@@ -308,6 +307,7 @@ class Run(Record):
     def last_quantities(self) -> dict[str, tuple[Any, Any]]:
         """Step and last value of each quantity, from the database."""
         return self.study.quantities(self.id)
+
     def push_quantity(
         self, values: Any, step: Any, name: str, description: str | None = None
     ) -> None:
@@ -319,7 +319,6 @@ class Run(Record):
     pushScalarQuantity = push_quantity
     pushVectorQuantity = push_quantity
     pushScalarQuantities = push_quantity
-
 
     getQuantity = get_quantity
     getScalarQuantity = get_quantity
