@@ -23,19 +23,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import is_motokos
 from motoko import __version__
+from motoko.columns import is_motokos
 from motoko.crashpoints import reached
 from motoko.durable import force_directory, locked
 from motoko.errors import AlreadyRunning, ArchiveDamaged, SchemaError
 from motoko.model import states
-from motoko.paths import private_directory
 from motoko.store.tables import Tables
-from motoko.study import moving
+from motoko.study import copies, moving
 from motoko.study.archive_file import add, open_archive
 
 if TYPE_CHECKING:
@@ -167,13 +165,7 @@ def bring_back(study: Study, run_id: int, archive: str, place: Path | None = Non
 
 def unpacked(study: Study, run_id: int, archive: str) -> Path:
     """A directory with the files of a packed run, to be read; made when first asked for."""
-    reader = open_archive(archives_dir(study) / archive)
-    mark = blake2b(os.fsencode(study.directory), digest_size=8).hexdigest()
-    cache = private_directory() / "unpacked" / mark
-    place = cache / f"{archive.removesuffix('.zip')}-{reader.mark}" / f"run-{run_id}"
-    if not place.exists():
-        reader.extract(run_id, place)
-    return place
+    return copies.copy_of(study.directory, archives_dir(study) / archive, run_id)
 
 
 def packed_facts(study: Study, run_id: int, archive: str) -> Mapping[str, Any]:
