@@ -5,6 +5,7 @@ The job side reads this too, so it is standard library only and as old as that.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 
 #: Who may set an entry: Motoko alone; whoever creates or holds the run in an orchestrator;
@@ -79,12 +80,33 @@ REQUIRED = "required_runs"
 AWAITS = "awaits_step"
 #: Names that users cannot take for entries of their own.
 BUILT_IN = frozenset(c.name for c in COLUMNS)
+#: In which Motoko notes what was done with a run, besides.
+NOTED = frozenset({"set_by_hand", "retry_of", "retried_as"})
 #: What only Motoko itself writes, and what scripts only read.
-FIXED = frozenset(c.name for c in COLUMNS if c.set_by == MOTOKO)
-FIXED_FOR_SCRIPTS = frozenset(c.name for c in COLUMNS if c.set_by != SCRIPT)
+FIXED = NOTED.union(c.name for c in COLUMNS if c.set_by == MOTOKO)
+FIXED_FOR_SCRIPTS = NOTED.union(c.name for c in COLUMNS if c.set_by != SCRIPT)
+#: Entries that say something to Motoko although users may have others of these names: in a
+#: database that somebody else has made they meant something else.
+TELLING = NOTED.union(UNDECLARED, ("archive", "on_failure", "sentinels", "system_dir"))
 HIDDEN = frozenset(c.name for c in COLUMNS if not c.is_shown)
 TELEMETRY = frozenset(c.name for c in COLUMNS if c.is_telemetry)
 STORED = tuple(c.name for c in COLUMNS if not c.is_derived)
 #: The entries that users see, with their types.
 RUN_ENTRIES = MappingProxyType({c.name: c.type for c in COLUMNS if c.is_shown})
+_ARCHIVE = re.compile(r"archive-\d+\.zip")
+
+
+def is_motokos(name: str, value: object) -> bool:
+    """Whether an entry with this value is one of Motoko's own, which nobody else may set.
+
+    ``archive`` is if it names an archive, ``sentinels`` if it names a directory: all else that
+    is so named is the user's and says nothing to Motoko.
+    """
+    if name == "archive":
+        return isinstance(value, str) and _ARCHIVE.fullmatch(value) is not None
+    if name == "sentinels":
+        return isinstance(value, dict) and isinstance(value.get("root"), str)
+    return name in FIXED
+
+
 TIMES = tuple(c.name for c in COLUMNS if c.type == "float")

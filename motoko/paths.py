@@ -43,12 +43,13 @@ def make_state_dir(directory: Path) -> None:
     directory.mkdir(exist_ok=True, mode=0o700)
 
 
-def private_directory() -> Path:
+def private_directory(*, is_for_data: bool = False) -> Path:
     """A directory of this machine that only this user enters, made when it is missing.
 
+    One that ``is_for_data`` is where temporary files are, and not in memory with the sockets.
     Raises DatabaseUnavailable when there is none.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    runtime = None if is_for_data else os.environ.get("XDG_RUNTIME_DIR")
     parent = (
         Path(runtime) if runtime and Path(runtime).is_dir() else Path(tempfile.gettempdir())
     )

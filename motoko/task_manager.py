@@ -362,6 +362,9 @@ class TaskManager:
         *,
         event_name: str,
     ) -> RunList:
+        if isinstance(run_params, Mapping):
+            schema = self._study.schema
+            schema.check_own(schema.lower_names(run_params))
         ids = self.create_tasks(job_values, run_params, event_name=event_name)
         session = current_session()
         if commit and session is not None:

@@ -119,6 +119,10 @@ class Changes:
             raise
         self._intent.unlink()
 
+    def restate(self, artifacts: Iterable[Artifact]) -> None:
+        """Say other things of artifacts whose data stay; for who holds the lock."""
+        self._manifest.write(self._manifest.read().changed(put=artifacts))
+
     @property
     def _intent(self) -> Path:
         return self._home / OFFICE / "intent.json"

@@ -1,7 +1,8 @@
 """The manifest of an artifact store: versioned JSON, whole at every moment.
 
 ``{"format": 1, "artifacts": [{"name", "path", "kind", "sha256", "size", "metadata", "run"}]}``,
-sorted by name. ``path`` is relative to the root, ``run`` the run that left it or null.
+sorted by name. ``path`` is relative to the root, ``run`` the run that left it or null. One that
+does not count any more has ``stale`` besides: why.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ _TEXTS = ("name", "path", "kind", "sha256")
 
 @dataclass(frozen=True)
 class Artifact:
-    """What is stored under one name. ``path`` is relative to the root of the store."""
+    """What is stored under one name. ``path`` is relative to the root of the store.
+
+    ``stale`` says why it is not what its run has any more; None as long as it is.
+    """
 
     name: str
     path: str
@@ -37,6 +41,7 @@ class Artifact:
     size: int
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     run: str | None = None
+    stale: str | None = None
 
 
 def inner_path(given: str | os.PathLike[str]) -> str:
@@ -55,7 +60,10 @@ def inner_path(given: str | os.PathLike[str]) -> str:
 
 def to_json(artifact: Artifact) -> dict[str, Any]:
     """An artifact as it stands in a manifest."""
-    return {**vars(artifact), "metadata": dict(artifact.metadata)}
+    facts = {**vars(artifact), "metadata": dict(artifact.metadata)}
+    if artifact.stale is None:
+        del facts["stale"]
+    return facts
 
 
 def from_json(facts: Any) -> Artifact:
@@ -67,9 +75,11 @@ def from_json(facts: Any) -> Artifact:
         wrong.append("size")
     if facts.get("kind") not in KINDS:
         wrong.append("kind")
-    run, metadata = facts.get("run"), facts.get("metadata", {})
+    run, stale, metadata = facts.get("run"), facts.get("stale"), facts.get("metadata", {})
     if not isinstance(run, str | None):
         wrong.append("run")
+    if not isinstance(stale, str | None):
+        wrong.append("stale")
     if not isinstance(metadata, Mapping):
         wrong.append("metadata")
     if wrong:
@@ -77,12 +87,18 @@ def from_json(facts: Any) -> Artifact:
         raise ValueError(f"artifact {name!r}: {', '.join(wrong)} missing or of a wrong type")
     texts = {name: facts[name] for name in _TEXTS}
     inner_path(texts["path"])
-    return Artifact(**texts, size=facts["size"], metadata=dict(metadata), run=run)
+    size, plain = facts["size"], dict(metadata)
+    return Artifact(**texts, size=size, metadata=plain, run=run, stale=stale)
 
 
 def encoded(artifacts: Iterable[Artifact]) -> bytes:
     """The document for these artifacts, a line each."""
     return _document(Contents().changed(put=artifacts))
+
+
+def is_same(artifact: Artifact | None, other: Artifact) -> bool:
+    """Whether these are the same, whether they count or not."""
+    return artifact is not None and replace(artifact, stale=other.stale) == other
 
 
 def copied(artifact: Artifact) -> Artifact:

@@ -29,6 +29,7 @@ from motoko.artifacts.manifest import (
     Manifest,
     copied,
     inner_path,
+    is_same,
 )
 from motoko.crashpoints import reached
 from motoko.errors import (
@@ -174,6 +175,24 @@ class ArtifactStore:
                 self._changes.remove(names, aside)
             reached("artifacts.emptied")
 
+    def mark_stale(self, whys: Mapping[Artifact, str | None]) -> None:
+        """Say of artifacts why they are not what their runs have any more, or with None that
+        they are; their data stay.
+
+        What is not in the store any more as it was listed stays as it is.
+        """
+
+        def changed() -> list[Artifact]:
+            now = self._manifest.read().artifacts
+            found = {a.name: why for a, why in whys.items() if is_same(now.get(a.name), a)}
+            others = ((now[name], why) for name, why in found.items())
+            return [replace(one, stale=why) for one, why in others if one.stale != why]
+
+        self._changes.settle()
+        if changed():
+            with self._changes.locked():
+                self._changes.restate(changed())
+
     def list_artifacts(
         self, *, prefix: str | None = None, kind: str | None = None
     ) -> list[Artifact]:
@@ -201,7 +220,7 @@ class ArtifactStore:
             if of is not None and artifact.run not in of:
                 continue
             what = self._what_is_wrong(artifact, meanwhile)
-            if what and self._manifest.read().artifacts.get(artifact.name) == artifact:
+            if what and is_same(self._manifest.read().artifacts.get(artifact.name), artifact):
                 problems.append(Problem(artifact.name, self._root / artifact.path, what))
         return problems
 
@@ -227,7 +246,8 @@ class ArtifactStore:
         target = ArtifactStore(new_root)
         for artifact in self.list_artifacts():
             present = target._settled().artifacts.get(artifact.name)
-            if present == artifact:
+            if present is not None and is_same(present, artifact):
+                target.mark_stale({present: artifact.stale})
                 continue
             if present is not None:
                 raise ArtifactExists(str(target.root), artifact.name)

@@ -35,8 +35,8 @@ MEANINGS: dict[int, str] = {
     DATABASE: "a database does not answer, is lost, or is not one of this version of Motoko",
     GAVE_UP: "conflicting changes, or a system that executes runs, left nothing to try",
     SYSTEM: "the operating system refused: no permission, no space, no such place",
-    FINDINGS: "`verify` or `artifacts` found damage, an archive of runs is damaged, or `repair`"
-    " could not bring all back",
+    FINDINGS: "`verify` or `artifacts` found damage or what is stale, an archive of runs is"
+    " damaged, or `repair` could not bring all back",
     GOES_ON: "`motoko run --once`, or `--foreground`, has left a workflow that is not finished",
     BUG: "a bug in Motoko: the message says where the traceback lies",
     INTERRUPTED: "interrupted (Ctrl-C)",

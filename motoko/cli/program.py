@@ -40,7 +40,7 @@ COMMANDS: dict[str, str] = {
     "share": "Let other users of this machine read a workflow.",
     "import": "Bring a study of BlackDynamite here, which stays as it is.",
     "bd": "Take what canYouDigIt takes, in the directory of a study.",
-    "artifacts": "List, check and pack what an artifact store holds.",
+    "artifacts": "List, check, pack and remove what an artifact store holds.",
     "batch": "Work through the files of a directory, each once.",
     "schema": "Print the JSON Schema of motoko.yaml or bd.yaml.",
     "verify": "Check databases against themselves and the run directories.",

@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
-from motoko.columns import RUN_ENTRIES
+from motoko.columns import RUN_ENTRIES, TELLING
 from motoko.compat import renaming
-from motoko.config import TYPES, read_study
+from motoko.config import TYPES, StudyConfig, read_study
 from motoko.crashpoints import reached
 from motoko.errors import ConfigError, ForeignDatabase, SchemaError, StudyExists, StudyNotFound
 from motoko.host import host_name
@@ -138,7 +138,7 @@ def _planned(target: Path, origin: Path, found: ForeignStudy) -> dict[Path, Path
     except ConfigError:
         config = None
     declared = {name for name in found.job_types if name != "id"}
-    if config is not None and set(config.job) == declared:
+    if config is not None and set(config.job) == declared and not _renamed(config, found):
         absolute = {config.directory / n for n in config.config_files if Path(n).is_absolute()}
         given = [file for file in files.given_files(config) if file not in absolute]
         planned: dict[Path, Path | str] = {
@@ -156,6 +156,11 @@ def _planned(target: Path, origin: Path, found: ForeignStudy) -> dict[Path, Path
     }
     texts: dict[Path, Path | str] = {target / name: text for name, text in stored.items()}
     return {**texts, target / STUDY_FILE: yaml.safe_dump(content, sort_keys=False)}
+
+
+def _renamed(config: StudyConfig, found: ForeignStudy) -> frozenset[str]:
+    """The entries of runs in a ``bd.yaml`` that have other names here."""
+    return (TELLING & config.run.keys()) - found.run_types.keys()
 
 
 def _stored(found: ForeignStudy) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from motoko.columns import BUILT_IN, FIXED, RUN_ENTRIES
+from motoko.columns import BUILT_IN, NOTED, RUN_ENTRIES, is_motokos
 from motoko.config.document import Document, KeyPath
 from motoko.config.fields import (
     GENERATORS,
@@ -205,7 +205,7 @@ def workflow_mistakes(document: Document) -> Iterator[Mistake]:
 def study_mistakes(document: Document) -> Iterator[Mistake]:
     """Names that cannot be or do not fit, values of another type than the declared one."""
     yield from _odd_keys(document, (), document.data)
-    for section, taken in (("job", {*RUN_ENTRIES, "id"}), ("run", BUILT_IN)):
+    for section, taken in (("job", {*RUN_ENTRIES, "id"}), ("run", BUILT_IN | NOTED)):
         for name in document.section(section):
             path = (section, name)
             if isinstance(name, bool):
@@ -264,7 +264,7 @@ def _run_mistakes(document: Document) -> Iterator[Mistake]:
             kind = RUN_ENTRIES.get(key) or declared.get(key)
             points = dimension(kind or "", value) if section == "run_space" else None
             path = (section, name)
-            if key in FIXED or key == "state":
+            if key == "state" or any(is_motokos(key, one) for one in points or [value]):
                 yield document.mistake(path, "is kept by Motoko itself", "choose another name")
             elif isinstance(name, str) and not name.isidentifier():
                 found = f"found the name {_quoted(name)}"

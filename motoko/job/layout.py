@@ -126,6 +126,11 @@ def attempt_dir(run_dir: StrPath, attempt: int) -> str:
     return os.path.join(run_dir, f"attempt-{attempt}")
 
 
+def is_attempt_dir(name: str) -> bool:
+    """Whether a name in a run directory is that of what an earlier attempt left."""
+    return name.startswith("attempt-") and name[len("attempt-") :].isdecimal()
+
+
 def safe_name(text: str) -> str:
     """The text as one component of a path, with ``_`` for what does not belong there.
 

@@ -56,6 +56,18 @@ def check_name(name: str, study: str) -> None:
         raise SchemaError(study, str(name), f"found the name {name!r}", allowed)
 
 
+def checked_rows(
+    values: Any, steps: Any, name: str, study: str
+) -> List[Tuple[int, List[Leaf]]]:
+    """Values of a quantity as `rows`; `SchemaError` for what it cannot have or be called."""
+    check_name(name, study)
+    try:
+        return rows(values, steps)
+    except ValueError as error:
+        allowed = "a quantity takes numbers: one row for a step, or as many as steps"
+        raise SchemaError(study, name, str(error), allowed) from None
+
+
 def rows(values: Any, steps: Any) -> List[Tuple[int, List[Leaf]]]:
     """Values as rows: one with all components for a single step, else one for each step.
 
@@ -151,6 +163,24 @@ def open_file(path: StrPath, wanted: List[str]) -> List[str]:
         if file.read(1) != b"\n":
             _append(path, "," * len(header) + "\n")
     return header
+
+
+def opened_file(
+    path: StrPath, table: Sequence[Tuple[int, List[Leaf]]], name: str, study: str
+) -> List[str]:
+    """Make or find the file as `open_file` does, for these rows; `SchemaError` if it has rows
+    of another width."""
+    wanted = columns(name, table[0][1])
+    header = open_file(path, wanted)
+    check_width(len(wanted), len(header) - 1, path, name, study)
+    return header
+
+
+def check_width(n_given: int, n_there: int, path: StrPath, name: str, study: str) -> None:
+    """`SchemaError` unless rows have as many components as those that are there."""
+    if n_given != n_there:
+        found = f"found {n_given} components"
+        raise SchemaError(study, name, found, f"{os.fspath(path)} has {n_there}")
 
 
 def append(path: StrPath, table: Sequence[Tuple[int, List[Leaf]]]) -> None:

@@ -13,7 +13,7 @@ import time
 import warnings
 from math import inf
 
-from motoko.columns import FIXED_FOR_SCRIPTS
+from motoko.columns import FIXED_FOR_SCRIPTS, is_motokos
 from motoko.errors import JobSideError, SchemaError
 from motoko.job.entries import Job
 from motoko.job.facts import find_run_dir, read_facts
@@ -150,6 +150,9 @@ class Run(Results):
         value = conform(
             plain(value, self._study, key), self._declared.get(key), self._study, key
         )
+        if is_motokos(key, value):
+            found = f"found {value!r}, which Motoko itself notes there"
+            raise SchemaError(self._study, key, found, "another value, or another name")
         self._record("set", at_once=False, name=key, value=value)
 
     def file(self, name: Union[str, os.PathLike[str]]) -> Path:

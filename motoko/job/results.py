@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from motoko.crashpoints import reached
-from motoko.errors import SchemaError
 from motoko.job import quantities
 from motoko.job.entries import Entries
 from motoko.job.facts import force
@@ -41,12 +40,7 @@ class Results(Entries):
         each. `SchemaError` for names that no file can have, and for values that are no numbers
         or do not fit the steps or the rows before.
         """
-        quantities.check_name(name, self._study)
-        try:
-            table = quantities.rows(values, step)
-        except ValueError as error:
-            allowed = "a quantity takes numbers: one row for a step, or as many as steps"
-            raise SchemaError(self._study, name, str(error), allowed) from None
+        table = quantities.checked_rows(values, step, name, self._study)
         if not table:
             return
         path = quantity_file(self._directory, name)
@@ -54,13 +48,11 @@ class Results(Entries):
         if self._pushed_by != os.getpid():
             self._pushed_by, self._widths = os.getpid(), {}
         header: List[str] = []
-        names = quantities.columns(name, table[0][1])
+        width = len(table[0][1])
         if name not in self._widths:
-            header = quantities.open_file(path, names)
-            self._widths[name] = len(header) - 1
-        if self._widths[name] != len(names):
-            found = f"found {len(names)} components"
-            raise SchemaError(self._study, name, found, f"{path} has {self._widths[name]}")
+            header = quantities.opened_file(path, table, name, self._study)
+            self._widths[name] = width
+        quantities.check_width(width, self._widths[name], path, name, self._study)
         try:
             quantities.append(path, table)
             reached("quantity.appended")

@@ -20,7 +20,7 @@ from collections import namedtuple
 
 from motoko.errors import JobSideError
 from motoko.job.facts import find_run_dir, read_facts, replace_file, write_all
-from motoko.job.layout import FAILED, FINISHED, JOB_ATTEMPT, PROGRESS
+from motoko.job.layout import FAILED, FINISHED, JOB_ATTEMPT, PROGRESS, is_attempt_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def clear_failures(root: StrPath, keep: Sequence[str] = ()) -> List[str]:
     """
     removed = []
     for place, directories, names in os.walk(root):
-        directories[:] = sorted(name for name in directories if not _is_set_aside(name))
+        directories[:] = sorted(name for name in directories if not is_attempt_dir(name))
         for name in (FAILED, JOB_ATTEMPT, PROGRESS):
             path = os.path.join(place, name)
             if name in keep and place == os.fspath(root):
@@ -262,10 +262,6 @@ def clear_failures(root: StrPath, keep: Sequence[str] = ()) -> List[str]:
                 os.unlink(path)
                 removed.append(path)
     return removed
-
-
-def _is_set_aside(name: str) -> bool:
-    return name.startswith("attempt-") and name[len("attempt-") :].isdecimal()
 
 
 def _digest(path: str) -> str:

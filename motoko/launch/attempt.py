@@ -62,6 +62,7 @@ class Attempt:
     #: Whether another attempt would go on where it ended, where that is asked.
     _progress: bool | None = None
     _has_timed_out = False
+    _is_executed: bool | None = None  # False: its files said that nothing was left to be done
     is_withdrawn = False
     #: How long it took, where its times of day do not tell: a clock was set meanwhile.
     _took_s: float | None = None
@@ -260,7 +261,7 @@ class Attempt:
         if self.files is None or not self.files.is_finished_else_fresh(self.warn):
             return False
         self.begin(None, now)
-        self._has_ended, self.end_time = True, now
+        self._has_ended, self._is_executed, self.end_time = True, False, now
         self._become(states.FINISHED, None)
         return True
 
@@ -475,7 +476,6 @@ class Attempt:
     def known(self) -> dict[str, Any]:
         """What is to be recorded of it in the history of its run."""
         told = (*self._warnings, *self.reading.refusals.values(), *self.reading.damage)
-        warnings = list(dict.fromkeys(told))
         own_states = sorted(self._put_states - set(states.BUILT_IN))
         facts = {
             "nonce": self.nonce,
@@ -492,7 +492,8 @@ class Attempt:
             "cause": self._cause,
             "progress": self._progress,
             "stderr": self._stderr or None,
-            "warnings": warnings or None,
+            "warnings": list(dict.fromkeys(told)) or None,
+            "executed": self._is_executed,
             "states": own_states or None,
             # A record is written by another thread, while reading goes on here.
             "folded": dict(self.reading.offsets) or None,

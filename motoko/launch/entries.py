@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from motoko.columns import FIXED_FOR_SCRIPTS
+from motoko.columns import FIXED_FOR_SCRIPTS, is_motokos
 from motoko.errors import SchemaError
 from motoko.job.verdict import NOT_ITS_OWN, WHO_PUTS_BACK
 from motoko.launch.reading import Entry
@@ -27,7 +27,7 @@ def converted(
                 warn(f"it set state = {entry['value']}, which does nothing: {WHO_PUTS_BACK}")
             continue
         try:
-            if name in FIXED_FOR_SCRIPTS:
+            if name in FIXED_FOR_SCRIPTS or is_motokos(name, entry.get("value")):
                 raise SchemaError(title, name, "is Motoko's own", "it was not set")
             values = schema.convert_run({name: entry.get("value")})
             encode(values)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -44,7 +43,6 @@ _EXACT = (str, int, float, bool)
 #: What belongs to one attempt, and what to all that do the same work, whatever is carried over.
 _OF_ATTEMPT = frozenset({layout.FINISHED, layout.FAILED})
 _OF_WORK = frozenset({layout.JOB_ATTEMPT, layout.PROGRESS})
-_SET_ASIDE = re.compile(r"attempt-\d+")
 
 
 class Kit:
@@ -223,7 +221,7 @@ class RunDirs:
 
     def _stays(self, name: str, inherited: Inheritance) -> bool:
         """Whether a file stays where it is when an attempt is set aside."""
-        if _SET_ASIDE.fullmatch(name):
+        if layout.is_attempt_dir(name):
             return True
         patterns = self._study.config.carry_over
         if (

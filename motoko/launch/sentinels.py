@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+from motoko.columns import is_motokos
 from motoko.config.sentinels import SentinelsConfig, sentinels_of
 from motoko.config.values import Refused
 from motoko.durable import replace_file
@@ -163,7 +164,7 @@ def sentinels(
     Without ``purposes`` they are believed, whatever they were made for.
     """
     given, root = row.get(SENTINELS), Path(run_dir)
-    if isinstance(given, Mapping) and ROOT in given:
+    if isinstance(given, Mapping) and is_motokos(SENTINELS, given):
         try:
             config = sentinels_of({k: v for k, v in given.items() if k != ROOT})
             root = root / str(given[ROOT])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from motoko.columns import RUN_ENTRIES
+from motoko.columns import FIXED, RUN_ENTRIES, is_motokos
 from motoko.config import FieldConfig, StudyConfig
 from motoko.config.fields import IDENTIFIER, RUN_LIMITS
 from motoko.config.values import (
@@ -145,6 +145,18 @@ class Schema:
             except Refused as refused:
                 raise self._refusal(name, kind, value, refused) from None
         return entries
+
+    def check_own(self, entries: Mapping[str, Any]) -> None:
+        """SchemaError for entries that only Motoko itself sets, or gives such a value."""
+        for name, value in entries.items():
+            if name in FIXED:
+                found, allowed = "is kept by Motoko itself", "choose another name"
+            elif is_motokos(name, value):
+                found = f"found {shown(value)}, which only Motoko itself notes there"
+                allowed = "another value, or another name"
+            else:
+                continue
+            raise SchemaError(self.study, name, found, allowed)
 
     def check_limits(self, entries: Mapping[str, Any]) -> None:
         """SchemaError for entries that a launcher could not act on: no cores, no such time.

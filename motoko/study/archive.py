@@ -17,25 +17,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motoko import __version__
+from motoko.columns import is_motokos
 from motoko.crashpoints import reached
 from motoko.durable import force_directory, locked
 from motoko.errors import AlreadyRunning, ArchiveDamaged, SchemaError
 from motoko.model import states
-from motoko.paths import private_directory
 from motoko.store.tables import Tables
-from motoko.study import moving
+from motoko.study import copies, moving
 from motoko.study.archive_file import add, open_archive
 
 if TYPE_CHECKING:
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 #: The entry of a run: the archive that its directory is in.
 ARCHIVE = "archive"
-_NAME = re.compile(r"archive-\d+\.zip")
 #: What ends the name of a directory that is being removed.
 _REMOVED = ".packed"
 _DESCRIPTION = "archive.json"
@@ -82,8 +79,8 @@ def archives_dir(study: Study) -> Path:
 
 def archive_of(row: Mapping[str, Any]) -> str | None:
     """The archive that a run with these entries is in; None if it is not packed."""
-    name = row.get(ARCHIVE)  # a user may call something of his own so
-    return name if isinstance(name, str) and _NAME.fullmatch(name) else None
+    name = row.get(ARCHIVE)
+    return str(name) if is_motokos(ARCHIVE, name) else None
 
 
 def own_entries(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,13 +165,7 @@ def bring_back(study: Study, run_id: int, archive: str, place: Path | None = Non
 
 def unpacked(study: Study, run_id: int, archive: str) -> Path:
     """A directory with the files of a packed run, to be read; made when first asked for."""
-    reader = open_archive(archives_dir(study) / archive)
-    mark = blake2b(os.fsencode(study.directory), digest_size=8).hexdigest()
-    cache = private_directory() / "unpacked" / mark
-    place = cache / f"{archive.removesuffix('.zip')}-{reader.mark}" / f"run-{run_id}"
-    if not place.exists():
-        reader.extract(run_id, place)
-    return place
+    return copies.copy_of(study.directory, archives_dir(study) / archive, run_id)
 
 
 def packed_facts(study: Study, run_id: int, archive: str) -> Mapping[str, Any]:

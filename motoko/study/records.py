@@ -16,12 +16,12 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from motoko.columns import FIXED, HIDDEN, RUN_ENTRIES
+from motoko.columns import FIXED, HIDDEN, RUN_ENTRIES, TELLING
 from motoko.errors import EntryNotFound, SchemaError, WorkflowError
 from motoko.job.layout import PREFIX
 from motoko.model import states
 from motoko.store.share import EVERYTHING
-from motoko.study import quantities
+from motoko.study import pushing, quantities
 from motoko.study.system_dirs import SYSTEM_DIR, placed
 
 if TYPE_CHECKING:
@@ -243,11 +243,10 @@ class Run(Record):
         type, and InvalidTransition for a state that may not follow the present one.
         """
         changes = self.study.schema.lower_names(changes)
-        for name in changes:
-            if name in FIXED:
-                raise SchemaError(
-                    self.study.name, name, "is kept by Motoko itself", "choose another name"
-                )
+        self.study.schema.check_own(changes)
+        if telling := TELLING & changes.keys():
+            before = self.study.run_row(self.id)
+            self.study.schema.check_own({name: before.get(name) for name in telling})
         if "state" in changes:
             try:
                 changes["state"] = states.normalise(changes["state"])
@@ -307,6 +306,18 @@ class Run(Record):
     def last_quantities(self) -> dict[str, tuple[Any, Any]]:
         """Step and last value of each quantity, from the database."""
         return self.study.quantities(self.id)
+
+    def push_quantity(
+        self, values: Any, step: Any, name: str, description: str | None = None
+    ) -> None:
+        """Append values of a quantity to its file, as the run's script does: one row for a
+        step, or one for each of several. It is done at once, and never in an action."""
+        pushing.push(self.study, self.id, values, step, name, description)
+
+    pushQuantity = push_quantity
+    pushScalarQuantity = push_quantity
+    pushVectorQuantity = push_quantity
+    pushScalarQuantities = push_quantity
 
     getQuantity = get_quantity
     getScalarQuantity = get_quantity

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shlex
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import islice
@@ -421,6 +422,8 @@ class Study:
         def change(tables: Tables) -> None:
             known = tables.quantities(run_id)
             tables.set_quantities(run_id, {**known, name: (step, value)})
+            now = {"last_step": step, "last_step_time": time.time()}
+            tables.update_run(run_id, now)
 
         self.database.write(change)
 

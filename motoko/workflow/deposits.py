@@ -2,7 +2,8 @@
 
 The manifest of the store is the record of what was deposited, so that whoever dies in between
 is made up for by the next orchestrator. A script may go on after it has said finish(): what it
-leaves is deposited as it is then, and once more when it has ended.
+leaves is deposited as it is then, and once more when it has ended. What an earlier attempt has
+deposited stays, and is said to be stale, until the one that counts has left the same.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ import anyio
 
 from motoko.artifacts import Artifact, ToPut
 from motoko.errors import ArchiveDamaged, ArtifactError, ArtifactsDamaged, ArtifactsRefused
-from motoko.job.layout import FAILED, FINISHED
+from motoko.job.layout import FAILED, FINISHED, attempt_dir, is_attempt_dir
 from motoko.launch.executing import executing_in
 from motoko.store.tables import Tables
 from motoko.study.archive import archive_of, unpacked
 from motoko.study.study import Study
 from motoko.study.waiting import until_answered
+from motoko.workflow import deposited
 from motoko.workflow.threads import in_thread
 
 if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
-#: Says what runs have not left, which may be a slip in a pattern.
+#: Says what runs have not left, which may be a slip in a pattern, and what does not count.
 lack = logging.getLogger(f"{__name__}.lack")
 
 R = TypeVar("R")
@@ -42,12 +44,8 @@ GoOn = Callable[[], None]
 _CLEARING_S = 2.0
 #: Artifacts of so many runs are looked for one by one, in a store of many.
 _FEW = 10
-#: Of runs that have left nothing so many are named.
+#: Of runs that have left nothing, and of artifacts that are stale, so many are named.
 _MOST_SHOWN = 10
-#: Tells attempts of all runs that there ever were apart.
-_ATTEMPT = "attempt"
-#: What is added to that as long as the script of the attempt goes on.
-_GOES_ON = ", going on"
 #: Most scripts end shortly after finish(); they are waited for so long, and looked at so often.
 _ENDING_S, _LOOK_S = 2.0, 0.02
 
@@ -57,11 +55,11 @@ class _Left(Exception):
 
 
 class Finished(NamedTuple):
-    """A run that has finished, and with which of its attempts."""
+    """A run that has finished, and the attempt that left what it has."""
 
     study: Study
     run_id: int
-    attempt: str
+    attempt: deposited.Counted
 
     @property
     def title(self) -> str:
@@ -92,6 +90,8 @@ class Deposits:
         self._told: set[Finished] = set()
         #: Those that have deposited while their scripts went on.
         self._early: set[Finished] = set()
+        #: Those of what was deposited that do not count any more, as was said.
+        self._told_stale: set[Artifact] = set()
         #: By study and name: the runs that have left nothing of what is declared.
         self._lacking: dict[tuple[Study, str], dict[str, None]] = {}
         self._turn = anyio.Lock()
@@ -107,6 +107,7 @@ class Deposits:
             found = await self._all()
             await _in_thread(partial(self._verify, found))
             await self._make(found)
+        await self._tell_stale()
 
     async def beside(self, work: Awaitable[int]) -> int:
         """Deposit what runs leave when they finish, until this work ends; what it gives."""
@@ -141,6 +142,7 @@ class Deposits:
         """Deposit what is left to be; ArtifactsRefused if anything of it cannot, and nobody who
         asked for it was told."""
         refused = await self._make(await self._all())
+        await self._tell_stale()
         for (study, name), runs in self._lacking.items():
             if not runs:
                 continue
@@ -164,6 +166,28 @@ class Deposits:
         whys = {run.title: why for run, why in refused.items() if run not in self._told}
         if whys:
             raise ArtifactsRefused(str(self._store.root), whys)
+
+    async def _tell_stale(self) -> None:
+        """Say of what was deposited, here and in the manifest, what does not count any more."""
+        if not self._store.manifest_file.exists():
+            return
+        async with self._turn:
+            present = await _in_thread(lambda _: self._store.list_artifacts())
+            found: dict[Artifact, str | None] = {}
+            for manager in self._workflow.task_managers.values():
+                look = partial(self._standing, manager.base, present)
+                found |= await until_answered(manager.base.database, look)
+            await _in_thread(lambda _: self._mark_stale(found))
+        all_stale = {a for a in deposited.restated(present, found) if a.stale is not None}
+        stale = sorted(all_stale - self._told_stale, key=lambda artifact: artifact.name)
+        self._told_stale = all_stale
+        if stale:
+            lack.warning(
+                "%d artifact%s stale, and kept as deposited before: %s",
+                len(stale),
+                " is" if len(stale) == 1 else "s are",
+                _titles(f"{artifact.name} ({artifact.stale})" for artifact in stale),
+            )
 
     async def made(self, study: Study, run_ids: Sequence[int]) -> dict[int, str]:
         """Have these runs deposit what they left, if they have finished; why any of them
@@ -192,10 +216,12 @@ class Deposits:
         if not tables.has_run(run_id):
             return None
         row: Mapping[str, Any] = tables.run(run_id)
-        if not row.get("has_finished") or row["run_name"] != self._workflow.run_name:
+        if row["run_name"] != self._workflow.run_name:
+            return None
+        attempt = deposited.counted(tables, run_id)
+        if attempt is None:
             return None
         self._archives[study.name, run_id] = archive_of(row)
-        attempt = f"{row.get('attempt') or 1} {row.get('nonce') or ''}".strip()
         return Finished(study, run_id, attempt)
 
     async def _all(self) -> list[Finished]:
@@ -205,6 +231,18 @@ class Deposits:
         return found
 
     # in a thread
+
+    def _standing(
+        self, study: Study, artifacts: Sequence[Artifact]
+    ) -> dict[Artifact, str | None]:
+        with study.database.read() as tables:
+            return deposited.standing(study, tables, artifacts)
+
+    def _mark_stale(self, found: Mapping[Artifact, str | None]) -> None:
+        try:
+            self._store.mark_stale(found)
+        except (ArtifactError, OSError) as error:
+            log.error("the manifest does not say which artifacts are stale: %s", error)
 
     def _of(self, study: Study, run_ids: Sequence[int] | None = None) -> list[Finished]:
         with study.database.read() as tables:
@@ -218,70 +256,92 @@ class Deposits:
         if not runs:
             return refused
         early = _going_on(runs, go_on)
-        attempts = {run: run.attempt + (_GOES_ON if run in early else "") for run in runs}
+        marks = {
+            run: run.attempt.mark + (deposited.GOES_ON if run in early else "") for run in runs
+        }
         stored: dict[str | None, dict[str, str]] = {}
         looks = [run.prefix for run in runs] if len(runs) <= _FEW else [None]
         for artifact in chain.from_iterable(
             self._store.list_artifacts(prefix=p) for p in looks
         ):
-            if _is_deposit(artifact):
-                stored.setdefault(artifact.run, {})[artifact.name] = artifact.metadata[_ATTEMPT]
+            if deposited.is_deposit(artifact):
+                mark = artifact.metadata[deposited.ATTEMPT]
+                stored.setdefault(artifact.run, {})[artifact.name] = mark
         things: list[ToPut] = []
         run_of: dict[str, Finished] = {}
+        gone: dict[Finished, set[str]] = {}
         for run in runs:
-            present = stored.setdefault(run.title, {})
-            root = self._root(run, [n for n, a in present.items() if a == attempts[run]])
-            for declared, found in _left(run, root):
+            present = stored.get(run.title, {})
+            own = [name for name, mark in present.items() if mark == marks[run]]
+            places = self._places(run, own)
+            gone[run] = {n for n, mark in present.items() if mark == _going_on_in(run)}
+            for declared, found in _left(run, places):
                 lacking = self._lacking.setdefault((run.study, declared), {})
                 lacking.pop(run.title, None)  # an earlier attempt may have left nothing
-                if not found and root is not None:
+                if not found and places and not _has(own, f"{run.prefix}{declared}"):
                     lacking[run.title] = None
                 for name, path in found:
-                    if present.pop(name, None) != attempts[run]:
-                        things.append(ToPut(path, name, {_ATTEMPT: attempts[run]}, run.title))
+                    gone[run].discard(name)
+                    if present.get(name) != marks[run]:
+                        metadata = {deposited.ATTEMPT: marks[run]}
+                        things.append(ToPut(path, name, metadata, run.title))
                         run_of[name] = run
         for name, error in self._store.put_all(things, meanwhile=go_on).items():
             why = refused[run_of[name]] = f"artifact {name} cannot be deposited: {error}"
             log.error("%s", why)
         done = [run for run in runs if run not in refused]
-        self._forget(
-            [n for run in done for n, a in stored[run.title].items() if a != attempts[run]]
-        )
+        self._forget([name for run in done for name in sorted(gone[run])])
         self._early = (self._early - set(runs)) | (early & set(done))
         self._seen.update(run for run in done if run not in early)
         return refused
 
-    def _root(self, run: Finished, deposited: Sequence[str] = ()) -> Path | None:
-        """Where what a run left is to be looked for; None for a packed one, if something of all
-        that is declared is ``deposited``, or its archive cannot be read."""
-        study, own = run.study, run.study.run_dir(run.run_id)
+    def _places(self, run: Finished, own: Sequence[str] = ()) -> list[Path]:
+        """Where what a run left is to be looked for, the first one first; none for a packed
+        one, if something of all that is declared is among its ``own`` deposits, or its archive
+        cannot be read."""
+        study, place = run.study, run.study.run_dir(run.run_id)
         archive = self._archives.get((study.name, run.run_id))
-        if archive is None or own.exists():
-            return own
-        places = [f"{run.prefix}{name}" for name in study.config.artifacts]
-        if all(any(n == p or n.startswith(f"{p}/") for n in deposited) for p in places):
-            return None
-        try:
-            return unpacked(study, run.run_id, archive)
-        except (ArchiveDamaged, OSError) as error:
-            log.warning("what %s left cannot be looked for: %s", run.title, error)
-            return None
+        if archive is not None and not place.exists():
+            names = [f"{run.prefix}{name}" for name in study.config.artifacts]
+            if all(_has(own, name) for name in names):
+                return []
+            try:
+                place = unpacked(study, run.run_id, archive)
+            except (ArchiveDamaged, OSError) as error:
+                log.warning("what %s left cannot be looked for: %s", run.title, error)
+                return []
+        if run.attempt.is_aside:
+            return [Path(attempt_dir(place, run.attempt.number)), place]
+        return [place]
 
     def _forget(self, names: Sequence[str]) -> None:
-        """Remove what an earlier attempt deposited, which the one that counts did not leave."""
+        """Remove what an attempt had left when it said finish(), and has removed since."""
         try:
             if names:
                 self._store.remove(*names)
         except (ArtifactError, OSError) as error:
             found = ", ".join(names)
-            log.error("of earlier attempts stay the artifacts %s: %s", found, error)
+            log.error(
+                "artifacts stay whose files their runs have removed: %s: %s", found, error
+            )
 
     def _verify(self, runs: list[Finished], go_on: GoOn) -> None:
-        problems = self._store.verify(of={run.title for run in runs}, meanwhile=go_on)
+        marks = {run.title: run.attempt.mark for run in runs}
+        former = {
+            artifact.name
+            for artifact in self._store.list_artifacts()
+            if deposited.is_deposit(artifact)
+            and deposited.mark_of(artifact) != marks.get(str(artifact.run))
+        }
+        problems = [
+            problem
+            for problem in self._store.verify(of=marks, meanwhile=go_on)
+            if problem.name not in former
+        ]
         left: set[str] = set()
         for run in runs:
             if any(problem.name.startswith(run.prefix) for problem in problems):
-                left.update(n for _, found in _left(run, self._root(run)) for n, _ in found)
+                left.update(n for _, found in _left(run, self._places(run)) for n, _ in found)
         lost = [(p.name, p.what) for p in problems if p.name not in left]
         if lost:
             raise ArtifactsDamaged(str(self._store.root), lost)
@@ -315,11 +375,13 @@ def _titles(titles: Iterable[str]) -> str:
     return ", ".join([*found[:_MOST_SHOWN], *["..."] * (len(found) > _MOST_SHOWN)])
 
 
-def _is_deposit(artifact: Artifact) -> bool:
-    """Whether it was deposited here; what somebody else has stored of a run is theirs."""
-    study, _, run_id = (artifact.run or "").rpartition(".")
-    is_named_so = artifact.name.startswith(f"{study}/{run_id}/")
-    return is_named_so and artifact.metadata.keys() == {_ATTEMPT}
+def _going_on_in(run: Finished) -> str:
+    return run.attempt.mark + deposited.GOES_ON
+
+
+def _has(names: Iterable[str], declared: str) -> bool:
+    """Whether something of what is declared, under this name, is among these artifacts."""
+    return any(name == declared or name.startswith(f"{declared}/") for name in names)
 
 
 async def _in_thread(work: Callable[[GoOn], R]) -> R:
@@ -333,11 +395,23 @@ async def _in_thread(work: Callable[[GoOn], R]) -> R:
     return await in_thread(partial(work, go_on), on_leave=is_left.set, patience_s=_CLEARING_S)
 
 
-def _left(run: Finished, root: Path | None) -> Iterator[tuple[str, list[tuple[str, Path]]]]:
+def _left(
+    run: Finished, places: Sequence[Path]
+) -> Iterator[tuple[str, list[tuple[str, Path]]]]:
     """What is declared, and the artifacts of it that a run has left there: name and place."""
     for name, pattern in run.study.config.artifacts.items():
-        paths = [] if root is None else sorted(root.glob(pattern))
-        inner = [] if root is None else [path.relative_to(root) for path in paths]
-        is_one = inner == [Path(pattern)]
-        names = (f"{run.prefix}{name}{'' if is_one else f'/{path}'}" for path in inner)
-        yield name, list(zip(names, paths, strict=True))
+        paths: list[tuple[Path, Path]] = []
+        for place in places:
+            paths = paths or _matching(place, pattern)
+        is_one = [inner for inner, _ in paths] == [Path(pattern)]
+        prefix = f"{run.prefix}{name}"
+        yield name, [(f"{prefix}{'' if is_one else f'/{i}'}", path) for i, path in paths]
+
+
+def _matching(place: Path, pattern: str) -> list[tuple[Path, Path]]:
+    """What a pattern finds, from that place on and as a whole; what earlier attempts left only
+    if it says so."""
+    found = [(path.relative_to(place), path) for path in sorted(place.glob(pattern))]
+    if pattern.startswith("attempt-"):
+        return found
+    return [(inner, path) for inner, path in found if not is_attempt_dir(inner.parts[0])]

@@ -45,6 +45,17 @@ def test_growth_is_drawn(tmp_path: Path) -> None:
     assert all(found["10"][key] > 0 for _, _, lines in PANELS for key in lines.values())
 
 
+@pytest.mark.slow
+def test_commands_on_many_directories_are_measured() -> None:
+    command = [sys.executable, "-m", "tests.bench.directories", "12", "--packed", "4"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    named = {"du", "dataframe", "archive of 4", "archive --unpack of 4", "runs delete"}
+    assert named <= found.keys() and min(found.values()) > 0
+
+
 def test_a_bar_is_reached_by_the_median() -> None:
     samples = {"fan_out": [300.0, 90.0, 500.0], "fan_out of loop": [400.0, 400.0, 1000.0]}
 

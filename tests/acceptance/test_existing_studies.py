@@ -138,6 +138,8 @@ def test_finished_study_is_packed_exported_and_measured(study: Path) -> None:
     assert table[0].startswith("run_id,job_id,param1,param2,param3") and len(table) == 3
     assert shell(study, "motoko exec -- python3 post.py").split()[0] == "2"
     assert shell(study, "canYouDigIt runs exec --run_id 2 cat config.txt") == "toto toto"
+    assert "copies of 3 runs" in shell(study, "motoko archive bd_study --drop-copies")
+    assert "copies of 0 runs" in shell(study, "motoko archive bd_study --drop-copies")
     assert "3 runs unpacked" in shell(study, "motoko archive bd_study --unpack")
     assert (study / "BD-bd_study-runs/run-3/config.txt").exists()
 

@@ -113,6 +113,36 @@ def test_entries_get_names_that_they_can_have(there: ForeignStudy, tmp_path: Pat
         assert run.directory == tmp_path / "there" / "s" / "run-1"
 
 
+def test_entries_that_say_something_here_get_other_names(
+    there: ForeignStudy, tmp_path: Path
+) -> None:
+    telling = {
+        "archive": "archive-1.zip",
+        "behind_runs": "mult.1",
+        "on_failure": "raise",
+        "replica": 2,
+        "retried_as": 7,
+        "sentinels": {"root": "./x", "success": [["DONE"]]},
+        "set_by_hand": "yes",
+        "system_dir": "./mesh",
+    }
+    there.runs[1] |= telling
+    there.run_types["archive"] = "str"  # as a study may have declared it
+    config = tmp_path / "there" / "s" / "bd.yaml"
+    config.write_text(YAML.replace("{kind: str}", "{kind: str, archive: str}"))
+
+    done = import_study(tmp_path / "there" / "s", tmp_path / "here" / "s")
+
+    given = ", ".join(f"{name} is {name}_there" for name in telling)
+    assert done.notes[0] == f"some entries have other names here: {given}"
+    with Base(host=f"zeo://{tmp_path / 'here' / 's'}") as base:
+        run = base.runs[1]
+        assert {name: run[f"{name}_there"] for name in telling} == telling
+        assert not telling.keys() & run.entries.keys()
+        assert run.directory == tmp_path / "there" / "s" / "run-1"
+        assert run.types["archive_there"] == "str"
+
+
 def test_a_run_is_read_in_a_directory_of_its_own_study(
     there: ForeignStudy, tmp_path: Path
 ) -> None:

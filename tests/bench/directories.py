@@ -1,11 +1,13 @@
 """Commands on a study with many run directories: ``python -m tests.bench.directories N_RUNS``.
 
 The directories are copies of one that the launcher has made, each under its own number. Prints
-JSON: seconds of each command, as a user would wait for it.
+JSON: seconds of each command, as a user would wait for it. With ``--packed N`` only so many are
+packed and brought back, which is what takes long.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -52,7 +54,7 @@ assert len(workflow.work.dataframe()) == int(sys.argv[2])
 """
 
 
-def measure(n_runs: int) -> Figures:
+def measure(n_runs: int, n_packed: int) -> Figures:
     """Make the directories, then give one command after the other."""
     with measured_workflow({"work": SCRIPT}) as workflow:
         with timed() as made:
@@ -61,7 +63,8 @@ def measure(n_runs: int) -> Figures:
         found: Figures = {"made": made[0]}
         where = str(workflow.directory)
         frame = [sys.executable, "-c", FRAME, where, f"{n_runs}"]
-        n_read = min(_N_READ, n_runs)
+        n_read = min(_N_READ, n_packed)
+        some = f"id <= {n_packed}"
         read = [sys.executable, "-c", READ, where, f"{n_read}"]
         for name, command in {
             "info": [*MOTOKO, "info", where],
@@ -72,10 +75,13 @@ def measure(n_runs: int) -> Figures:
                 *(*MOTOKO, "export", "work", "--dir", where),
                 *("--parquet", f"{where}/t.parquet"),
             ],
-            "archive": [*MOTOKO, "archive", "work", "--dir", where],
+            f"archive of {n_packed}": [*MOTOKO, "archive", "work", some, "--dir", where],
             "du, packed": [*MOTOKO, "du", "work", "--dir", where],
             f"quantity of {n_read} packed runs": read,
-            "archive --unpack": [*MOTOKO, "archive", "work", "--unpack", "--dir", where],
+            f"archive --unpack of {n_packed}": [
+                *(*MOTOKO, "archive", "work", some),
+                *("--unpack", "--dir", where),
+            ],
             "runs delete": [*MOTOKO, "runs", "delete", "work", "--all", "--dir", where],
         }.items():
             found[name] = given(name, command)
@@ -131,5 +137,14 @@ def _await_first(study: Study) -> None:
         time.sleep(0.05)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.directories")
+    parser.add_argument("n_runs", type=int)
+    parser.add_argument("--packed", type=int, metavar="N", help="pack so many; else all")
+    options = parser.parse_args()
+    n_packed = options.n_runs if options.packed is None else options.packed
+    print(json.dumps(measure(options.n_runs, n_packed), indent=2))
+
+
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1])), indent=2))
+    main()

@@ -214,7 +214,7 @@ def test_what_cannot_be_stored_ends_the_workflow_with_its_runs_and_reasons(
     assert len(deposited(workflow)) == 9
 
 
-def test_what_an_attempt_did_not_leave_is_not_there(workflow: Workflow) -> None:
+def test_what_an_attempt_did_not_leave_is_kept_and_said_to_be_stale(workflow: Workflow) -> None:
     run(workflow, main, outcome=leave)
     for found, _ in workflow.solve.select("id = 1"):
         found.state = "CREATED"
@@ -226,10 +226,12 @@ def test_what_an_attempt_did_not_leave_is_not_there(workflow: Workflow) -> None:
 
     run(workflow, main, outcome=leave_less)
 
-    assert sorted(n for n in deposited(workflow) if n.startswith("solve/1/")) == [
-        "solve/1/field",
-        "solve/1/frames/frames/1.txt",
-    ]
+    stale = {a.name: a.stale for a in workflow.artifacts.list_artifacts(prefix="solve/1/")}
+    assert stale == {
+        "solve/1/field": None,
+        "solve/1/frames/frames/1.txt": None,
+        "solve/1/frames/frames/2.txt": "solve.1 has finished anew, in attempt 2",
+    }
 
 
 def test_what_other_runs_left_is_not_read_again(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from motoko.errors import SchemaError
+from motoko.launch.entries import converted
 from motoko.study.origin import IMPORTED, free_entry
 from motoko.workflow import Workflow
-from motoko.workflow.upkeep import run_changes
+from motoko.workflow.upkeep import run_changes, run_values
 from motoko.workflow.upkeep.run_values import Values
 from tests.support.workflows import served_workflow
 
@@ -57,6 +60,58 @@ def test_an_imported_run_is_read_where_it_executed(
 def test_the_entry_of_an_import_is_none_that_is_taken() -> None:
     assert free_entry({"x"}) == "imported_from"
     assert free_entry({"imported_from"}) == "imported_from_"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("archive", "archive-1.zip"),
+        ("sentinels", {"root": "./x"}),
+        ("set_by_hand", {}),
+        ("retry_of", 1),
+        ("retried_as", 1),
+    ],
+)
+def test_what_would_be_taken_for_motokos_own_is_refused(
+    workflow: Workflow, name: str, value: Any
+) -> None:
+    [(run, _)] = workflow.mult.createTask(x=1.0)
+    study = workflow.mult.base
+
+    with pytest.raises(SchemaError, match=name):
+        run[name] = value
+    with pytest.raises(SchemaError, match=name):
+        workflow.mult.createTask(x=2.0, run_params={name: value})
+    with pytest.raises(SchemaError, match=name):
+        run_values.read_values(study, {name: json.dumps(value)}, with_new=True)
+    warnings: list[str] = []
+    entry = {"op": "set", "name": name, "value": value}
+    assert converted([entry], study.schema, "mult.1", warnings.append) == {}
+
+    assert len(warnings) == 1 and name in warnings[0]
+    assert name not in run
+    assert len(study.runs) == 1
+
+
+@pytest.mark.parametrize("value", ["of 1990", 3, ["archive-1.zip"]])
+def test_anything_else_that_is_so_named_is_the_users(workflow: Workflow, value: Any) -> None:
+    [(run, _)] = workflow.mult.createTask(x=1.0, run_params={"archive": value})
+    run.sentinels = value
+
+    assert (run.archive, run.sentinels) == (value, value)
+    assert run.directory == workflow.mult.base.run_dir(1)
+
+
+def test_where_a_run_is_packed_is_not_the_users_to_change(workflow: Workflow) -> None:
+    [(run, _)] = workflow.mult.createTask(x=1.0)
+    packed = {"archive": "archive-1.zip"}
+    workflow.mult.base.database.write(lambda tables: tables.update_run(1, packed))
+
+    for value in (None, "mine"):
+        with pytest.raises(SchemaError, match="archive"):
+            run.archive = value
+
+    assert run.archive == "archive-1.zip"
 
 
 def test_files_of_a_selected_run_are_listed_as_in_its_script(workflow: Workflow) -> None:

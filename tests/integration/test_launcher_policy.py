@@ -153,6 +153,7 @@ echo __BLACKDYNAMITE__x__ >> {tmp_path}/ran
         assert (study.run_dir(1) / "FINISHED").exists()
     assert sorted((tmp_path / "ran").read_text().split()) == ["1.0", "1.0", "2.0"]
     assert first["warnings"] == [BELIEVED]
+    assert first["executed"] is False and "executed" not in third
     assert (failed["class"], failed["cause"]) == ("application", "its files say so: w1/nan")
     assert "class" not in third
 

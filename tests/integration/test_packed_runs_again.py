@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from motoko.launch.cleaning import cleaning
-from motoko.study import archive
+from motoko.study import archive, copies
 from motoko.study.study import Study
 from motoko.workflow import control
 from motoko.workflow.upkeep import ending, run_changes
@@ -177,6 +178,24 @@ def test_what_was_unpacked_to_be_read_is_that_of_the_present_archive(tmp_path: P
         assert packed(study).archives == (file,)
 
         assert (study.files_dir(1) / "result.txt").read_text() == "corrected\n"
+
+
+def test_copy_that_was_made_to_be_read_is_one_till_it_is_dropped(tmp_path: Path) -> None:
+    with new_study(tmp_path / "s", SCRIPT) as study:
+        create(study)
+        with launching(study):
+            wait_for_state(study, "FINISHED")
+        packed(study)
+        place = study.files_dir(1)
+        os.utime(place, (0, 0))
+        assert study.files_dir(1) == place and place.stat().st_mtime > 0  # it is in use
+
+        assert copies.drop(study.directory) == 1
+
+        assert not place.exists()
+        assert (study.files_dir(1) / "result.txt").read_text() == "1\n"
+        assert copies.drop(study.directory) == 1
+        assert copies.drop(study.directory) == 0
 
 
 def test_a_name_of_the_users_own_is_no_archive(tmp_path: Path) -> None:

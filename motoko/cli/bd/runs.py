@@ -226,15 +226,11 @@ def quantity_options(parser: argparse.ArgumentParser) -> None:
 
 def quantity(given: Arguments) -> int:
     """Push a value to the runs that are meant."""
-    from motoko.job.record import get_run
-
     values = numbers(given)
     with studies.to_write(given) as (_, study):
         ids = studies.run_ids(study, given)
         for run_id in ids:
-            run, _ = get_run(str(study.run_dir(run_id)))
-            run.push_quantity(values, given.step, given.quantity_id)
-            study.set_quantity(run_id, given.quantity_id, given.step, values)
+            study.run(run_id).push_quantity(values, given.step, given.quantity_id)
     click.echo(f"pushed to {words.counted(len(ids), 'run')}")
     return 0
 

@@ -13,19 +13,25 @@ from motoko.cli.places import load_workflow
 @click.argument("constraints", nargs=-1)
 @click.option("--dir", "directory", metavar="DIR", help="The workflow's directory.")
 @click.option("--unpack", is_flag=True, help="Bring directories back to where they were.")
+@click.option("--drop-copies", is_flag=True, help="Remove what was unpacked to be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     study: str,
     constraints: tuple[str, ...],
     directory: str | None,
     unpack: bool,
+    drop_copies: bool,
     as_json: bool,
 ) -> None:
     """Pack run directories of a study into zip files; the database keeps all it knows.
 
     FINISHED runs, or those that constraints hold for, as far as they are over. What is packed
-    is read as before: info, dataframe, quantities, getFile.
+    is read as before: info, dataframe, quantities, getFile. Copies that are made for that in a
+    directory of this machine go by themselves when they are many or old, or with --drop-copies.
     """
+    if drop_copies:
+        _drop_copies(study, directory, as_json=as_json)
+        return
     from motoko.launch.cleaning import cleaning
     from motoko.launch.executing import executing_in
     from motoko.study import archive
@@ -64,3 +70,13 @@ def command(
     )
     for file in packed.archives:
         click.echo(str(file))
+
+
+def _drop_copies(study: str, directory: str | None, *, as_json: bool) -> None:
+    from motoko.study import copies
+
+    n_dropped = copies.drop(load_workflow(directory).task_manager(study).base.directory)
+    if as_json:
+        output.as_json({"copies": n_dropped})
+    else:
+        click.echo(f"removed the copies of {words.counted(n_dropped, 'run')}")

@@ -13,14 +13,12 @@ from motoko.errors import SchemaError
 from motoko.model import states
 from motoko.model.operands import Converters, typed
 from motoko.phrases import listed, nearest
-from motoko.store.identity import SET_BY_HAND
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
 
 #: The entries that link a run with other values to the run that it was made from.
 RETRY_OF, RETRIED_AS = "retry_of", "retried_as"
-_LINKS = {RETRY_OF, RETRIED_AS, SET_BY_HAND}
 
 
 class Values(NamedTuple):
@@ -45,7 +43,7 @@ def read_values(study: Study, pairs: Mapping[str, str], *, with_new: bool = Fals
                 study, name, study.schema.job[name].type, text, JOB_CONVERTERS
             )
             continue
-        if name in FIXED | _LINKS or of not in ("", "runs"):
+        if name in FIXED or of not in ("", "runs"):
             raise SchemaError(study.name, written, "is not yours to set", "name an entry")
         declared = study.schema.run.get(name)
         kind = declared.type if declared else RUN_ENTRIES.get(name)
@@ -53,6 +51,7 @@ def read_values(study: Study, pairs: Mapping[str, str], *, with_new: bool = Fals
     if "state" in values.run:
         values.run["state"] = _state(study, values.run["state"])
     converted = study.schema.convert_run(values.run)
+    study.schema.check_own(converted)
     study.schema.check_limits(converted)
     if not with_new:
         _check_known(study, converted)
@@ -64,7 +63,7 @@ def _check_known(study: Study, entries: Mapping[str, Any]) -> None:
     with study.database.read() as tables:
         named = {*tables.entries, *config.run_params, *config.run_space, *UNDECLARED}
         in_use = {state for _, state, n_runs in tables.groups.counted() if n_runs}
-    known = sorted({*RUN_ENTRIES, *RUN_LIMITS, *study.schema.run, *named} - FIXED - _LINKS)
+    known = sorted({*RUN_ENTRIES, *RUN_LIMITS, *study.schema.run, *named} - FIXED)
     for name in entries:
         if name not in known:
             allowed = f"--new makes it one; known: {listed(known)}"

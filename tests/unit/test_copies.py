@@ -1,0 +1,81 @@
+"""Copies of packed run directories are given up when they are many, or old."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from motoko.study import copies
+from motoko.study.copies import Keeper
+
+HOUR = 3600.0
+
+
+def make(directory: Path, name: str, age_s: float) -> Path:
+    """A copy of 8 kB that was used last so long ago."""
+    place = directory / "study" / "archive-1-abc" / name
+    (place / "sub").mkdir(parents=True)
+    (place / "sub" / "file").write_bytes(os.urandom(8192))
+    used = time.time() - age_s
+    os.utime(place, (used, used))
+    return place
+
+
+def left(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.glob("study/*/*"))
+
+
+def test_longest_unused_goes_when_all_together_are_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MOST_BYTES", 3 * 8192)
+    for hours in (2, 5, 3, 4):
+        make(tmp_path, f"run-{hours}", hours * HOUR)
+
+    Keeper(tmp_path).bound(time.time())
+
+    assert left(tmp_path) == ["run-2", "run-3", "run-4"]
+
+
+def test_what_was_just_used_stays_however_much_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MOST_BYTES", 8192)
+    make(tmp_path, "run-1", 2 * HOUR)
+    make(tmp_path, "run-2", 0.0)
+    make(tmp_path, "run-3", 60.0)
+
+    Keeper(tmp_path).bound(time.time())
+
+    assert left(tmp_path) == ["run-2", "run-3"]
+
+
+def test_what_nobody_has_used_in_a_week_goes_however_little_it_is(tmp_path: Path) -> None:
+    make(tmp_path, "run-1", 8 * 24 * HOUR)
+    make(tmp_path, ".run-2.1234", 8 * 24 * HOUR)  # of one that was killed
+    make(tmp_path, "run-3", 6 * 24 * HOUR)
+
+    Keeper(tmp_path).bound(time.time())
+
+    assert left(tmp_path) == ["run-3"]
+
+
+def test_it_is_looked_once_an_hour_or_when_much_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_looks: list[float] = []
+    monkeypatch.setattr(Keeper, "bound", lambda self, now: n_looks.append(now))
+    monkeypatch.setattr(copies, "MOST_BYTES", 1000)
+    keeper = Keeper(tmp_path)
+
+    keeper.note(10)
+    keeper.note(10)
+    assert len(n_looks) == 1
+    keeper.note(100)
+    assert len(n_looks) == 2
+    os.utime(tmp_path / "looked", (0, 0))
+    keeper.note(10)
+    assert len(n_looks) == 3
