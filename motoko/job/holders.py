@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from motoko.host import NO_ROOM, boot_id, host_name, process_kin
+from motoko.host import NO_ROOM, boot_id, host_name, is_locked, process_kin
 from motoko.job import layout
 from motoko.job.token import read_token
 
@@ -29,6 +29,21 @@ _RUN = "run-"
 _looked: Tuple[int, FrozenSet[int]] = (-1, frozenset())
 #: No group of an attempt's is that of the system's first process, or this one's own (0).
 _FIRST_PID = 2
+
+
+def is_held(run_dir: StrPath, attempt: int, known: Optional[Token] = None) -> bool:
+    """Whether a process of the attempt, on this host, still lives; False without a token.
+
+    One that has not inherited the token is found by its session or process group. Takers lock
+    a file that has no name yet, so nobody ever waits for, or is refused because of, this
+    question. ``known`` is its token, if that was read already. OSError when it cannot be told
+    now.
+    """
+    file = layout.token_file(run_dir, attempt)
+    locked = is_locked(file)
+    if locked is None:
+        locked = has_holders(file)
+    return locked or bool(find_kin(run_dir, attempt, known))
 
 
 def find_holders(run_dir: str, attempt: int) -> list[int]:

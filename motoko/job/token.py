@@ -19,7 +19,7 @@ import time
 from collections import namedtuple
 
 from motoko.crashpoints import reached
-from motoko.host import awake_clock, boot_clock, boot_id, host_name, is_locked, lock
+from motoko.host import awake_clock, boot_clock, boot_id, host_name, lock
 from motoko.job.facts import LATEST, replace_file, write_all
 from motoko.job.layout import refusal_file, token_file
 
@@ -201,19 +201,3 @@ def _read_started(words: list[str]) -> tuple[Optional[int], Optional[float], Opt
     except ValueError:
         return None, None, None
     return (pid, started, start_time) if 0 <= started < LATEST else (None, None, None)
-
-
-def is_held(run_dir: StrPath, attempt: int, known: Optional[Token] = None) -> bool:
-    """Whether a process of the attempt, on this host, still lives; False without a token.
-
-    One that has not inherited the token is found by its process group. Takers lock a file that
-    has no name yet, so nobody ever waits for, or is refused because of, this question.
-    ``known`` is its token, if that was read already. OSError when it cannot be told now.
-    """
-    from motoko.job.holders import find_kin, has_holders
-
-    file = token_file(run_dir, attempt)
-    locked = is_locked(file)
-    if locked is None:
-        locked = has_holders(file)
-    return locked or bool(find_kin(run_dir, attempt, known))

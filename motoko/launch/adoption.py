@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple
 
 from motoko.host import boot_id, host_name, is_alive
-from motoko.job import token
+from motoko.job import holders, token
 from motoko.job.outcome import Outcome, is_untold, read_outcome
 from motoko.launch.attempt import Attempt
 
@@ -54,7 +54,7 @@ def examine(attempt: Attempt) -> Finding:
         return found(Fate.ELSEWHERE)
     if taken.boot and taken.boot != boot_id():
         return found(Fate.REBOOTED)
-    if token.is_held(run_dir, number):
+    if holders.is_held(run_dir, number):
         if taken.pid is not None and is_alive(taken.pid, taken.start_time):
             return found(Fate.RUNNING)
         return found(Fate.HELD)

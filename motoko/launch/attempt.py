@@ -55,8 +55,7 @@ class Attempt:
     waits_since: float | None = None
     #: Why the launcher ended its processes, if it did.
     _ended_for: str | None = None
-    #: The class of its failure, where its batch system says so.
-    _told_failure: str | None = None
+    _told_failure: str | None = None  # the class of its failure, where its batch system says so
     #: Why its processes are gone, where that is known.
     _lost_for: str | None = None
     #: Whether another attempt would go on where it ended, where that is asked.

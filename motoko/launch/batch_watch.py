@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 
 from motoko.errors import SchedulerOutputError
-from motoko.job import layout, token
+from motoko.job import holders, layout, token
 from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
 from motoko.launch.accounts import ask_accounts
@@ -385,7 +385,7 @@ class BatchWatch(Folding):
     def _lives(self, attempt: Attempt) -> bool:
         """Whether the script executes, or may, as another job of the same attempt."""
         try:
-            is_held = token.is_held(attempt.run_dir, attempt.number)
+            is_held = holders.is_held(attempt.run_dir, attempt.number)
             return is_held or self.tracker.has_another(attempt.batch["id"])
         except OSError as error:
             self._troubles.met(attempt.looking, error)
@@ -485,7 +485,7 @@ class BatchWatch(Folding):
         is_elsewhere = taken is not None and not token.is_here(taken)
         if attempt.has_process_ended or is_elsewhere:
             return
-        if not token.is_held(attempt.run_dir, attempt.number):
+        if not holders.is_held(attempt.run_dir, attempt.number):
             self.end(desk, attempt, None, time.time())
 
     # the end of the launcher

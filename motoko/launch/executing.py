@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from motoko.host import host_name
 from motoko.job import layout, token
-from motoko.job.holders import find_held
+from motoko.job.holders import find_held, is_held
 from motoko.job.outcome import read_outcome
 from motoko.study.study import Study
 
@@ -109,7 +109,7 @@ def held_attempts(run_dir: str) -> dict[int, str]:
         names = os.listdir(run_dir)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    held = (number for number in sorted(_attempts(names)) if token.is_held(run_dir, number))
+    held = (number for number in sorted(_attempts(names)) if is_held(run_dir, number))
     taken = {number: token.read_token(run_dir, number) for number in held}
     return {number: one.nonce for number, one in taken.items() if one is not None}
 
@@ -123,7 +123,7 @@ def _attempts(names: list[str]) -> Iterator[int]:
 
 
 def _host(run_dir: str, number: int, names: list[str], taken: token.Token | None) -> str | None:
-    if token.is_held(run_dir, number, taken):
+    if is_held(run_dir, number, taken):
         return host_name()
     if taken is None or taken.host in ("", host_name()):
         return None

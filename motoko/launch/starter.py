@@ -22,7 +22,7 @@ from anyio.abc import TaskGroup
 from motoko.config.retry import INFRASTRUCTURE, SUBMISSION
 from motoko.crashpoints import reached
 from motoko.errors import MotokoError
-from motoko.job import holders, token
+from motoko.job import holders
 from motoko.job.outcome import read_outcome
 from motoko.launch.aside import Aside, strange_attempts
 from motoko.launch.attempt import Attempt
@@ -202,7 +202,7 @@ class Starter(ABC):
         for number in earlier:
             holders.end_holders(attempt.run_dir, number)
             reached("holders.ended")
-        left = [number for number in earlier if token.is_held(attempt.run_dir, number)]
+        left = [number for number in earlier if holders.is_held(attempt.run_dir, number)]
         if not left:
             return True
         now = time.monotonic()

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import anyio
 
 from motoko.crashpoints import reached
-from motoko.job import holders, token
+from motoko.job import holders
 from motoko.launch.adoption import Fate, Finding, examine
 from motoko.launch.attempt import Attempt
 from motoko.launch.desk import Desk
@@ -143,7 +143,7 @@ class Watch(Folding):
 
     def _goes_on(self, attempt: Attempt) -> bool:
         try:
-            return token.is_held(attempt.run_dir, attempt.number)
+            return holders.is_held(attempt.run_dir, attempt.number)
         except OSError:
             return True  # it is asked again
 
@@ -198,7 +198,7 @@ class Watch(Folding):
     def end_left(self, run_dir: str, number: int) -> None:
         """End what is left of an attempt that was told to end."""
         try:
-            if token.is_held(run_dir, number):
+            if holders.is_held(run_dir, number):
                 holders.end_holders(run_dir, number)
         except OSError as error:
             log.warning("cannot end what is left in %s for now: %s", run_dir, error)

@@ -43,14 +43,9 @@ def n_times(tables: Tables, run_id: int) -> int:
     it was finished, nothing was."""
     number: int = tables.run(run_id).get("attempt") or 1
     attempts = {one["number"]: one for one in tables.attempts(run_id)} if number > 1 else {}
-    while number > 1 and _was_found_finished(attempts.get(number, {})):
+    while number > 1 and attempts.get(number, {}).get("executed") is False:
         number -= 1
     return number
-
-
-def _was_found_finished(attempt: Mapping[str, Any]) -> bool:
-    is_finished = attempt.get("state") == states.FINISHED
-    return is_finished and attempt.get("pid") is None and attempt.get("exit_code") is None
 
 
 def what_goes_on(run_name: str) -> str:

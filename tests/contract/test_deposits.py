@@ -118,7 +118,6 @@ def test_further_attempt_replaces_what_the_one_before_deposited(workflow: Workfl
         found.state = "CREATED"
 
     def other(study: Study, row: Mapping[str, Any]) -> str:
-        study.database.write(lambda t: t.update_run(row["id"], {"attempt": 2}))
         (study.run_dir(row["id"]) / "out/u.txt").write_text("better")
         return "FINISHED"
 
@@ -220,7 +219,6 @@ def test_what_an_attempt_did_not_leave_is_kept_and_said_to_be_stale(workflow: Wo
         found.state = "CREATED"
 
     def leave_less(study: Study, row: Mapping[str, Any]) -> str:
-        study.database.write(lambda t: t.update_run(row["id"], {"attempt": 2}))
         (study.run_dir(row["id"]) / "frames/2.txt").unlink()
         return "FINISHED"
 

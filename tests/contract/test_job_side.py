@@ -19,11 +19,12 @@ import pytest
 
 import motoko
 from motoko import errors
+from motoko.job.holders import is_held
 from motoko.job.journal import list_journals, read_journal
 from motoko.job.outcome import read_outcome
 from motoko.job.quantities import last_row
 from motoko.job.shell import script
-from motoko.job.token import is_held, take_token, token_facts
+from motoko.job.token import take_token, token_facts
 from motoko.job.verdict import Said, verdict
 from tests.support.facts import write_facts
 

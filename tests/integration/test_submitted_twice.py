@@ -76,7 +76,7 @@ def test_a_refused_job_does_not_end_an_attempt_that_another_job_executes(
     slurm: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_here: bool
 ) -> None:
     if not is_here:  # as on a node, whose locks nobody sees here
-        monkeypatch.setattr("motoko.launch.batch_watch.token.is_held", lambda *_: False)
+        monkeypatch.setattr("motoko.launch.batch_watch.holders.is_held", lambda *_: False)
     gate = make_gate(tmp_path)
     place = fake_of(slurm).place
     with new_study(tmp_path / "s", RAN.format(tmp_path) + f"read -r _ < {gate}\n") as study:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from motoko.host import boot_id, host_name, is_alive, process_start_time
+from motoko.job.holders import is_held
 from motoko.job.layout import token_file
-from motoko.job.token import is_held, read_refusal, read_token, take_token, token_facts
+from motoko.job.token import read_refusal, read_token, take_token, token_facts
 
 
 @pytest.fixture(params=["nameless", "named aside"], autouse=True)

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from motoko.host import process_start_time
-from motoko.job.holders import end_holders, find_holders
+from motoko.job.holders import end_holders, find_holders, is_held
 from motoko.job.journal import Journal, encode
-from motoko.job.token import is_held, take_token, token_facts
+from motoko.job.token import take_token, token_facts
 from motoko.job.verdict import verdict, warning
 from motoko.launch.environment import make_names_dir, make_python_dir
 from motoko.launch.reading import TAIL_BYTES, Reading, last_lines

@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 
 from motoko.host import process_start_time
-from motoko.job.holders import end_holders
-from motoko.job.token import is_held, take_token, token_facts
+from motoko.job.holders import end_holders, is_held
+from motoko.job.token import take_token, token_facts
 from motoko.launch.adoption import Fate, examine
 from motoko.launch.executing import executing_in, held_attempts
 from tests.support.no_locks import refuse_locks

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from motoko import daemon
 from motoko.crashpoints import reached
 from motoko.errors import DatabaseLost, UnknownField
-from motoko.job import token
-from motoko.job.holders import end_holders
+from motoko.job.holders import end_holders, is_held
 from motoko.job.outcome import read_outcome
 from motoko.launch.cleaning import cleaning
 from motoko.launch.executing import Executing, executing_in, find_below, find_executing
@@ -219,7 +218,7 @@ def _end(executing: Sequence[Executing], *, at_once: bool) -> None:
             end_holders(one.run_dir, one.attempt, number)
         deadline = time.monotonic() + _GRACE_S
         while left and time.monotonic() < deadline:
-            left = [one for one in left if token.is_held(one.run_dir, one.attempt)]
+            left = [one for one in left if is_held(one.run_dir, one.attempt)]
             if left:
                 time.sleep(0.02)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from motoko import host
 from motoko.crashpoints import reached
 from motoko.errors import AlreadyRunning, ConfigError, Mistake
-from motoko.job import layout, token
+from motoko.job import holders, layout
 from motoko.launch.executing import find_executing
 from motoko.launch.work import EPOCH, open_runs
 from motoko.model import states
@@ -131,7 +131,7 @@ def _make_own(workflow: Workflow, studies: Iterable[Study]) -> int:
             reached("place.disowned")
             for one in find_executing(study):
                 taken = Path(layout.token_file(one.run_dir, one.attempt))
-                if _is_linked(taken) or not token.is_held(one.run_dir, one.attempt):
+                if _is_linked(taken) or not holders.is_held(one.run_dir, one.attempt):
                     taken.unlink()
     return n_runs
 
