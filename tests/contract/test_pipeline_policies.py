@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_raise_names_what_fails_a_moment_later_and_begins_nothing_meanwhile(
         def let_fail(tables: Tables, changed: set[int] | None) -> None:
             if tables.in_state("FAILED") and list(tables.in_state("CREATED")) == [2]:
                 stop()
-                later(0.2, database.write, lambda t: conclude(t, 2, "FAILED"))
+                later(0.2, database.write, partial(conclude, 2, "FAILED", 1))
 
         stop = workflow.prepare.base.lookout.watch(let_fail)
         await workflow.run_pipeline(ORDER, SYSTEMS, on_failure="raise")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -942,7 +943,7 @@ async def end_unheard(workflow: Workflow, state: str, monkeypatch: pytest.Monkey
             group.start_soon(workflow.run)
             await until(workflow, lambda: study.counts("test") == {"CREATED": 1})
             monkeypatch.setattr(Lookout, "_look", lambda self: None)
-            study.database.write(lambda tables: conclude(tables, 1, state))
+            study.database.write(partial(conclude, 1, state, 1))
             workflow.vars.note = "something else has changed"
 
 
@@ -1044,7 +1045,7 @@ def test_run_name_that_was_finished_does_not_end_before_what_was_put_back(
         async def conclude_late() -> None:
             await is_enough.wait()
             for run_id in (1, 2):
-                study.database.write(lambda t, i=run_id: conclude(t, i, "FINISHED"))
+                study.database.write(partial(conclude, run_id, "FINISHED", 1))
 
         with anyio.fail_after(30):
             async with anyio.create_task_group() as group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_what_cannot_be_moved_is_said_before_anything_is_changed_and_what_can_is
     with served_workflow(tmp_path / "w", "mult") as workflow:
         workflow.mult.createTask(x=1.0)
         study = workflow.mult.base
-        study.database.write(lambda tables: conclude(tables, 1, "FINISHED"))
+        study.database.write(partial(conclude, 1, "FINISHED", 1))
         run_dir = study.run_dir(1)
         (run_dir / "out").mkdir(parents=True)
         (run_dir / "out" / "result").touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,10 @@ async def executed(
     def watch(study: Study) -> None:
         def look(tables: Tables, changed: set[int] | None) -> None:
             for run_id in sorted(tables.all_ready()):
-                state = outcome(study, tables.run(run_id))
+                row = tables.run(run_id)
+                state, number = outcome(study, row), row.get("attempt", 0) + 1
                 if state is not None:
-                    study.database.write(lambda t, i=run_id, s=state: conclude(t, i, s))
+                    study.database.write(partial(conclude, run_id, state, number))
 
         stops.append(study.lookout.watch(look))
 
@@ -108,13 +110,11 @@ async def until(workflow: Workflow, question: Callable[[], object]) -> None:
             stop()
 
 
-def conclude(tables: Tables, run_id: int, state: str) -> None:
-    """End a run that is still CREATED."""
-    row = tables.run(run_id)
-    if row["state"] != "CREATED":
+def conclude(run_id: int, state: str, number: int, tables: Tables) -> None:
+    """End a run that is still CREATED, as its attempt of this number does."""
+    if tables.run(run_id)["state"] != "CREATED":
         return
     finished = {"has_finished": 1} if state == "FINISHED" else {}
-    number = row.get("attempt", 0) + 1
     tables.update_run(run_id, {"state": state, "attempt": number, **finished})
     if state == "FAILED":
         tables.set_attempt(run_id, number, {"class": "application", "cause": "exit code 1"})
