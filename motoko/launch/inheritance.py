@@ -19,7 +19,7 @@ from motoko.errors import JobSideError, SchemaError
 from motoko.job import layout
 from motoko.job.facts import read_facts
 from motoko.job.journal import list_journals, read_journal
-from motoko.launch.made_for import Change, Values
+from motoko.launch.made_for import BEHIND, Change, Values
 from motoko.store.codec import is_same
 from motoko.store.identity import SET_BY_HAND
 from motoko.study.system_dirs import SYSTEM_DIR
@@ -53,7 +53,7 @@ def inheritance(attempt: Attempt, schema: Schema) -> Inheritance:
     changes = [
         Change(name, begun.get(name), value)
         for name, value in now.items()
-        if (name in begun or name in by_hand)
+        if (name in begun or name in by_hand or name == BEHIND)
         and not is_same(value, begun.get(name))
         and not (name in results and is_same(value, results[name]))
     ]

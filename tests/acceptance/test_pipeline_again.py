@@ -83,6 +83,30 @@ def test_what_is_put_back_is_executed_in_its_order_and_what_is_behind_it_is_done
     assert [row["run"] for row in line.json("runs", "list", "use")] == ["use.1", "use.2"]
 
 
+def test_files_say_no_more_that_a_step_is_finished_when_what_it_requires_was_executed_again(
+    line: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "all-is-well").touch()
+    (tmp_path / "use" / "launch.sh").write_text(f"{USE}touch ../../../work/a/used\n")
+    declared = 'sentinels: {directory: ".", success: [[%s]]}'
+    text = YAML.replace("{run: {t: 0}}", "{run: {t: 0}, %s}" % (declared % "prepared"))
+    text = text.replace(
+        "{requires: [prepare]}", "{requires: [prepare], %s}" % (declared % "used")
+    )
+    (tmp_path / "motoko.yaml").write_text(text)
+    line.run("run", "--run_name", "r")
+    assert told(tmp_path) == ["prepared 0", "used 0", "reported 0"]
+
+    line.run("runs", "retry", "prepare.1", "--set", "t=1")
+    line.run("runs", "retry", "use.1")
+    line.run("run", "--run_name", "r")
+    assert told(tmp_path) == ["prepared 1", "used 1", "reported 1"]
+
+    line.run("clean")
+    line.run("run", "--run_name", "r")
+    assert not (tmp_path / "told").exists()  # all is there, and nothing came before it anew
+
+
 def test_a_run_is_executed_out_of_order_when_somebody_says_so(
     line: CommandLine, tmp_path: Path
 ) -> None:

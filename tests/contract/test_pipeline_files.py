@@ -86,7 +86,7 @@ def test_files_that_somebody_has_put_there_are_believed_and_that_is_said_once_fo
 
     assert sampled(workflow, 1, "one", "abc") == [1]
     [said] = warnings(caplog)
-    assert said.startswith("step 'look' was not begun 2 times: files say that nothing is left")
+    assert said.startswith("step 'look' was taken for finished in 2 cases: files say so")
 
 
 def test_files_of_runs_that_are_new_are_told_of(
@@ -99,4 +99,4 @@ def test_files_of_runs_that_are_new_are_told_of(
     piped(workflow, Pipeline([Step("equil", sentinels=True)]), systems)
 
     [said] = warnings(caplog)
-    assert said.startswith("step 'equil' was not begun 2 times: files say that nothing is left")
+    assert said.startswith("step 'equil' was taken for finished in 2 cases: files say so")

@@ -14,6 +14,8 @@ from motoko.errors import RunsFailed
 from motoko.model import states
 from motoko.pipeline import Pipeline, Step
 from motoko.store.audit import problems
+from motoko.store.tables import Tables
+from motoko.study.order import n_times
 from motoko.study.study import Study
 from motoko.systems import SimSystem
 from motoko.workflow import Workflow, control
@@ -237,6 +239,36 @@ def test_runs_that_no_pipeline_has_made_wait_for_none(workflow: Workflow) -> Non
     assert (clean(workflow).awaiting, retry(workflow, "prepare", 1).awaiting) == ({}, {})
     with workflow.prepare.base.database.read() as tables:
         assert tables.ready(9) == [1]
+
+
+def test_a_run_on_another_job_is_none_of_the_pipeline_and_waits_for_none(
+    workflow: Workflow,
+) -> None:
+    piped(workflow, ORDER, SYSTEMS)
+    values = {"equil": Values({}, {"window": 7})}
+
+    assert retry(workflow, "equil", 1, values=values).made == {"equil.1": "equil.2"}
+
+    assert REQUIRED not in row(workflow, "equil", 2)
+    with workflow.equil.base.database.read() as tables:
+        assert tables.ready(9) == [2]
+
+
+def test_an_attempt_that_files_had_made_needless_is_no_execution(workflow: Workflow) -> None:
+    piped(workflow, ORDER, SYSTEMS)
+    database = workflow.prepare.base.database
+
+    def again(tables: Tables, number: int, **facts: Any) -> None:
+        tables.set_attempt(1, number, {"state": "FINISHED", **facts})
+        tables.update_run(1, {"attempt": number})
+
+    found = []
+    for number, facts in ((2, {}), (3, {"pid": 1, "exit_code": 0}), (4, {}), (5, {})):
+        database.write(lambda t, n=number, f=facts: again(t, n, **f))
+        with database.read() as tables:
+            found.append(n_times(tables, 1))
+
+    assert found == [1, 3, 3, 3]
 
 
 # regardless of the order

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from motoko.pipeline import Pipeline, Step
 from motoko.systems import SimSystem
-from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
+from motoko.workflow.pipelines.progress import Hold, Phase, PhaseState, Progress
 from tests.support.effort import examples
 
 
@@ -25,9 +25,16 @@ def pipelines(draw: Any) -> Pipeline:
 
 
 def can_begin(
-    pipeline: Pipeline, n_systems: int, done: set[Any], begun: set[Any], gone: set[int]
-):
-    """What the model says: all phases that nothing keeps from beginning."""
+    pipeline: Pipeline,
+    n_systems: int,
+    done: set[Any],
+    begun: set[Any],
+    gone: set[int],
+    flying: list[Phase],
+) -> set[Any]:
+    """What the model says: all phases that nothing keeps from beginning. A barrier waits for
+    what systems that are left out have under way."""
+    under_way = {(phase.step.name, phase.row) for phase in flying}
     alive = [row for row in range(n_systems) if row not in gone]
     return {
         (step.name, row)
@@ -37,9 +44,41 @@ def can_begin(
         and all((name, row) in done for name in step.requires)
         and not (
             step.barrier
-            and any((name, other) not in done for name in step.requires for other in alive)
+            and any(
+                (name, other) in under_way or (other in alive and (name, other) not in done)
+                for name in step.requires
+                for other in range(n_systems)
+            )
         )
     }
+
+
+def taken_over(
+    pipeline: Pipeline, systems: list[SimSystem], known: list[Phase], behind: Any, data: Any
+) -> None:
+    """Another process finds out in any order what became of phases: none of them is done behind
+    something else, and nothing else begins."""
+    progress = Progress(pipeline, systems)
+    found = {phase.name: phase for phase in known}
+    holds: dict[int, Hold] = {}
+    for phase in progress:  # in the order in which they are looked for
+        was = found.get(phase.name)
+        if was is not None and was.state is PhaseState.FAILED and phase.row not in holds:
+            begun = {one.step.name for one in known if one.row == phase.row}
+            holds[phase.row] = Hold(phase.step.name, begun)
+    progress.hold(holds)
+    while not progress.is_at_rest:
+        ready = [phase for step in pipeline for phase in progress.ready(step.name)]
+        phase = data.draw(st.sampled_from(ready))
+        was = found.pop(phase.name)
+        assert {one.name for one in progress.behind(phase)} == behind[phase.name]
+        phase.begin()
+        progress.note([phase])
+        phase.conclude(was.error)
+        progress.note([phase])
+        if was.error is not None:
+            progress.prune(phase)
+    assert found == {}
 
 
 @settings(max_examples=examples(60))
@@ -53,9 +92,11 @@ def test_what_can_begin_is_what_the_model_says_until_nothing_is_left(
     begun: set[Any] = set()
     gone: set[int] = set()
     flying: list[Phase] = []
+    known: list[Phase] = []
+    behind: dict[str, set[str]] = {}
     while True:
         ready = {(p.step.name, p.row): p for s in pipeline for p in progress.ready(s.name)}
-        assert set(ready) == can_begin(pipeline, n_systems, done, begun, gone)
+        assert set(ready) == can_begin(pipeline, n_systems, done, begun, gone, flying)
         assert progress.is_at_rest == (not ready and not flying)
         choices = [*ready, *(phase.name for phase in flying)]
         if not choices:
@@ -63,6 +104,8 @@ def test_what_can_begin_is_what_the_model_says_until_nothing_is_left(
         chosen = data.draw(st.sampled_from(choices))
         if chosen in ready:
             phase = ready[chosen]
+            behind[phase.name] = {one.name for one in progress.behind(phase)}
+            known.append(phase)
             phase.begin()
             begun.add(chosen)
             flying.append(phase)
@@ -85,6 +128,7 @@ def test_what_can_begin_is_what_the_model_says_until_nothing_is_left(
         if row not in gone and all((step.name, row) in done for step in pipeline)
     }
     assert {s.name for s in progress.survivors if s is not None} == complete
+    taken_over(pipeline, systems, known, behind, data)
 
 
 @settings(max_examples=examples(60))

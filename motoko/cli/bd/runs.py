@@ -200,6 +200,7 @@ def update_options(parser: argparse.ArgumentParser) -> None:
 
 def update(given: Arguments) -> int:
     """Set entries of the runs that are meant; all of the study without constraints."""
+    from motoko.cli import anew
     from motoko.errors import SchemaError
     from motoko.workflow.upkeep import run_changes, run_values
 
@@ -212,6 +213,7 @@ def update(given: Arguments) -> int:
             raise SchemaError(study.name, name, why, "`motoko runs retry --set` makes a run")
         changes = run_changes.update(workflow, {study: ids}, {study.name: values})
     click.echo(f"{words.counted(len(changes.done), 'run')} changed")
+    anew.say_awaiting(changes.awaiting)
     return 0
 
 

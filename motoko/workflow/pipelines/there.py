@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from motoko.workflow.workflow import Workflow
 
 _NOT_KNOWN: Final = (
-    "files say that nothing is left to be done, and nobody knows for which values they were"
-    " made; remove them to have it done"
+    "files say so, and nobody knows for which values they were made; remove them to have it"
+    " done"
 )
 
 
@@ -53,7 +53,7 @@ def tell_of_files(workflow: Workflow, step: Step, name: str, made: Made) -> None
         text = f"{name} is done anew: files of it were made for other values"
         say_redone(workflow, f"{text} ({in_words(changes)})", is_news=True)
     elif made.is_finished and made.is_believed:
-        log.info("%s is not begun: %s", name, _NOT_KNOWN)
+        log.info("%s is taken for finished: %s", name, _NOT_KNOWN)
         asked.believed[step.name] = asked.believed.get(step.name, 0) + 1
 
 
@@ -63,6 +63,7 @@ def say_believed(workflow: Workflow) -> None:
     assert asked is not None
     for step, n in asked.believed.items():
         if step not in asked.told_of:
-            log.warning("step %r was not begun %s: %s", step, counted(n, "time"), _NOT_KNOWN)
+            cases = counted(n, "case")
+            log.warning("step %r was taken for finished in %s: %s", step, cases, _NOT_KNOWN)
             asked.told_of.add(step)
     asked.believed.clear()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import AWAITS, UNDECLARED
+from motoko.columns import AWAITS, REQUIRED, UNDECLARED
 from motoko.crashpoints import reached
 from motoko.durable import replace_file
 from motoko.errors import ConfigError
@@ -55,6 +55,7 @@ _OF_ONE_RUN = frozenset(
         "has_finished",
         "last_step",
         "last_step_time",
+        REQUIRED,
         AWAITS,
         SET_BY_HAND,
     }
