@@ -162,7 +162,6 @@ def take_up(home: Path, outputs: Collection[Path], workflow_dir: Path | None = N
     """
     forced_since: datetime | None = None
     taken_over: list[Path] = []
-    wanted = set(map(os.path.normpath, outputs))
     for file in sorted(_files(home)):
         call, unfinished = _read(file)
         if call is None:
@@ -175,7 +174,8 @@ def take_up(home: Path, outputs: Collection[Path], workflow_dir: Path | None = N
             taken_over.append(file)
             continue
         if is_handed_on or is_at_work:
-            if not wanted.isdisjoint(_at(home, path) for path in unfinished):
+            busy = {_at(home, path) for path in unfinished}
+            if any(os.path.normpath(output) in busy for output in outputs):
                 raise BatchRunning(str(home), None if workflow is None else str(workflow))
             continue
         _undo(home, file, call)
