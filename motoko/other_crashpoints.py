@@ -284,7 +284,7 @@ OTHER_POINTS: Mapping[str, Point] = {
     ),
     "batch.begun": Point(
         "a batch",
-        "the journal says that a job begins, it has not begun",
+        "it is written down that a job begins, it has not begun",
         "the job is done by the next call; an output that is there is set aside",
     ),
     "batch.done": Point(
@@ -294,8 +294,8 @@ OTHER_POINTS: Mapping[str, Point] = {
     ),
     "batch.noted": Point(
         "a batch",
-        "the journal has the record of a job, the manifest does not",
-        "the next call takes it from there",
+        "the journal has the record of a job, nothing else says that it has ended",
+        "the output is set aside, and the job done again",
     ),
     "batch.manifest": Point(
         "a batch",

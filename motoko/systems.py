@@ -14,7 +14,7 @@ what pipelines run over.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -159,23 +159,40 @@ def find_systems(
 
     A name is the path from ``directory`` on. What a directory's ``system.yaml`` says of files
     (``topology``, ``coordinates``, ...) and ``meta`` is taken over. Names that begin with a dot
-    are left out. Raises ConfigError with all mistakes in these files, and NotADirectoryError.
+    are left out, and so are links to a directory that is there by another name. Raises
+    ConfigError with all mistakes in these files, and NotADirectoryError.
     """
     top = Path(directory)
     if not top.is_dir():
         raise NotADirectoryError(20, "is no directory", str(top))
     found: list[SimSystem] = []
     mistakes: list[Mistake] = []
-    for path in sorted(top.glob(pattern)):
-        name = path.relative_to(top)
-        if path.is_dir() and not any(part.startswith(".") for part in name.parts):
-            try:
-                found.append(_described(str(name), path))
-            except ConfigError as error:
-                mistakes += error.mistakes
+    for path in sorted(_each_once(top, _directories(top, pattern))):
+        try:
+            found.append(_described(str(path.relative_to(top)), path))
+        except ConfigError as error:
+            mistakes += error.mistakes
     if mistakes:
         raise ConfigError(mistakes)
     return tuple(found)
+
+
+def _directories(top: Path, pattern: str) -> Iterator[Path]:
+    for path in sorted(top.glob(pattern)):
+        parts = path.relative_to(top).parts
+        if path.is_dir() and not any(part.startswith(".") for part in parts):
+            yield path
+
+
+def _each_once(top: Path, paths: Iterable[Path]) -> Iterable[Path]:
+    """Of the names of one directory the one without links, if it is among them, else the
+    first."""
+    by_directory: dict[Path, Path] = {}
+    for path in paths:
+        real = path.resolve()
+        if real not in by_directory or real == top.resolve() / path.relative_to(top):
+            by_directory[real] = path
+    return by_directory.values()
 
 
 def read_systems(file: str | os.PathLike[str]) -> tuple[SimSystem, ...]:

@@ -52,7 +52,7 @@ def find_jobs(
     files = [f for f in files if beside(manifest) not in f.absolute().parents]
     files = [f for f in files if f.absolute() not in made and not f.name.endswith(PARTIAL)]
     files = [
-        f for f in files if f.parent.absolute() != target.absolute() or not is_of_batches(f)
+        f for f in files if not is_of_batches(f) or f.parent.absolute() != target.absolute()
     ]
     if not files:
         raise BatchMistake(f"{top}: no file matches {pattern!r}")

@@ -33,7 +33,9 @@ def gone_inputs(
     others: list[tuple[BatchJob, Path]] = []
     for job in jobs:
         record = records.get(job.id)
-        if record is None or not _tells(record, job) or not (place / job.output).exists():
+        if record is None or (record.motion, record.output) == (job.motion, job.output):
+            continue
+        if not _tells(record, job) or not (place / job.output).exists():
             continue
         places = _places(record, job, place)
         if any(_is_same(path, place / job.motion) for path in places):

@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,15 +36,24 @@ _PATIENCE_S = 5.0
 
 
 class UnderWay:
-    """The outputs of one call."""
+    """The outputs of one call. Its file is made when the first of them is begun."""
 
-    def __init__(self, home: Path, fd: int) -> None:
+    def __init__(
+        self,
+        home: Path,
+        stack: ExitStack,
+        forced_since: datetime | None,
+        workflow_dir: Path | None,
+    ) -> None:
+        """The file is open, and locked, until the end of ``stack``."""
+        self.id = secrets.token_hex(8)
         self._home = home
-        self._fd = fd
-        #: Whether anything was begun.
-        self.is_used = False
-        #: What was begun and has not ended.
-        self.unfinished: set[str] = set()
+        self._stack = stack
+        self._forced_since = forced_since
+        self._workflow_dir = workflow_dir
+        self._file = home / f".{self.id}{SUFFIX}"
+        self._fd: int | None = None
+        self._unfinished: set[str] = set()
 
     def begin(self, outputs: Iterable[Path]) -> None:
         """They are being made from now on."""
@@ -54,7 +63,7 @@ class UnderWay:
         """What became of it is written down."""
         path = _from(self._home, output)
         self._write("ended", [path])
-        self.unfinished.discard(path)
+        self._unfinished.discard(path)
 
     def take_over(self, files: Iterable[Path]) -> None:
         """What other calls have begun and not ended was begun by this one."""
@@ -62,14 +71,39 @@ class UnderWay:
             self._begin(_read(file)[1])
             file.unlink()
 
+    def close(self) -> None:
+        """The call is through; what it has left to others stays written down."""
+        if self._fd is not None and not self._unfinished:
+            self._file.unlink()
+
     def _begin(self, paths: Collection[str]) -> None:
-        self.is_used = True
-        self.unfinished.update(paths)
-        self._write("begun", paths)
+        if paths:
+            self._unfinished.update(paths)
+            self._write("begun", paths)
 
     def _write(self, what: str, paths: Iterable[str]) -> None:
         lines = "".join(f"{json.dumps({what: path})}\n" for path in paths)
+        if self._fd is None:
+            self._fd = self._open()
         write_all(self._fd, lines.encode())
+
+    def _open(self) -> int:
+        self._home.mkdir(parents=True, exist_ok=True)
+        fd = self._stack.enter_context(locked(self._file, _PATIENCE_S))
+        pid = os.getpid()
+        since, workflow_dir = self._forced_since, self._workflow_dir
+        call = _Call(
+            self.id,
+            host.host_name(),
+            host.boot_id(),
+            pid,
+            host.process_start_time(pid),
+            os.fstat(fd).st_ino,
+            None if workflow_dir is None else _from(self._home, workflow_dir),
+            None if since is None else since.isoformat(),
+        )
+        write_all(fd, json.dumps(call._asdict()).encode() + b"\n")
+        return fd
 
 
 class Before(NamedTuple):
@@ -124,34 +158,14 @@ def begun(
 ) -> Iterator[UnderWay]:
     """Inside the block outputs are made, by this process, or by runs of a workflow.
 
-    Who is interrupted leaves the file to the next one, as who is killed does.
+    Who is interrupted leaves what was begun to the next one, as who is killed does.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    own_id = secrets.token_hex(8)
-    file = home / f".{own_id}{SUFFIX}"
-    with locked(file, _PATIENCE_S) as fd:
-        pid = os.getpid()
-        call = _Call(
-            own_id,
-            host.host_name(),
-            host.boot_id(),
-            pid,
-            host.process_start_time(pid),
-            os.fstat(fd).st_ino,
-            None if workflow_dir is None else _from(home, workflow_dir),
-            None if forced_since is None else forced_since.isoformat(),
-        )
-        write_all(fd, json.dumps(call._asdict()).encode() + b"\n")
-        outputs = UnderWay(home, fd)
-        is_through = False
-        try:
-            with leftovers.told(own_id) if workflow_dir is None else nullcontext():
-                yield outputs
-            is_through = True
-        finally:
-            is_needless = forced_since is None and not outputs.is_used
-            if is_needless or (is_through and not outputs.unfinished):
-                file.unlink()
+    with ExitStack() as stack:
+        outputs = UnderWay(home, stack, forced_since, workflow_dir)
+        if workflow_dir is None:
+            stack.enter_context(leftovers.told(outputs.id))
+        yield outputs
+        outputs.close()
 
 
 def take_up(home: Path, outputs: Collection[Path], workflow_dir: Path | None = None) -> Before:
@@ -162,7 +176,6 @@ def take_up(home: Path, outputs: Collection[Path], workflow_dir: Path | None = N
     """
     forced_since: datetime | None = None
     taken_over: list[Path] = []
-    wanted = set(map(os.path.normpath, outputs))
     for file in sorted(_files(home)):
         call, unfinished = _read(file)
         if call is None:
@@ -175,7 +188,8 @@ def take_up(home: Path, outputs: Collection[Path], workflow_dir: Path | None = N
             taken_over.append(file)
             continue
         if is_handed_on or is_at_work:
-            if not wanted.isdisjoint(_at(home, path) for path in unfinished):
+            busy = {_at(home, path) for path in unfinished}
+            if any(os.path.normpath(output) in busy for output in outputs):
                 raise BatchRunning(str(home), None if workflow is None else str(workflow))
             continue
         _undo(home, file, call)

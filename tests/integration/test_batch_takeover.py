@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from motoko import host
-from motoko.batch import BatchJob, BatchManifest, BatchRunner
+from motoko.batch import BatchJob, BatchManifest, BatchRunner, BatchRunRecord
 from motoko.batch.doing import BatchWorker
 from motoko.errors import BatchRunning
 from tests.support.waiting import wait_until
@@ -218,6 +218,33 @@ def test_programs_end_with_a_worker_that_dies(tmp_path: Path) -> None:
     for i in range(3):
         program = int((tmp_path / "out" / f"{i}.partial").read_text())
         wait_until(lambda pid=program: not host.is_alive(pid), "its end", 30)  # type: ignore[misc]
+
+
+def test_programs_end_with_a_batch_that_is_stopped(tmp_path: Path) -> None:
+    def work(job: BatchJob) -> None:
+        if job.id == "j0":
+            wait_until(lambda: has_pid(job.output.with_name("1")), "the program", 30)
+            whole(job)
+        else:
+            start_program(job)
+
+    def stop(record: BatchRunRecord) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, work, max_workers=2, on_record=stop)
+
+    program = int((tmp_path / "out" / "1").read_text())
+    wait_until(lambda: not host.is_alive(program), "its end", 30)
+
+
+def test_batch_without_anything_to_do_writes_nothing_among_its_outputs(tmp_path: Path) -> None:
+    go(tmp_path, whole, manifest="m.json")
+    before = (tmp_path / "out").stat().st_mtime_ns
+
+    go(tmp_path, whole, manifest="m.json")
+
+    assert (tmp_path / "out").stat().st_mtime_ns == before
 
 
 def test_batch_at_work_on_the_same_outputs_is_told_whatever_its_manifest(

@@ -132,6 +132,18 @@ def test_find_systems_finds_directories_with_what_their_files_say(tmp_path: Path
         find_systems(tmp_path / "file")
 
 
+def test_link_to_a_system_is_no_other_system(tmp_path: Path) -> None:
+    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    for directory in (work / "m", elsewhere):
+        directory.mkdir(parents=True)
+    (work / "best").symlink_to("m")
+    (work / "worst").symlink_to("m")
+    (work / "c").symlink_to(elsewhere)
+    (work / "d").symlink_to(elsewhere)
+
+    assert [system.name for system in find_systems(work)] == ["c", "m"]
+
+
 def test_read_systems_reads_a_list_in_its_order(tmp_path: Path) -> None:
     file = tmp_path / "systems.yaml"
     file.write_text(
