@@ -58,6 +58,7 @@ def test_create_makes_databases_and_leaves_no_process(here: CommandLine) -> None
 
     assert done.stdout == f"created sample, mean in {here.directory}\n"
     assert (here.directory / "sample" / ".bd" / "motoko.db").is_file()
+    assert (here.directory / ".wf" / "wf.db").is_file()
     assert here.pid("server") is None
     assert here.counts("sample") == {}
 

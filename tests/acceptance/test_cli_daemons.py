@@ -85,6 +85,7 @@ def test_spellings_of_the_launcher_in_use(here: CommandLine) -> None:
     assert here.json("info")["launcher"]["studies"] == ["sample"]
     assert "the launcher: process " in here.run("launcher", "--status").stdout
     assert "launching 1 studies" in here.run("launcher", "-l").stdout
+    assert "launching 1 studies" in (here.directory / ".wf" / "launch.log").read_text()
     here.run("launcher", "--stop")
     assert here.pid("launcher") is None
 
@@ -315,6 +316,7 @@ def test_kill_of_one_study_keeps_the_launcher_for_the_others(here: CommandLine) 
 def test_processes_whose_directories_are_gone_end_by_themselves(here: CommandLine) -> None:
     here.run("launcher")
     pids = [here.pid("server"), here.pid("launcher")]
+    assert all(Path(f"/proc/{pid}").exists() for pid in pids)
 
     for name in (".wf", "sample/.bd", "mean/.bd"):
         shutil.rmtree(here.directory / name)

@@ -60,6 +60,7 @@ def test_detached_orchestrator_is_looked_at_and_stopped(line: CommandLine) -> No
 
     wait_until(lambda: line.counts("norm").get("FINISHED") == 1, "the last run")
     assert "forward" in line.run("orchestrator", "status", "-l").stdout
+    assert "forward" in (line.directory / ".wf" / "wf.log").read_text()
     line.run("orchestrator", "stop")
     line.run("launcher", "-l")
     line.run("kill")

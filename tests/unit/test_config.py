@@ -282,6 +282,11 @@ def test_what_is_no_checkpoint_signal_is_refused(study, text):
         study(f"study: s\njob:\ncheckpoint_signal: {text}\n")
 
 
+def test_script_is_launch_sh_unless_another_one_is_named(study):
+    assert study("study: s\njob:\n").exec_file == "launch.sh"
+    assert study("study: s\njob:\nexec_file: go.sh\n").exec_file == "go.sh"
+
+
 def test_study_may_have_no_parameters(study):
     assert study("study: s\njob:\n").job == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -18,6 +19,19 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
+
+
+#: Functions of numpy, written ``np.sqrt(...)``, ``numpy.sqrt(...)`` or ``sqrt(...)``.
+_FUNCTIONS = frozenset(
+    "abs sqrt square exp log log2 log10 sin cos tan arcsin arccos arctan sinh cosh tanh"
+    " cumsum gradient min max mean sum std".split()
+)
+_CONSTANTS = frozenset({"pi", "e"})
+_NUMPY = frozenset({"np", "numpy"})
+_ALLOWED = (
+    "it may have %0.x, %0.y, numbers, + - * / **, parentheses, np.pi and functions of numpy: "
+    + ", ".join(sorted(_FUNCTIONS))
+)
 
 
 class Using:
@@ -62,8 +76,14 @@ class Using:
                 pass
             case ast.Name(id=name) if re.fullmatch(r"_\d+_[xy]", name):
                 pass
+            case ast.Call(func=func, args=[argument], keywords=[]) if _function(func):
+                self._check(argument)
+            case ast.Attribute(value=ast.Name(id=of), attr=name) if of in _NUMPY and (
+                name in _CONSTANTS
+            ):
+                pass
             case _:
-                raise self._wrong("it may have %0.x, %0.y, numbers, + - * / ** and parentheses")
+                raise self._wrong(_ALLOWED)
 
     def _value(self, node: ast.expr, names: dict[str, Any]) -> Any:
         match node:
@@ -76,7 +96,26 @@ class Using:
                 return float(str(value))  # a power of whole numbers may fill the memory
             case ast.Name(id=name) if name in names:
                 return names[name]
+            case ast.Call(func=func, args=[argument]):
+                import numpy
+
+                with numpy.errstate(all="ignore"):
+                    return getattr(numpy, _function(func))(self._value(argument, names))
+            case ast.Attribute(attr=name):
+                return {"pi": math.pi, "e": math.e}[name]
         raise self._wrong("it is no expression")
 
     def _wrong(self, why: str) -> click.UsageError:
         return click.UsageError(f"--using {self._text!r}: {why}")
+
+
+def _function(node: ast.expr) -> str:
+    """The function of numpy that is meant; nothing for what is none, or not allowed."""
+    match node:
+        case ast.Attribute(value=ast.Name(id=of), attr=name) if of in _NUMPY:
+            pass
+        case ast.Name(id=name):
+            pass
+        case _:
+            return ""
+    return name if name in _FUNCTIONS else ""
