@@ -92,6 +92,8 @@ class Slurm(BatchGenerator):
             "test-only": "`motoko launcher --dry-run` submits nothing",
             "requeue": "it tries runs again itself (`retry`)",
             "no-requeue": "it says so already",
+            "clusters": "it asks one cluster about all jobs; SLURM_CLUSTERS in the environment"
+            " of the launcher says which",
         },
         aliases={
             "J": "job-name",
@@ -114,6 +116,8 @@ class Slurm(BatchGenerator):
             "C": "constraint",
             "w": "nodelist",
             "x": "exclude",
+            "M": "clusters",
+            "cluster": "clusters",
         },
     )
 
@@ -175,6 +179,8 @@ class Slurm(BatchGenerator):
     def parse_status(self, output: str) -> dict[str, JobStatus]:
         found = {}
         for line in output.splitlines():
+            if line.startswith("CLUSTER: "):  # which it says if it was told of clusters
+                continue
             parts = line.split("|", 3)
             if len(parts) != 4 or not parts[0][:1].isdigit():
                 raise SchedulerOutputError("squeue", line)
@@ -210,6 +216,9 @@ class Slurm(BatchGenerator):
     def cancel_command(self, ids: Sequence[str]) -> list[str]:
         return ["scancel", *ids]
 
+    def throttle_command(self, array_id: str, most: int) -> list[str]:
+        return ["scontrol", "update", f"JobId={array_id}", f"ArrayTaskThrottle={most}"]
+
     def own_job_command(self, job_id: str) -> list[str]:
         return ["scontrol", "show", "job", job_id]
 
@@ -218,9 +227,12 @@ class Slurm(BatchGenerator):
         script = re.search(r"^ *Command=(/.*)$", output, re.MULTILINE)
         place = re.search(r"^ *WorkDir=(/.*)$", output, re.MULTILINE)
         limit_s, used_s = _clock(said.get("TimeLimit")), _clock(said.get("RunTime"))
+        again: tuple[str, ...] = ()
+        if script is not None:
+            again = ("sbatch", "--parsable", *shlex.split(script[1]))
         return OwnFacts(
             None if limit_s is None else limit_s - (used_s or 0.0),
-            ("sbatch", "--parsable", *shlex.split(script[1])) if script is not None else (),
+            again,
             place[1] if place is not None else None,
         )
 
