@@ -60,6 +60,27 @@ _UNCLEAR = re.compile(
     r"Socket timed out|Zero Bytes were transmitted|Connection reset|Message receive failure",
     re.IGNORECASE,
 )
+#: What `scontrol` calls the options that a job was submitted with, and what none of them is.
+_GIVEN = {
+    "JobName": "job-name",
+    "TimeLimit": "time",
+    "Partition": "partition",
+    "Account": "account",
+    "QOS": "qos",
+    "Reservation": "reservation",
+    "NumNodes": "nodes",
+    "NumTasks": "ntasks",
+    "CPUs/Task": "cpus-per-task",
+    "MinMemoryNode": "mem",
+    "MinMemoryCPU": "mem-per-cpu",
+    "TresPerJob": "gpus",
+    "TresPerNode": "gres",
+    "Features": "constraint",
+    "Licenses": "licenses",
+    "ReqNodeList": "nodelist",
+    "ExcNodeList": "exclude",
+}
+_NOT_GIVEN = frozenset({"", "(null)", "N/A"})
 #: What else `sbatch` calls in its environment than in its options.
 _VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
 #: Reserved ones that are in no script.
@@ -229,12 +250,26 @@ class Slurm(BatchGenerator):
         limit_s, used_s = _clock(said.get("TimeLimit")), _clock(said.get("RunTime"))
         again: tuple[str, ...] = ()
         if script is not None:
-            again = ("sbatch", "--parsable", *shlex.split(script[1]))
+            again = ("sbatch", "--parsable", *_given(output), *shlex.split(script[1]))
         return OwnFacts(
             None if limit_s is None else limit_s - (used_s or 0.0),
             again,
             place[1] if place is not None else None,
         )
+
+
+def _given(output: str) -> Iterator[str]:
+    """The options that a job executes with: those of the command line of `sbatch`, or of its
+    environment, are not in its script."""
+    said = dict(re.findall(r"([\w/]+)=(\S+)", output))
+    said |= dict(re.findall(r"(JobName)=(.+)$", output, re.MULTILINE))
+    for name, option in _GIVEN.items():
+        value = re.sub(r"\bgres[:/]", "", said.get(name, "(null)"))
+        value = value.removeprefix("gpu:") if option == "gpus" else value
+        if value not in _NOT_GIVEN:
+            yield f"--{option}={value}"
+    if said.get("OverSubscribe") == "NO":
+        yield "--exclusive"
 
 
 def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str, str]:

@@ -471,6 +471,52 @@ def test_the_throttle_of_an_array_can_be_changed(
     assert system.throttle_command(array, 2) == command.split()
 
 
+SCONTROL = """\
+JobId=17 JobName=my job
+   UserId=me(1000) GroupId=me(1000) MCS_label=N/A
+   Priority=4294901758 Nice=0 Account=ours QOS=long
+   JobState=RUNNING Reason=None Dependency=(null)
+   RunTime=00:00:10 TimeLimit=00:01:00 TimeMin=N/A
+   Partition=fast AllocNode:Sid=n0:1
+   ReqNodeList=(null) ExcNodeList=n[7-9]
+   NumNodes=2 NumCPUs=8 NumTasks=4 CPUs/Task=2 ReqB:S:C:T=0:0:*:*
+   TRES=cpu=8,mem=1000M,node=2,billing=8
+   MinCPUsNode=2 MinMemoryNode=500M MinTmpDiskNode=0
+   Features=(null) DelayBoot=00:00:00
+   OverSubscribe=NO Contiguous=0 Licenses=(null) Network=(null)
+   Command=/home/me/job.sh one
+   WorkDir=/home/me
+   TresPerJob=gres:gpu:tesla:2
+"""
+
+
+def test_a_job_of_slurm_is_submitted_again_with_the_options_that_it_has() -> None:
+    facts = Slurm().parse_own_job(SCONTROL)
+
+    assert facts.left_s == 50.0 and facts.directory == "/home/me"
+    sbatch, parsable, *options, script, argument = facts.again
+    assert (sbatch, parsable, script, argument) == (
+        "sbatch",
+        "--parsable",
+        "/home/me/job.sh",
+        "one",
+    )
+    assert set(options) == {
+        "--job-name=my job",
+        "--time=00:01:00",
+        "--partition=fast",
+        "--account=ours",
+        "--qos=long",
+        "--exclude=n[7-9]",
+        "--nodes=2",
+        "--ntasks=4",
+        "--cpus-per-task=2",
+        "--mem=500M",
+        "--gpus=tesla:2",
+        "--exclusive",
+    }
+
+
 def test_slurm_is_asked_of_one_cluster_which_it_names() -> None:
     assert list(Slurm().parse_status("CLUSTER: north\n1|RUNNING|None|n\n")) == ["1"]
     for option in ("M=north", "clusters=north,south"):
