@@ -70,6 +70,9 @@ class Tracker:
         self._hurried = False
         #: Jobs in the queue, when last told, that had not ended: by what they are found, ids.
         self._alive: dict[str, set[str]] = {}
+        #: When the last answer was asked for that has told of any job; how many there were.
+        self.told_at = -math.inf
+        self.n_answers = 0
         #: Since when it is not known what became of the jobs; None if that is known.
         self.unknown_since: float | None = None
 
@@ -125,14 +128,18 @@ class Tracker:
         self._unknown(now)
         self._interval_s = min(2 * self._interval_s, self._pace.most_s)
 
-    def answered(self, statuses: Mapping[str, JobStatus], now: float) -> list[JobStatus]:
-        """Take in an answer; what is new in it."""
+    def answered(
+        self, statuses: Mapping[str, JobStatus], now: float, asked_at: float | None = None
+    ) -> list[JobStatus]:
+        """Take in an answer, to a question of a little earlier; what is new in it."""
         self._asked(now)
         is_empty = not statuses and bool(self.jobs)
         if is_empty:
             self._unknown(now)
         else:
             self.unknown_since = None
+            self.told_at = now if asked_at is None else asked_at
+            self.n_answers += 1
             self._alive = {}
             for one in statuses.values():
                 if one.phase is not Phase.ENDED:
