@@ -438,11 +438,11 @@ class BatchExecutor(Starter):
             )
             self._refuse(desk, first, why)
         elif not is_known:
-            is_busy = refusal is Refusal.BUSY
+            is_busy = refusal is Refusal.BUSY  # which may be for what this study asks for
             if is_busy and grouped.has_array:
                 self._fits[desk] = len(members) // 2 or 1
             self._troubles.met(desk.starting, f"{refusal.value}: {words}")
-            self._back_off(*self._desks)
+            self._back_off(*([desk] if is_busy else self._desks))
         desk.waiting.extendleft(reversed(members))
 
     def _refusal(self, answer: Answer) -> Refusal:

@@ -11,6 +11,7 @@ import pytest
 
 from motoko.launch.trouble import Trouble
 from motoko.launch.work import LIMITS
+from tests.support.fake_scheduler import put
 from tests.support.launch_session import (
     ONCE,
     RAN,
@@ -401,3 +402,23 @@ def test_a_group_whose_jobs_were_not_recorded_is_found_by_its_tickets(
 
         assert fake_of(slurm).count("sbatch") == 1
         assert ran(tmp_path) == ids
+
+
+def test_a_study_that_has_no_room_holds_up_no_other(
+    slurm: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motoko.launch.batch_executor._FIRST_PAUSE_S", 600.0)
+    put(fake_of(slurm).place / "crowded", "--partition=full")
+    yaml = ONCE.replace("study: s", "study: t")
+    with (
+        new_study(tmp_path / "s", "true\n", ONCE + "partition: full\n") as first,
+        new_study(tmp_path / "t", "true\n", yaml) as second,
+    ):
+        with launching(first, second, **slurm.settings):
+            create(first)
+            wait_until(lambda: fake_of(slurm).count("sbatch") == 1)
+            ids = create(second, 4)
+            wait_for_state(second, "FINISHED", *ids)
+
+        assert row(first)["state"] == "SUBMITTED"
+        assert fake_of(slurm).count("sbatch") == 1 + len(ids)
