@@ -18,6 +18,7 @@ from motoko.errors import SchedulerOutputError
 from motoko.job import layout, token
 from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
+from motoko.launch.absence import keep_absences, recall_absence
 from motoko.launch.accounts import ask_accounts
 from motoko.launch.attempt import Attempt
 from motoko.launch.batch_cancels import Cancels, is_by_system, is_kept_from_turn
@@ -245,6 +246,7 @@ class BatchWatch(Folding):
             self._troubles.over(self._asking)
         elif self._clock() - since >= 2 * self._pace.least_s:
             self._troubles.met(self._asking, "it says that there are no jobs at all")
+        keep_absences(self.tracker, self.in_hand, self._pace.n_confirm)
         news += await self._account(news)
         for status in news:
             for job in self.in_hand.of(status.id):
@@ -348,7 +350,7 @@ class BatchWatch(Folding):
             return False
         log.info("run %s: job %s ended before its turn", attempt.title, status.id)
         self._ended(desk, attempt)
-        attempt.hear_of_job(id=None, state=None, packed=None)
+        attempt.hear_of_job(id=None, state=None, packed=None, missing=None)
         self._starting.queue(desk, attempt)
         return True
 
@@ -383,6 +385,7 @@ class BatchWatch(Folding):
             self.end(desk, attempt, None, time.time())
         else:
             log.info("run %s: it has no job, and is submitted again", attempt.title)
+            attempt.hear_of_job(missing=None)
             self._starting.queue(desk, attempt)
             self._starting.schedule()
 
@@ -447,9 +450,11 @@ class BatchWatch(Folding):
             name = ticket.name if ticket is not None else ""
             known = Ticket(attempt.nonce, self._generator.name, name, job_id)
             self.follow(desk, attempt, known)
+            recall_absence(attempt, self.tracker.jobs[job_id], self._clock())
             self.look(desk, attempt)
         elif ticket is not None:
             self.seek(desk, attempt, ticket)
+            recall_absence(attempt, self.tracker.sought[ticket.key], self._clock())
             self.look(desk, attempt)
         elif taken is not None or not (attempt.is_withdrawn or state == states.SUBMITTED):
             self._strange[attempt.nonce] = Held(desk, attempt)

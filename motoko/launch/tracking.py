@@ -53,6 +53,10 @@ class Tracked:
     n_taken_out: int = 0
     asked_at: float = -math.inf
     is_cancelled: bool = False
+    #: Whether an earlier launcher was told of it; and whether it has missed it, and this one
+    #: has not yet.
+    was_seen: bool = False
+    is_recalled: bool = False
     #: When the first of its scripts began, of those that have ended.
     begun: float | None = None
 
@@ -216,7 +220,7 @@ class Tracker:
         return [name for name, job in self.sought.items() if self._is_gone(job, now)]
 
     def _is_gone(self, job: Tracked, now: float) -> bool:
-        if job.missing_since is None:
+        if job.missing_since is None or job.is_recalled:
             return False
         pace, missing_s = self._pace, now - job.missing_since
         n_said = job.n_missing + job.n_empty
@@ -224,7 +228,7 @@ class Tracker:
             return True
         if n_said < pace.n_confirm:
             return False
-        has_been_seen = job.status is not None or job.name in self.sought
+        has_been_seen = job.status is not None or job.was_seen or job.name in self.sought
         is_sure = job.n_missing >= pace.n_confirm and has_been_seen
         return missing_s >= (pace.confirm_s if is_sure else pace.unseen_s)
 
@@ -254,6 +258,7 @@ def _is_of(job: Tracked, status: JobStatus) -> bool:
 
 
 def _miss(job: Tracked, now: float, *, is_empty: bool) -> None:
+    job.is_recalled = False
     if job.missing_since is None:
         job.missing_since = now
     if is_empty:
