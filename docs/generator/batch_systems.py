@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from docs.generator.markdown import page, table
-from motoko.launch.batch_executor import MOST_SUBMITTED
 from motoko.launch.batch_generator import BatchGenerator, Shape
 from motoko.launch.generator import find_generator
 from motoko.launch.resources import Resources
+from motoko.launch.room import MOST_SUBMITTED
 
 _NAMES = ("slurm", "sge", "pbs", "dask")
 _ASKED = {
@@ -18,7 +18,11 @@ _ASKED = {
     "partition": ("name", {"partition": "name"}),
 }
 _SHAPES = [
-    ["`array: true`", "runs that ask for the same become one array; each is a job of it"],
+    [
+        "`array: true`",
+        "runs that ask for the same become one array; each is a job of it, and `max_concurrent`"
+        " its throttle",
+    ],
     ["`pack: 20`", "up to 20 of them become one job, which executes one after the other"],
     [
         "`completion: explicit`",

@@ -23,8 +23,9 @@ async def ask_accounts(
     for command in generator.accounting_commands(ids) if ids else ():
         if not missing:
             break
-        if command[-1] in ids and command[-1] not in missing:
-            continue  # it asks for one job alone, and another has told of that
+        asked = set(ids).intersection(command)
+        if asked and not asked & missing:
+            continue  # others have told of all that it asks for
         answer = await to_thread.run_sync(generator.ask, command, timeout_s)
         if answer.is_good:
             try:

@@ -8,6 +8,7 @@ tries that run again or the files of the study are changed.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -18,22 +19,21 @@ import anyio
 import anyio.lowlevel
 from anyio import to_thread
 
-from motoko.config.fields import texts
 from motoko.crashpoints import reached
-from motoko.errors import MotokoError, SchedulerOutputError, SubmissionFailed
+from motoko.errors import MotokoError, SchedulerOutputError
 from motoko.job import layout
 from motoko.launch.attempt import Attempt
 from motoko.launch.batch_generator import BatchGenerator, Refusal, Shape
 from motoko.launch.batch_watch import BatchWatch
-from motoko.launch.bells import Bells
 from motoko.launch.commands import NOT_EXECUTED, Answer
 from motoko.launch.desk import Desk
-from motoko.launch.environment import Environment, user_name
+from motoko.launch.environment import user_name
 from motoko.launch.grouping import MOST_IN_ARRAY, Grouped, group_script
-from motoko.launch.jobscript import JobScript
-from motoko.launch.resources import resources_of
+from motoko.launch.rendering import job_script, render, shape_of
+from motoko.launch.room import Room
 from motoko.launch.rundir import Kit
-from motoko.launch.starter import Starter, least
+from motoko.launch.starter import Starter
+from motoko.launch.throttles import Throttles
 from motoko.launch.ticket import (
     Ticket,
     group_script_file,
@@ -47,13 +47,13 @@ from motoko.study.study import Study
 
 log = logging.getLogger(__name__)
 
-#: So many jobs are in the hands of a batch system, unless somebody says otherwise.
-MOST_SUBMITTED = 500
 _AHEAD = 16
 #: So many submissions in that time are many.
 _N_MANY, _BUSY_S = 4, 0.5
 #: While the answer to one is awaited, the next one is under way.
 _AT_ONCE = 2
+#: A further array of a study has so large a share of the jobs that are there already.
+_SHARE = 0.25
 _LONGEST_PAUSE_S = 60.0
 _FIRST_PAUSE_S = 1.0
 
@@ -80,10 +80,20 @@ class BatchExecutor(Starter):
         self.generator = generator
         self._limits = {"max_concurrent": max_concurrent, "max_submitted": max_submitted}
         self._pace = pace
-        self._pause_s = _FIRST_PAUSE_S
+        # How long studies pause next that had no room.
+        self._pauses: WeakKeyDictionary[Desk, float] = WeakKeyDictionary()
         self._wake = anyio.Event()
         self._starts: deque[float] = deque(maxlen=_N_MANY)
-        self._submitting: dict[str, Desk] = {}
+        in_hand, tracker = self.watch.in_hand, self.watch.tracker
+        self._throttles = Throttles(generator, in_hand, tracker, troubles, pace, time.monotonic)
+        self._has_throttles = anyio.Event()
+        self._all_room = Room(
+            self._desks,
+            in_hand,
+            self._throttles,
+            lambda name: self._shared_limit(name, self._limits[name]),
+            self._n_ready,
+        )
         # Studies of which several runs are being submitted together.
         self._gathering: set[Desk] = set()
         # What the jobs of attempts ask for; None for what cannot be asked for.
@@ -108,25 +118,32 @@ class BatchExecutor(Starter):
 
     def n_wanted(self, desk: Desk) -> int:
         """How many further runs to claim: what there is room for, and a few ahead."""
-        n_ready = sum(1 for attempt in desk.waiting if not self._is_refused(desk, attempt))
         grouped = self._grouped(desk)
         ahead = _AHEAD if grouped.most == 1 else MOST_IN_ARRAY
-        return max(0, min(self._room(desk) * grouped.pack, ahead) - n_ready)
+        most = min(self._room(desk) * grouped.pack, ahead)
+        if self.watch.in_hand.arrays and not desk.is_held and self._all_room.in_queue(desk) > 0:
+            most = max(most, 1)  # one that waits says that its study wants a share
+        return max(0, most - self._n_ready(desk))
+
+    def _n_ready(self, desk: Desk) -> int:
+        return sum(1 for attempt in desk.waiting if not self._is_refused(desk, attempt))
 
     def _grouped(self, desk: Desk) -> Grouped:
         config = desk.study.config
-        is_array = config.array and self.generator.has_arrays
-        return Grouped(is_array, config.pack or 1, desk.limit("max_concurrent"))
+        return Grouped(config.array and self.generator.has_arrays, config.pack or 1)
 
     def _room(self, desk: Desk) -> int:
-        if desk.is_held:
-            return 0
-        watch = self.watch
-        here = sum(of is desk for of in self._submitting.values()) + watch.n_submitted(desk)
-        most = least(*(desk.limit(name) for name in self._limits))
-        shared = least(*(self._shared_limit(*limit) for limit in self._limits.items()))
-        room = (shared or MOST_SUBMITTED) - watch.n_submitted() - len(self._submitting)
-        return max(0, room if most is None else min(room, most - here))
+        """How many jobs of a study may be submitted now."""
+        at_once = 0 if desk.is_held else self._at_once(desk)
+        room = self._all_room.in_queue(desk) if at_once > 0 else 0
+        return room if self._is_whole(desk) else int(min(room, at_once))
+
+    def _at_once(self, desk: Desk) -> float:
+        return self._all_room.at_once(desk, is_array=self._is_whole(desk))
+
+    def _is_whole(self, desk: Desk) -> bool:
+        """Whether arrays of a study may have more jobs than may execute at once."""
+        return self._grouped(desk).has_array and self._throttles.are_kept
 
     @property
     def is_busy(self) -> bool:
@@ -137,8 +154,10 @@ class BatchExecutor(Starter):
     @property
     def is_at_rest(self) -> bool:
         """Whether all is submitted for which there is room, and its system was asked."""
-        is_idle = not self._submitting and not self._copying and self._next() is None
-        return is_idle and self.watch.is_at_rest
+        if self._all_room.is_submitting or self._copying or self._next() is not None:
+            return False
+        is_throttled = not any(self._throttles.due(self._all_room.throttles()))
+        return is_throttled and self.watch.is_at_rest
 
     # for the desks
 
@@ -154,6 +173,7 @@ class BatchExecutor(Starter):
             if not desk.waiting:
                 self._troubles.over(desk.starting)
         self._wake.set()
+        self._has_throttles.set()
         self._prepare_soon()
 
     async def run(self) -> None:
@@ -161,6 +181,15 @@ class BatchExecutor(Starter):
         async with anyio.create_task_group() as group:
             for _ in range(_AT_ONCE):
                 group.start_soon(self._submit_all)
+            group.start_soon(self._throttle)
+
+    async def _throttle(self) -> None:
+        """Let arrays have the throttles that limits allow."""
+        while True:
+            await self._has_throttles.wait()
+            self._has_throttles = anyio.Event()
+            await self._throttles.send(self._all_room.throttles())
+            await anyio.sleep(self._pace.least_s)
 
     async def _submit_all(self) -> None:
         while not self._is_closed:
@@ -211,7 +240,18 @@ class BatchExecutor(Starter):
                 found.append(attempt)
             if len(found) == most or first is None:
                 break
-        return found
+        return found if self._is_enough(desk, found, most) else []
+
+    def _is_enough(self, desk: Desk, found: list[Attempt], most: int) -> bool:
+        """Whether runs are submitted now, or after more of them have come, or more room for
+        an array: it costs the same whatever its size."""
+        if not self._grouped(desk).has_array or not found:
+            return True
+        if len(found) < most and desk.may_get_more and self.n_wanted(desk) > 0:
+            return False
+        largest = min(MOST_IN_ARRAY, self._fits.get(desk, MOST_IN_ARRAY))
+        is_all = len(found) < min(most, largest)
+        return is_all or len(found) >= min(largest, _SHARE * self._all_room.n_jobs(desk))
 
     def _shape(self, desk: Desk, attempt: Attempt) -> Shape | None:
         if attempt not in self._shapes:
@@ -243,6 +283,33 @@ class BatchExecutor(Starter):
         super()._prepared(desk, attempt, kit)
 
     async def _submit(self, desk: Desk, attempts: list[Attempt]) -> None:
+        n_jobs = 1 if self._grouped(desk).pack > 1 else len(attempts)
+        n_at_once = int(min(n_jobs, self._at_once(desk))) if self._is_whole(desk) else n_jobs
+        with self._all_room.taken(desk, n_jobs, n_at_once):
+            members = await self._taken(desk, attempts)
+            if not members:
+                return
+            shape = shape_of(desk.study, self.generator, members[0])
+            # One alone is no group, of which PBS makes no array.
+            grouped = self._grouped(desk) if len(members) > 1 else Grouped()
+            if grouped.has_array and n_at_once < len(members):
+                grouped = grouped._replace(most_at_once=n_at_once)
+            tickets = self._tickets(desk, members, grouped)
+            self.watch.bells.listen(desk)
+            try:
+                answer = await to_thread.run_sync(
+                    self._hand_over, desk.study, members, tickets, shape, grouped
+                )
+            except OSError as error:
+                for attempt in members:
+                    self._refused(desk, attempt, error)
+                    if not attempt.has_process_ended:
+                        desk.waiting.appendleft(attempt)
+                return
+        self._take_answer(desk, members, shape, tickets, grouped, answer)
+
+    async def _taken(self, desk: Desk, attempts: list[Attempt]) -> list[Attempt]:
+        """Those of these attempts that can begin now, taken from those that wait."""
         found: list[Attempt] = []
         for attempt in attempts:
             if attempt not in desk.waiting:
@@ -252,29 +319,7 @@ class BatchExecutor(Starter):
                 found.append(attempt)
             if not was_prepared:
                 await anyio.lowlevel.checkpoint()
-        members = [attempt for attempt in found if not attempt.has_process_ended]
-        if not members:
-            return
-        shape = shape_of(desk.study, self.generator, members[0])
-        # One alone is no group, of which PBS makes no array.
-        grouped = self._grouped(desk) if len(members) > 1 else Grouped()
-        tickets = self._tickets(desk, members, grouped)
-        self.watch.bells.listen(desk)
-        self._submitting.update(dict.fromkeys((a.nonce for a in members), desk))
-        try:
-            answer = await to_thread.run_sync(
-                self._hand_over, desk.study, members, tickets, shape, grouped
-            )
-        except OSError as error:
-            for attempt in members:
-                self._refused(desk, attempt, error)
-                if not attempt.has_process_ended:
-                    desk.waiting.appendleft(attempt)
-            return
-        finally:
-            for attempt in members:
-                del self._submitting[attempt.nonce]
-        self._take_answer(desk, members, shape, tickets, answer)
+        return [attempt for attempt in found if not attempt.has_process_ended]
 
     def _is_ready(self, desk: Desk, attempt: Attempt) -> bool:
         """Take it from those that wait, if it can begin now."""
@@ -298,9 +343,8 @@ class BatchExecutor(Starter):
         if grouped.most == 1:
             return [Ticket(members[0].nonce, kind, name)]
         base = self.generator.array_base
-        is_array = grouped.pack == 1
         return [
-            Ticket(attempt.nonce, kind, name, task=base + place if is_array else None)
+            Ticket(attempt.nonce, kind, name, task=base + place if grouped.has_array else None)
             for place, attempt in enumerate(members)
         ]
 
@@ -353,16 +397,20 @@ class BatchExecutor(Starter):
         members: list[Attempt],
         shape: Shape,
         tickets: list[Ticket],
+        grouped: Grouped,
         answer: Answer,
     ) -> None:
         if answer.is_good:
-            self._pause_s = _FIRST_PAUSE_S
+            self._pauses.pop(desk, None)
             if (n_fit := self._fits.get(desk)) is not None:  # there may be room for more now
                 self._fits[desk] = min(n_fit + n_fit // 4 + 1, MOST_IN_ARRAY)
             self._starts.append(time.monotonic())
             self._troubles.over(desk.starting)
-            n_packed = len(members) if tickets[0].task is None and len(members) > 1 else None
+            n_packed = len(members) if grouped.pack > 1 else None
             ids = self._ids(answer.output, tickets)
+            array_id = self.generator.array_of(ids[0])
+            if grouped.has_array and array_id is not None:
+                self._throttles.submitted(array_id, grouped.most_at_once or math.inf)
             for attempt, ticket, own in zip(members, tickets, ids, strict=True):
                 attempt.hear_of_job(packed=n_packed)
                 self.watch.follow(desk, attempt, ticket._replace(id=own))
@@ -373,7 +421,7 @@ class BatchExecutor(Starter):
             self._troubles.met(desk.starting, words)
             for attempt, ticket in zip(members, tickets, strict=True):
                 self.watch.seek(desk, attempt, ticket)
-            self._back_off()
+            self._back_off(*self._desks)
             return
         for attempt in members:
             if attempt.is_ending:
@@ -390,10 +438,11 @@ class BatchExecutor(Starter):
             )
             self._refuse(desk, first, why)
         elif not is_known:
-            if refusal is Refusal.BUSY and tickets[0].task is not None:
+            is_busy = refusal is Refusal.BUSY  # which may be for what this study asks for
+            if is_busy and grouped.has_array:
                 self._fits[desk] = len(members) // 2 or 1
             self._troubles.met(desk.starting, f"{refusal.value}: {words}")
-            self._back_off()
+            self._back_off(*([desk] if is_busy else self._desks))
         desk.waiting.extendleft(reversed(members))
 
     def _refusal(self, answer: Answer) -> Refusal:
@@ -403,55 +452,13 @@ class BatchExecutor(Starter):
             return Refusal.AWAY
         return self.generator.refusal(f"{answer.words}\n{answer.output}")
 
-    def _back_off(self) -> None:
-        for one in self._desks:
-            self._pause(one, self._pause_s)
-        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+    def _back_off(self, *desks: Desk) -> None:
+        """Try nothing of these studies for a while, longer each time."""
+        for desk in desks:
+            pause_s = self._pauses.get(desk, _FIRST_PAUSE_S)
+            self._pause(desk, pause_s)
+            self._pauses[desk] = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _name(desk: Desk, attempt: Attempt) -> str:
     return job_name(desk.study.name, attempt.run_id, attempt.number, attempt.nonce)
-
-
-def shape_of(study: Study, generator: BatchGenerator, attempt: Attempt) -> Shape:
-    """What the job of an attempt asks for: ValueError, ReservedOption for what cannot be."""
-    name, dialect = generator.name, generator.dialect
-    own = texts(attempt.row.get(f"{name}_options"))
-    dialect.check(own, f"{name}_options of run {attempt.title}")
-    options = dialect.merged(generator.options, study.config.options.get(name, ()), own)
-    return Shape(resources_of(study.config, attempt.row, attempt.walltime.limit_s), options)
-
-
-def job_script(
-    study: Study, environment: Environment, attempt: Attempt, generation: str
-) -> JobScript:
-    """The script of an attempt. SubmissionFailed when its variables cannot be."""
-    run_dir, run_name = attempt.run_dir, str(attempt.row["run_name"])
-    if "\n" in run_dir:
-        why = "no batch system takes a directory with a line end in its name"
-        raise SubmissionFailed(attempt.title, why, transient=False)
-    return JobScript(
-        title=attempt.title,
-        run_dir=run_dir,
-        exec_file=attempt.exec_file or study.config.exec_file,
-        attempt=attempt.number,
-        nonce=attempt.nonce,
-        generation=generation,
-        output_file=layout.output_file(run_dir, run_name, attempt.run_id),
-        error_file=layout.error_file(run_dir, run_name, attempt.run_id),
-        bell=Bells.path(study.runs_dir, attempt.run_id, attempt.nonce),
-        variables=environment.own_of_run(
-            attempt.run_id, attempt.row, run_dir, attempt.number, attempt.before
-        ),
-        python_path=environment.python_path,
-        path=environment.path,
-        n_threads=attempt.nproc,
-        warning=attempt.notice and attempt.notice.warning(),
-    )
-
-
-def render(generator: BatchGenerator, script: JobScript, name: str, shape: Shape) -> str:
-    """The text that is submitted."""
-    directives = generator.directives(name, shape, layout.scheduler_log(script.attempt))
-    script = script._replace(modules=shape.resources.modules)
-    return script.text(generator.lines(directives), generator.name)

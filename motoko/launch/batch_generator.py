@@ -208,6 +208,16 @@ class BatchGenerator(Generator):
         numbers = range(self.array_base, self.array_base + size)
         return [f"{job_id}_{number}" for number in numbers]
 
+    def array_of(self, job_id: str) -> str | None:
+        """The id of the array that a job is one of; None for one that is alone."""
+        array, sign, _ = job_id.partition("_")
+        return array if sign and self.has_arrays else None
+
+    def throttle_command(self, array_id: str, most: int) -> list[str]:
+        """The command that changes how many jobs of an array may execute at once; none where
+        that cannot be changed: arrays are as small as limits are, then."""
+        return []
+
     def own_job_command(self, job_id: str) -> list[str]:
         """The command that tells of the job that asks."""
         return []

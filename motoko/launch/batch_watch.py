@@ -18,6 +18,7 @@ from motoko.errors import SchedulerOutputError
 from motoko.job import holders, layout, token
 from motoko.job.outcome import Outcome, read_outcome
 from motoko.job.shell import REFUSED
+from motoko.launch.absence import keep_absences, recall_absence
 from motoko.launch.accounts import ask_accounts
 from motoko.launch.attempt import Attempt
 from motoko.launch.batch_cancels import Cancels, is_by_system, is_kept_from_turn
@@ -26,6 +27,7 @@ from motoko.launch.bells import Bells
 from motoko.launch.blame import COARSE_S, KILLED, blame, blame_loss
 from motoko.launch.desk import Desk
 from motoko.launch.folding import Folding
+from motoko.launch.in_hand import Held, InHand
 from motoko.launch.ticket import Ticket, Tickets, write_tickets
 from motoko.launch.tracking import Pace, Tracker
 from motoko.launch.trouble import Troubles
@@ -45,11 +47,6 @@ class Starting(Protocol):
 
     def queue(self, desk: Desk, attempt: Attempt) -> None:
         """Submit an attempt that nobody has begun, when there is room."""
-
-
-class _Job(NamedTuple):
-    desk: Desk
-    attempt: Attempt
 
 
 class _Ended(NamedTuple):
@@ -82,36 +79,26 @@ class BatchWatch(Folding):
         self.bells = Bells(self.look)
         self._asking = f"degraded: cannot tell what becomes of jobs of {generator.name}"
         self._wake = anyio.Event()
-        # By id, and by what they are looked for: more than one where runs are packed.
-        self._jobs: dict[str, list[_Job]] = {}
-        self._sought: dict[str, list[_Job]] = {}
+        self.in_hand = InHand(generator.array_of)
         # Attempts that have begun without this batch system, as far as anybody knows.
-        self._strange: dict[str, _Job] = {}
+        self._strange: dict[str, Held] = {}
         self._ends: dict[str, _Ended] = {}
         self._tickets: dict[Desk, Tickets] = {}
         # Attempts that are to end.
-        self._leaving: dict[str, _Job] = {}
+        self._leaving: dict[str, Held] = {}
         self._cancels = Cancels(generator, self.tracker, pace, clock)
 
     # for whoever submits
-
-    def n_submitted(self, desk: Desk | None = None) -> int:
-        """How many attempts are in the hands of the batch system, of one study or of all."""
-        held = [jobs[0] for jobs in (*self._jobs.values(), *self._sought.values())]
-        return len(held) if desk is None else sum(job.desk is desk for job in held)
 
     @property
     def is_at_rest(self) -> bool:
         """Whether it was asked what becomes of all jobs, and no end is to be settled."""
         return not self._ends and self.tracker.was_asked
 
-    def _all(self) -> list[_Job]:
-        return [job for jobs in (*self._jobs.values(), *self._sought.values()) for job in jobs]
-
     def follow(self, desk: Desk, attempt: Attempt, ticket: Ticket) -> None:
         """Look after the job of an attempt."""
         assert ticket.id is not None
-        self._jobs.setdefault(ticket.id, []).append(_Job(desk, attempt))
+        self.in_hand.add(ticket.id, Held(desk, attempt))
         self.tracker.track(ticket.id, ticket.name, self._clock())
         attempt.hear_of_job(generator=self._generator.name, id=ticket.id)
         self.bells.listen(desk)
@@ -123,7 +110,7 @@ class BatchWatch(Folding):
     def seek(self, desk: Desk, attempt: Attempt, ticket: Ticket) -> None:
         """Look for a job that may have been submitted."""
         log.info("run %s: looking for its job %s", attempt.title, ticket.name)
-        self._sought.setdefault(ticket.key, []).append(_Job(desk, attempt))
+        self.in_hand.seek(ticket.key, Held(desk, attempt))
         self.tracker.seek(ticket.key, self._clock())
         self.bells.listen(desk)
         self._wake.set()
@@ -132,7 +119,7 @@ class BatchWatch(Folding):
 
     def poll(self, desk: Desk) -> None:
         super().poll(desk)
-        for job in (*self._all(), *self._strange.values()):
+        for job in (*self.in_hand, *self._strange.values()):
             is_begun = job.attempt.pid is not None
             if job.desk is desk and (is_begun or job.attempt.nonce in self._strange):
                 self.look(desk, job.attempt)
@@ -165,7 +152,7 @@ class BatchWatch(Folding):
         status = tracked.status if tracked is not None else None
         is_told = status is not None and status.phase is Phase.ENDED
         has_spoken = attempt.reading.said.final_word is not None
-        is_packed = len(self._jobs.get(str(job_id), ())) > 1
+        is_packed = len(self.in_hand.of(job_id)) > 1
         is_own = left.exit <= KILLED or attempt.is_ending
         is_sure = left.exit == 0 or (is_packed and is_own)
         if is_sure or has_spoken or is_told or tracked is None:
@@ -192,14 +179,11 @@ class BatchWatch(Folding):
 
     def _ended(self, desk: Desk, attempt: Attempt) -> None:
         job_id = attempt.batch.get("id")
-        rest = [job for job in self._jobs.get(job_id or "", ()) if job.attempt is not attempt]
-        if job_id is not None and rest:
+        if job_id is not None and self.in_hand.leave(job_id, attempt):
             if (tracked := self.tracker.jobs.get(job_id)) is not None:
                 tracked.begun = tracked.begun or attempt.start_time
-            self._jobs[job_id] = rest
         elif job_id is not None:
             self.tracker.drop(job_id)
-            self._jobs.pop(job_id, None)
             self._cancels.drop(job_id)
         self._ends.pop(attempt.nonce, None)
         self._strange.pop(attempt.nonce, None)
@@ -220,7 +204,7 @@ class BatchWatch(Folding):
         """Hear what scripts leave, until cancelled."""
         while True:
             await anyio.sleep(self._pace.bell_s)
-            for desk in {job.desk for job in self._all()}:
+            for desk in {job.desk for job in self.in_hand}:
                 self.bells.look(desk)
 
     async def step(self) -> None:
@@ -246,11 +230,13 @@ class BatchWatch(Folding):
     async def _ask(self) -> None:
         generator = self._generator
         command = generator.status_command(self._user)
+        asked_at = self._clock()
         answer = await to_thread.run_sync(generator.ask, command, self._pace.command_s)
         try:
             if not answer.is_good:
                 raise SchedulerOutputError(command[0], answer.words or answer.output)
-            news = self.tracker.answered(generator.parse_status(answer.output), self._clock())
+            statuses = generator.parse_status(answer.output)
+            news = self.tracker.answered(statuses, self._clock(), asked_at)
         except SchedulerOutputError as error:
             self.tracker.failed(self._clock())
             self._troubles.met(self._asking, answer.words or str(error))
@@ -260,11 +246,13 @@ class BatchWatch(Folding):
             self._troubles.over(self._asking)
         elif self._clock() - since >= 2 * self._pace.least_s:
             self._troubles.met(self._asking, "it says that there are no jobs at all")
+        keep_absences(self.tracker, self.in_hand, self._pace.n_confirm)
         news += await self._account(news)
         for status in news:
-            for job in list(self._jobs.get(status.id, ())):
+            for job in self.in_hand.of(status.id):
                 self._hear(job, status)
         self._take_found()
+        self._starting.schedule()  # how many jobs of arrays execute is known anew
 
     async def _account(self, told: list[JobStatus]) -> list[JobStatus]:
         """Look up what the queue does not say: where jobs are, and with what they ended."""
@@ -283,15 +271,15 @@ class BatchWatch(Folding):
     def _judged(self, status: JobStatus) -> JobStatus:
         """A status by which a job is cancelled only if somebody has done that."""
         tracked = self.tracker.jobs.get(status.id)
-        known = [job.attempt.start_time for job in self._jobs.get(status.id, ())]
+        known = [job.attempt.start_time for job in self.in_hand.of(status.id)]
         known += [tracked.begun] if tracked is not None else []
         begun = min((time for time in known if time is not None), default=None)
         return status._replace(is_cancelled=False) if is_by_system(status, begun) else status
 
     def _is_handed_on(self, job_id: str) -> bool:
-        return any(job.attempt.is_handed_on for job in self._jobs.get(job_id, ()))
+        return any(job.attempt.is_handed_on for job in self.in_hand.of(job_id))
 
-    def _hear(self, job: _Job, status: JobStatus) -> None:
+    def _hear(self, job: Held, status: JobStatus) -> None:
         desk, attempt = job
         if status.phase is not Phase.ENDED:
             attempt.hear_of_job(state=status.state, reason=status.reason or None)
@@ -308,7 +296,7 @@ class BatchWatch(Folding):
     def _take_found(self) -> None:
         for key, status in self.tracker.found().items():
             del self.tracker.sought[key]
-            for desk, attempt in self._sought.pop(key):
+            for desk, attempt in self.in_hand.take_sought(key):
                 log.info("run %s: its job is %s", attempt.title, status.id)
                 ticket = Ticket(attempt.nonce, self._generator.name, status.name, status.id)
                 try:
@@ -321,7 +309,7 @@ class BatchWatch(Folding):
         """Record the ends that are clear by now."""
         now = self._clock()
         for nonce, ended in list(self._ends.items()):
-            job = self._job_of(nonce)
+            job = self.in_hand.find(nonce)
             if job is None:
                 del self._ends[nonce]
                 continue
@@ -348,11 +336,11 @@ class BatchWatch(Folding):
                     desk, attempt, None if is_no_code else code, time.time(), ended.status
                 )
         for job_id in self.tracker.gone(now):
-            for job in list(self._jobs[job_id]):
+            for job in self.in_hand.of(job_id):
                 self._lose(job_id, *job)
         for key in self.tracker.not_found(now):
             del self.tracker.sought[key]
-            for desk, attempt in self._sought.pop(key):
+            for desk, attempt in self.in_hand.take_sought(key):
                 self._unfound(desk, attempt)
 
     def _goes_again(self, desk: Desk, attempt: Attempt, status: JobStatus) -> bool:
@@ -362,13 +350,9 @@ class BatchWatch(Folding):
             return False
         log.info("run %s: job %s ended before its turn", attempt.title, status.id)
         self._ended(desk, attempt)
-        attempt.hear_of_job(id=None, state=None, packed=None)
+        attempt.hear_of_job(id=None, state=None, packed=None, missing=None)
         self._starting.queue(desk, attempt)
         return True
-
-    def _job_of(self, nonce: str) -> _Job | None:
-        found = (job for jobs in self._jobs.values() for job in jobs)
-        return next((job for job in found if job.attempt.nonce == nonce), None)
 
     def _lose(self, job_id: str, desk: Desk, attempt: Attempt) -> None:
         """Nobody knows of the job of an attempt any more."""
@@ -401,6 +385,7 @@ class BatchWatch(Folding):
             self.end(desk, attempt, None, time.time())
         else:
             log.info("run %s: it has no job, and is submitted again", attempt.title)
+            attempt.hear_of_job(missing=None)
             self._starting.queue(desk, attempt)
             self._starting.schedule()
 
@@ -419,7 +404,7 @@ class BatchWatch(Folding):
 
     def _cancel_one(self, desk: Desk, attempt: Attempt) -> None:
         """Cancel a job; of one that other runs share, end this run alone."""
-        self._leaving[attempt.nonce] = _Job(desk, attempt)
+        self._leaving[attempt.nonce] = Held(desk, attempt)
         self._wake.set()
 
     def _cancel_leaving(self) -> None:
@@ -429,7 +414,7 @@ class BatchWatch(Folding):
             job_id = attempt.batch.get("id")
             if job_id is None or attempt.has_process_ended:
                 continue
-            if all(job.attempt.is_ending for job in self._jobs.get(job_id, ())):
+            if all(job.attempt.is_ending for job in self.in_hand.of(job_id)):
                 self._cancel(job_id)
                 continue
             try:
@@ -437,7 +422,7 @@ class BatchWatch(Folding):
                     self.end(desk, attempt, None, time.time())
             except OSError as error:
                 self._troubles.met(attempt.looking, error)
-                self._leaving[attempt.nonce] = _Job(desk, attempt)
+                self._leaving[attempt.nonce] = Held(desk, attempt)
 
     def _cancel(self, job_id: str) -> None:
         self._cancels.add(job_id)
@@ -465,12 +450,14 @@ class BatchWatch(Folding):
             name = ticket.name if ticket is not None else ""
             known = Ticket(attempt.nonce, self._generator.name, name, job_id)
             self.follow(desk, attempt, known)
+            recall_absence(attempt, self.tracker.jobs[job_id], self._clock())
             self.look(desk, attempt)
         elif ticket is not None:
             self.seek(desk, attempt, ticket)
+            recall_absence(attempt, self.tracker.sought[ticket.key], self._clock())
             self.look(desk, attempt)
         elif taken is not None or not (attempt.is_withdrawn or state == states.SUBMITTED):
-            self._strange[attempt.nonce] = _Job(desk, attempt)
+            self._strange[attempt.nonce] = Held(desk, attempt)
             self.look(desk, attempt)
             self._see_strange(desk, attempt)
         elif attempt.is_withdrawn:

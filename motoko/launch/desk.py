@@ -139,7 +139,7 @@ class Desk:
         self._is_first = True
         self._is_search = True
         self._is_closing = False
-        self._is_busy = False
+        self._is_busy = self._is_claiming = False
 
     # news
 
@@ -172,6 +172,11 @@ class Desk:
         has_news = self._next.is_due or self._has_unsaid
         may_claim = self.has_created and not self.is_held and self._executing.n_wanted(self) > 0
         return self._has_tried.is_set() and not (self._is_busy or has_news or may_claim)
+
+    @property
+    def may_get_more(self) -> bool:
+        """Whether there may be runs that are about to be claimed."""
+        return self.has_created or self._is_claiming
 
     @property
     def _has_unsaid(self) -> bool:
@@ -247,7 +252,7 @@ class Desk:
             return False
         finally:
             self._has_tried.set()
-            self._is_busy = False
+            self._is_busy = self._is_claiming = False
         if self._troubles.is_met(self.recording) and await self._is_out_of_space():
             return False  # a commit of nothing needs no space: it says nothing of the next one
         self._troubles.over(self.recording)
@@ -298,7 +303,8 @@ class Desk:
             only=self._only,
         )
         if work.n_claims:
-            self.has_created = False  # until news says otherwise, also while this goes on
+            # Until news says otherwise, also while this goes on.
+            self.has_created, self._is_claiming = False, True
         await self._make(work, records)
 
     async def _make(self, work: Work, records: Sequence[tuple[Attempt, Record]]) -> None:

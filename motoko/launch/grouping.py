@@ -63,6 +63,11 @@ class Grouped(NamedTuple):
     most_at_once: int | None = None
 
     @property
+    def has_array(self) -> bool:
+        """Whether they are jobs of an array."""
+        return self.is_array and self.pack == 1
+
+    @property
     def most(self) -> int:
         """How many runs one submission may have."""
         return self.pack if self.pack > 1 else MOST_IN_ARRAY if self.is_array else 1

@@ -17,6 +17,7 @@ from motoko.launch.batch_generator import (
     Phase,
     Shape,
 )
+from motoko.launch.commands import Answer
 from motoko.launch.options import Dialect, split
 
 _BUSY = re.compile(
@@ -31,6 +32,9 @@ _AWAY = re.compile(
 )
 _UNCLEAR = re.compile(r"Premature end of message|End of File", re.IGNORECASE)
 _SUBMITTED = re.compile(r"\d+(?:\[\])?(?:\.[\w.-]+)?")
+#: With which `qstat` tells of the others when it does not know a job, or only from its history.
+_GONE = (153, 35)
+_TASK = re.compile(r"\[\d+\]")
 _WAITING = {"Q": "", "H": "held", "W": "waits for its time", "T": "being moved", "M": "moved"}
 _OVER = frozenset("FCX")
 #: Codes by which PBS says that it has ended a job itself: PBS Professional's, Torque's.
@@ -66,7 +70,7 @@ class Pbs(BatchGenerator):
     )
 
     def required_commands(self) -> Sequence[str]:
-        return ("qsub", "qstat", "qdel")
+        return ("qsub", "qselect", "qstat", "qdel")
 
     def directives(
         self, name: str, shape: Shape, log: str, array: Array | None = None
@@ -87,8 +91,9 @@ class Pbs(BatchGenerator):
         options = self.dialect.merged(neutral, shape.options)
         own = [f"-N {name}", f"-o {log}", "-j oe", "-S /bin/bash", "-r n"]
         if array is not None:
-            most = f"%{array.most_at_once}" if array.most_at_once else ""
-            own.append(f"-J 0-{array.size - 1}{most}")
+            own.append(f"-J 0-{array.size - 1}")
+            if array.most_at_once:
+                own.append(f"-W max_run_subjobs={array.most_at_once}")
             own[own.index("-r n")] = "-r y"  # arrays of PBS must be; the token lets one execute
         return [*own, *map(_as_argument, options)]
 
@@ -102,7 +107,19 @@ class Pbs(BatchGenerator):
         raise SchedulerOutputError("qsub", output)
 
     def status_command(self, user: str) -> list[str]:
-        return ["qstat", "-f", "-t"]
+        return ["qselect", "-u", user]
+
+    def ask(
+        self, command: Sequence[str], timeout_s: float, directory: str | None = None
+    ) -> Answer:
+        """`qstat` gives no details by user, so it is asked for the jobs that `qselect` lists: a
+        server may have those of a thousand users."""
+        answer = super().ask(command, timeout_s, directory)
+        ids = answer.output.split()
+        if command[0] == "qselect" and answer.is_good and ids:
+            return self.ask(["qstat", "-f", "-t", *ids], timeout_s)
+        is_told = command[0] == "qstat" and answer.code in _GONE
+        return answer._replace(code=0) if is_told else answer
 
     def parse_status(self, output: str) -> dict[str, JobStatus]:
         found = {}
@@ -114,7 +131,8 @@ class Pbs(BatchGenerator):
         return found
 
     def accounting_commands(self, ids: Sequence[str]) -> list[list[str]]:
-        return [["qstat", "-x", "-f", job_id] for job_id in ids]
+        # From the history; Torque keeps what has ended for a while where all others are.
+        return [["qstat", "-x", "-f", *ids], ["qstat", "-f", *ids]]
 
     def parse_accounting(self, output: str) -> dict[str, JobStatus]:
         if output.lstrip().startswith("<"):  # Torque means XML by -x
@@ -126,6 +144,13 @@ class Pbs(BatchGenerator):
 
     def array_ids(self, job_id: str, size: int) -> list[str]:
         return [job_id.replace("[]", f"[{number}]", 1) for number in range(size)]
+
+    def array_of(self, job_id: str) -> str | None:
+        array, n_found = _TASK.subn("[]", job_id, count=1)
+        return array if n_found else None
+
+    def throttle_command(self, array_id: str, most: int) -> list[str]:
+        return ["qalter", "-W", f"max_run_subjobs={most}", array_id]
 
     def own_job_command(self, job_id: str) -> list[str]:
         return ["qstat", "-f", job_id]

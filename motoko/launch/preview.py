@@ -10,11 +10,12 @@ from typing import NamedTuple
 from motoko.errors import LaunchError
 from motoko.job import layout
 from motoko.launch.attempt import Attempt
-from motoko.launch.batch_executor import MOST_SUBMITTED, job_script, render, shape_of
 from motoko.launch.batch_generator import BatchGenerator, Shape
 from motoko.launch.environment import Environment
 from motoko.launch.generator import Generator
 from motoko.launch.grouping import Grouped, group_script
+from motoko.launch.rendering import job_script, render, shape_of
+from motoko.launch.room import MOST_SUBMITTED
 from motoko.launch.starter import least
 from motoko.launch.ticket import Tickets, group_script_file, job_name
 from motoko.study.study import Study
@@ -60,13 +61,16 @@ def _preview(
     python_dir: Path,
 ) -> Preview:
     config = study.config
-    most_at_once = config.max_concurrent
-    is_array = config.array and generator.has_arrays
-    grouped = Grouped(is_array, config.pack or 1, most_at_once)
+    at_once = config.max_concurrent
+    grouped = Grouped(config.array and generator.has_arrays, config.pack or 1)
     most = grouped.most
     if grouped.pack == 1:
-        most = least(most, most_at_once, config.max_submitted, MOST_SUBMITTED) or most
+        is_whole = bool(generator.throttle_command("", 1))
+        most = least(most, config.max_submitted, MOST_SUBMITTED) or most
+        most = most if is_whole else least(most, at_once) or most
     attempts = [_attempt(study, row) for row in rows[:most]]
+    if grouped.has_array and at_once is not None and at_once < len(attempts):
+        grouped = grouped._replace(most_at_once=at_once)
     first, file = attempts[0], layout.job_script(attempts[0].number)
     script = rendered(study, generator, rows[0], python_dir)
     if len(attempts) > 1:

@@ -150,6 +150,9 @@ class GridEngine(BatchGenerator):
     def cancel_command(self, ids: Sequence[str]) -> list[str]:
         return ["qdel", ",".join(job_id.replace("_", ".") for job_id in ids)]
 
+    def throttle_command(self, array_id: str, most: int) -> list[str]:
+        return ["qalter", "-tc", str(most), array_id]
+
     def own_job_command(self, job_id: str) -> list[str]:
         return ["qstat", "-j", job_id]
 

@@ -60,6 +60,27 @@ _UNCLEAR = re.compile(
     r"Socket timed out|Zero Bytes were transmitted|Connection reset|Message receive failure",
     re.IGNORECASE,
 )
+#: What `scontrol` calls the options that a job was submitted with, and what none of them is.
+_GIVEN = {
+    "JobName": "job-name",
+    "TimeLimit": "time",
+    "Partition": "partition",
+    "Account": "account",
+    "QOS": "qos",
+    "Reservation": "reservation",
+    "NumNodes": "nodes",
+    "NumTasks": "ntasks",
+    "CPUs/Task": "cpus-per-task",
+    "MinMemoryNode": "mem",
+    "MinMemoryCPU": "mem-per-cpu",
+    "TresPerJob": "gpus",
+    "TresPerNode": "gres",
+    "Features": "constraint",
+    "Licenses": "licenses",
+    "ReqNodeList": "nodelist",
+    "ExcNodeList": "exclude",
+}
+_NOT_GIVEN = frozenset({"", "(null)", "N/A"})
 #: What else `sbatch` calls in its environment than in its options.
 _VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
 #: Reserved ones that are in no script.
@@ -92,6 +113,8 @@ class Slurm(BatchGenerator):
             "test-only": "`motoko launcher --dry-run` submits nothing",
             "requeue": "it tries runs again itself (`retry`)",
             "no-requeue": "it says so already",
+            "clusters": "it asks one cluster about all jobs; SLURM_CLUSTERS in the environment"
+            " of the launcher says which",
         },
         aliases={
             "J": "job-name",
@@ -114,6 +137,8 @@ class Slurm(BatchGenerator):
             "C": "constraint",
             "w": "nodelist",
             "x": "exclude",
+            "M": "clusters",
+            "cluster": "clusters",
         },
     )
 
@@ -175,6 +200,8 @@ class Slurm(BatchGenerator):
     def parse_status(self, output: str) -> dict[str, JobStatus]:
         found = {}
         for line in output.splitlines():
+            if line.startswith("CLUSTER: "):  # which it says if it was told of clusters
+                continue
             parts = line.split("|", 3)
             if len(parts) != 4 or not parts[0][:1].isdigit():
                 raise SchedulerOutputError("squeue", line)
@@ -210,6 +237,9 @@ class Slurm(BatchGenerator):
     def cancel_command(self, ids: Sequence[str]) -> list[str]:
         return ["scancel", *ids]
 
+    def throttle_command(self, array_id: str, most: int) -> list[str]:
+        return ["scontrol", "update", f"JobId={array_id}", f"ArrayTaskThrottle={most}"]
+
     def own_job_command(self, job_id: str) -> list[str]:
         return ["scontrol", "show", "job", job_id]
 
@@ -218,11 +248,28 @@ class Slurm(BatchGenerator):
         script = re.search(r"^ *Command=(/.*)$", output, re.MULTILINE)
         place = re.search(r"^ *WorkDir=(/.*)$", output, re.MULTILINE)
         limit_s, used_s = _clock(said.get("TimeLimit")), _clock(said.get("RunTime"))
+        again: tuple[str, ...] = ()
+        if script is not None:
+            again = ("sbatch", "--parsable", *_given(output), *shlex.split(script[1]))
         return OwnFacts(
             None if limit_s is None else limit_s - (used_s or 0.0),
-            ("sbatch", "--parsable", *shlex.split(script[1])) if script is not None else (),
+            again,
             place[1] if place is not None else None,
         )
+
+
+def _given(output: str) -> Iterator[str]:
+    """The options that a job executes with: those of the command line of `sbatch`, or of its
+    environment, are not in its script."""
+    said = dict(re.findall(r"([\w/]+)=(\S+)", output))
+    said |= dict(re.findall(r"(JobName)=(.+)$", output, re.MULTILINE))
+    for name, option in _GIVEN.items():
+        value = re.sub(r"\bgres[:/]", "", said.get(name, "(null)"))
+        value = value.removeprefix("gpu:") if option == "gpus" else value
+        if value not in _NOT_GIVEN:
+            yield f"--{option}={value}"
+    if said.get("OverSubscribe") == "NO":
+        yield "--exclusive"
 
 
 def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str, str]:

@@ -53,6 +53,10 @@ class Tracked:
     n_taken_out: int = 0
     asked_at: float = -math.inf
     is_cancelled: bool = False
+    #: Whether an earlier launcher was told of it; and whether it has missed it, and this one
+    #: has not yet.
+    was_seen: bool = False
+    is_recalled: bool = False
     #: When the first of its scripts began, of those that have ended.
     begun: float | None = None
 
@@ -70,6 +74,9 @@ class Tracker:
         self._hurried = False
         #: Jobs in the queue, when last told, that had not ended: by what they are found, ids.
         self._alive: dict[str, set[str]] = {}
+        #: When the last answer was asked for that has told of any job; how many there were.
+        self.told_at = -math.inf
+        self.n_answers = 0
         #: Since when it is not known what became of the jobs; None if that is known.
         self.unknown_since: float | None = None
 
@@ -125,14 +132,18 @@ class Tracker:
         self._unknown(now)
         self._interval_s = min(2 * self._interval_s, self._pace.most_s)
 
-    def answered(self, statuses: Mapping[str, JobStatus], now: float) -> list[JobStatus]:
-        """Take in an answer; what is new in it."""
+    def answered(
+        self, statuses: Mapping[str, JobStatus], now: float, asked_at: float | None = None
+    ) -> list[JobStatus]:
+        """Take in an answer, to a question of a little earlier; what is new in it."""
         self._asked(now)
         is_empty = not statuses and bool(self.jobs)
         if is_empty:
             self._unknown(now)
         else:
             self.unknown_since = None
+            self.told_at = now if asked_at is None else asked_at
+            self.n_answers += 1
             self._alive = {}
             for one in statuses.values():
                 if one.phase is not Phase.ENDED:
@@ -209,7 +220,7 @@ class Tracker:
         return [name for name, job in self.sought.items() if self._is_gone(job, now)]
 
     def _is_gone(self, job: Tracked, now: float) -> bool:
-        if job.missing_since is None:
+        if job.missing_since is None or job.is_recalled:
             return False
         pace, missing_s = self._pace, now - job.missing_since
         n_said = job.n_missing + job.n_empty
@@ -217,7 +228,7 @@ class Tracker:
             return True
         if n_said < pace.n_confirm:
             return False
-        has_been_seen = job.status is not None or job.name in self.sought
+        has_been_seen = job.status is not None or job.was_seen or job.name in self.sought
         is_sure = job.n_missing >= pace.n_confirm and has_been_seen
         return missing_s >= (pace.confirm_s if is_sure else pace.unseen_s)
 
@@ -247,6 +258,7 @@ def _is_of(job: Tracked, status: JobStatus) -> bool:
 
 
 def _miss(job: Tracked, now: float, *, is_empty: bool) -> None:
+    job.is_recalled = False
     if job.missing_since is None:
         job.missing_since = now
     if is_empty:

@@ -11,6 +11,7 @@ import pytest
 
 from motoko.launch.trouble import Trouble
 from motoko.launch.work import LIMITS
+from tests.support.fake_scheduler import put
 from tests.support.launch_session import (
     ONCE,
     RAN,
@@ -27,7 +28,7 @@ from tests.support.launch_session import (
     wait_for_attempts,
     wait_for_state,
 )
-from tests.support.systems import System, fake_of, fault
+from tests.support.systems import QUICK, System, fake_of, fault
 from tests.support.waiting import wait_until
 
 
@@ -401,3 +402,92 @@ def test_a_group_whose_jobs_were_not_recorded_is_found_by_its_tickets(
 
         assert fake_of(slurm).count("sbatch") == 1
         assert ran(tmp_path) == ids
+
+
+def test_a_study_that_has_no_room_holds_up_no_other(
+    slurm: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motoko.launch.batch_executor._FIRST_PAUSE_S", 600.0)
+    put(fake_of(slurm).place / "crowded", "--partition=full")
+    yaml = ONCE.replace("study: s", "study: t")
+    with (
+        new_study(tmp_path / "s", "true\n", ONCE + "partition: full\n") as first,
+        new_study(tmp_path / "t", "true\n", yaml) as second,
+    ):
+        with launching(first, second, **slurm.settings):
+            create(first)
+            wait_until(lambda: fake_of(slurm).count("sbatch") == 1)
+            ids = create(second, 4)
+            wait_for_state(second, "FINISHED", *ids)
+
+        assert row(first)["state"] == "SUBMITTED"
+        assert fake_of(slurm).count("sbatch") == 1 + len(ids)
+
+
+#: A launcher that asks once in its life, as one that cron calls.
+ONCE_ASKED = QUICK._replace(least_s=1000.0, most_s=1000.0, confirm_s=0.0, unseen_s=0.0)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_launchers_that_each_ask_once_find_out_together_that_a_job_is_gone(
+    slurm: System, tmp_path: Path, is_known: bool
+) -> None:
+    fault(slurm, "held")
+    if not is_known:
+        fault(slurm, "late")  # nobody was told its id, nor finds it by its name
+        fault(slurm, "blind", 1000)
+    with new_study(tmp_path / "s", RAN.format(tmp_path), ONCE) as study:
+
+        def n_missed() -> int:
+            missing = [a.get("batch", {}).get("missing", {}) for a in attempts(study)]
+            return sum(m.get("n_missing", 0) + m.get("n_empty", 0) for m in missing)
+
+        with launching(study, **slurm.settings):
+            create(study)
+            wait_until(lambda: fake_of(slurm).count("sbatch") == 1)
+            wait_until(lambda: fake_of(slurm).count("squeue") >= 1)
+        for file in fake_of(slurm).place.glob("job-*"):
+            file.unlink()  # which it forgets
+        for name in ("held", "blind"):
+            (fake_of(slurm).place / name).unlink(missing_ok=True)
+        settings = {**slurm.settings, "pace": ONCE_ASKED}
+        for n_asked in (1, 2):
+            with launching(study, **settings):
+                wait_for(study, lambda n=n_asked: n_missed() == n)  # type: ignore[misc]
+            assert row(study)["state"] == "SUBMITTED"
+        with launching(study, **settings):
+            wait_for_state(study, "FAILED" if is_known else "FINISHED")
+
+        if is_known:
+            assert "is gone from slurm" in attempts(study)[0]["cause"]
+        else:
+            assert ran(tmp_path) == [1]
+
+
+def test_a_job_that_was_missed_before_is_not_gone_because_nobody_answers(
+    slurm: System, tmp_path: Path
+) -> None:
+    fault(slurm, "held")
+    with new_study(tmp_path / "s", RAN.format(tmp_path), ONCE) as study:
+        with launching(study, **slurm.settings):
+            create(study)
+            wait_for(study, lambda: any("batch" in a for a in attempts(study)))
+        long_ago = {"boot": "", "clock": 0.0, "time": 0.0, "n_missing": 3, "n_empty": 3}
+
+        def miss(tables):  # type: ignore[no-untyped-def]
+            [known] = tables.attempts(1)
+            batch = known["batch"] | {"missing": long_ago}
+            tables.set_attempt(
+                1, 1, {k: v for k, v in known.items() if k != "number"} | {"batch": batch}
+            )
+
+        study.database.write(miss)
+        n_before = fake_of(slurm).count("squeue")
+        fault(slurm, "blind", 1000)
+        with launching(study, **slurm.settings):
+            wait_until(lambda: fake_of(slurm).count("squeue") > n_before + 2)
+            assert row(study)["state"] == "SUBMITTED"
+            (fake_of(slurm).place / "blind").unlink()
+            wait_for(study, lambda: "missing" not in attempts(study)[0]["batch"])
+            fake_of(slurm).again("1")
+            wait_for_state(study, "FINISHED")

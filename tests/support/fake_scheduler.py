@@ -3,8 +3,10 @@
 `install` puts their commands into a directory. Jobs are processes. What goes wrong is written
 into files beside them: ``busy`` (so many submissions are refused for now), ``room`` (those of
 more jobs at once are), ``late`` (the answer to so many is lost), ``held`` (jobs stay pending),
-``blind`` (so many status commands fail), ``empty`` (so many know of no job). Commands
-are called at the same time: whoever reads one of its files finds all of it, or none.
+``blind`` (so many status commands fail), ``empty`` (so many know of no job), ``stubborn`` (so
+many changes of throttles fail), ``crowded`` (jobs with these words in their scripts are refused
+for now). Commands are called at the same time: whoever reads one of its files finds all of it,
+or none.
 Standard library only: it is copied, and executed without site packages.
 """
 
@@ -20,9 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 COMMANDS = {
-    "slurm": ("sbatch", "squeue", "sacct", "scancel"),
-    "sge": ("qsub", "qstat", "qacct", "qdel"),
-    "pbs": ("qsub", "qstat", "qdel"),
+    "slurm": ("sbatch", "squeue", "sacct", "scancel", "scontrol"),
+    "sge": ("qsub", "qstat", "qacct", "qdel", "qalter"),
+    "pbs": ("qsub", "qselect", "qstat", "qdel", "qalter"),
 }
 PREFIX = {"slurm": "#SBATCH ", "sge": "#$ ", "pbs": "#PBS "}
 NAME = {"slurm": "--job-name=", "sge": "-N ", "pbs": "-N "}
@@ -34,7 +36,7 @@ def install(directory, dialect):
     place = Path(directory)
     (place / "bin").mkdir(parents=True)
     (place / "dialect").write_text(dialect)
-    for command in COMMANDS[dialect]:
+    for command in (*COMMANDS[dialect], "advance"):
         file = place / "bin" / command
         text = Path(__file__).read_text()
         file.write_text(f"#!{sys.executable} -IS\n{text}")
@@ -70,8 +72,7 @@ class Fake:
     def uses_up(self, name):
         """Whether a fault is due; each is used up by that."""
         file = self.place / name
-        with open(self.place / "turn", "w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
+        with self.turn():
             try:
                 left = int(file.read_text() or 0)
             except FileNotFoundError:
@@ -81,6 +82,13 @@ class Fake:
             else:
                 file.unlink()
         return left > 0
+
+    @contextmanager
+    def turn(self):
+        """Nobody else changes anything meanwhile."""
+        with open(self.place / "turn", "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            yield
 
     @contextmanager
     def new_id(self):
@@ -104,8 +112,10 @@ class Fake:
         ]
         found = re.search(r"(?:--array=|-t |-J )(\d+)-(\d+)", "\n".join(lines))
         tasks = range(int(found[1]), int(found[2]) + 1) if found else [None]
-        room = self.place / "room"
-        if self.uses_up("busy") or (room.exists() and len(tasks) > int(room.read_text())):
+        room, crowded = self.place / "room", self.place / "crowded"
+        is_full = room.exists() and len(tasks) > int(room.read_text())
+        is_full = is_full or (crowded.exists() and crowded.read_text() in text)
+        if self.uses_up("busy") or is_full:
             busy = {
                 "slurm": "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job"
                 " submission failed: Job violates accounting/QOS policy",
@@ -118,9 +128,13 @@ class Fake:
         if any("nonsense" in line for line in lines):
             sys.exit("invalid partition specified: nonsense")
         name = next(line.removeprefix(NAME[self.dialect]) for line in lines if "motoko" in line)
+        throttle = re.search(r"(?:%|-tc |max_run_subjobs=)(\d+)", "\n".join(lines))
         with self.new_id() as number:
+            if throttle:
+                self.throttle(number, throttle[1])
             for task in tasks:
-                self.begin(self.job_id(number, task), name, text, task)
+                self.begin(self.job_id(number, task), name, text, task, waits=bool(throttle))
+            self.advance(number)
         if (self.place / "mute").exists():  # it dies before it has said anything
             (self.place / "mute").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -137,12 +151,33 @@ class Fake:
             return f"{number}.fake" if task is None else f"{number}[{task}].fake"
         return str(number) if task is None else f"{number}_{task}"
 
-    def begin(self, job_id, name, text, task):
+    def throttle(self, number, most):
+        """Let so many jobs of an array execute at once; any number with 0."""
+        put(self.place / f"throttle-{number}", str(most))
+
+    def advance(self, number):
+        """Start jobs of an array that wait for others of it."""
+        throttle = self.place / f"throttle-{number}"
+        if not throttle.exists() or (self.place / "held").exists():
+            return
+        with self.turn():
+            most = int(throttle.read_text()) or len(list(self.place.glob("job-*.json")))
+            own = [job for job in self.jobs() if re.match(rf"{number}[_\[]", job[0])]
+            n_free = most - sum(state == "RUNNING" for _, _, state, _ in own)
+            waiting = sorted(
+                (json.loads((self.place / f"job-{job_id}.json").read_text())["task"], job_id)
+                for job_id, _, state, _ in own
+                if state == "PENDING"
+            )
+            for _, job_id in waiting[: max(0, n_free)]:
+                self.start(job_id)
+
+    def begin(self, job_id, name, text, task, waits=False):
         """Execute a job, unless it is to wait."""
         file = self.place / f"job-{job_id}.sh"
         file.write_text(text)
         facts = {"name": name, "pid": None, "task": task, "cwd": str(Path.cwd())}
-        if not (self.place / "held").exists():
+        if not waits and not (self.place / "held").exists():
             facts["pid"] = self.execute(job_id, facts).pid
         put(self.place / f"job-{job_id}.json", json.dumps(facts))
 
@@ -150,8 +185,11 @@ class Fake:
         """Start the process of a job, and of whoever notes its end."""
         wrapper = 'bash "$1" >/dev/null 2>&1; echo $? > "$2.new"; mv "$2.new" "$2"'
         place = self.place
+        if facts["task"] is not None:
+            wrapper += '; "$3" "$4"'
         command = ["bash", "-c", wrapper, "job"]
         command += [str(place / f"job-{job_id}.sh"), str(place / f"job-{job_id}.exit")]
+        command += [str(place / "bin" / "advance"), re.match(r"\d+", job_id)[0]]
         environment = dict(os.environ)
         if facts["task"] is not None:
             environment[TASK[self.dialect]] = str(facts["task"])
@@ -164,6 +202,12 @@ class Fake:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def start(self, job_id):
+        """Start a job that has waited."""
+        file = self.place / f"job-{job_id}.json"
+        facts = json.loads(file.read_text())
+        put(file, json.dumps(facts | {"pid": self.execute(job_id, facts).pid}))
 
     def again(self, job_id):
         """Start a job a second time, as a controller does that has lost its memory, or one that
@@ -200,6 +244,18 @@ class Fake:
         """Say that a job is in this state, whatever it is."""
         put(self.place / f"job-{job_id}.state", state)
 
+    def change(self, arguments):
+        """Change the throttle of an array."""
+        if self.uses_up("stubborn"):
+            sys.exit("denied: it cannot be changed now")
+        words = " ".join(arguments)
+        most = re.search(r"(?:ArrayTaskThrottle=|-tc |max_run_subjobs=)(\d+)", words)
+        number = re.search(r"JobId=(\d+)" if self.dialect == "slurm" else r"(\d+)\S*$", words)
+        if most is None or number is None:
+            sys.exit("Invalid job id specified")
+        self.throttle(number[1], most[1])
+        self.advance(number[1])
+
     def cancel(self, ids):
         """End jobs."""
         for job_id in ids:
@@ -213,6 +269,7 @@ class Fake:
                     os.killpg(pid, signal.SIGTERM)
                 except ProcessLookupError:
                     pass
+            self.advance(re.match(r"\d+", job_id)[0])
 
     # what the commands print
 
@@ -235,8 +292,8 @@ class Fake:
             number, _, task = job_id.partition("_")
             letter = {"RUNNING": "r", "PENDING": "qw", "EQW": "Eqw"}.get(state)
             if letter:
-                print(f"<job_list><JB_job_number>{number}</JB_job_number><JB_name>{name}")
-                print(f"</JB_name><state>{letter}</state>")
+                print(f"<job_list><JB_job_number>{number}</JB_job_number>")
+                print(f"<JB_name>{name}</JB_name><state>{letter}</state>")
                 print(f"<tasks>{task}</tasks></job_list>" if task else "</job_list>")
         print("</queue_info></job_info>")
 
@@ -256,10 +313,15 @@ class Fake:
         if not found:
             sys.exit(f"error: job id {number} not found")
 
+    def qselect(self):
+        ended = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
+        alive = [job_id for job_id, _, state, _ in self.jobs() if state not in ended]
+        print("\n".join(dict.fromkeys(re.sub(r"\[\d+\]", "[]", job_id) for job_id in alive)))
+
     def qstat_pbs(self, ids):
         letters = {"RUNNING": "R", "PENDING": "Q"}
         for job_id, name, state, code in self.jobs():
-            if ids and job_id not in ids:
+            if ids and not {job_id, re.sub(r"\[\d+\]", "[]", job_id)}.intersection(ids):
                 continue
             print(f"Job Id: {job_id}\n    Job_Name = {name}")
             print(f"    job_state = {letters.get(state, 'F')}")
@@ -275,7 +337,10 @@ def main():
     fake = Fake(Path(sys.argv[0]).resolve().parents[1])
     command, arguments = Path(sys.argv[0]).name, sys.argv[1:]
     fake.called(command)
-    if command in ("squeue", "qstat"):
+    if command == "advance":
+        fake.advance(arguments[0])
+        return
+    if command in ("squeue", "qselect") or (command == "qstat" and fake.dialect == "sge"):
         if fake.uses_up("blind"):
             sys.exit(f"{command}: error: Unable to contact the controller")
         if fake.uses_up("empty"):
@@ -284,6 +349,10 @@ def main():
             return
     if command in ("sbatch", "qsub"):
         fake.submit(arguments[-1])
+    elif command in ("scontrol", "qalter"):
+        fake.change(arguments)
+    elif command == "qselect":
+        fake.qselect()
     elif command == "squeue":
         fake.squeue()
     elif command == "sacct":

@@ -112,7 +112,7 @@ def test_every_adapter_makes_an_array_with_a_throttle(name: str) -> None:
 
     found = system.directives("n", Shape(Resources()), "log", Array(5, 2))
 
-    assert any("0-4%2" in text or "1-5" in text for text in found)
+    assert any("0-4%2" in text or "-tc 2" in text or "subjobs=2" in text for text in found)
     assert len(system.array_ids("7[].host" if name == "pbs" else "7", 5)) == 5
 
 
@@ -416,3 +416,109 @@ def test_what_slurm_has_ended_is_no_success_although_its_code_is_0(state: str) -
     )
 
     assert [one.exit_code for one in accounts.values()] == [None, 0, -9]
+
+
+CLIENTS = {
+    "qselect": """#!/bin/sh
+echo "qselect $*" >> asked
+printf '1.srv\\n7[].srv\\n'
+""",
+    "qstat": """#!/bin/sh
+echo "qstat $*" >> asked
+printf 'Job Id: 1.srv\\n    Job_Name = a\\n    job_state = R\\n'
+echo "qstat: Unknown Job Id 7[].srv" >&2
+exit 153
+""",
+}
+
+
+def test_pbs_is_asked_for_the_jobs_of_one_user_of_which_some_may_end_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in CLIENTS.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.chdir(tmp_path)
+
+    answer = Pbs().ask(Pbs().status_command("me"), 10)
+
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked == ["qselect -u me", "qstat -f -t 1.srv 7[].srv"]
+    assert answer.is_good and list(Pbs().parse_status(answer.output)) == ["1.srv"]
+    (tmp_path / "qselect").write_text("#!/bin/sh\n")  # none of its jobs is there
+    assert Pbs().parse_status(Pbs().ask(["qselect", "-u", "me"], 10).output) == {}
+    (tmp_path / "qstat").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "qselect").write_text("#!/bin/sh\necho 1.srv\n")
+    assert not Pbs().ask(["qselect", "-u", "me"], 10).is_good
+
+
+@pytest.mark.parametrize(
+    ("system", "job_id", "array", "command"),
+    [
+        (Slurm(), "7_3", "7", "scontrol update JobId=7 ArrayTaskThrottle=2"),
+        (GridEngine(), "7_3", "7", "qalter -tc 2 7"),
+        (Pbs(), "7[3].srv", "7[].srv", "qalter -W max_run_subjobs=2 7[].srv"),
+    ],
+    ids=["slurm", "sge", "pbs"],
+)
+def test_the_throttle_of_an_array_can_be_changed(
+    system: BatchGenerator, job_id: str, array: str, command: str
+) -> None:
+    assert system.array_of(job_id) == array
+    assert job_id in system.array_ids(array, 5)
+    assert system.array_of(array) is None or system.name == "pbs"
+    assert system.throttle_command(array, 2) == command.split()
+
+
+SCONTROL = """\
+JobId=17 JobName=my job
+   UserId=me(1000) GroupId=me(1000) MCS_label=N/A
+   Priority=4294901758 Nice=0 Account=ours QOS=long
+   JobState=RUNNING Reason=None Dependency=(null)
+   RunTime=00:00:10 TimeLimit=00:01:00 TimeMin=N/A
+   Partition=fast AllocNode:Sid=n0:1
+   ReqNodeList=(null) ExcNodeList=n[7-9]
+   NumNodes=2 NumCPUs=8 NumTasks=4 CPUs/Task=2 ReqB:S:C:T=0:0:*:*
+   TRES=cpu=8,mem=1000M,node=2,billing=8
+   MinCPUsNode=2 MinMemoryNode=500M MinTmpDiskNode=0
+   Features=(null) DelayBoot=00:00:00
+   OverSubscribe=NO Contiguous=0 Licenses=(null) Network=(null)
+   Command=/home/me/job.sh one
+   WorkDir=/home/me
+   TresPerJob=gres:gpu:tesla:2
+"""
+
+
+def test_a_job_of_slurm_is_submitted_again_with_the_options_that_it_has() -> None:
+    facts = Slurm().parse_own_job(SCONTROL)
+
+    assert facts.left_s == 50.0 and facts.directory == "/home/me"
+    sbatch, parsable, *options, script, argument = facts.again
+    assert (sbatch, parsable, script, argument) == (
+        "sbatch",
+        "--parsable",
+        "/home/me/job.sh",
+        "one",
+    )
+    assert set(options) == {
+        "--job-name=my job",
+        "--time=00:01:00",
+        "--partition=fast",
+        "--account=ours",
+        "--qos=long",
+        "--exclude=n[7-9]",
+        "--nodes=2",
+        "--ntasks=4",
+        "--cpus-per-task=2",
+        "--mem=500M",
+        "--gpus=tesla:2",
+        "--exclusive",
+    }
+
+
+def test_slurm_is_asked_of_one_cluster_which_it_names() -> None:
+    assert list(Slurm().parse_status("CLUSTER: north\n1|RUNNING|None|n\n")) == ["1"]
+    for option in ("M=north", "clusters=north,south"):
+        with pytest.raises(ReservedOption, match="SLURM_CLUSTERS"):
+            Slurm([option])

@@ -46,7 +46,14 @@ Job Id: 7.server
             SLURM.replace("my study/job", "w/job"),
             (
                 86450.0,
-                ("sbatch", "--parsable", "/home/me/w/job.sh", "--fast"),
+                (
+                    "sbatch",
+                    "--parsable",
+                    "--job-name=job.sh",
+                    "--time=1-00:01:00",
+                    "/home/me/w/job.sh",
+                    "--fast",
+                ),
                 "/home/me/my study",
             ),
         ),

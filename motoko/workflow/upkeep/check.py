@@ -24,8 +24,8 @@ from motoko.config.document import read_document
 from motoko.config.fields import is_name
 from motoko.errors import ConfigError, MotokoError, ReservedOption, UnknownGenerator
 from motoko.job import layout
-from motoko.launch.batch_executor import MOST_SUBMITTED
 from motoko.launch.generator import LocalGenerator, find_generator
+from motoko.launch.room import MOST_SUBMITTED
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
 from motoko.phrases import closest, counted, listed, nearest
