@@ -305,10 +305,15 @@ def test_a_run_that_waits_says_so_and_what_goes_on(workflow: Workflow) -> None:
 def test_a_workflow_whose_pipeline_does_not_come_to_a_run_ends_all_the_same(
     workflow: Workflow,
 ) -> None:
-    piped(workflow, ORDER, SYSTEMS)
+    systems = [*SYSTEMS, SimSystem("b", "/work/b")]
+    piped(workflow, ORDER, systems)
     retry(workflow, "check", 1)
+    retry(workflow, "equil", 2)
 
-    assert piped(workflow, Pipeline(list(ORDER)[:2]), SYSTEMS) == ["a"]
+    short = Pipeline(list(ORDER)[:2])
+    found = piped(workflow, short, systems, outcome=failing("equil:b"), on_failure="prune")
+
+    assert found == ["a"]
     assert states.awaits_step(row(workflow, "check", 1))
 
 
