@@ -124,6 +124,32 @@ def test_another_function_is_refused_or_called(
     assert said in str(caught.value)
 
 
+def test_function_that_is_given_to_a_written_pipeline_is_refused_as_well(
+    tmp_path: Path,
+) -> None:
+    more = (
+        "pipeline:\n  steps: {mult: , look: {requires: [mult], handler: orchestrator.main}}\n"
+    )
+
+    def called(workflow: Workflow, scale: int) -> list[str]:
+        CALLED.clear()
+
+        async def main(workflow: Workflow, **params: Any) -> None:
+            function = partial(scaled, None, scale=scale)
+            await workflow.run_pipeline(handlers={"look": function})
+            workflow.finished = True
+
+        run(workflow, main)
+        return list(CALLED)
+
+    with served_workflow(tmp_path, "mult", more=more) as workflow:
+        assert called(workflow, 2) == ["scale 2"]
+        with pytest.raises(ParametersChanged, match=r"look\.function\.scale  2 -> 3"):
+            called(workflow, 3)
+        workflow.accepts_changes = True
+        assert called(workflow, 3) == ["scale 3"]
+
+
 def test_functions_of_pipelines_that_follow_each_other_are_all_called(
     workflow: Workflow,
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,8 +41,17 @@ def shown() -> str:
         partial(Settings, 3.0),
         object(),
         np.array([{"u", "v", "w"}], dtype=object),
+        scaled({"u", "v"}),
+        lambda value: value in {"q", "r", "s"},
     ]
     return " ".join(map(HERE.digest, values))
+
+
+def scaled(names: set[str]) -> Callable[[], set[str]]:
+    def report(scale: int = 2, *, of: frozenset[str] = frozenset("abc")) -> set[str]:
+        return names
+
+    return report
 
 
 def test_digests_are_the_same_in_each_process() -> None:
@@ -53,7 +63,7 @@ def test_digests_are_the_same_in_each_process() -> None:
         told.add(subprocess.run(command, env=env, check=True, capture_output=True).stdout)
 
     assert len(told) == 1
-    assert len(told.pop().split()) == 6
+    assert len(told.pop().split()) == 8
 
 
 @pytest.mark.parametrize(

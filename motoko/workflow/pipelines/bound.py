@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -91,12 +91,15 @@ class Bindings:
     def __init__(self) -> None:
         self._known: dict[int, _Value] = {}
 
-    def meet(self, value: Any, content: bytes) -> bytes:
-        """Which content counts for a value whose content is this now: that before functions
+    def meet(self, value: Any, content: Callable[[], bytes]) -> bytes:
+        """Which content counts for a value that has this ``content`` now: that before functions
         were called, unless somebody else has changed it since."""
         known = self._known.get(id(value))
-        if known is None or (known.n_at_work == 0 and known.last != content):
-            known = self._known[id(value)] = _Value(value, content, content)
+        if known is not None and known.n_at_work:
+            return known.first
+        now = content()
+        if known is None or known.last != now:
+            known = self._known[id(value)] = _Value(value, now, now)
             self._forget()
         return known.first
 

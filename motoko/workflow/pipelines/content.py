@@ -12,9 +12,11 @@ import copyreg
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path, PurePath
 from types import CodeType, ModuleType
@@ -61,12 +63,12 @@ class Content:
         self,
         directory: Path,
         handles: Iterable[tuple[object, str]] = (),
-        meet: Callable[[Any, bytes], bytes] = lambda value, content: content,
+        meet: Callable[[Any, Callable[[], bytes]], bytes] = lambda value, content: content(),
     ) -> None:
         """``directory`` is the workflow's; ``handles`` are objects that count by these names.
 
-        ``meet`` is told of each value that a function binds and that may change, with its
-        content now, and says which content counts for it.
+        ``meet`` is told of each value that a function binds and that may change, with what
+        tells its content now, and says which content counts for it.
         """
         self._directory = str(directory)
         self._handles = {id(handle): (handle, name) for handle, name in handles}
@@ -196,9 +198,9 @@ class Content:
     def _bound(self, value: Any, above: dict[int, int]) -> bytes:
         if type(value).__module__.partition(".")[0] in _WAITING:
             return _hashed("name", [name_of(type(value)).encode()])
-        content = self._of(value, above)
         is_fixed = isinstance(value, _FIXED) or id(value) in self._handles
-        return content if is_fixed else self._meet(value, content)
+        content = partial(self._of, value, above)
+        return content() if is_fixed else self._meet(value, content)
 
     def _array(self, value: Any, above: dict[int, int]) -> tuple[str, Iterable[bytes]]:
         if not value.shape and hasattr(value, "item"):
@@ -250,6 +252,8 @@ def name_of(value: Any) -> str:
     if not isinstance(value, _NAMED) and not hasattr(value, "__qualname__"):
         value = type(value)
     module = _OF_PLACE.sub("", getattr(value, "__module__", None) or "")
+    if module == "__main__":  # as whoever loads that file calls it
+        module = Path(getattr(sys.modules[module], "__file__", None) or module).stem
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "")
     return f"{module}.{name}"
 

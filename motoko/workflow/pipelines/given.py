@@ -68,7 +68,7 @@ class Given:
                 why = f"nobody can tell in another process what is known of it ({error})"
                 raise PipelineError(f"system {system.name!r}: {why}") from None
 
-    def _content_with(self, meet: Callable[[Any, bytes], bytes]) -> Content:
+    def _content_with(self, meet: Callable[[Any, Callable[[], bytes]], bytes]) -> Content:
         return Content(self._workflow.directory, self._handles, meet)
 
     def _of_step(self, doing: Doing) -> list[str]:
@@ -97,7 +97,7 @@ class Given:
         """Functions are called from now on: what these make of what they bind has no part in
         which they are."""
 
-        def meet(value: Any, content: bytes) -> bytes:
+        def meet(value: Any, content: Callable[[], bytes]) -> bytes:
             self._at_work.append(value)
             return self._bindings.meet(value, content)
 
@@ -108,8 +108,8 @@ class Given:
         """They are called no more."""
         contents: dict[int, bytes] = {}
 
-        def meet(value: Any, content: bytes) -> bytes:
-            contents[id(value)] = content
+        def meet(value: Any, content: Callable[[], bytes]) -> bytes:
+            contents[id(value)] = content()
             return self._bindings.meet(value, content)
 
         self._look_at_functions(self._content_with(meet))
@@ -119,21 +119,26 @@ class Given:
     def _look_at_functions(self, content: Content) -> None:
         for doing in self._plan.values():
             if doing.handler is not None:
-                with suppress(WithoutContent):  # by what it was made since
+                with suppress(WithoutContent, RuntimeError):  # others change it meanwhile
                     content.of_function(doing.handler)
 
     def parameters(self, *, has_steps: bool) -> dict[str, dict[str, Any]]:
-        """What steps and systems are given by the user, each as places and values."""
+        """What steps and systems are given by the user, each as places and values; of steps
+        that are compared as a whole, ``has_steps`` being false, what their functions are."""
         found: dict[str, dict[str, Any]] = {}
-        for doing in self._plan.values() if has_steps else ():
+        for doing in self._plan.values():
             step, place = doing.step, f"pipeline.{doing.step.name}"
-            found[place] = dict(flat(f"{place}.payload", self._content.shown(step.payload)))
+            facts: dict[str, Any] = {}
+            if has_steps:
+                facts |= flat(f"{place}.payload", self._content.shown(step.payload))
+            if has_steps and step.requires:
+                facts[f"{place}.requires"] = sorted(step.requires)
             if doing.handler is not None:
-                found[place][f"{place}.function"] = self._content.title(doing.handler)
+                facts[f"{place}.function"] = self._content.title(doing.handler)
                 for name, value in self._content.bindings(doing.handler).items():
-                    found[place] |= flat(f"{place}.function.{name}", value)
-            if step.requires:
-                found[place][f"{place}.requires"] = sorted(step.requires)
+                    facts |= flat(f"{place}.function.{name}", value)
+            if facts:
+                found[place] = facts
         for system in self._systems:
             place = f"systems.{system.name}"
             if known := dict(flat(place, self._content.shown(_facts(system)))):
