@@ -27,9 +27,14 @@ def put_back(row: Mapping[str, Any], *, is_in_order: bool = True) -> dict[str, A
     changes: dict[str, Any] = {"state": states.CREATED}
     if not is_in_order:
         return {**changes, AWAITS: None} if AWAITS in row else changes
-    if row["state"] != states.CREATED and (REQUIRED in row or BEHIND in row):
+    if is_of_step(row):
         changes[AWAITS] = row.get("event_name")
     return changes
+
+
+def is_of_step(row: Mapping[str, Any]) -> bool:
+    """Whether a step of a pipeline has made a run."""
+    return REQUIRED in row or BEHIND in row
 
 
 def came_of(row: Mapping[str, Any]) -> str | None:

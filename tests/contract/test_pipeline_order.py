@@ -232,6 +232,18 @@ def test_each_payload_gets_back_its_own_runs(workflow: Workflow) -> None:
     sound(workflow)
 
 
+def test_runs_that_were_not_begun_yet_wait_for_those_before_them_that_are_cleaned(
+    workflow: Workflow,
+) -> None:
+    piped(workflow, ORDER, SYSTEMS)
+    workflow.check.base.database.write(lambda t: t.update_run(1, {"state": "CREATED"}))
+    begun = Begun()
+
+    assert list(clean(workflow).awaiting) == ["prepare.1", "equil.1", "check.1"]
+    piped(workflow, ORDER, SYSTEMS, outcome=begun)
+    assert [text.split()[0] for text in begun] == ["prepare.1", "equil.1", "check.1"]
+
+
 def test_runs_that_no_pipeline_has_made_wait_for_none(workflow: Workflow) -> None:
     workflow.prepare.createTask(system="a")
     workflow.prepare.base.database.write(lambda t: t.update_run(1, {"state": "FINISHED"}))
@@ -305,10 +317,15 @@ def test_a_run_that_waits_says_so_and_what_goes_on(workflow: Workflow) -> None:
 def test_a_workflow_whose_pipeline_does_not_come_to_a_run_ends_all_the_same(
     workflow: Workflow,
 ) -> None:
-    piped(workflow, ORDER, SYSTEMS)
+    systems = [*SYSTEMS, SimSystem("b", "/work/b")]
+    piped(workflow, ORDER, systems)
     retry(workflow, "check", 1)
+    retry(workflow, "equil", 2)
 
-    assert piped(workflow, Pipeline(list(ORDER)[:2]), SYSTEMS) == ["a"]
+    short = Pipeline(list(ORDER)[:2])
+    found = piped(workflow, short, systems, outcome=failing("equil:b"), on_failure="prune")
+
+    assert found == ["a"]
     assert states.awaits_step(row(workflow, "check", 1))
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import pytest
 
 from motoko.workflow import executing
 from motoko.workflow.prospects import Prospects
@@ -57,3 +58,16 @@ def test_a_run_that_executes_in_a_state_of_its_own_is_looked_up_where_no_news_ha
     assert not is_stalled(Study())
     assert is_stalled(Study(end_time=1.0))
     assert is_stalled(Study(run_name="other"))
+
+
+@pytest.mark.parametrize("n_awaiting", [1, 2])
+def test_runs_that_wait_for_a_step_of_a_pipeline_keep_nothing_going(
+    monkeypatch: Any, n_awaiting: int
+) -> None:
+    monkeypatch.setattr(executing, "open_runs", lambda tables: [])
+    monkeypatch.setattr(Study, "counts", lambda self, run_name: {"CREATED": 2})
+    monkeypatch.setattr(
+        Study, "n_awaiting_step", lambda self, run_name: n_awaiting, raising=False
+    )
+
+    assert is_stalled(Study(state="CREATED", nonce=None)) == (n_awaiting == 2)

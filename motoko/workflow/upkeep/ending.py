@@ -22,7 +22,7 @@ from motoko.launch.work import open_runs
 from motoko.model import states
 from motoko.study import files, moving
 from motoko.study.archive import ARCHIVE, archive_of
-from motoko.study.order import put_back
+from motoko.study.order import is_of_step, put_back
 from motoko.workflow import control, making, whereabouts
 from motoko.workflow.upkeep.queued import cancel_jobs
 
@@ -261,6 +261,11 @@ def _back_to_created(
     return done
 
 
+def _is_queued(row: Mapping[str, Any]) -> bool:
+    """Whether a run that its step has made already could begin before what that requires."""
+    return is_of_step(row) and not states.awaits_step(row)
+
+
 def _awaiting(study: Study, run_ids: Iterable[int]) -> dict[str, str]:
     """Those of the runs that wait for a step of their pipeline."""
     with study.database.read() as tables:
@@ -386,7 +391,7 @@ def _clean(
         over = {
             r: row
             for r, row in chosen.items()
-            if row["state"] != states.CREATED or archive_of(row) is not None
+            if row["state"] != states.CREATED or archive_of(row) is not None or _is_queued(row)
         }
         new_files = None
         outdated = [r for r, row in chosen.items() if row.get("files") in other]

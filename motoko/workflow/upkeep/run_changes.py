@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import AWAITS, REQUIRED, UNDECLARED
+from motoko.columns import AWAITS, BEHIND, REQUIRED, UNDECLARED
 from motoko.crashpoints import reached
 from motoko.durable import replace_file
 from motoko.errors import ConfigError
@@ -56,6 +56,7 @@ _OF_ONE_RUN = frozenset(
         "last_step",
         "last_step_time",
         REQUIRED,
+        BEHIND,
         AWAITS,
         SET_BY_HAND,
     }
@@ -184,7 +185,7 @@ class _Retrying:
         is_packed = archive_of(row) is not None
         has_left = self.cleans and (is_packed or self.study.run_dir(run_id).exists())
         changed = put_back(row, is_in_order=self.is_in_order)
-        is_let_go = AWAITS in row and AWAITS in changed
+        is_let_go = AWAITS in row and not self.is_in_order
         if row["state"] == states.CREATED and not (entries or has_left or is_let_go):
             waits = f", and waits {text}" if (text := waiting_in_words(row)) else ""
             changes.left[name] = f"is CREATED already{waits}"
