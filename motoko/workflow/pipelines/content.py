@@ -44,9 +44,11 @@ _FIXED: Final = (
     *_NAMED,
     *CALLABLE,
 )
-#: What threads and tasks wait for each other with, such as locks and events, has no content
+#: What threads and tasks are, and wait for each other with (locks, events), has no content
 #: that a function is given.
-_WAITING: Final = frozenset({"threading", "_thread", "asyncio", "anyio"})
+_WAITING: Final = frozenset(
+    {"threading", "_thread", "asyncio", "_asyncio", "anyio", "concurrent"}
+)
 #: How the module of an orchestrator is named, which has to do with its place.
 _OF_PLACE: Final = re.compile(r"^_motoko_[0-9a-f]+_")
 _SIZE: Final = 10
@@ -90,12 +92,8 @@ class Content:
         if isinstance(value, str | PurePath):
             return self._placed(os.fspath(value))
         if isinstance(value, CALLABLE):
-            has_more = next(bound_by(value), None) is not None
-            return (
-                f"{self.title(value)} {self.digest(value)[:8]}"
-                if has_more
-                else self.title(value)
-            )
+            binds_any = next(bound_by(value), None) is not None
+            return self.title(value) + (f" {self.digest(value)[:8]}" if binds_any else "")
         try:
             encode(value)
         except (TypeError, ValueError, RecursionError):
@@ -192,7 +190,10 @@ class Content:
         if code is not None:
             parts.append(self._of(code, above))
         for name, bound in bound_by(value):
-            parts += [name.encode(), self._bound(bound, above)]
+            try:
+                parts += [name.encode(), self._bound(bound, above)]
+            except WithoutContent as error:
+                raise WithoutContent(f"{name}, {error}") from None
         return "name", parts
 
     def _bound(self, value: Any, above: dict[int, int]) -> bytes:
