@@ -78,14 +78,14 @@ def died(job: BatchJob, begun: UtcTime, how: str) -> BatchRunRecord:
 
 
 def is_done(output: Path, before: BatchRunRecord | None) -> bool:
-    """Whether a job's output is there, and not one that is older than a failure of it."""
+    """Whether a job's output is there, and was made, or put there, after the last failure."""
     try:
-        made = output.stat().st_mtime
+        found = output.stat()
     except OSError:
         return False
     if before is None or before.status is not RunStatus.FAILED:
         return True
-    return made > before.finished_at.timestamp()
+    return max(found.st_mtime, found.st_ctime) > before.finished_at.timestamp()
 
 
 def skipped(

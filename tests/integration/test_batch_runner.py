@@ -362,16 +362,29 @@ def test_output_that_is_older_than_a_failure_is_made_again(tmp_path: Path) -> No
     assert job.output.read_text() == "whole"
 
 
-def test_output_that_came_after_a_failure_is_there(tmp_path: Path) -> None:
+def has_ticked(place: Path, since: float) -> bool:
+    """Whether files get later times: of a clock that stands still for some milliseconds."""
+    probe = place / "probe"
+    probe.touch()
+    return probe.stat().st_ctime > since
+
+
+@pytest.mark.parametrize("age_s", [-10, 1000])
+def test_output_that_came_after_a_failure_is_there(tmp_path: Path, age_s: float) -> None:
     [job] = named(tmp_path, "a")
     file = tmp_path / "manifest.json"
-    BatchRunner.run([job], give_up, manifest_path=file)
-    job.output.write_text("made by hand")
-    later = time.time() + 10
-    os.utime(job.output, (later, later))
+    [failed] = BatchRunner.run([job], give_up, manifest_path=file).records
+    by_hand = tmp_path / "by hand"
+    by_hand.write_text("made by hand")
+    made = time.time() - age_s
+    os.utime(by_hand, (made, made))
+    wait_until(lambda: has_ticked(tmp_path, failed.finished_at.timestamp()), "a tick", 10)
+    by_hand.rename(job.output)
 
     [record] = BatchRunner.run([job], fail, manifest_path=file).records
+
     assert record.status is RunStatus.SKIPPED
+    assert job.output.read_text() == "made by hand"
 
 
 def test_mistakes_are_value_errors_before_anything_runs(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +17,20 @@ from motoko import host
 from motoko.batch import BatchJob, BatchManifest, BatchRunner, BatchRunRecord
 from motoko.batch.doing import BatchWorker
 from motoko.errors import BatchRunning
+from tests.support.command_line import ROOT
 from tests.support.waiting import wait_until
 
 WORKERS = pytest.mark.parametrize("max_workers", [1, 2])
 #: It goes on until somebody ends it.
 PROGRAM = 'echo $$ > "$1"; while :; do sleep 1; done'
+
+#: In a current directory.
+CALL = """
+from pathlib import Path
+from tests.integration.test_batch_takeover import go, whole
+
+go(Path(), whole)
+"""
 
 
 def half(job: BatchJob) -> None:
@@ -203,6 +214,22 @@ def test_programs_of_an_original_are_not_ended_by_its_copy(tmp_path: Path) -> No
     assert contents(copied) == {**WHOLE, "0.partial": f"{program}\n"}
     go(place, whole)
     assert not host.is_alive(program)
+
+
+def test_call_that_a_program_of_a_killed_batch_makes_does_not_end_itself(
+    tmp_path: Path,
+) -> None:
+    def start_call(job: BatchJob) -> None:
+        words = shlex.join([sys.executable, "-c", CALL])
+        command = f"echo $$ > pid; while [ ! -e gate ]; do sleep 0.1; done; {words}; exit"
+        subprocess.run(["sh", "-c", command], env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    kill(start(tmp_path, start_call, lambda: has_pid(tmp_path / "pid")))
+    (tmp_path / "gate").touch()
+
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not host.is_alive(pid), "its end", 60)
+    assert contents(tmp_path) == WHOLE
 
 
 def test_programs_end_with_a_worker_that_dies(tmp_path: Path) -> None:
