@@ -97,11 +97,13 @@ class Shape(NamedTuple):
 
 class OwnFacts(NamedTuple):
     """What a batch system says of the job that asks: seconds left, None without a limit; the
-    command that submits it again, and where."""
+    command that submits it again, and where. ``is_limit``: it does not say for how long the job
+    has executed, and what is left is the limit, less that."""
 
     left_s: float | None = None
     again: tuple[str, ...] = ()
     directory: str | None = None
+    is_limit: bool = False
 
 
 class Array(NamedTuple):

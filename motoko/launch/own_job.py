@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from motoko.errors import LaunchError
+from motoko.host import boot_clock, process_kin, process_start_time
 from motoko.launch.batch_generator import BatchGenerator
 from motoko.launch.commands import ask
 from motoko.launch.generator import find_generator, generator_names
@@ -61,4 +62,15 @@ def own_job(environment: Mapping[str, str] = os.environ) -> OwnJob | None:
         words = answer.words or answer.output
         raise LaunchError(f"{' '.join(command)} does not tell of this job: {words}")
     facts = generator.parse_own_job(answer.output)
-    return OwnJob(generator.name, job_id, facts.left_s, facts.again, facts.directory)
+    left_s = facts.left_s
+    if left_s is not None and facts.is_limit:
+        left_s = max(0.0, left_s - session_age_s())
+    return OwnJob(generator.name, job_id, left_s, facts.again, facts.directory)
+
+
+def session_age_s() -> float:
+    """How long ago the first process of this session started, which is a job's script in a job;
+    0 when nobody can tell."""
+    kin = process_kin(os.getpid())
+    started = None if kin is None else process_start_time(kin.session)
+    return 0.0 if started is None else boot_clock() - started / os.sysconf("SC_CLK_TCK")

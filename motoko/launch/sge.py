@@ -162,6 +162,7 @@ class GridEngine(BatchGenerator):
         return OwnFacts(
             float(limit[1]) if limit is not None else None,
             ("qresub", number[1]) if number is not None else (),
+            is_limit=limit is not None,
         )
 
 

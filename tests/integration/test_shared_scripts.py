@@ -24,7 +24,7 @@ from tests.support.systems import fake_system
     ("shape", "directive"),
     [
         ("pack: 3\n", "#SBATCH --time=00:30:00"),
-        ("array: true\nmax_concurrent: 3\n", "#SBATCH --array=0-2%3"),
+        ("array: true\nmax_concurrent: 2\n", "#SBATCH --array=0-2%2"),
     ],
 )
 def test_the_script_that_is_shown_is_the_one_that_is_submitted(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from motoko.host import boot_clock, process_start_time
 from motoko.launch import launcher
 from motoko.launch.batch_generator import BatchGenerator, OwnFacts
 from motoko.launch.generator import find_generator
 from motoko.launch.launcher import LauncherSettings, usable_cores
 from motoko.launch.login import login_system
-from motoko.launch.own_job import own_job, system_of
+from motoko.launch.own_job import own_job, session_age_s, system_of
 from motoko.store.address import socket_address
 
 SLURM = """\
@@ -58,7 +60,7 @@ Job Id: 7.server
             ),
         ),
         ("slurm", "JobId=7\n   RunTime=00:00:10 TimeLimit=UNLIMITED\n", (None, (), None)),
-        ("sge", SGE, (3600.0, ("qresub", "7"), None)),
+        ("sge", SGE, (3600.0, ("qresub", "7"), None, True)),
         ("sge", "job_number:   7\n", (None, ("qresub", "7"), None)),
         ("pbs", PBS, (3590.0, ("qsub", "-q", "workq", "job.sh"), "/home/me/w")),
         ("pbs", "", (None, (), None)),
@@ -91,6 +93,27 @@ def test_a_job_is_known_by_its_environment(
     assert (found and found.name) == system
     if system is None:
         assert own_job(environment) is None
+
+
+def test_what_a_job_has_used_already_is_not_left_where_its_system_tells_the_limit_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "qstat").write_text(f"#!/bin/sh\ncat <<'END'\n{SGE}END\n")
+    (tmp_path / "qstat").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr("motoko.launch.own_job.session_age_s", lambda: 100.0)
+
+    found = own_job({"JOB_ID": "7", "SGE_TASK_ID": "undefined"})
+
+    assert found is not None and found.left_s == 3500.0
+
+
+def test_a_session_is_as_old_as_its_first_process() -> None:
+    started = process_start_time(os.getpid())
+    assert started is not None
+    own_age_s = boot_clock() - started / os.sysconf("SC_CLK_TCK")
+
+    assert session_age_s() >= own_age_s
 
 
 def test_a_host_that_hands_jobs_to_a_system_is_a_login_node_outside_of_a_job() -> None:
