@@ -107,6 +107,7 @@ def test_the_next_launcher_lets_an_array_have_the_throttle_that_holds_by_then(
         assert n_submissions(system) == 1
 
 
+@pytest.mark.slow
 def test_a_throttle_that_cannot_be_changed_is_tried_again(
     system: System, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_throttle_that_cannot_be_changed_is_tried_again(
         assert any("cannot change the throttles" in text for text in told)
 
 
+@pytest.mark.slow
 def test_arrays_of_two_studies_share_the_limit_of_the_workflow(
     system: System, tmp_path: Path
 ) -> None:
