@@ -275,7 +275,8 @@ def test_an_attempt_that_files_had_made_needless_is_no_execution(workflow: Workf
         tables.update_run(1, {"attempt": number})
 
     found = []
-    for number, facts in ((2, {}), (3, {"pid": 1, "exit_code": 0}), (4, {}), (5, {})):
+    needless = {"executed": False}
+    for number, facts in ((2, needless), (3, {}), (4, needless), (5, needless)):
         database.write(lambda t, n=number, f=facts: again(t, n, **f))
         with database.read() as tables:
             found.append(n_times(tables, 1))
