@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from motoko.batch.kinds import RunStatus
@@ -150,10 +149,13 @@ def opened(
     input_dir: Path | None,
     output_dir: Path | None,
     pattern: str,
+    place: Path,
     prepare: Callable[[Mapping[str, BatchRunRecord]], object],
 ) -> Iterator[Books]:
-    """The books of a batch, for nobody else meanwhile. BatchRunning, BatchUnreadable, and what
-    ``prepare`` raises, which gets the earlier records by their jobs before anything is changed.
+    """The books of a batch, for nobody else meanwhile; relative paths are meant from ``place``.
+
+    BatchRunning, BatchUnreadable, and what ``prepare`` raises, which gets the earlier records
+    by their jobs before anything is changed.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     journal = journal_of(file)
@@ -163,15 +165,17 @@ def opened(
         except TimeoutError:
             raise BatchRunning(str(file)) from None
         try:
-            created_at, before = _earlier(file)
-            before |= _left(journal)
+            earlier = _earlier(file)
+            before = earlier.records_by_id() | _left(journal)
+            before = {i: _seen_from(place, one, earlier.place) for i, one in before.items()}
             prepare(before)
         except BaseException:
             if not os.fstat(fd).st_size:
                 journal.unlink()
             raise
-        head = BatchManifest(
-            created_at=created_at,
+        head = _Manifest(
+            place=_encodable(place),
+            created_at=earlier.created_at,
             updated_at=now(),
             input_dir=input_dir,
             output_dir=output_dir,
@@ -189,11 +193,36 @@ def opened(
                 books.save()
 
 
-def _earlier(file: Path) -> tuple[datetime, dict[str, BatchRunRecord]]:
-    if not file.exists():
-        return now(), {}
-    manifest = BatchManifest.load(file)
-    return manifest.created_at, manifest.records_by_id()
+class _Manifest(BatchManifest):
+    """One that knows from where the relative paths of its records lead."""
+
+    place: str | None = None
+
+
+def _earlier(file: Path) -> _Manifest:
+    if file.exists():
+        return _Manifest.load(file)
+    return _Manifest(created_at=now(), updated_at=now())
+
+
+def _encodable(place: Path) -> str | None:
+    """As it can be written down; None for a name that is not UTF-8."""
+    try:
+        str(place).encode()
+    except UnicodeEncodeError:
+        return None
+    return str(place)
+
+
+def _seen_from(place: Path, record: BatchRunRecord, recorded_in: str | None) -> BatchRunRecord:
+    """A record whose paths lead to the same from this directory, where it is known from which
+    they did."""
+    if recorded_in is None or recorded_in == str(place):
+        return record
+    paths = {"motion": record.motion, "output": record.output}
+    return record.model_copy(
+        update={name: Path(recorded_in, path) for name, path in paths.items()}
+    )
 
 
 def _left(journal: Path) -> dict[str, BatchRunRecord]:

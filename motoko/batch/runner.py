@@ -94,6 +94,7 @@ class BatchRunner:
             input_dir=input_dir,
             output_dir=output_dir,
             pattern=pattern,
+            place=place,
             prepare=scene.prepare,
         ) as books:
             with begun(home, forced_since=scene.forced_since, workflow_dir=there) as under_way:

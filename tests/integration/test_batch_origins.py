@@ -81,6 +81,56 @@ def test_inputs_and_outputs_that_were_renamed_together_are_the_same(
     assert [record.message for record in made.records] == ["the output exists"] * 2
 
 
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_relative_inputs_of_another_directory_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_absolute: bool
+) -> None:
+    out = tmp_path / "out" if is_absolute else Path("..", "out")
+    make_inputs(tmp_path / "one" / "in")
+    make_inputs(tmp_path / "two" / "in", "other ")
+    monkeypatch.chdir(tmp_path / "one")
+    go(Path("in"), out)
+    monkeypatch.chdir(tmp_path / "two")
+
+    with pytest.raises(BatchMistake, match=r"one/in/a\.bvh, not of in/a\.bvh"):
+        go(Path("in"), out)
+
+    monkeypatch.chdir(tmp_path / "one")
+    assert [record.message for record in go(Path("in"), out).records] == [
+        "the output exists"
+    ] * 2
+
+
+def test_relative_inputs_of_a_directory_that_is_gone_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path("..", "out")
+    one = make_inputs(tmp_path / "one" / "in").parent
+    monkeypatch.chdir(one)
+    go(Path("in"), out)
+    monkeypatch.chdir(one.rename(tmp_path / "two"))
+
+    made = go(Path("in"), out)
+
+    assert made.records[0].provenance["made_of"] == str(one / "in" / "a.bvh")
+
+
+@pytest.mark.parametrize("is_renamed", [True, False])
+def test_relative_inputs_of_the_same_place_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_renamed: bool
+) -> None:
+    old = tmp_path / "old"
+    make_inputs(old / "one" / "in")
+    monkeypatch.chdir(old / "one")
+    go(Path("in"), Path("..", "out"))
+    new = old.rename(tmp_path / "new") if is_renamed else old
+    monkeypatch.chdir(new / "one")
+
+    made = go(Path("in"), Path("..", "out"))
+
+    assert [record.message for record in made.records] == ["the output exists"] * 2
+
+
 def test_output_put_there_by_hand_is_skipped_whatever_the_input(tmp_path: Path) -> None:
     one, two = make_inputs(tmp_path / "one"), make_inputs(tmp_path / "two", "other ")
     out = tmp_path / "out"
