@@ -299,6 +299,14 @@ STUDIES = {
             "7: run_space.files: is kept by Motoko itself; choose another name",
         ],
     ),
+    "entries that keep runs from being launched": (
+        BASE + "run:\n  awaits_step: int\nrun_params: {required_runs: 5}\n",
+        [
+            "4: run.awaits_step: is the name of a built-in entry;"
+            " leave it out, or choose another name",
+            "5: run_params.required_runs: is kept by Motoko itself; choose another name",
+        ],
+    ),
     "a dimension that makes no difference": (
         BASE + "run_space: {mode: [a, b], replica: [1, 2], nproc: [1, 2], one: [1]}\n",
         [
