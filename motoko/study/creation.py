@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from motoko.columns import FIXED, REQUIRED, UNDECLARED
+from motoko.columns import BEHIND, FIXED, REQUIRED, UNDECLARED
 from motoko.config import StudyConfig
 from motoko.errors import SchemaError
 from motoko.model.schema import Field, Schema
@@ -16,7 +16,7 @@ from motoko.store.operations import CreateTasks
 from motoko.store.tables import TaskIdentity
 
 #: What a pipeline gives the runs that it makes; all others are refused it before.
-_OF_PIPELINES = frozenset({REQUIRED})
+_OF_PIPELINES = frozenset({REQUIRED, BEHIND})
 
 
 @dataclass(frozen=True)

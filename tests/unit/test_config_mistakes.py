@@ -300,10 +300,11 @@ STUDIES = {
         ],
     ),
     "entries that keep runs from being launched": (
-        BASE + "run:\n  awaits_step: int\nrun_params: {required_runs: 5}\n",
+        BASE + "run:\n  awaits_step: int\nrun_params: {behind_runs: 5, required_runs: 6}\n",
         [
             "4: run.awaits_step: is the name of a built-in entry;"
             " leave it out, or choose another name",
+            "5: run_params.behind_runs: is kept by Motoko itself; choose another name",
             "5: run_params.required_runs: is kept by Motoko itself; choose another name",
         ],
     ),
