@@ -80,8 +80,8 @@ REQUIRED = "required_runs"
 AWAITS = "awaits_step"
 #: Names that users cannot take for entries of their own.
 BUILT_IN = frozenset(c.name for c in COLUMNS)
-#: In which Motoko notes what was done with a run, besides.
-NOTED = frozenset({"set_by_hand", "retry_of", "retried_as"})
+#: In which Motoko notes what was done with a run, besides, and when it is not to be launched.
+NOTED = frozenset({"set_by_hand", "retry_of", "retried_as", REQUIRED, BEHIND, AWAITS})
 #: What only Motoko itself writes, and what scripts only read.
 FIXED = NOTED.union(c.name for c in COLUMNS if c.set_by == MOTOKO)
 FIXED_FOR_SCRIPTS = NOTED.union(c.name for c in COLUMNS if c.set_by != SCRIPT)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from motoko.columns import BUILT_IN, FIXED, RUN_ENTRIES, TELLING, UNDECLARED
+from motoko.columns import BUILT_IN, FIXED, NOTED, RUN_ENTRIES, TELLING, UNDECLARED
 
 if TYPE_CHECKING:
     from motoko.store.foreign import ForeignStudy
@@ -37,7 +37,7 @@ def rename(found: ForeignStudy) -> str:
 
 def _telling_apart(declared: Collection[str]) -> set[str]:
     """Those of the declared entries of runs that tell tasks apart here as they do there."""
-    return {*UNDECLARED} & {*declared}
+    return ({*UNDECLARED} - NOTED) & {*declared}
 
 
 def _used(records: Mapping[int, Mapping[str, Any]]) -> set[str]:

@@ -115,7 +115,7 @@ class Tables(Rows):
             self.changed.update(range(first_id, next_id))
             self.created.update(range(first_id, next_id))
             last["run"] = next_id - 1
-            group = self.groups.number(identity.run_name, states.CREATED)
+            group = self.groups.of(row)
             self.groups.add_many(group, range(first_id, next_id))
         return ids
 

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from motoko.columns import FIXED, UNDECLARED
+from motoko.columns import BEHIND, FIXED, REQUIRED, UNDECLARED
 from motoko.config import StudyConfig
 from motoko.errors import SchemaError
 from motoko.model.schema import Field, Schema
 from motoko.model.space import merge, plain
 from motoko.store.operations import CreateTasks
 from motoko.store.tables import TaskIdentity
+
+#: What a pipeline gives the runs that it makes; all others are refused it before.
+_OF_PIPELINES = frozenset({REQUIRED, BEHIND})
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Creation:
     ) -> CreateTasks:
         params = self.schema.convert_run(run_params)
         for name in params:
-            if name in FIXED or name == "state":
+            if name in FIXED - _OF_PIPELINES or name == "state":
                 raise SchemaError(
                     self.name, name, "is kept by Motoko itself", "choose another name"
                 )

@@ -118,9 +118,11 @@ def test_entries_that_say_something_here_get_other_names(
 ) -> None:
     telling = {
         "archive": "archive-1.zip",
+        "awaits_step": 3,
         "behind_runs": "mult.1",
         "on_failure": "raise",
         "replica": 2,
+        "required_runs": "mesh",
         "retried_as": 7,
         "sentinels": {"root": "./x", "success": [["DONE"]]},
         "set_by_hand": "yes",

@@ -70,6 +70,9 @@ def test_the_entry_of_an_import_is_none_that_is_taken() -> None:
         ("set_by_hand", {}),
         ("retry_of", 1),
         ("retried_as", 1),
+        ("awaits_step", 1),
+        ("required_runs", "mesh.1"),
+        ("behind_runs", "mesh.1"),
     ],
 )
 def test_what_would_be_taken_for_motokos_own_is_refused(

@@ -299,6 +299,15 @@ STUDIES = {
             "7: run_space.files: is kept by Motoko itself; choose another name",
         ],
     ),
+    "entries that keep runs from being launched": (
+        BASE + "run:\n  awaits_step: int\nrun_params: {behind_runs: 5, required_runs: 6}\n",
+        [
+            "4: run.awaits_step: is the name of a built-in entry;"
+            " leave it out, or choose another name",
+            "5: run_params.behind_runs: is kept by Motoko itself; choose another name",
+            "5: run_params.required_runs: is kept by Motoko itself; choose another name",
+        ],
+    ),
     "a dimension that makes no difference": (
         BASE + "run_space: {mode: [a, b], replica: [1, 2], nproc: [1, 2], one: [1]}\n",
         [
