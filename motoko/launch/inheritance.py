@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from motoko.columns import UNDECLARED
 from motoko.config.fields import RUN_LIMITS
@@ -29,14 +29,20 @@ if TYPE_CHECKING:
     from motoko.model.schema import Schema
 
 
-class Inheritance(NamedTuple):
-    """The values that an attempt does its work for, None where that is not known; and those
-    that are others than the values of what lies in its directory."""
+_OF_RUN: Final = "runs."
 
-    values: Values | None
+
+class Inheritance(NamedTuple):
+    """The values that an attempt does its work for, and those that are others than the values
+    of what lies in its directory."""
+
+    values: Values
     changes: list[Change]
     #: The first attempt that had these values.
     since: int = 1
+    #: Whether these are all: when nothing tells what the attempt before was given, an entry of
+    #: the run may as well be a result.
+    is_complete: bool = True
 
 
 def inheritance(attempt: Attempt, schema: Schema) -> Inheritance:
@@ -44,11 +50,13 @@ def inheritance(attempt: Attempt, schema: Schema) -> Inheritance:
     now = values_of(schema, attempt.job, attempt.row)
     if attempt.number == 1:
         return Inheritance(now, [])
+    by_hand = {_of_run(name) for name in attempt.row.get(SET_BY_HAND, ())}
+    of_run = {name for name in now if name.startswith(_OF_RUN)} - by_hand - {BEHIND}
+    certain = {name: value for name, value in now.items() if name not in of_run}
     before = _before(attempt)
     if before is None:
-        return Inheritance(None, [])
+        return Inheritance(certain, [], is_complete=False)
     begun = values_of(schema, before.get("job", {}), before.get("run", {}))
-    by_hand = {_of_run(name) for name in attempt.row.get(SET_BY_HAND, ())}
     results = _results(attempt, before, schema)
     changes = [
         Change(name, begun.get(name), value)
@@ -58,10 +66,10 @@ def inheritance(attempt: Attempt, schema: Schema) -> Inheritance:
         and not (name in results and is_same(value, results[name]))
     ]
     then = before.get("values")
-    if then is not None:
-        then = {**then, **{change.name: change.new for change in changes}}
+    is_complete = then is not None and before.get("values_complete", True)
+    values = {**(certain if then is None else then), **{c.name: c.new for c in changes}}
     since = attempt.number if changes else before.get("values_since", 1)
-    return Inheritance(then, changes, since)
+    return Inheritance(values, changes, since, is_complete)
 
 
 def values_of(schema: Schema, job: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def _results(attempt: Attempt, before: Mapping[str, Any], schema: Schema) -> dic
 
 
 def _of_run(name: str) -> str:
-    return f"runs.{name}"
+    return f"{_OF_RUN}{name}"
 
 
 def _told(value: Any) -> Any:

@@ -109,6 +109,8 @@ class Purpose(NamedTuple):
     values: Values
     #: What values are that nobody has given.
     defaults: Values = MappingProxyType({})
+    #: Whether these are all; those that are not known are taken to be what is noted.
+    is_complete: bool = True
 
 
 class Made:
@@ -155,9 +157,9 @@ class Made:
             return
         noted = dict(self._noted)
         for unit, state in self.look().units.items():
-            if state != FINISHED:
-                others = dict(self._others(unit))
-                noted[_key(unit)] = {"values": dict(self._purpose.values), "others": others}
+            values = self._values(unit)
+            if state != FINISHED and values is not None:
+                noted[_key(unit)] = {"values": values, "others": dict(self._others(unit))}
         for unit in self._files.units:
             if self._changes(unit):
                 self._files.forget_work(self._place, unit)
@@ -177,10 +179,19 @@ class Made:
             self._purpose.notes.write(self._place, self._noted)
 
     def _changes(self, unit: tuple[str, str]) -> list[Change]:
-        note = self._noted.get(_key(unit))
-        if note is None or self._purpose is None:
+        note, values = self._noted.get(_key(unit)), self._values(unit)
+        if note is None or values is None or self._purpose is None:
             return []
-        return differing(note["values"], self._purpose.values, self._purpose.defaults)
+        return differing(note["values"], values, self._purpose.defaults)
+
+    def _values(self, unit: tuple[str, str]) -> dict[str, Any] | None:
+        """What the work of a unit is done for; None if too little of that is known."""
+        if self._purpose is None:
+            return None
+        if self._purpose.is_complete:
+            return dict(self._purpose.values)
+        note = self._noted.get(_key(unit))
+        return None if note is None else {**note["values"], **self._purpose.values}
 
     def _others(self, unit: tuple[str, str]) -> Iterator[tuple[str, list[int]]]:
         """The files of a unit that were made for other values, and how they are."""

@@ -246,6 +246,7 @@ class RunDirs:
             "job": attempt.job,
             "run": {**run, "run_path": attempt.run_dir, "exec": self._places["exec"]},
             "values": inherited.values,
+            "values_complete": inherited.is_complete,
             "values_since": inherited.since,
             "last_attempt": _told_of(attempt.before),
             "rebuild": {

@@ -144,8 +144,9 @@ def purposes(study: Study) -> Purposes:
 
     def purpose(run_dir: str) -> Purpose | None:
         with suppress(JobSideError):
-            values = read_facts(run_dir).get("values")
-            return None if values is None else Purpose(notes, values, defaults)
+            facts = read_facts(run_dir)
+            values, is_complete = facts.get("values"), facts.get("values_complete", True)
+            return None if values is None else Purpose(notes, values, defaults, is_complete)
         return None
 
     return purpose

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from motoko.config.sentinels import sentinels_of
 from motoko.launch.sentinels import BELIEVED, SAID_FINISHED, entry
 from tests.support.launch_session import (
@@ -18,6 +20,7 @@ from tests.support.launch_session import (
     row,
     wait_for_state,
 )
+from tests.support.waiting import wait_until
 
 POLICY = (
     YAML
@@ -333,3 +336,26 @@ def test_files_that_were_made_for_other_values_do_not_say_that_work_is_finished(
     assert told.endswith("made for other values do not count: runs.dt 0.1 -> 0.5")
     assert (place / "ran").read_text().split() == ["0.1", "0.5", "0.5"]
     assert not (place / "job_progress.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "ran"),
+    [({"dt": 0.5, "set_by_hand": {"dt": 0.1}}, ["0.1", "0.5"]), ({}, ["0.1"])],
+)
+def test_a_value_that_was_set_counts_though_the_run_directory_is_gone(
+    tmp_path: Path, changes: dict[str, Any], ran: list[str]
+) -> None:
+    place = tmp_path / "work"
+    place.mkdir()
+    yaml = MADE_FOR.replace("PLACE", str(place))
+    with new_study(tmp_path / "s", MAKES.format(place), yaml) as study, launching(study):
+        [run_id] = study.create_tasks({"x": 1}, {"dt": 0.1}, run_name="a", event_name="")
+        wait_for_state(study, "FINISHED", run_id)
+        study.run_dir(run_id).rename(tmp_path / "cleaned")
+
+        again = {"state": "CREATED", **changes}
+        study.database.write(lambda tables: tables.update_run(run_id, again))
+        wait_until(lambda: len(attempts(study, run_id)) == 2)
+        wait_for_state(study, "FINISHED", run_id)
+
+    assert (place / "ran").read_text().split() == ran

@@ -102,11 +102,22 @@ def test_what_is_set_aside_already_tells_the_same(left: Left) -> None:
     assert left.next(dt=0.5).changes == [Change("runs.dt", 0.1, 0.5)]
 
 
-def test_directory_that_is_gone_tells_no_values(left: Left) -> None:
+def test_directory_that_is_gone_leaves_what_is_certain(left: Left) -> None:
     (left.run_dir / ".motoko-run.json").unlink()
 
-    assert left.next(dt=0.5) == Inheritance(None, [])
-    assert left.next(1, dt=0.5).values == {"jobs.x": 1.0, "runs.dt": 0.5}
+    assert left.next(dt=0.5) == Inheritance({"jobs.x": 1.0}, [], is_complete=False)
+    by_hand = left.next(dt=0.5, norm=2.0, set_by_hand={"dt": 0.1})
+    assert by_hand == Inheritance({"jobs.x": 1.0, "runs.dt": 0.5}, [], is_complete=False)
+    assert left.next(1, dt=0.5) == Inheritance({"jobs.x": 1.0, "runs.dt": 0.5}, [])
+
+
+def test_what_is_not_known_stays_so_for_the_attempts_to_come(left: Left) -> None:
+    facts = json.loads((left.run_dir / ".motoko-run.json").read_text())
+    facts |= {"values": {"jobs.x": 1.0}, "values_complete": False}
+    (left.run_dir / ".motoko-run.json").write_text(json.dumps(facts))
+
+    assert left.next(dt=0.1) == Inheritance({"jobs.x": 1.0}, [], is_complete=False)
+    assert left.next(dt=0.5).values == {"jobs.x": 1.0, "runs.dt": 0.5}
 
 
 def test_what_is_declared_since_had_its_default_and_what_came_before_may_be_another() -> None:
