@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from motoko.job.token import Token
 
 _RUN = "run-"
-#: Sessions and groups that had processes at the last look, and when the youngest of all had
-#: started. What began before that, and had none, never has any again.
+#: Sessions and groups that had processes at the last look, the processes themselves, which may
+#: have been about to lead such, and when the youngest of all had started. What began before
+#: that, and is none of these, never has any again.
 _looked: Tuple[int, FrozenSet[int]] = (-1, frozenset())
 #: No group of an attempt's is that of the system's first process, or this one's own (0).
 _FIRST_PID = 2
@@ -71,7 +72,7 @@ def find_kin(run_dir: StrPath, attempt: int, known: Optional[Token] = None) -> l
 
 
 def _may_have_kin(leader: int, start_time: Optional[int]) -> bool:
-    """Whether there are processes in what a process leads, or has led, that started then."""
+    """Whether there may be processes in what a process leads, or has led, that started then."""
     global _looked
     youngest, there = _looked
     if start_time is None or start_time >= youngest or leader in there:
@@ -88,7 +89,7 @@ def _look() -> Tuple[int, FrozenSet[int]]:
         for kin in filter(None, map(process_kin, new)):
             leaders |= {kin.group, kin.session}
             youngest = max(youngest, kin.start_time)
-    return youngest, frozenset(leaders)
+    return youngest, frozenset(leaders | seen)
 
 
 def has_holders(token: str) -> bool:
