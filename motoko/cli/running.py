@@ -49,7 +49,7 @@ from motoko.errors import (
 )
 from motoko.starter import is_awaited
 from motoko.store.patience import patiently
-from motoko.study import files
+from motoko.study import differences, files
 from motoko.workflow import control, deposits, resuming, whereabouts
 from motoko.workflow.custody import Custody
 from motoko.workflow.generators import check_generators
@@ -453,6 +453,7 @@ def _prepared(
         logging.getLogger().addHandler(latest)
         view = views.Live(latest)
     elif not is_silent and not is_shown_on_stderr():
+        warn_on_stderr(differences.__name__)
         warn_on_stderr(files.__name__)  # slips of the user's, in what runs are made with
         warn_on_stderr(redone.__name__)
     return Orchestration(workflow, params, view, keeper, leave_when)

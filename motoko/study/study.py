@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import shlex
 import time
@@ -33,20 +32,17 @@ from motoko.store.tables import Tables
 from motoko.study import files, system_dirs
 from motoko.study.archive import archive_of, unpacked
 from motoko.study.creation import Creation
+from motoko.study.differences import Differences
 from motoko.study.lookout import Lookout
 from motoko.study.origin import origin_of
 from motoko.study.presence import is_created
 from motoko.study.records import Job, Run
 from motoko.study.versions import Versions
 
-log = logging.getLogger(__name__)
-
 R = TypeVar("R")
 
 #: Seconds between looks of whoever waits, without any news: the net under the change feed.
 WAIT_S = 5.0
-#: Of how many runs that a call finds, rather than makes, the files are compared.
-_MOST_COMPARED = 1000
 #: So many runs are looked up with one question by whoever asks for one after the other: few
 #: for the first, which may be all that is wanted, twice as many each time, and at most so many.
 _N_AT_FIRST = 64
@@ -89,7 +85,7 @@ class Study:
         self.wait_s = WAIT_S
         #: Whether `initialise` has added anything to the database.
         self.has_grown = False
-        self._reported: set[tuple[str | None, str]] = set()
+        self._differences = Differences(self)
         #: What the database declares, and the entries of runs that are made now.
         self._entries: tuple[Schema, dict[str, Field]] | None = None
 
@@ -309,8 +305,11 @@ class Study:
         ids: list[int] = []
         creation = self._creation(manifest, run_name, event_name)
         for operation in creation.over_space(given, run_params):
-            ids += self.session.do(self.database, operation)
-        self._report_other_files([i for i in ids if i <= last], manifest)
+            made = self.session.do(self.database, operation)
+            if found := [i for i in made if i <= last]:
+                self._differences.tell_of_entries(found, operation.entries)
+            ids += made
+        self._differences.tell_of_files([i for i in ids if i <= last], manifest)
         return ids
 
     def find_tasks(
@@ -388,25 +387,6 @@ class Study:
         return Creation(
             self.name, self.config, self.schema, entries, manifest, run_name, event_name
         )
-
-    def _report_other_files(self, run_ids: Sequence[int], manifest: Mapping[str, Any]) -> None:
-        """Say which runs that are there already were made with other files than the present."""
-        for run_id in run_ids[:_MOST_COMPARED]:
-            key = self.run_row(run_id).get("files")
-            if key == manifest["key"] or (key, manifest["key"]) in self._reported:
-                continue
-            self._reported.add((key, manifest["key"]))
-            before = self.ask(partial(Tables.manifest, key=key))
-            names = ", ".join(files.differing(before, manifest))
-            if before is not None and not names:
-                continue  # only the code around them
-            log.warning(
-                "%s.%d was made with another content of %s; it is taken as it is"
-                " (say replica: 2 in its run parameters for a new one)",
-                self.name,
-                run_id,
-                names or "its files",
-            )
 
     def update_run(self, run_id: int, changes: Mapping[str, Any]) -> None:
         """Change entries of a run; None removes one."""

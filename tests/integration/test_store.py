@@ -166,6 +166,20 @@ def test_another_content_of_the_scripts_is_reported_and_not_recomputed(
     assert caplog.text.count("mult.1 was made with another content of launch.sh") == 1
 
 
+def test_a_task_that_is_found_with_another_undeclared_entry_is_reported_once(
+    study: Study, caplog: pytest.LogCaptureFixture
+) -> None:
+    for tol in (0.1, 0.1, 0.2, 0.3):
+        given = {"tol": tol, "note": ["a"], "walltime": f"{10 * tol:.0f}:00"}
+        study.create_tasks({"x": 1.0}, given, run_name="a", event_name=f"event {tol}")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "mult.1 is taken as it is: it has tol 0.1, where 0.2 is asked for; declare tol under"
+        " `run:` in bd.yaml if it tells tasks apart"
+    ]
+    assert study.run(1)["tol"] == 0.1
+
+
 def test_a_missing_run_is_named(study: Study) -> None:
     with pytest.raises(RunNotFound, match="study 'mult' has no run 7"):
         study.run(7)
