@@ -84,9 +84,8 @@ class _Member:
 
     def _kill(self) -> None:
         """Kill it, and what it has started, which would go on with half a job."""
-        with suppress(
-            ProcessLookupError, PermissionError
-        ):  # it has no group yet, or none is left
+        # It may have no group yet, or none may be left.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.ident or 0, signal.SIGKILL)
         self.process.kill()
 

@@ -86,9 +86,8 @@ class Room:
     def _allotted(self) -> tuple[dict[Desk, Allotment], dict[str, int]]:
         """What each study may have, where there are limits, and the throttles of arrays."""
         shared = self._shared_limit("max_concurrent")
-        desks = sorted(
-            self._desks, key=lambda desk: desk.study.name
-        )  # whose turn it is, varies
+        # In one order always: whose turn it is varies.
+        desks = sorted(self._desks, key=lambda desk: desk.study.name)
         own = {desk: desk.limit("max_concurrent") for desk in desks}
         if shared is None and not any(own.values()) and self._throttles.are_open:
             return {}, {}
@@ -103,9 +102,8 @@ class Room:
                     n_alone += one.n_at_once
                     n_waiting += one.n_jobs - one.n_at_once
             parts[desk] = Part(most, n_alone, tuple(extents.values()), n_waiting)
-        if (
-            shared is not None
-        ):  # jobs that scripts of other generators have handed their work to
+        if shared is not None:
+            # Jobs that scripts of other generators have handed their work to count as well.
             shared -= self._in_hand.n_jobs() - sum(map(self._in_hand.n_jobs, parts))
         found = allot(parts, shared)
         throttles = [zip(arrays[desk], found[desk].throttles, strict=True) for desk in parts]

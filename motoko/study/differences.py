@@ -7,6 +7,7 @@ something else may mean another task.
 from __future__ import annotations
 
 import logging
+import reprlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -65,13 +66,13 @@ class Differences:
                 if not is_same(there, given[name]):
                     self._told.add((None, name))
                     log.warning(
-                        "%s.%d is taken as it is: it has %s %r, where %r is asked for;"
+                        "%s.%d is taken as it is: it has %s %s, where %s is asked for;"
                         " declare %s under `run:` in bd.yaml if it tells tasks apart",
                         self._study.name,
                         run_id,
                         name,
-                        there,
-                        given[name],
+                        reprlib.repr(there),
+                        reprlib.repr(given[name]),
                         name,
                     )
                     break

@@ -270,7 +270,7 @@ class Study:
         """Runs with their jobs, looked up some at a time while they are asked for."""
         begin, n_at_once = 0, _N_AT_FIRST
         while part := run_ids[begin : begin + n_at_once]:
-            for run_id, job_id in self.ask(partial(_with_jobs, part)):
+            for run_id, job_id in self.ask(partial(Tables.with_jobs, run_ids=part)):
                 yield Run(self, run_id), Job(self, job_id)
             begin, n_at_once = begin + n_at_once, min(2 * n_at_once, _N_AT_ONCE)
 
@@ -446,10 +446,6 @@ class _Records(Mapping[int, Any]):
     def __len__(self) -> int:
         is_run = self._kind is Run
         return self._study.ask(lambda t: t.n_runs if is_run else t.n_jobs)
-
-
-def _with_jobs(run_ids: Sequence[int], tables: Tables) -> list[tuple[int, int]]:
-    return tables.with_jobs(run_ids)
 
 
 def runs_dir(config: StudyConfig) -> Path:

@@ -15,6 +15,7 @@ from motoko.artifacts import Artifact
 from motoko.errors import StoreBusy
 from motoko.model import states
 from motoko.store.tables import Tables
+from motoko.study.order import n_times
 
 if TYPE_CHECKING:
     from motoko.study.study import Study
@@ -51,10 +52,8 @@ def counted(tables: Tables, run_id: int) -> Counted | None:
     nonces = {n: attempt.get("nonce") for n, attempt in known.items()}
     if nonce is not None:  # else it was said to have finished, and nothing executed since
         nonces[number] = nonce
-    found = number
-    while known.get(found, {}).get("executed") is False:
-        found -= 1
-    if found not in nonces:
+    found = n_times(tables, run_id)
+    if found not in nonces or known.get(found, {}).get("executed") is False:
         found = number
     mark = f"{found} {nonces.get(found) or ''}".strip()
     return Counted(mark, found, is_aside=found < number)
