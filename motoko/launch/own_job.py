@@ -70,7 +70,9 @@ def own_job(environment: Mapping[str, str] = os.environ) -> OwnJob | None:
 
 def session_age_s() -> float:
     """How long ago the first process of this session started, which is a job's script in a job;
-    0 when nobody can tell."""
+    where that is gone, or lives outside of this container, how long ago this one did."""
     kin = process_kin(os.getpid())
     started = None if kin is None else process_start_time(kin.session)
+    if started is None:
+        started = process_start_time(os.getpid())
     return 0.0 if started is None else boot_clock() - started / os.sysconf("SC_CLK_TCK")

@@ -28,6 +28,8 @@ SOCKET_NAME = "zeo.sock"
 #: A connection over the network on which nothing arrives for this long is given up.
 _SILENCE_S = 10
 _ASK_EVERY_S = 3
+#: How long whoever listens at a socket may let others wait in front of it.
+_LISTENING_S = 0.1
 
 
 class Address(NamedTuple):
@@ -81,6 +83,21 @@ class Address(NamedTuple):
                 if family == socket.AF_INET6:
                     test.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 test.bind(place)
+
+    @property
+    def is_listened_at(self) -> bool:
+        """Whether a process listens at the socket, although it may be busy or stopped."""
+        if self.path is None:
+            return False
+        with socket.socket(socket.AF_UNIX) as test:
+            test.settimeout(_LISTENING_S)
+            try:
+                test.connect(str(self.path))
+            except TimeoutError:  # as many as may have waited for long
+                return True
+            except OSError:
+                return False
+        return True
 
     def resolved(self) -> Address:
         """The same, with the place of the socket as it is written down by now."""

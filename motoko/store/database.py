@@ -48,7 +48,11 @@ for _name in ("ZEO", "ZODB", "txn", "asyncio"):
 
 MOST_ATTEMPTS = 50
 _CACHED_OBJECTS = 20_000
+#: How long a server that listens is waited for at first: on a busy machine it, or this
+#: process, may get no processor time for seconds.
+_BEGINNING_S = 6.0
 _NO_SERVER = "no server answers (`motoko server start` starts one that stays)"
+_SILENT_SERVER = "the server does not answer: it is stopped, or busy"
 
 
 class View(Protocol):
@@ -167,10 +171,9 @@ class Database(Generic[V]):
         return self._db is not None and self._stands_in is None and not self.is_connected
 
     def _open(self, wait_s: float) -> None:
-        deadline = time.monotonic() + wait_s
         with self.translated():
             while self._db is None:
-                storage = self._connected_storage(deadline)
+                storage = self._connected_storage(wait_s)
                 try:
                     self._db = ZODB.DB(
                         storage,
@@ -182,14 +185,19 @@ class Database(Generic[V]):
                     storage.close()
             self.n_openings += 1
 
-    def _connected_storage(self, deadline: float) -> FeedingStorage:
+    def _connected_storage(self, wait_s: float) -> FeedingStorage:
+        began = time.monotonic()
+        is_listened_at = False
         self.address = self.address.resolved()
         is_first = self._view is Ledger
         storage = FeedingStorage(self.address, self.feed, self._haste, is_first=is_first)
         while not storage.is_connected():
-            if self._haste.is_needed or time.monotonic() > deadline:
+            if time.monotonic() - began > wait_s and not is_listened_at:
+                is_listened_at = self.address.is_listened_at
+                wait_s = max(wait_s, _BEGINNING_S) if is_listened_at else wait_s
+            if self._haste.is_needed or time.monotonic() - began > wait_s:
                 storage.close()
-                raise self._unreachable(_NO_SERVER)
+                raise self._unreachable(_SILENT_SERVER if is_listened_at else _NO_SERVER)
             time.sleep(0.005)
         return storage
 

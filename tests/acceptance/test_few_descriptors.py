@@ -6,7 +6,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,9 +37,21 @@ class Starved:
         assert pid is not None
         self._pid = pid
         self._limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        used = {int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+        self._starve()
+
+    def _starve(self) -> None:
+        used = {int(fd.name) for fd in Path(f"/proc/{self._pid}/fd").iterdir()}
         lowest_free = min(set(range(len(used) + 1)) - used)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest_free, self._limits[1]))
+        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, (lowest_free, self._limits[1]))
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for a condition, and take from it meanwhile what it has closed since."""
+
+        def met() -> object:
+            self._starve()
+            return condition()
+
+        wait_until(met, what)
 
     def feed(self) -> None:
         """It has its limit back."""
@@ -66,7 +78,7 @@ def test_a_launcher_that_can_open_nothing_gives_no_run_up(here: CommandLine) -> 
 
     (here.directory / "go").touch()
     more = f"`prlimit --pid {pid} --nofile=1024` raises that"
-    wait_until(lambda: more in here.run("info").stdout, "the trouble")
+    starved.wait_until(lambda: more in here.run("info").stdout, "the trouble")
     assert "FAILED" not in here.counts("sample")
     starved.feed()
     wait_until(lambda: here.counts("mean") == {"FINISHED": 1}, "the end")
@@ -85,7 +97,7 @@ def test_an_orchestrator_that_can_open_nothing_says_no_other_is_dead(
         server, launcher = here.pid("server"), here.pid("launcher")
         starved = Starved(process.pid)
         log = here.directory / ".wf" / WORKFLOW_LOG
-        wait_until(lambda: "cannot look after" in log.read_text(), "the trouble")
+        starved.wait_until(lambda: "cannot look after" in log.read_text(), "the trouble")
         (here.directory / "go").touch()
         wait_until(lambda: here.counts("sample") == {"FINISHED": 2}, "what fires an action")
         starved.feed()
@@ -107,7 +119,7 @@ def test_a_server_that_can_open_nothing_is_waited_for(here: CommandLine) -> None
         starved = Starved(pid)
         more = f"open; `prlimit --pid {pid} --nofile=1024` raises that"
         office = here.directory / ".wf" / "server.lock"
-        wait_until(lambda: more in office.read_text(), "the trouble")
+        starved.wait_until(lambda: more in office.read_text(), "the trouble")
         (here.directory / "go").touch()
         with suppress(AssertionError):  # a command may reach it, or not
             assert more in here.run("info", code=7).stdout

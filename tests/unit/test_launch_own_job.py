@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from motoko.host import boot_clock, process_start_time
+from motoko.host import Kin, boot_clock, process_start_time
 from motoko.launch import launcher
 from motoko.launch.batch_generator import BatchGenerator, OwnFacts
 from motoko.launch.generator import find_generator
@@ -108,7 +108,13 @@ def test_what_a_job_has_used_already_is_not_left_where_its_system_tells_the_limi
     assert found is not None and found.left_s == 3500.0
 
 
-def test_a_session_is_as_old_as_its_first_process() -> None:
+@pytest.mark.parametrize("is_outside", [False, True])
+def test_a_session_is_as_old_as_its_first_process(
+    is_outside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container it may have begun outside: then it is as old as this process at least."""
+    if is_outside:
+        monkeypatch.setattr("motoko.launch.own_job.process_kin", lambda pid: Kin(0, 0, 1))
     started = process_start_time(os.getpid())
     assert started is not None
     own_age_s = boot_clock() - started / os.sysconf("SC_CLK_TCK")
