@@ -48,9 +48,9 @@ for _name in ("ZEO", "ZODB", "txn", "asyncio"):
 
 MOST_ATTEMPTS = 50
 _CACHED_OBJECTS = 20_000
-#: How long a server that listens is waited for at first: on a busy machine it, or this
-#: process, may get no processor time for seconds.
-_BEGINNING_S = 6.0
+#: How much longer a server that listens is waited for at first: on a busy machine it, or
+#: this process, may get no processor time for seconds.
+_BEGINNING_S = 4.0
 _NO_SERVER = "no server answers (`motoko server start` starts one that stays)"
 _SILENT_SERVER = "the server does not answer: it is stopped, or busy"
 
@@ -176,28 +176,24 @@ class Database(Generic[V]):
                 storage = self._connected_storage(wait_s)
                 try:
                     self._db = ZODB.DB(
-                        storage,
-                        pool_size=50,
-                        cache_size=_CACHED_OBJECTS,
-                        large_record_size=1 << 30,
+                        storage, 50, cache_size=_CACHED_OBJECTS, large_record_size=1 << 30
                     )
                 except ConflictError:  # another client has made the root of a new database
                     storage.close()
             self.n_openings += 1
 
     def _connected_storage(self, wait_s: float) -> FeedingStorage:
-        began = time.monotonic()
-        is_listened_at = False
+        deadline, why = time.monotonic() + wait_s, _NO_SERVER
         self.address = self.address.resolved()
         is_first = self._view is Ledger
         storage = FeedingStorage(self.address, self.feed, self._haste, is_first=is_first)
         while not storage.is_connected():
-            if time.monotonic() - began > wait_s and not is_listened_at:
-                is_listened_at = self.address.is_listened_at
-                wait_s = max(wait_s, _BEGINNING_S) if is_listened_at else wait_s
-            if self._haste.is_needed or time.monotonic() - began > wait_s:
+            is_over = time.monotonic() > deadline
+            if is_over and why == _NO_SERVER and self.address.is_listened_at:
+                deadline, why = time.monotonic() + _BEGINNING_S, _SILENT_SERVER
+            elif is_over or self._haste.is_needed:
                 storage.close()
-                raise self._unreachable(_SILENT_SERVER if is_listened_at else _NO_SERVER)
+                raise self._unreachable(why)
             time.sleep(0.005)
         return storage
 
