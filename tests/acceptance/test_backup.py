@@ -49,6 +49,7 @@ def put_back(workflow: Workflow, backup: Path, target: Path) -> Workflow:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["commit.decided", "commit.applied", "commit.through"])
 def test_a_commit_that_is_half_in_the_backup_is_completed(
     workflow: Workflow, tmp_path: Path, point: str
@@ -205,6 +206,7 @@ def test_what_is_no_backup_is_refused(here: CommandLine) -> None:
     assert "no backup" in here.run("backup", "--restore", "b", code=4).stderr
 
 
+@pytest.mark.slow
 def test_nothing_is_put_back_while_something_runs(here: CommandLine) -> None:
     here.run("backup", "--to", "b")
     here.run("server", "start")
@@ -229,6 +231,7 @@ def test_nothing_is_put_back_while_a_script_executes(here: CommandLine) -> None:
     here.run("backup", "--restore", "b")
 
 
+@pytest.mark.slow
 def test_nothing_starts_from_a_backup_that_is_put_back_by_half(
     here: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +309,7 @@ def test_no_server_starts_while_a_backup_is_put_back(
     assert server_office_in(here.directory / ".wf").owner() is None
 
 
+@pytest.mark.slow
 def test_a_copy_of_what_was_put_back_by_half_gets_no_databases_of_its_own(
     here: CommandLine, tmp_path: Path
 ) -> None:
@@ -324,6 +328,7 @@ def test_a_copy_of_what_was_put_back_by_half_gets_no_databases_of_its_own(
     here.run("place", str(copy), "--copied")
 
 
+@pytest.mark.slow
 def test_what_create_sets_aside_is_a_backup_too(here: CommandLine) -> None:
     results = here.json("runs", "list", "sample")
     here.run("create", "--validated")

@@ -52,6 +52,7 @@ def manifest(here: CommandLine) -> BatchManifest:
     return BatchManifest.load(here.directory / "out" / "manifest.json")
 
 
+@pytest.mark.slow
 def test_batch_does_the_files_that_match_and_skips_them_later(here: CommandLine) -> None:
     first = here.run(*BATCH)
     second = here.run(*BATCH)

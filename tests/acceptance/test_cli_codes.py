@@ -21,6 +21,7 @@ def here(tmp_path: Path) -> Iterator[CommandLine]:
         yield line
 
 
+@pytest.mark.slow
 def test_unknown_generator_is_a_mistake_before_anything_starts(here: CommandLine) -> None:
     for command in (("run",), ("launcher",)):
         done = here.run(*command, "--generator", "foo", code=3)
@@ -30,6 +31,7 @@ def test_unknown_generator_is_a_mistake_before_anything_starts(here: CommandLine
     assert not (here.directory / ".wf").exists()
 
 
+@pytest.mark.slow
 def test_file_that_is_no_database_is_named_by_every_command(here: CommandLine) -> None:
     here.run("create")
     file = here.directory / "sample" / ".bd" / "motoko.db"
@@ -55,6 +57,7 @@ def test_file_that_is_no_database_is_named_by_every_command(here: CommandLine) -
     assert of_workflow.count(str(ledger)) == 1
 
 
+@pytest.mark.slow
 def test_what_does_not_exist_has_one_code(here: CommandLine) -> None:
     for command in (
         ("runs", "list", "zz"),
@@ -125,6 +128,7 @@ def test_empty_run_name_is_refused(here: CommandLine) -> None:
     assert not (here.directory / ".wf").exists()
 
 
+@pytest.mark.slow
 def test_unknown_run_name_is_not_found(here: CommandLine) -> None:
     here.run("run", "-n", "first")
 
@@ -166,6 +170,7 @@ def test_text_given_to_sys_exit_is_shown(here: CommandLine) -> None:
         assert "ended with exit code 1" in done.stdout
 
 
+@pytest.mark.slow
 def test_sys_exit_without_a_code_is_success(here: CommandLine) -> None:
     file = here.directory / "orchestrator.py"
     file.write_text("import sys\nasync def main(workflow, **params):\n    sys.exit()\n")

@@ -325,6 +325,7 @@ def test_processes_whose_directories_are_gone_end_by_themselves(here: CommandLin
         wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"the end of {pid}")
 
 
+@pytest.mark.slow
 def test_owner_on_another_host_is_named_and_nothing_started(here: CommandLine) -> None:
     here.run("server", "start")
     lock = here.directory / ".wf" / "server.lock"

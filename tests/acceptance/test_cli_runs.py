@@ -257,6 +257,7 @@ def test_entry_or_state_that_no_run_has_is_taken_for_a_slip(failed: CommandLine)
     assert failed.counts("sample") == {"FAILED": 5}
 
 
+@pytest.mark.slow
 def test_run_on_another_job_keeps_what_was_set_by_hand(failed: CommandLine) -> None:
     failed.run("runs", "update", "sample.1", "--new", "value=2.5", "note=mine", "nproc=2")
     made = failed.json("runs", "retry", "sample.1", "--set", "seed=77")["made"]["sample.1"]
@@ -366,6 +367,7 @@ def test_run_names_that_are_not_there_are_named(failed: CommandLine) -> None:
     assert "'' is no run name" in empty
 
 
+@pytest.mark.slow
 def test_run_name_that_is_live_is_refused_before_anything_is_said(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text(HELD)
     here.run("orchestrator", "start", "--run_name", "first", "--detach")
@@ -377,6 +379,7 @@ def test_run_name_that_is_live_is_refused_before_anything_is_said(here: CommandL
     assert "is already running" in refused.stderr
 
 
+@pytest.mark.slow
 def test_clean_names_the_studies_that_lack_an_entry(failed: CommandLine) -> None:
     cleaned = failed.run("clean", "--constraints", "seed = 1").stdout
     nowhere = failed.run("clean", "--constraints", "sede = 1", code=3).stderr

@@ -83,6 +83,7 @@ def test_without_launcher_or_orchestrator_that_is_said(here: CommandLine) -> Non
     assert "all_drawn has fired once" in why(here, "all_drawn")[1]
 
 
+@pytest.mark.slow
 def test_failed_run_names_cause_and_next_command(here: CommandLine) -> None:
     (here.directory / "sample" / "launch.sh").write_text("echo no such luck >&2; exit 3\n")
     here.run("run", "--n_samples", "1", code=5)

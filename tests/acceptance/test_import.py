@@ -41,6 +41,7 @@ def marks(directory: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_everything_is_as_it_was_and_the_original_is_not_touched(
     original: Path, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_no_file_of_the_users_is_overwritten(
     assert not (tmp_path / "here" / "s" / ".bd").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", [host_name(), "elsewhere"])
 def test_imported_tasks_are_those_that_are_asked_for(
     there: ForeignStudy, tmp_path: Path, machine: str

@@ -151,6 +151,7 @@ def test_interrupted_tests_do_not_wait_for_a_thread_either(tmp_path: Path) -> No
     assert "thread of this test" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["test_that_cleans_up", "test_that_leaves_a_thread_that_does_not_matter"]
 )

@@ -248,6 +248,7 @@ def test_an_emptied_database_is_not_replaced_by_a_new_one(here: CommandLine) -> 
     assert not database(here.directory).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["gone", "cut", "overwritten"])
 def test_the_workflows_database(here: CommandLine, how: str) -> None:
     file = here.directory / ".wf/wf.db"

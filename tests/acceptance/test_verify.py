@@ -129,6 +129,7 @@ def test_a_database_file_with_a_damaged_end(here: CommandLine) -> None:
     assert "motoko repair" in findings[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sample/.bd/motoko.db", ".wf/wf.db"])
 @pytest.mark.parametrize("how", ["gone", "overwritten"])
 def test_a_database_that_cannot_be_read(here: CommandLine, name: str, how: str) -> None:

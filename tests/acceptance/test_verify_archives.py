@@ -34,12 +34,14 @@ def rewrite(here: CommandLine, number: int) -> None:
             new.writestr(info, raw)
 
 
+@pytest.mark.slow
 def test_packed_runs_are_no_finding(here: CommandLine) -> None:
     here.run("archive", "sample")
 
     assert "checked sample: 5 packed runs" in here.run("verify").stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_gone_or_damaged_is_found(here: CommandLine) -> None:
     here.run("archive", "sample")
     whole = archive(here).read_bytes()

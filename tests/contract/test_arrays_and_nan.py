@@ -77,6 +77,7 @@ def test_a_session_rests_on_values_that_are_what_they_were(
     assert (found.state, found.note) == ("DONE", "of somebody else")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [ARRAY, math.nan])
 def test_a_decided_change_of_such_a_value_is_completed(workflow: Workflow, value: Any) -> None:
     ((found, _),) = workflow.mult.createTask(x=1.0)

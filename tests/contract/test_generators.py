@@ -155,6 +155,7 @@ while :; do read -t 0.05 <> <(:); done
 """
 
 
+@pytest.mark.slow
 @ALL
 def test_a_run_is_told_of_the_end_of_its_walltime_and_goes_on_if_it_has_saved_something(
     system: System, tmp_path: Path

@@ -172,6 +172,7 @@ def n_kept(workflow: Workflow) -> int:
         return sum(map(len, ledger.failures("test").values()))
 
 
+@pytest.mark.slow
 def test_budget_of_a_function_survives_whoever_orchestrates(workflow: Workflow) -> None:
     calls: list[tuple[str, list[int]]] = []
 

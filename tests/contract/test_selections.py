@@ -44,6 +44,7 @@ def test_a_task_can_be_seen_by_all_before_the_session_is_over(workflow: Workflow
     assert seen_by_others() == {"CREATED": 3}
 
 
+@pytest.mark.slow
 def test_many_runs_are_given_one_after_the_other_with_their_jobs(workflow: Workflow) -> None:
     n_runs = 2 * _N_AT_ONCE + 1
     made = workflow.mult.createTask(x=[float(i) for i in range(n_runs)])

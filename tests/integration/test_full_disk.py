@@ -64,6 +64,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+@pytest.mark.slow
 def test_commit_on_a_full_disk_says_so_in_one_message(disk: Path) -> None:
     study = open_study(write_study(disk / "mult"))
     with server_process(study):

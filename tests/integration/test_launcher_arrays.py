@@ -64,6 +64,7 @@ def test_many_runs_are_one_array_of_which_as_many_execute_as_may(
         assert most_at_once(tmp_path) == 2
 
 
+@pytest.mark.slow
 def test_the_throttle_of_an_array_follows_the_limit(system: System, tmp_path: Path) -> None:
     yaml = ARRAY + "max_concurrent: 1\n"
     with new_study(tmp_path / "s", WAITS.format(tmp_path), yaml) as study:

@@ -464,6 +464,7 @@ def test_launchers_that_each_ask_once_find_out_together_that_a_job_is_gone(
             assert ran(tmp_path) == [1]
 
 
+@pytest.mark.slow
 def test_a_job_that_was_missed_before_is_not_gone_because_nobody_answers(
     slurm: System, tmp_path: Path
 ) -> None:

@@ -337,6 +337,7 @@ def test_what_is_known_of_a_study_is_recorded_though_another_one_is_lost(
         reap(pid)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_while_the_database_is_away_is_recorded_later(tmp_path: Path) -> None:
     gate = make_gate(tmp_path)
     script = (
@@ -385,6 +386,7 @@ def test_runs_claimed_by_a_commit_whose_answer_was_lost_are_started_once(
     assert sorted((tmp_path / "ran").read_text().split()) == ["1", "2", "3", "4", "5"]
 
 
+@pytest.mark.slow
 def test_what_executes_for_a_database_that_is_no_more_is_ended(tmp_path: Path) -> None:
     script = f"echo $$ > {tmp_path}/pid; read -r _ <> {make_gate(tmp_path)}\n"
     study = open_study(write_study(tmp_path / "s", None, script))

@@ -72,6 +72,7 @@ def test_a_run_whose_entries_stay_as_they_are_is_not_changed(study: Study) -> No
     newer.close()
 
 
+@pytest.mark.slow
 def test_of_many_entries_not_all_sets_are_tried(tmp_path: Path) -> None:
     many = ", ".join(f"e{n}: {{type: int, default: {n}}}" for n in range(30))
     bd_yaml = f"study: a\njob: {{x: float}}\nrun: {{{many}, y: float, z: str}}\n"

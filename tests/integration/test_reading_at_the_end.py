@@ -46,6 +46,7 @@ def ending_first(gather: Callable[[Workflow], int]) -> Callable[[Workflow], int]
     return gathered
 
 
+@pytest.mark.slow
 def test_what_was_cut_off_by_the_end_of_a_server_is_read_without_it(directory: Path) -> None:
     assert reading.read(str(directory), ending_first(n_listed), "mult") == 1
 

@@ -84,6 +84,7 @@ def test_who_was_connected_reads_files_when_the_server_has_gone(workflow: Workfl
     assert seen(workflow) == ([1, 4], 4)
 
 
+@pytest.mark.slow
 def test_a_change_without_a_server_says_what_starts_one(workflow: Workflow) -> None:
     assert seen(workflow) == ([1], 1)
 
@@ -124,6 +125,7 @@ def test_a_server_that_is_just_ending_is_not_waited_for(workflow: Workflow) -> N
     assert workflow.mult.base.tables.n_runs == 1
 
 
+@pytest.mark.slow
 def test_who_waits_for_runs_waits_for_the_server_too(workflow: Workflow) -> None:
     async def wait() -> None:
         await workflow.mult.select("x = 1")

@@ -71,6 +71,7 @@ def test_a_job_that_the_system_launches_twice_and_cancels_is_tried_again(
         assert ran(tmp_path) == [1, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_here", [True, False])
 def test_a_refused_job_does_not_end_an_attempt_that_another_job_executes(
     slurm: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_here: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -181,6 +182,7 @@ def test_constraint_selects_what_the_filter_selects(drawn, rows):
             assert constraint.matches(run, {}) is expected
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(150))
 @given(st.lists(constraints_with_trees(), max_size=3), run_rows, job_rows)
 def test_list_means_all_of_its_texts(drawn, run, job):

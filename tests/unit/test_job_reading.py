@@ -73,6 +73,7 @@ def whole_outcome(run_dir: Path) -> bytes:
     return (run_dir / ".motoko-outcome-1").read_bytes()
 
 
+@pytest.mark.slow
 @given(RUBBISH | OUTCOMES.map(lambda v: json.dumps(v).encode() + b"\n"))
 @example(b'{"nonce":"abc","exit":1e999,"begin":1,"end":2,"host":"h","pid":1}\n')
 @example(b'{"nonce":"abc","exit":0,"begin":1e999,"end":2,"host":"h","pid":1}\n')
@@ -147,6 +148,7 @@ def test_a_torn_token_is_nobody_elses(cut: int) -> None:
     assert afterwards is Fate.VANISHED
 
 
+@pytest.mark.slow
 @given(st.lists(RUBBISH | ENTRIES.map(journal.encode), max_size=6), st.integers(-3, 500))
 def test_a_journal_gives_entries_or_damage_and_never_stops(
     lines: list[bytes], offset: int
@@ -183,6 +185,7 @@ def test_a_torn_journal_says_what_the_whole_one_says_up_to_there(
     assert repr([*first.entries, *rest.entries]) == repr(expected)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(

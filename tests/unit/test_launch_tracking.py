@@ -121,6 +121,7 @@ def test_a_thousand_jobs_cost_one_question_an_interval_and_fewer_when_all_is_qui
     assert tracker.due_at == asked[-1] + PACE.least_s
 
 
+@pytest.mark.slow
 def test_a_thousand_jobs_that_end_one_after_the_other_cost_one_question_an_interval() -> None:
     tracker = Tracker(PACE)
     for number in range(1000):

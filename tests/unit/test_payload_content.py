@@ -54,6 +54,7 @@ def scaled(names: set[str]) -> Callable[[], set[str]]:
     return report
 
 
+@pytest.mark.slow
 def test_digests_are_the_same_in_each_process() -> None:
     code = "from tests.unit.test_payload_content import shown; print(shown())"
     told = set()
