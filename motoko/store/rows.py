@@ -14,13 +14,14 @@ from motoko.store import layout
 from motoko.store.ahead import fetch_leaves
 from motoko.store.codec import decode, decode_attempts, decode_run, ordered
 from motoko.store.index import Groups, JobValues
+from motoko.store.kept import Kept
 
 #: The fact which databases it was copied from, by their generations.
 COPIED_FROM = "copied_from"
 _MOST_JOBS = 20_000
 _FEW = 64
 #: So many decoded rows are kept, of runs and of jobs each: a hundred megabytes perhaps.
-_MOST_KEPT = 100_000
+_MOST_KEPT = 1 << 17
 _NOTHING: Mapping[str, Any] = {}
 _CREATED = frozenset({states.CREATED})
 
@@ -41,8 +42,8 @@ class Rows:
         self.groups = Groups(self.trees)
         self.values = JobValues(self.trees)
         self._schema: Schema | None = None
-        self._job_rows: dict[int, dict[str, Any]] = {}
-        self._run_rows: dict[int, tuple[bytes, dict[str, Any]]] = {}
+        self._job_rows: Kept[dict[str, Any]] = Kept(_MOST_KEPT)
+        self._run_rows: Kept[tuple[bytes, dict[str, Any]]] = Kept(_MOST_KEPT)
         self._shown = shown
 
     # what the study is
@@ -127,9 +128,7 @@ class Rows:
         if self.schema.later:
             row = {**self.schema.later_for(run_id), **row}
         row["id"] = run_id
-        if len(self._run_rows) >= _MOST_KEPT:
-            self._run_rows.clear()
-        self._run_rows[run_id] = (raw, row)
+        self._run_rows.keep(run_id, (raw, row))
         return row
 
     def with_jobs(self, run_ids: Sequence[int]) -> list[tuple[int, int]]:
@@ -151,9 +150,8 @@ class Rows:
             raw = self._jobs.get(job_id)
             if raw is None:
                 raise JobNotFound(self.study, job_id)
-            if len(self._job_rows) >= _MOST_KEPT:
-                self._job_rows.clear()
-            row = self._job_rows[job_id] = self._decode_job(job_id, raw)
+            row = self._decode_job(job_id, raw)
+            self._job_rows.keep(job_id, row)
         return row
 
     def job_ids(self) -> Iterator[int]:
