@@ -21,7 +21,7 @@ COPIED_FROM = "copied_from"
 _MOST_JOBS = 20_000
 _FEW = 64
 #: So many decoded rows are kept, of runs and of jobs each: a hundred megabytes perhaps.
-_MOST_KEPT = 1 << 17
+_MOST_KEPT = 100_000
 _NOTHING: Mapping[str, Any] = {}
 _CREATED = frozenset({states.CREATED})
 
