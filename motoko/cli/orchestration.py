@@ -155,7 +155,8 @@ class Orchestration:
 def left_line(workflow: Workflow, progress: Progress) -> str:
     """How far each study is that is left before its end."""
     done = [f"{study} {words.states(c)}" for study, c in progress.counts.items() if c]
-    return f"{workflow.run_name} is not finished: {', '.join(done) or 'no runs'}"
+    how_far = f"{workflow.run_name} is not finished: {', '.join(done) or 'no runs'}"
+    return "; ".join([how_far, *_found_finished(progress)])
 
 
 def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
@@ -171,11 +172,22 @@ def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
     took = words.duration(progress.elapsed_s)
     parts = [
         f"{how} after {took}: {', '.join(done) or 'no runs'}",
+        *_found_finished(progress),
         *_failed_functions(workflow),
         *_awaiting_step(workflow),
         f"results in {workflow.directory}",
     ]
     return "; ".join([*parts, *_variables(workflow)])
+
+
+def _found_finished(progress: Progress) -> Iterator[str]:
+    if found := progress.found_finished:
+        runs = [f"{study} {words.counted(len(ids), 'run')}" for study, ids in found.items()]
+        study, (run_id, *_) = next(iter(found.items()))
+        yield (
+            f"not executed, since files said that they are finished: {', '.join(runs)},"
+            f" `motoko runs show {study}.{run_id}`"
+        )
 
 
 def _failed_functions(workflow: Workflow) -> Iterator[str]:
