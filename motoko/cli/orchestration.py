@@ -17,6 +17,7 @@ from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
 from motoko.errors import ActionFailed, DatabaseLost, MotokoError, RunsFailed
 from motoko.model import states
+from motoko.study.order import passed_over
 from motoko.workflow import control
 from motoko.workflow.executing import n_held
 from motoko.workflow.pipelines.failed import standing
@@ -197,20 +198,29 @@ def _failed_functions(workflow: Workflow) -> Iterator[str]:
     except MotokoError:
         return
     if found:
-        names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
-        yield f"{words.counted(len(found), 'function')} FAILED ({names})"
+        yield f"{words.counted(len(found), 'function')} FAILED ({_named(found)})"
+
+
+def _named(found: list[str]) -> str:
+    return ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
 
 
 def _awaiting_step(workflow: Workflow) -> Iterator[str]:
-    found: list[str] = []
+    waiting: list[str] = []
+    left: list[str] = []
     for name, manager in workflow.task_managers.items():
         with suppress(MotokoError), manager.base.database.read() as tables:
-            found += [f"{name}.{i}" for i in tables.awaiting_step(workflow.run_name)]
-    if found:
-        names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
-        verb = "waits" if len(found) == 1 else "wait"
-        n_runs = words.counted(len(found), "run")
-        yield f"{n_runs} {verb} for a pipeline ({names}), `motoko why {found[0]}`"
+            ids = tables.awaiting_step(workflow.run_name)
+            gone = set(passed_over(tables, ids))
+            waiting += [f"{name}.{i}" for i in ids if i not in gone]
+            left += [f"{name}.{i}" for i in ids if i in gone]
+    for found, one, some, what in (
+        (waiting, "waits", "wait", "for a pipeline"),
+        (left, "is", "are", "of no present step of a pipeline"),
+    ):
+        if found:
+            n_runs, verb = words.counted(len(found), "run"), one if len(found) == 1 else some
+            yield f"{n_runs} {verb} {what} ({_named(found)}), `motoko why {found[0]}`"
 
 
 def _variables(workflow: Workflow) -> Iterator[str]:

@@ -161,6 +161,7 @@ class PipelineRun:
         finally:
             asked.tellers.remove(self._tell)
             self._given.end()
+            self._remember_runs()
             say_believed(self._workflow)
             for stop in self._stops:
                 stop()
@@ -171,6 +172,14 @@ class PipelineRun:
     def _tell(self) -> dict[str, str]:
         functions = [name for name, doing in self._plan.items() if doing.handler is not None]
         return self._progress.told(functions)
+
+    def _remember_runs(self) -> None:
+        asked = self._workflow.asked_steps
+        assert asked is not None
+        for phase in self._progress:
+            manager = self._plan[phase.step.name].manager
+            if manager is not None:
+                asked.runs.setdefault(manager.base, set()).update(phase.run_ids)
 
     async def _ask(self) -> None:
         """Keep what steps are given; ParametersChanged if that is other than before. Actions
