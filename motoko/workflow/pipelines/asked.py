@@ -35,6 +35,8 @@ class Asked:
         self.n_said = 0
         #: By study: the runs that pipelines had in the end.
         self.runs: dict[Study, set[int]] = {}
+        #: By phase: what its function was asked for with, whether it was called or not.
+        self.calls: dict[str, set[str]] = {}
         #: How many pipelines have begun.
         self.n_begun = 0
         #: By step: how often files were believed of which nobody knows what they were made for.
