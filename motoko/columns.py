@@ -75,13 +75,17 @@ BEHIND = "behind_runs"
 STEP = "pipeline_step"
 UNDECLARED = (BEHIND, STEP, "replica")
 #: Entries of a run that a step of a pipeline has made: what came of the steps that its step
-#: requires; and of a CREATED one the step that it waits for, since somebody has put it back.
+#: requires; and of a CREATED one the step that it waits for, since somebody has put it back,
+#: and when its run name came to its end without that step asking for it.
 REQUIRED = "required_runs"
 AWAITS = "awaits_step"
+PASSED_OVER = "passed_over"
 #: Names that users cannot take for entries of their own.
 BUILT_IN = frozenset(c.name for c in COLUMNS)
 #: In which Motoko notes what was done with a run, besides, and when it is not to be launched.
-NOTED = frozenset({"set_by_hand", "retry_of", "retried_as", REQUIRED, BEHIND, AWAITS})
+NOTED = frozenset(
+    {"set_by_hand", "retry_of", "retried_as", REQUIRED, BEHIND, AWAITS, PASSED_OVER}
+)
 #: What only Motoko itself writes, and what scripts only read.
 FIXED = NOTED.union(c.name for c in COLUMNS if c.set_by == MOTOKO)
 FIXED_FOR_SCRIPTS = NOTED.union(c.name for c in COLUMNS if c.set_by != SCRIPT)

@@ -17,6 +17,7 @@ from motoko.cli.failures import Stopped
 from motoko.cli.interrupts import Interrupts
 from motoko.errors import ActionFailed, DatabaseLost, MotokoError, RunsFailed
 from motoko.model import states
+from motoko.study.order import passed_over
 from motoko.workflow import control
 from motoko.workflow.executing import n_held
 from motoko.workflow.pipelines.failed import standing
@@ -155,7 +156,8 @@ class Orchestration:
 def left_line(workflow: Workflow, progress: Progress) -> str:
     """How far each study is that is left before its end."""
     done = [f"{study} {words.states(c)}" for study, c in progress.counts.items() if c]
-    return f"{workflow.run_name} is not finished: {', '.join(done) or 'no runs'}"
+    how_far = f"{workflow.run_name} is not finished: {', '.join(done) or 'no runs'}"
+    return "; ".join([how_far, *_found_finished(progress)])
 
 
 def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
@@ -171,11 +173,22 @@ def closing_line(workflow: Workflow, progress: Progress, code: int) -> str:
     took = words.duration(progress.elapsed_s)
     parts = [
         f"{how} after {took}: {', '.join(done) or 'no runs'}",
+        *_found_finished(progress),
         *_failed_functions(workflow),
         *_awaiting_step(workflow),
         f"results in {workflow.directory}",
     ]
     return "; ".join([*parts, *_variables(workflow)])
+
+
+def _found_finished(progress: Progress) -> Iterator[str]:
+    if found := progress.found_finished:
+        runs = [f"{study} {words.counted(len(ids), 'run')}" for study, ids in found.items()]
+        study, (run_id, *_) = next(iter(found.items()))
+        yield (
+            f"not executed, since files said that they are finished: {', '.join(runs)},"
+            f" `motoko runs show {study}.{run_id}`"
+        )
 
 
 def _failed_functions(workflow: Workflow) -> Iterator[str]:
@@ -185,20 +198,29 @@ def _failed_functions(workflow: Workflow) -> Iterator[str]:
     except MotokoError:
         return
     if found:
-        names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
-        yield f"{words.counted(len(found), 'function')} FAILED ({names})"
+        yield f"{words.counted(len(found), 'function')} FAILED ({_named(found)})"
+
+
+def _named(found: list[str]) -> str:
+    return ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
 
 
 def _awaiting_step(workflow: Workflow) -> Iterator[str]:
-    found: list[str] = []
+    waiting: list[str] = []
+    left: list[str] = []
     for name, manager in workflow.task_managers.items():
         with suppress(MotokoError), manager.base.database.read() as tables:
-            found += [f"{name}.{i}" for i in tables.awaiting_step(workflow.run_name)]
-    if found:
-        names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
-        verb = "waits" if len(found) == 1 else "wait"
-        n_runs = words.counted(len(found), "run")
-        yield f"{n_runs} {verb} for a pipeline ({names}), `motoko why {found[0]}`"
+            ids = tables.awaiting_step(workflow.run_name)
+            gone = set(passed_over(tables, ids))
+            waiting += [f"{name}.{i}" for i in ids if i not in gone]
+            left += [f"{name}.{i}" for i in ids if i in gone]
+    for found, one, some, what in (
+        (waiting, "waits", "wait", "for a pipeline"),
+        (left, "is", "are", "of no present step of a pipeline"),
+    ):
+        if found:
+            n_runs, verb = words.counted(len(found), "run"), one if len(found) == 1 else some
+            yield f"{n_runs} {verb} {what} ({_named(found)}), `motoko why {found[0]}`"
 
 
 def _variables(workflow: Workflow) -> Iterator[str]:

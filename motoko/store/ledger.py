@@ -15,6 +15,8 @@ from motoko.store.ranges import numbers
 
 #: In the record of a firing: what it failed for.
 FAILURE = "failure"
+#: Stands before what an action was called with, where calls with something else came since.
+_FORMER = "former "
 #: The fact that names of runs were lost with a damaged file: when one of them is begun again it
 #: has older firings.
 HAS_LOST_RUN_NAMES = "has_lost_run_names"
@@ -154,6 +156,17 @@ class Ledger:
         found = (json.loads(key.rpartition(" ")[0]) for key in keys)
         return {call for *_, call in (one if len(one) > 4 else [*one, ""] for one in found)}
 
+    def supersede_calls(
+        self, run_name: str, event: str, task: str, calls: Iterable[str]
+    ) -> None:
+        """These calls of an action that fires once, for no runs, count no more: it fires again
+        when it is to be called with the same. What it was called with is `former` then."""
+        for call in calls:
+            where = f"{json.dumps([run_name, event, task, None, call])} 0"
+            key = self._trees["fired"].pop(where, None)
+            if key is not None:
+                self.set_firing(key, {**self.firing(key), "call": former(call)})
+
     def fail_firing(
         self, key: str, record: Mapping[str, Any], failure: Mapping[str, Any]
     ) -> None:
@@ -205,6 +218,16 @@ class Ledger:
         """Forget commits that have reached every study; those that were known here."""
         commits = self._trees["commits"]
         return {mark for mark in marks if commits.pop(mark, None) is not None}
+
+
+def former(call: str) -> str:
+    """How it is recorded that an action was called with this, and with something else since."""
+    return f"{_FORMER}{call}"
+
+
+def is_former(call: str) -> bool:
+    """Whether an action was called with something else since."""
+    return call.startswith(_FORMER)
 
 
 def _fired_where(record: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from motoko.columns import AWAITS, BUILT_IN, UNDECLARED
+from motoko.columns import AWAITS, BUILT_IN, PASSED_OVER, UNDECLARED
 from motoko.errors import SchemaError
 from motoko.model import states
 from motoko.model.schema import UNSET, Schema
@@ -249,6 +249,8 @@ class Tables(Rows):
             row.update({**_AT_STATE.get(row["state"], {}), **changes})
         if row["state"] != states.CREATED:
             row.pop(AWAITS, None)
+        if row.get(AWAITS) is None:
+            row.pop(PASSED_OVER, None)
         group_before, group = self.groups.of(before), self.groups.of(row)
         if group != group_before:
             self.groups.move(run_id, group_before, group)

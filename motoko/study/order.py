@@ -2,17 +2,19 @@
 
 That order is in when its runs are made: each when its step begins. A run that somebody puts
 back is there already, so it waits until its step begins once more, and says so by an entry that
-is set together with its state. The pipeline takes the entry away.
+is set together with its state. The pipeline takes the entry away. Where a run name comes to its
+end and no pipeline has asked for such a run, that is noted on it, too.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import AWAITS, BEHIND, REQUIRED
+from motoko.columns import AWAITS, BEHIND, PASSED_OVER, REQUIRED
 from motoko.model import states
+from motoko.phrases import moment
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -29,6 +31,8 @@ def put_back(row: Mapping[str, Any], *, is_in_order: bool = True) -> dict[str, A
         return {**changes, AWAITS: None} if AWAITS in row else changes
     if is_of_step(row):
         changes[AWAITS] = row.get("event_name")
+        if PASSED_OVER in row:
+            changes[PASSED_OVER] = None
     return changes
 
 
@@ -62,5 +66,13 @@ def waiting_in_words(row: Mapping[str, Any]) -> str | None:
     """That a run waits for its step, and what goes on; None if it does not."""
     if not states.awaits_step(row):
         return None
-    goes_on = what_goes_on(str(row["run_name"]))
-    return f"for its step {row[AWAITS]!r} to begin: `{goes_on}` goes through the pipeline"
+    step, run_name = f"for its step {row[AWAITS]!r}", str(row["run_name"])
+    if PASSED_OVER in row:
+        when = moment(row[PASSED_OVER])
+        return f"{step}, which did not ask for it: {run_name} came to its end {when}"
+    return f"{step} to begin: `{what_goes_on(run_name)}` goes through the pipeline"
+
+
+def passed_over(tables: Tables, run_ids: Iterable[int]) -> list[int]:
+    """Those of these runs that nobody had asked for when their run name came to its end."""
+    return [run_id for run_id in run_ids if PASSED_OVER in tables.run(run_id)]

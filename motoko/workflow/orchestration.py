@@ -23,6 +23,7 @@ from motoko.workflow.deposits import Deposits
 from motoko.workflow.ends import End
 from motoko.workflow.history import History
 from motoko.workflow.pipelines.asked import Asked
+from motoko.workflow.pipelines.passed_over import note_passed_over
 from motoko.workflow.reporter import answering
 from motoko.workflow.variables import storable
 
@@ -88,6 +89,7 @@ class Orchestration:
                     with answering(workflow.state_dir, self._run_name, self._loop.report):
                         await deposits.begin()
                         code = await deposits.beside(self._loop.run(main, lost))
+                    await note_passed_over(workflow)
                 else:
                     log.info("its end was said before, and not recorded: nothing is called")
                     code = await self._end_again(said_end)

@@ -16,6 +16,7 @@ import pytest
 from tests.support.command_line import CommandLine, new_workflow
 from tests.support.processes import kill_processes_of
 from tests.support.waiting import wait_until
+from tests.support.workflows import write_workflow
 
 MEAN = "0.4374625855441357"
 #: A script that goes on until the test lets it.
@@ -123,6 +124,30 @@ def test_closing_line_has_the_variables_of_its_own_run_name(here: CommandLine) -
     assert "mean = " not in second
     assert "began = " not in second
     assert f"; mean = {MEAN}" in again
+
+
+@pytest.mark.slow
+def test_closing_line_tells_of_runs_that_were_not_executed_since_files_said_so(
+    tmp_path: Path,
+) -> None:
+    there = tmp_path / "there"
+    for x in (1, 3):
+        (there / str(x)).mkdir(parents=True)
+        (there / str(x) / "FINISHED").touch()
+    yaml = f"study: solve\njob: {{x: int}}\nsentinels: {{directory: '{there}/{{x}}'}}\n"
+    create = "    await workflow.solve.createTask(x=[1, 2, 3])\n"
+    main = f"async def main(workflow, **params):\n{create}"
+    line = CommandLine(write_workflow(tmp_path / "demo", {"solve": yaml}, main))
+
+    said = line.run("run", "-n", "first").stdout.splitlines()[-1]
+    again = line.run("run", "-n", "first").stdout.splitlines()[-1]
+
+    assert (
+        ": solve 3 runs; not executed, since files said that they are finished: solve 2 runs,"
+        " `motoko runs show solve.1`; results in "
+    ) in said
+    assert ": solve 3 runs; results in " in again
+    assert "nobody knows for which values" in line.run("runs", "show", "solve.1").stdout
 
 
 @pytest.mark.slow

@@ -107,6 +107,33 @@ def test_files_say_no_more_that_a_step_is_finished_when_what_it_requires_was_exe
     assert not (tmp_path / "told").exists()  # all is there, and nothing came before it anew
 
 
+def test_runs_of_an_earlier_value_that_are_put_back_are_told_of_when_the_pipeline_is_through(
+    line: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "all-is-well").touch()
+    line.run("run", "--run_name", "r")
+    (tmp_path / "motoko.yaml").write_text(YAML.replace("t: 0", "t: 1"))
+    line.run("run", "--run_name", "r", "--accept-changes")
+    line.run("clean")
+    told(tmp_path)
+
+    last = line.run("run", "--run_name", "r").stdout.splitlines()[-1]
+
+    assert told(tmp_path) == ["prepared 1", "used 1", "reported 1"]
+    assert (
+        "; 2 runs are of no present step of a pipeline (prepare.1, use.1),"
+        " `motoko why prepare.1`; "
+    ) in last
+    said = line.run("info").stdout
+    assert "use: 1 CREATED run is of no present step of a pipeline, `motoko why use.1`" in said
+    assert "r came to its end" in line.run("why", "use.1").stdout
+    assert "for its step 'use', which did not ask for it" in (
+        line.run("runs", "show", "use.1").stdout
+    )
+    line.run("runs", "cancel", "use.1", "prepare.1")
+    assert "pipeline" not in line.run("run", "--run_name", "r").stdout.splitlines()[-1]
+
+
 def test_a_run_is_executed_out_of_order_when_somebody_says_so(
     line: CommandLine, tmp_path: Path
 ) -> None:

@@ -56,6 +56,15 @@ def test_function_is_called_again_for_all_when_there_are_more_systems(
     assert sorted(aloud) == [f"rank:{name} is called again, with other input" for name in "ab"]
 
 
+def test_function_is_called_again_when_a_system_is_put_on_the_list_again(
+    workflow: Workflow,
+) -> None:
+    found = [ranked(workflow, RANK, names=names) for names in ("abc", "ab", "abc", "abc")]
+
+    # For the third one it was not called without it.
+    assert found == [["a", "b", "c"], ["a", "b"], ["a", "b"], []]
+
+
 def test_function_is_called_again_when_a_system_that_was_left_out_comes_back(
     workflow: Workflow,
 ) -> None:

@@ -120,7 +120,7 @@ def test_another_function_is_refused_or_called(
     second = called(workflow, make(other), accepts=True)
     old = called(workflow, make(one))
 
-    assert (len(first), again, refused, len(second), old) == (1, [], [], 1, [])
+    assert (len(first), again, refused, len(second), len(old)) == (1, [], [], 1, 1)
     assert said in str(caught.value)
 
 

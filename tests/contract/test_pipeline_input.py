@@ -11,9 +11,11 @@ import pytest
 
 from motoko.errors import ParametersChanged, StepNotRunnable
 from motoko.pipeline import Pipeline, Step
-from motoko.store.ledger import Ledger
+from motoko.store.audit import ledger_problems
+from motoko.store.ledger import Ledger, is_former
 from motoko.systems import SimSystem
 from motoko.workflow import Workflow
+from motoko.workflow.actions import ALL_TASKS
 from tests.contract.test_pipelines import TEXTS, failing, phases, piped
 from tests.support.workflows import no_daemons, run, served_workflow
 
@@ -96,8 +98,45 @@ def test_other_payload_is_refused_or_done_anew_with_all_that_is_behind_it(
     assert go(310.0) == [("a", [3], None), ("b", [4], None)]
     workflow.accepts_changes = False
     assert go(310.0) == []
-    assert go(300.0) == []  # it was asked for before, and is done
+    # It was asked for before: runs have kept what they found, what functions left is gone.
+    assert go(300.0) == [("a", [1], None), ("b", [2], None)]
+    assert go(300.0) == []
     assert [len(getattr(workflow, name).select()) for name in ("prepare", "equil")] == [4, 4]
+
+
+def test_function_is_called_again_when_an_old_payload_comes_back_behind_another_one(
+    workflow: Workflow, caplog: pytest.LogCaptureFixture
+) -> None:
+    called: list[int] = []
+
+    def look(params: int) -> None:
+        called.append(params)
+        if params == 2:
+            raise ValueError("it has written over half of what was there")
+
+    def go(*payloads: int) -> list[int]:
+        async def main(workflow: Workflow, **params: Any) -> None:
+            for payload in payloads:
+                order = Pipeline([Step("look", payload=payload)])
+                handlers = {"look": look}
+                await workflow.run_pipeline(
+                    order, SYSTEMS[:1], handlers=handlers, on_failure="prune"
+                )
+            workflow.finished = True
+
+        called.clear()
+        run(workflow, main)
+        return list(called)
+
+    workflow.accepts_changes = True
+    assert [go(1, 3), go(1, 3), go(2), go(2)] == [[1, 3], [], [2], []]
+    said = "look:a is called again: it had other input since"
+    assert said not in caplog.messages
+    workflow.accepts_changes = False
+    assert [go(3), go(3), go(1, 3), go(1, 3)] == [[3], [], [1, 3], []]
+    assert caplog.messages.count(said) == 3
+    with workflow.vars.db.read() as ledger:
+        assert ledger_problems(ledger) == []
 
 
 def test_what_is_done_anew_is_named_as_often_as_people_read_it(
@@ -235,6 +274,9 @@ def test_action_runs_a_pipeline_with_another_payload_for_each_of_its_firings(
 
     assert go(1) == [1]
     assert go(2) == [2]
+    with workflow.vars.db.read() as ledger:
+        calls = ledger.fired_calls("test", "look:a", ALL_TASKS)
+    assert [is_former(call) for call in calls] == [False, False]
 
 
 def test_payload_that_nobody_can_tell_again_is_refused_before_anything_begins(

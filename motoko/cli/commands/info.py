@@ -117,17 +117,29 @@ def _show_studies(found: Overview) -> None:
             since = words.moment(study.held)
             release = f"motoko launcher release {study.name}"
             click.echo(f"{study.name}: no run begins, held since {since}; `{release}`")
-        for run_name, n_runs in study.awaiting.items():
-            verb, goes_on = "waits" if n_runs == 1 else "wait", what_goes_on(run_name)
-            click.echo(
-                f"{study.name}: {words.counted(n_runs, 'CREATED run')} {verb} for a pipeline,"
-                f" `{goes_on}` goes through it"
-            )
+        _show_awaiting(study)
         if study.changed_files:
             names = listed(study.changed_files[:_MOST_FILES])
             more = len(study.changed_files) - _MOST_FILES
             rest = f" and {more} more" if more > 0 else ""
             click.echo(f"{study.name}: changed since its last run was made: {names}{rest}")
+
+
+def _show_awaiting(study: StudyOverview) -> None:
+    for run_name, n_awaiting in study.awaiting.items():
+        passed_over = study.passed_over.get(run_name, [])
+        if n_runs := n_awaiting - len(passed_over):
+            verb, goes_on = "waits" if n_runs == 1 else "wait", what_goes_on(run_name)
+            click.echo(
+                f"{study.name}: {words.counted(n_runs, 'CREATED run')} {verb} for a pipeline,"
+                f" `{goes_on}` goes through it"
+            )
+        if passed_over:
+            n_runs, verb = len(passed_over), "is" if len(passed_over) == 1 else "are"
+            click.echo(
+                f"{study.name}: {words.counted(n_runs, 'CREATED run')} {verb} of no present"
+                f" step of a pipeline, `motoko why {study.name}.{passed_over[0]}`"
+            )
 
 
 def _state_columns(studies: list[StudyOverview]) -> list[str]:

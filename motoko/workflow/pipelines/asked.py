@@ -11,6 +11,7 @@ from motoko.workflow.pipelines.bound import Bindings
 
 if TYPE_CHECKING:
     from motoko.store.ledger import Ledger
+    from motoko.study.study import Study
 
 #: The fact of a run name that says what steps were given: by step, in the order it was said.
 STEPS: Final = "steps"
@@ -32,6 +33,10 @@ class Asked:
         self._names: set[str] = set()
         #: How often it was said that something is done anew.
         self.n_said = 0
+        #: By study: the runs that pipelines had in the end.
+        self.runs: dict[Study, set[int]] = {}
+        #: By phase: what its function was asked for with, whether it was called or not.
+        self.calls: dict[str, set[str]] = {}
         #: How many pipelines have begun.
         self.n_begun = 0
         #: By step: how often files were believed of which nobody knows what they were made for.

@@ -1,7 +1,10 @@
 """Steps that functions do: an action for each call, and what becomes of calls that failed.
 
 That a call came to its end is in the records of firings, and so is every failure, since what
-is left of a budget outlives whoever orchestrates.
+is left of a budget outlives whoever orchestrates. Whoever calls a function with something else
+may have it write over what that call has left. Then it counts no more, unless the same ``main``
+has asked for both; for actions, which give one thing for one run and another for the next, all
+calls count.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from motoko.launch.slots import available_cores
 from motoko.model.policy import RETRY_AT, decide
 from motoko.store.database import Write
 from motoko.store.firing import Effects, Firing
+from motoko.store.ledger import former, is_former
 from motoko.study.records import Pairs
 from motoko.study.waiting import until_answered
 from motoko.task_manager import RunList
@@ -66,11 +70,14 @@ class FunctionSteps:
         self._note = note
         self._steps = [name for name, doing in plan.items() if doing.handler is not None]
         self._phases = [phase for phase in progress if phase.step.name in self._steps]
+        #: Whether an action awaits the pipeline.
+        self.is_of_action = False
         #: For functions that are not async.
         self._room = CapacityLimiter(available_cores())
         #: Phases whose calls have begun, and are not over, with what they were given.
         self._interrupted: set[tuple[str, str]] = set()
-        #: By the name of the phase: the calls of functions that came to their end.
+        #: By the name of the phase: the calls of functions that came to their end, those that
+        #: count no more among them as `former`.
         self._done: dict[str, set[str]] = {}
         #: By the name of the phase: what became of calls that failed, the oldest first.
         self._failures: dict[str, list[dict[str, Any]]] = {}
@@ -121,20 +128,43 @@ class FunctionSteps:
         for phase in found:
             phase.begin()
             call, done = self._given.call(phase, self._progress), self._done[phase.name]
+            self._asked_for(phase).add(call)
             history, known = self._history(phase, call), self.known(phase, call)
             if known is PhaseState.DONE:
                 phase.conclude()
             elif known is PhaseState.FAILED:
                 phase.conclude(PhaseFailed(phase.name, history[-1]["cause"]))
             else:
-                if done:
-                    say_redone(
-                        self._workflow,
-                        f"{phase.name} is called again, with other input",
-                        phase.step,
-                    )
+                if former(call) in done:
+                    text = f"{phase.name} is called again: it had other input since"
+                    say_redone(self._workflow, text, is_news=True)
+                elif done:
+                    text = f"{phase.name} is called again, with other input"
+                    say_redone(self._workflow, text, phase.step)
                 self._offer(phase, call, history)
         return found
+
+    def _asked_for(self, phase: Phase) -> set[str]:
+        asked = self._workflow.asked_steps
+        assert asked is not None
+        return asked.calls.setdefault(phase.name, set())
+
+    async def _supersede(self, phase: Phase) -> None:
+        """A function is about to be called: what it was called with before counts no more, but
+        for what was asked for beside."""
+        done = self._done[phase.name]
+        others = {call for call in done - self._asked_for(phase) if not is_former(call)}
+        others.discard("")
+        if not others or self.is_of_action:
+            return
+        ledger, run_name = self._workflow.vars.db, self._workflow.run_name or ""
+        write = Write(
+            ledger,
+            lambda view: view.supersede_calls(run_name, phase.name, ALL_TASKS, others),
+        )
+        await until_answered(ledger, write)
+        done -= others
+        done |= {former(call) for call in others}
 
     async def give_new_start(self) -> None:
         """What failed, and ends the workflow, is called again when somebody starts that again;
@@ -198,6 +228,7 @@ class FunctionSteps:
         self, doing: Doing, phase: Phase, history: Iterable[Mapping[str, Any]]
     ) -> None:
         workflow, step, files = self._workflow, phase.step, doing.files(phase.system)
+        await self._supersede(phase)
         made = None
         if files is not None:
             made = await in_thread(files.made, self._purpose(phase))

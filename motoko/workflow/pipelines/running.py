@@ -138,7 +138,10 @@ class PipelineRun:
 
     async def run(self) -> list[SimSystem | None]:
         """Until nothing can begin any more; the systems for which all is done."""
-        await self._ask()
+        session = current_session()
+        self._functions.is_of_action = session is not None and session.firing is not None
+        if not self._functions.is_of_action:
+            await self._ask()
         await commit_current()
         await until_answered(self._workflow.vars.db, self._functions.look_back)
         before = LeftOut(self._workflow, self._plan, self._progress, self._functions)
@@ -161,6 +164,7 @@ class PipelineRun:
         finally:
             asked.tellers.remove(self._tell)
             self._given.end()
+            self._remember_runs()
             say_believed(self._workflow)
             for stop in self._stops:
                 stop()
@@ -172,13 +176,18 @@ class PipelineRun:
         functions = [name for name, doing in self._plan.items() if doing.handler is not None]
         return self._progress.told(functions)
 
+    def _remember_runs(self) -> None:
+        asked = self._workflow.asked_steps
+        assert asked is not None
+        for phase in self._progress:
+            manager = self._plan[phase.step.name].manager
+            if manager is not None:
+                asked.runs.setdefault(manager.base, set()).update(phase.run_ids)
+
     async def _ask(self) -> None:
-        """Keep what steps are given; ParametersChanged if that is other than before. Actions
-        give one thing for one run, and another for the next."""
-        workflow, session = self._workflow, current_session()
+        """Keep what steps are given; ParametersChanged if that is other than before."""
+        workflow = self._workflow
         assert workflow.asked_steps is not None
-        if session is not None and session.firing is not None:
-            return
         given = self._given.parameters(has_steps=not self._is_written)
         is_accepted = workflow.accepts_changes
         note = partial(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import AWAITS, BEHIND, REQUIRED, UNDECLARED
+from motoko.columns import AWAITS, BEHIND, PASSED_OVER, REQUIRED, UNDECLARED
 from motoko.crashpoints import reached
 from motoko.durable import replace_file
 from motoko.errors import ConfigError
@@ -58,6 +58,7 @@ _OF_ONE_RUN = frozenset(
         REQUIRED,
         BEHIND,
         AWAITS,
+        PASSED_OVER,
         SET_BY_HAND,
     }
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from motoko.errors import DatabaseUnavailable, MotokoError, RunNameNotFound, StudyNotFound
 from motoko.model import states
+from motoko.study.order import passed_over
 from motoko.study.waiting import failed_run
 from motoko.workflow import control, opening, reporter
 from motoko.workflow.holding import held_since
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_FAILED = 10
 MOST_EVENTS = 20
+#: So many of the runs that wait for a step are asked whether their pipeline has come to that.
+_MOST_AWAITING = 1000
 
 
 @dataclass
@@ -41,6 +44,9 @@ class StudyOverview:
     held: float | None = None
     #: By run name: CREATED runs that wait for a step of their pipeline, if there are any.
     awaiting: dict[str, int] = field(default_factory=dict)
+    #: By run name that has come to its end: those of the first thousand of them that nobody
+    #: has asked for.
+    passed_over: dict[str, list[int]] = field(default_factory=dict)
     #: Names of files that are other than when its last run was made.
     changed_files: list[str] = field(default_factory=list)
     error: MotokoError | None = None
@@ -118,6 +124,7 @@ class Overview:
                     "total": study.total,
                     "held": study.held,
                     "awaiting": study.awaiting,
+                    "passed_over": study.passed_over,
                     "changed_files": study.changed_files,
                     "problem": study.problem,
                 }
@@ -186,6 +193,8 @@ def look(
                 found.held = held_since(tables)
                 awaiting = {name: tables.n_awaiting_step(name) for name in found.counts}
                 found.awaiting = {name: n for name, n in awaiting.items() if n}
+                idle = found.awaiting.keys() - overview.orchestrators.keys()
+                found.passed_over = _passed_over(tables, idle)
                 found.changed_files = changed_files(study, tables)
                 _add_failed(overview, study, tables, run_name)
         except MotokoError as error:
@@ -251,6 +260,12 @@ def _counts(tables: Tables, run_name: str | None) -> dict[str, dict[str, int]]:
         if n_runs and run_name in (None, name):
             found.setdefault(name, {})[state] = n_runs
     return found
+
+
+def _passed_over(tables: Tables, run_names: Iterable[str]) -> dict[str, list[int]]:
+    first = {name: tables.awaiting_step(name)[:_MOST_AWAITING] for name in run_names}
+    found = {name: passed_over(tables, ids) for name, ids in first.items()}
+    return {name: ids for name, ids in found.items() if ids}
 
 
 def _add_failed(overview: Overview, study: Study, tables: Tables, run_name: str | None) -> None:

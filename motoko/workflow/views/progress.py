@@ -14,6 +14,7 @@ from motoko.errors import MotokoError
 from motoko.model import states
 from motoko.workflow.executing import Unlisted
 from motoko.workflow.holding import held_since
+from motoko.workflow.views.found_finished import FoundFinished
 
 if TYPE_CHECKING:
     from motoko.store.tables import Tables
@@ -39,6 +40,12 @@ class Progress:
         self.held: set[str] = set()
         self._done: dict[str, deque[tuple[float, int]]] = {n: deque() for n in self.counts}
         self._unlisted = {name: Unlisted(run_name) for name in self.counts}
+        #: By study that declares files which say so.
+        self._found_finished = {
+            name: FoundFinished(run_name)
+            for name, manager in workflow.task_managers.items()
+            if manager.base.config.sentinels is not None
+        }
         self._news: anyio.Event | None = None
         self._stalled_at: dict[str, dict[str, int]] | None = None
 
@@ -74,6 +81,13 @@ class Progress:
         listed = sum(counts.get(s, 0) for counts in self.counts.values() for s in states.ACTIVE)
         return listed + sum(map(len, self._unlisted.values()))
 
+    @property
+    def found_finished(self) -> dict[str, list[int]]:
+        """By study: runs that were taken for finished since its files said so, as long as this
+        is watching, if there are any."""
+        found = {name: some.ids for name, some in self._found_finished.items()}
+        return {name: ids for name, ids in found.items() if ids}
+
     def rate(self, study: str) -> float:
         """Runs done a second, lately."""
         now, samples = time.time(), self._done[study]
@@ -105,6 +119,8 @@ class Progress:
 
     def _take(self, study: str, tables: Tables, changed: set[int] | None) -> None:
         self._unlisted[study].look(tables, changed)
+        if study in self._found_finished:
+            self._found_finished[study].look(tables, changed)
         counts = {s: n for s, n in tables.counts(self.run_name).items() if n}
         is_held = held_since(tables) is not None
         if counts != self.counts[study] or is_held != (study in self.held):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import AWAITS
+from motoko.columns import AWAITS, PASSED_OVER
 from motoko.host import host_name
 from motoko.launch.executing import Executing, executing_in
 from motoko.launch.work import LIMITS, open_runs, retry_left_s
@@ -119,13 +119,21 @@ class Inquiry:
         now = self._command("runs", "retry", self.name, OUT_OF_ORDER)
         never = self._command("runs", "cancel", self.name)
         goes_on = f"`{what_goes_on(run_name)}` goes through the pipeline"
+        why = f"its step {step!r} of a pipeline begins when what that requires is done"
+        passed_over = self.row.get(PASSED_OVER)
         if run_name in control.orchestrators(self.workflow):
             goes_on = f"the orchestrator of {run_name}, if it comes to that, or else {goes_on}"
+        elif passed_over is not None:
+            self.evidence[PASSED_OVER] = passed_over
+            why = f"{run_name} came to its end {moment(passed_over)} without asking for it"
+            goes_on = (
+                f"its step {step!r} of a pipeline has other values, systems or runs before it"
+                " by now, or leaves its system out"
+            )
         return (
             "pipeline",
-            f"waits: it was put back, and its step {step!r} of a pipeline begins when what that"
-            f" requires is done: {goes_on}; `{now}` executes it at once, `{never}` gives it"
-            " up",
+            f"waits: it was put back, and {why}: {goes_on}; `{now}` executes it at once,"
+            f" `{never}` gives it up",
         )
 
     @property
