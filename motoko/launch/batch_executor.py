@@ -12,7 +12,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -29,7 +31,7 @@ from motoko.launch.commands import NOT_EXECUTED, Answer
 from motoko.launch.desk import Desk
 from motoko.launch.environment import user_name
 from motoko.launch.grouping import MOST_IN_ARRAY, Grouped, group_script
-from motoko.launch.rendering import job_script, render, shape_of
+from motoko.launch.rendering import asked_walltime_s, job_script, render, shape_of
 from motoko.launch.room import Room
 from motoko.launch.rundir import Kit
 from motoko.launch.starter import Starter
@@ -160,6 +162,12 @@ class BatchExecutor(Starter):
         return is_throttled and self.watch.is_at_rest
 
     # for the desks
+
+    def walltime_s(self, desk: Desk, row: Mapping[str, Any]) -> float | None:
+        """How long a run may take by the options of its job."""
+        with suppress(ValueError):  # which is said when its script is written
+            return asked_walltime_s(desk.study.config, self.generator, row)
+        return None
 
     def end_left(self, run_dir: str, number: int) -> None:
         """What is left of an attempt ends with its job."""

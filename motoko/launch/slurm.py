@@ -23,6 +23,7 @@ from motoko.launch.batch_generator import (
     Shape,
 )
 from motoko.launch.commands import Answer, ask
+from motoko.launch.limits import asked_s
 from motoko.launch.options import Dialect, split
 
 _PENDING = frozenset(
@@ -172,6 +173,12 @@ class Slurm(BatchGenerator):
             most = f"%{array.most_at_once}" if array.most_at_once else ""
             own.append(f"--array=0-{array.size - 1}{most}")
         return [*own, *map(_as_argument, options)]
+
+    def walltime_s(self, options: Sequence[str]) -> float | None:
+        given = self.dialect.value(options, "time")
+        if given is not None and given.isdecimal():  # minutes, and none of them is no limit
+            given = f"{given}m" if given.strip("0") else "unlimited"
+        return asked_s(given)
 
     def submit_command(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
