@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -285,8 +285,8 @@ def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str,
     """
     said = set(_NEVER)
     if script is not None:
-        with suppress(OSError):  # which sbatch says
-            said.update(_said(script.read_text(errors="replace")))
+        with suppress(OSError), script.open(errors="replace") as lines:  # sbatch says it
+            said.update(_said(lines))
     is_job = bool(variables.get("SLURM_JOB_ID"))
     return {
         name: value
@@ -296,9 +296,12 @@ def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str,
     }
 
 
-def _said(script: str) -> Iterator[str]:
-    """The variables that mean the same as a script's directives."""
-    for line in script.splitlines():
+def _said(script: Iterable[str]) -> Iterator[str]:
+    """The variables that mean the same as a script's directives, which end where its commands
+    begin."""
+    for line in script:
+        if line.strip() and not line.startswith("#"):
+            return
         if line.startswith("#SBATCH "):
             option = split(line.removeprefix("#SBATCH "))[0]
             name = Slurm.dialect.aliases.get(option, option)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from motoko.launch.allowance import UNTOLD
+from motoko.launch.desk import Desk
 from motoko.launch.preview import previews
 from motoko.launch.slurm import Slurm
+from motoko.launch.work import Done, Work
 from motoko.study.study import Study
 from tests.support.launch_session import (
     ONCE,
@@ -18,10 +20,33 @@ from tests.support.launch_session import (
     launching,
     new_study,
     wait_for,
+    wait_for_state,
 )
 from tests.support.systems import System, fault
 
 SIGNAL = ONCE + "checkpoint_signal: USR1@60\nslurm_options: [--time=1:00:00]\n"
+
+
+def test_runs_that_are_submitted_one_by_one_are_claimed_many_at_a_time(
+    slurm: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motoko.launch.batch_executor._AHEAD", 6)
+    claims: list[int] = []
+    write = Desk._write
+
+    def writing(desk: Desk, work: Work) -> Done:
+        done = write(desk, work)
+        claims.extend([len(done.claimed)] if done.claimed else [])
+        return done
+
+    monkeypatch.setattr(Desk, "_write", writing)
+    with new_study(tmp_path / "s", "true\n", ONCE) as study:
+        ids = create(study, 12)
+        with launching(study, **slurm.settings):
+            wait_for_state(study, "FINISHED", *ids)
+
+    assert sum(claims) == 12
+    assert all(n_runs >= 3 for n_runs in claims[:-1]), claims
 
 
 def have_jobs(study: Study, ids: list[int]) -> bool:
