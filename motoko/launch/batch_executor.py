@@ -12,7 +12,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -29,7 +31,7 @@ from motoko.launch.commands import NOT_EXECUTED, Answer
 from motoko.launch.desk import Desk
 from motoko.launch.environment import user_name
 from motoko.launch.grouping import MOST_IN_ARRAY, Grouped, group_script
-from motoko.launch.rendering import job_script, render, shape_of
+from motoko.launch.rendering import asked_walltime_s, job_script, render, shape_of
 from motoko.launch.room import Room
 from motoko.launch.rundir import Kit
 from motoko.launch.starter import Starter
@@ -47,7 +49,8 @@ from motoko.study.study import Study
 
 log = logging.getLogger(__name__)
 
-_AHEAD = 16
+#: So many runs of a study that are submitted one by one are claimed ahead.
+_AHEAD = 64
 #: So many submissions in that time are many.
 _N_MANY, _BUSY_S = 4, 0.5
 #: While the answer to one is awaited, the next one is under way.
@@ -117,13 +120,20 @@ class BatchExecutor(Starter):
     # how much
 
     def n_wanted(self, desk: Desk) -> int:
-        """How many further runs to claim: what there is room for, and a few ahead."""
+        """How many further runs to claim: what there is room for, and some ahead.
+
+        A commit costs much the same for one and for many: single ones are claimed again when
+        half of those that were are submitted.
+        """
         grouped = self._grouped(desk)
         ahead = _AHEAD if grouped.most == 1 else MOST_IN_ARRAY
         most = min(self._room(desk) * grouped.pack, ahead)
         if self.watch.in_hand.arrays and not desk.is_held and self._all_room.in_queue(desk) > 0:
             most = max(most, 1)  # one that waits says that its study wants a share
-        return max(0, most - self._n_ready(desk))
+        n_ready = self._n_ready(desk)
+        if grouped.most == 1 and n_ready > most // 2:
+            return 0
+        return max(0, most - n_ready)
 
     def _n_ready(self, desk: Desk) -> int:
         return sum(1 for attempt in desk.waiting if not self._is_refused(desk, attempt))
@@ -160,6 +170,12 @@ class BatchExecutor(Starter):
         return is_throttled and self.watch.is_at_rest
 
     # for the desks
+
+    def walltime_s(self, desk: Desk, row: Mapping[str, Any]) -> float | None:
+        """How long a run may take by the options of its job."""
+        with suppress(ValueError):  # which is said when its script is written
+            return asked_walltime_s(desk.study.config, self.generator, row)
+        return None
 
     def end_left(self, run_dir: str, number: int) -> None:
         """What is left of an attempt ends with its job."""
@@ -255,11 +271,17 @@ class BatchExecutor(Starter):
 
     def _shape(self, desk: Desk, attempt: Attempt) -> Shape | None:
         if attempt not in self._shapes:
-            try:
-                self._shapes[attempt] = shape_of(desk.study, self.generator, attempt)
-            except (ValueError, MotokoError):
-                self._shapes[attempt] = None  # which is said when its script is written
+            with suppress(ValueError, MotokoError):  # which is said when its script is written
+                return self._sure_shape(desk, attempt)
+            self._shapes[attempt] = None
         return self._shapes[attempt]
+
+    def _sure_shape(self, desk: Desk, attempt: Attempt) -> Shape:
+        """The same; ValueError, ReservedOption for what cannot be asked for."""
+        shape = self._shapes.get(attempt)
+        if shape is None:
+            shape = self._shapes[attempt] = shape_of(desk.study, self.generator, attempt)
+        return shape
 
     def _is_refused(self, desk: Desk, attempt: Attempt) -> bool:
         if not self._refusals:
@@ -275,7 +297,7 @@ class BatchExecutor(Starter):
     def _prepared(self, desk: Desk, attempt: Attempt, kit: Kit) -> None:
         """Write its script ahead too: what is left then is one request."""
         attempt.exec_file = kit.exec_file
-        shape = self._shape(desk, attempt) or shape_of(desk.study, self.generator, attempt)
+        shape = self._sure_shape(desk, attempt)
         environment = self._environments[desk.study]
         script = job_script(desk.study, environment, attempt, desk.generation)
         text = render(self.generator, script, _name(desk, attempt), shape)
@@ -289,7 +311,7 @@ class BatchExecutor(Starter):
             members = await self._taken(desk, attempts)
             if not members:
                 return
-            shape = shape_of(desk.study, self.generator, members[0])
+            shape = self._sure_shape(desk, members[0])
             # One alone is no group, of which PBS makes no array.
             grouped = self._grouped(desk) if len(members) > 1 else Grouped()
             if grouped.has_array and n_at_once < len(members):

@@ -161,6 +161,11 @@ class BatchGenerator(Generator):
     ) -> list[str]:
         """What to ask for, without the prefix. ``log`` is a file in the job's directory."""
 
+    def walltime_s(self, options: Sequence[str]) -> float | None:
+        """How long a job may take by these options: infinite where they ask for no limit; None
+        where they do not say, or in a way that the system itself has to judge."""
+        return None
+
     @abstractmethod
     def submit_command(self, script: str) -> list[str]:
         """The command that submits a script that lies in the current directory."""

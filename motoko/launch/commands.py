@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,26 @@ from typing import NamedTuple
 
 #: The exit code of a command that could not be executed, as a shell has it.
 NOT_EXECUTED = 127
+
+
+class _Process(subprocess.Popen[bytes]):
+    """A process whose end is heard of at once: Popen, told how long to wait at most, looks for
+    it again and again, with pauses between."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is None or self.returncode is not None:
+            return super().wait(timeout)
+        try:
+            fd = os.pidfd_open(self.pid)
+        except OSError:  # a kernel without them
+            return super().wait(timeout)
+        try:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll(max(0.0, timeout) * 1000)
+        finally:
+            os.close(fd)
+        return super().wait(0)
 
 
 class Answer(NamedTuple):
@@ -38,7 +59,7 @@ def ask(
     A session of its own: what ends the launcher's terminal does not cut a submission in two.
     """
     try:
-        process = subprocess.Popen(
+        process = _Process(
             command,
             cwd=directory,
             env=environment,

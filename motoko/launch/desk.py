@@ -29,8 +29,8 @@ from motoko.errors import (
     StudyNotFound,
 )
 from motoko.job.outcome import Outcome
+from motoko.launch.allowance import allow
 from motoko.launch.attempt import Attempt
-from motoko.launch.checkpoint import Notice
 from motoko.launch.executing import Inherited, find_inherited
 from motoko.launch.gathering import Gathering
 from motoko.launch.late import GivenUp
@@ -81,6 +81,10 @@ class Executing(Protocol):
 
     def end_left(self, run_dir: str, number: int) -> None:
         """End what is left of an attempt that an earlier launcher told to end."""
+
+    def walltime_s(self, desk: Desk, row: Mapping[str, Any]) -> float | None:
+        """How long a run may take by what stands above its walltime: infinite where that says
+        so, None where it does not say."""
 
 
 class _Unsure(NamedTuple):
@@ -415,14 +419,7 @@ class Desk:
             resources={"walltime": config.walltime, "mem": config.mem},
             **told,
         )
-        if config.checkpoint_signal is not None and attempt.walltime.limit_s is not None:
-            attempt.notice = Notice(
-                config.checkpoint_signal,
-                attempt.walltime.limit_s,
-                run_dir,
-                attempt.number,
-                config.carry_over,
-            )
+        allow(attempt, config, self._executing.walltime_s(self, row))
         attempt.files = sentinels(
             config.sentinels, attempt.title, run_dir, row, job, self._purposes
         )

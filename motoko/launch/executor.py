@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from motoko.config.retry import INFRASTRUCTURE
 from motoko.crashpoints import reached
@@ -87,6 +88,10 @@ class Executor(Starter):
     def end_left(self, run_dir: str, number: int) -> None:
         """End what is left of an attempt that an earlier launcher told to end."""
         self.watch.end_left(run_dir, number)
+
+    def walltime_s(self, desk: Desk, row: Mapping[str, Any]) -> float | None:
+        """Nothing stands above the walltime of a run."""
+        return None
 
     # starting
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from motoko.job.outcome import Outcome
 
 log = logging.getLogger(__name__)
 
+#: How batch systems write a time without an end.
+_UNLIMITED = frozenset({"unlimited", "infinite", "infinity"})
 #: Two clocks tell durations that differ by less.
 _SAME_S = 0.1
 
@@ -90,3 +93,14 @@ def walltime_s(row: Mapping[str, Any], default: float | None, title: str) -> flo
     except ValueError as error:
         log.warning("run %s: walltime %r is ignored: expected %s", title, given, error)
         return default
+
+
+def asked_s(text: str | None) -> float | None:
+    """The seconds of a time as batch systems are asked for it: infinite without an end; None
+    for what is no time."""
+    if text is not None and text.lower() in _UNLIMITED:
+        return math.inf
+    try:
+        return parse_walltime(text)
+    except ValueError:
+        return None

@@ -49,6 +49,21 @@ class Dialect:
                 found[self.key(option)] = option
         return tuple(found.values())
 
+    def value(self, options: Sequence[str], key: str) -> str | None:
+        """What the last of the options says that is this one, or has it in its list
+        (``l=h_vmem=4G,h_rt=60``); None if none does."""
+        for option in reversed(options):
+            name, value = split(option)
+            name = self.aliases.get(name, name)
+            if name == key:
+                return value
+            if name in self.lists and value is not None:
+                for part in reversed(value.split(",")):
+                    inner, _, given = part.partition("=")
+                    if f"{name}={inner.strip()}" == key:
+                        return given.strip()
+        return None
+
 
 def split(option: str) -> tuple[str, str | None]:
     """The name of an option, without dashes, and its value; None for one without."""

@@ -18,6 +18,7 @@ from motoko.launch.batch_generator import (
     Shape,
 )
 from motoko.launch.commands import Answer
+from motoko.launch.limits import asked_s
 from motoko.launch.options import Dialect, split
 
 _BUSY = re.compile(
@@ -96,6 +97,9 @@ class Pbs(BatchGenerator):
                 own.append(f"-W max_run_subjobs={array.most_at_once}")
             own[own.index("-r n")] = "-r y"  # arrays of PBS must be; the token lets one execute
         return [*own, *map(_as_argument, options)]
+
+    def walltime_s(self, options: Sequence[str]) -> float | None:
+        return asked_s(self.dialect.value(options, "l=walltime"))
 
     def submit_command(self, script: str) -> list[str]:
         return ["qsub", script]

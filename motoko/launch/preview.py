@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from motoko.errors import LaunchError
 from motoko.job import layout
+from motoko.launch.allowance import allow
 from motoko.launch.attempt import Attempt
 from motoko.launch.batch_generator import BatchGenerator, Shape
 from motoko.launch.environment import Environment
 from motoko.launch.generator import Generator
 from motoko.launch.grouping import Grouped, group_script
-from motoko.launch.rendering import job_script, render, shape_of
+from motoko.launch.rendering import asked_walltime_s, job_script, render, shape_of
 from motoko.launch.room import MOST_SUBMITTED
 from motoko.launch.starter import least
 from motoko.launch.ticket import Tickets, group_script_file, job_name
@@ -45,7 +46,7 @@ def previews(study: Study, generator: Generator, python_dir: Path) -> list[Previ
     with study.database.read() as tables:
         rows = {run_id: dict(tables.run(run_id)) for run_id in tables.ready(_MOST_LOOKED_AT)}
     for run_id, row in rows.items():
-        shape = shape_of(study, generator, _attempt(study, row))
+        shape = shape_of(study, generator, _attempt(study, generator, row))
         found.setdefault(shape, []).append(run_id)
     return [
         _preview(study, generator, shape, [rows[i] for i in ids], python_dir)
@@ -68,7 +69,7 @@ def _preview(
         is_whole = bool(generator.throttle_command("", 1))
         most = least(most, config.max_submitted, MOST_SUBMITTED) or most
         most = most if is_whole else least(most, at_once) or most
-    attempts = [_attempt(study, row) for row in rows[:most]]
+    attempts = [_attempt(study, generator, row) for row in rows[:most]]
     if grouped.has_array and at_once is not None and at_once < len(attempts):
         grouped = grouped._replace(most_at_once=at_once)
     first, file = attempts[0], layout.job_script(attempts[0].number)
@@ -120,17 +121,17 @@ def rendered(
     study: Study, generator: BatchGenerator, row: Mapping[str, object], python_dir: Path
 ) -> str:
     """The script that a run would get now."""
-    attempt = _attempt(study, row)
+    attempt = _attempt(study, generator, row)
     environment = Environment(study, python_dir, os.environ)
     name = job_name(study.name, attempt.run_id, attempt.number, attempt.nonce)
     script = job_script(study, environment, attempt, "")
     return render(generator, script, name, shape_of(study, generator, attempt))
 
 
-def _attempt(study: Study, row: Mapping[str, object]) -> Attempt:
+def _attempt(study: Study, generator: BatchGenerator, row: Mapping[str, object]) -> Attempt:
     number = row.get("attempt", 0)
     assert isinstance(number, int) and isinstance(row["id"], int)
-    return Attempt(
+    attempt = Attempt(
         study.schema,
         {**row, "attempt": number + 1, "nonce": _NONCE},
         {},
@@ -138,3 +139,5 @@ def _attempt(study: Study, row: Mapping[str, object]) -> Attempt:
         manifest=None,
         default_walltime=study.config.walltime,
     )
+    allow(attempt, study.config, asked_walltime_s(study.config, generator, row))
+    return attempt

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from motoko.config.fields import texts
 from motoko.errors import SubmissionFailed
 from motoko.job import layout
@@ -13,14 +16,43 @@ from motoko.launch.jobscript import JobScript
 from motoko.launch.resources import resources_of
 from motoko.study.study import Study
 
+if TYPE_CHECKING:
+    from motoko.config import StudyConfig
+
 
 def shape_of(study: Study, generator: BatchGenerator, attempt: Attempt) -> Shape:
     """What the job of an attempt asks for: ValueError, ReservedOption for what cannot be."""
     name, dialect = generator.name, generator.dialect
     own = texts(attempt.row.get(f"{name}_options"))
     dialect.check(own, f"{name}_options of run {attempt.title}")
-    options = dialect.merged(generator.options, study.config.options.get(name, ()), own)
-    return Shape(resources_of(study.config, attempt.row, attempt.walltime.limit_s), options)
+    options = options_of(study.config, generator, attempt.row)
+    is_asked = generator.walltime_s(options) is not None
+    walltime_s = None if is_asked else attempt.walltime.limit_s
+    return Shape(resources_of(study.config, attempt.row, walltime_s), options)
+
+
+def asked_walltime_s(
+    config: StudyConfig, generator: BatchGenerator, row: Mapping[str, Any]
+) -> float | None:
+    """How long a run may take by the options of its job: infinite where they ask for no limit.
+
+    None where they do not say; nor do they of runs that are packed, since theirs is the time of
+    the job that these share. ValueError for options that cannot be.
+    """
+    is_packed = (config.pack or 1) > 1
+    return None if is_packed else generator.walltime_s(options_of(config, generator, row))
+
+
+def options_of(
+    config: StudyConfig, generator: BatchGenerator, row: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """All options that a run is submitted with; its own stand above those of its study.
+
+    ValueError when its own are none.
+    """
+    key = f"{generator.name}_options"
+    of_study = config.options.get(generator.name, ())
+    return generator.dialect.merged(generator.options, of_study, texts(row.get(key)))
 
 
 def job_script(

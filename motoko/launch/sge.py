@@ -16,6 +16,7 @@ from motoko.launch.batch_generator import (
     Phase,
     Shape,
 )
+from motoko.launch.limits import asked_s
 from motoko.launch.options import Dialect, split
 
 _BUSY = re.compile(
@@ -88,6 +89,9 @@ class GridEngine(BatchGenerator):
             if array.most_at_once:
                 own.append(f"-tc {array.most_at_once}")
         return [*own, *map(_as_argument, options)]
+
+    def walltime_s(self, options: Sequence[str]) -> float | None:
+        return asked_s(self.dialect.value(options, "l=h_rt"))
 
     def submit_command(self, script: str) -> list[str]:
         return ["qsub", "-terse", script]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from motoko.launch.batch_generator import (
     Shape,
 )
 from motoko.launch.commands import Answer, ask
+from motoko.launch.limits import asked_s
 from motoko.launch.options import Dialect, split
 
 _PENDING = frozenset(
@@ -173,6 +174,12 @@ class Slurm(BatchGenerator):
             own.append(f"--array=0-{array.size - 1}{most}")
         return [*own, *map(_as_argument, options)]
 
+    def walltime_s(self, options: Sequence[str]) -> float | None:
+        given = self.dialect.value(options, "time")
+        if given is not None and given.isdecimal():  # minutes, and none of them is no limit
+            given = f"{given}m" if given.strip("0") else "unlimited"
+        return asked_s(given)
+
     def submit_command(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
 
@@ -278,8 +285,8 @@ def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str,
     """
     said = set(_NEVER)
     if script is not None:
-        with suppress(OSError):  # which sbatch says
-            said.update(_said(script.read_text(errors="replace")))
+        with suppress(OSError), script.open(errors="replace") as lines:  # sbatch says it
+            said.update(_said(lines))
     is_job = bool(variables.get("SLURM_JOB_ID"))
     return {
         name: value
@@ -289,9 +296,12 @@ def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str,
     }
 
 
-def _said(script: str) -> Iterator[str]:
-    """The variables that mean the same as a script's directives."""
-    for line in script.splitlines():
+def _said(script: Iterable[str]) -> Iterator[str]:
+    """The variables that mean the same as a script's directives, which end where its commands
+    begin."""
+    for line in script:
+        if line.strip() and not line.startswith("#"):
+            return
         if line.startswith("#SBATCH "):
             option = split(line.removeprefix("#SBATCH "))[0]
             name = Slurm.dialect.aliases.get(option, option)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from motoko.job import layout
 from motoko.job.layout import safe_name
@@ -56,14 +56,27 @@ def group_script_file(name: str) -> str:
 def write_tickets(path: str, tickets: Sequence[Ticket]) -> None:
     """Put the tickets in their place in one step."""
     aside = f"{path}.{os.getpid()}"
-    facts = [ticket._asdict() for ticket in tickets]
     try:
-        Path(aside).write_text(json.dumps(facts if len(facts) > 1 else facts[0]) + "\n")
+        Path(aside).write_text(json.dumps(_facts(tickets)) + "\n")
         os.replace(aside, path)
     except OSError:
         with suppress(OSError):
             Path(aside).unlink()
         raise
+
+
+def _facts(tickets: Sequence[Ticket]) -> dict[str, Any]:
+    """One as it is; of several, which have generator and name in common, the rest in lists."""
+    first = tickets[0]
+    if len(tickets) == 1:
+        return first._asdict()
+    return {
+        "generator": first.generator,
+        "name": first.name,
+        "nonces": [ticket.nonce for ticket in tickets],
+        "ids": [ticket.id for ticket in tickets],
+        "tasks": [ticket.task for ticket in tickets],
+    }
 
 
 class Tickets:
@@ -98,8 +111,16 @@ class Tickets:
 def _read(path: str | Path) -> dict[str, Ticket]:
     """The tickets in a file, by nonce; none when it is not there, or is none."""
     try:
-        said = json.loads(Path(path).read_text())
-        found = [Ticket(**one) for one in (said if isinstance(said, list) else [said])]
-    except (FileNotFoundError, ValueError, TypeError):
+        found = list(_tickets(json.loads(Path(path).read_text())))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return {}
     return {ticket.nonce: ticket for ticket in found}
+
+
+def _tickets(said: Any) -> Iterator[Ticket]:
+    if "nonces" in said:
+        columns = said["nonces"], said["ids"], said["tasks"]
+        for nonce, job_id, task in zip(*columns, strict=True):
+            yield Ticket(nonce, said["generator"], said["name"], job_id, task)
+    else:  # launchers before this one wrote those of a group as a list
+        yield from (Ticket(**one) for one in (said if isinstance(said, list) else [said]))

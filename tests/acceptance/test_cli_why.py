@@ -54,7 +54,7 @@ def test_runs_and_events_say_why(here: CommandLine) -> None:
     assert "2 runs may execute at once" in waiting[1]
     assert waiting[1].endswith("which are sample.1, sample.2; 2 runs come before it")
     assert shown.startswith(waiting[1])
-    assert "  executing  sample.1\n             sample.2\n" in shown
+    assert "  n_executing  2\n  executing    sample.1\n               sample.2\n" in shown
     assert drawn.startswith("all_drawn@sample does not fire: all_are_drawn (orchestrator.py:")
     assert "gave False for sample" in drawn
     assert "  gave        sample: False\n" in drawn

@@ -13,6 +13,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import anyio
 
@@ -61,6 +63,9 @@ class Instant:
             desk.note(attempt)
             self.n_ended += 1
         desk.claim()
+
+    def walltime_s(self, desk: Desk, row: Mapping[str, Any]) -> float | None:
+        return None
 
     def adopt(self, desk: Desk, attempt: Attempt, state: str) -> None:
         raise AssertionError("nobody else executes")

@@ -17,7 +17,7 @@ from motoko.daemon import Office
 from motoko.errors import EventNotFound, RunsFailed
 from motoko.host import awake_clock
 from motoko.job.token import take_token, token_facts
-from motoko.launch.work import HELD
+from motoko.launch.work import HELD, LIMITS
 from motoko.store import address
 from motoko.store.deletion import delete_runs
 from motoko.workflow import Workflow, control, reporter
@@ -240,6 +240,11 @@ def set_entries(workflow: Workflow, run_id: int, **changes: Any) -> None:
     workflow.mult.base.database.write(lambda tables: tables.update_run(run_id, changes))
 
 
+def set_attempt(workflow: Workflow, run_id: int, facts: dict[str, Any]) -> None:
+    """Say this of the first attempt of a run."""
+    workflow.mult.base.database.write(lambda tables: tables.set_attempt(run_id, 1, facts))
+
+
 def begin(workflow: Workflow, run_id: int, nproc: int = 1) -> None:
     """Say that a run executes."""
     entries = {"attempt": 1, "nonce": f"{run_id}", "start_time": 1.0, "nproc": nproc}
@@ -301,6 +306,55 @@ def test_run_waits_for_cores(workflow: Workflow, launcher: dict[str, Any]) -> No
     assert fourth.sentence == (
         "mult.4 waits: it asks for 8 cores and there are 4, so it executes alone, when mult.1,"
         " mult.2 have ended; 1 run comes before it"
+    )
+
+
+def test_run_of_a_batch_system_is_told_how_many_jobs_there_are_and_a_few_of_them(
+    workflow: Workflow, launcher: dict[str, Any]
+) -> None:
+    study = workflow.mult.base
+    workflow.mult.createTask(x=[float(i) for i in range(12)])
+    for run_id in range(1, 8):
+        begin(workflow, run_id)
+    for run_id in (8, 9):
+        set_entries(workflow, run_id, state="SUBMITTED", attempt=1, nonce=f"{run_id}")
+    generators = {"mult": "slurmCoat", "norm": "bash"}
+    rewrite(control.launcher_office(workflow), {**launcher, "generators": generators})
+    study.database.write(lambda tables: tables.set_fact(LIMITS, {"max_submitted": 9}))
+
+    full = run_reasons.why(workflow, "mult.12")
+    for run_id in (8, 9):  # packed, as one job
+        set_attempt(workflow, run_id, {"nonce": f"{run_id}", "batch": {"id": "7"}})
+    next_one, next_but_one = (run_reasons.why(workflow, f"mult.{n}") for n in (10, 11))
+
+    assert full.reason == "max_submitted"
+    assert full.sentence == (
+        "mult.12 waits: mult may have 9 jobs at once (max_submitted in its bd.yaml), and 9 runs"
+        " are submitted: mult.1, mult.2, mult.3, mult.4, mult.5 and 4 more; 2 runs come before"
+        " it"
+    )
+    assert full.evidence["n_submitted"] == 9
+    assert full.evidence["submitted"] == [f"mult.{n}" for n in range(1, 6)]
+    assert (next_one.reason, next_but_one.reason) == ("next", "queue")
+
+
+def test_jobs_of_one_system_share_its_limits(
+    workflow: Workflow, launcher: dict[str, Any]
+) -> None:
+    workflow.mult.createTask(x=[1.0, 2.0])
+    workflow.norm.createTask(x=1.0)
+    begin(workflow, 1)
+    generators = {"mult": "slurm", "norm": "slurm"}
+    rewrite(control.launcher_office(workflow), {**launcher, "generators": generators})
+    limits = {"workflow.max_concurrent": 1}
+    for manager in (workflow.mult, workflow.norm):
+        manager.base.database.write(lambda tables: tables.set_fact(LIMITS, limits))
+
+    reason = run_reasons.why(workflow, "norm.1")
+
+    assert reason.sentence == (
+        "norm.1 waits: there may be 1 job at once (max_concurrent in motoko.yaml), and 1 run is"
+        " submitted: mult.1"
     )
 
 

@@ -72,6 +72,10 @@ class AllAtOnce:
     def schedule(self) -> None:
         """Nothing starts but what the test starts."""
 
+    def walltime_s(self, desk: Desk, row: Mapping[str, Any]) -> float | None:
+        """Nothing stands above the walltime of a run."""
+        return None
+
     adopt = withdraw = end_left = schedule
 
 

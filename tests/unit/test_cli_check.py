@@ -432,6 +432,32 @@ def test_more_cores_than_the_machine_has_are_a_warning(directory: Path, line: st
     assert warning.about == "study mult"
 
 
+@pytest.mark.parametrize(
+    ("lines", "is_told"),
+    [
+        ("", True),
+        ("slurm_options: [time=60]", True),
+        ("generator: slurm\nslurm_options: [qos=long]", True),
+        ("generator: slurm\nslurm_options: [time=60]\npack: 2", True),
+        ("generator: slurm\nslurm_options: [time=60]", False),
+        ("generator: sgeCoat\nrun_params: {sge_options: [l=h_rt=60]}", False),
+        ("walltime: 60", False),
+        ("run_params: {walltime: 60}", False),
+    ],
+)
+def test_a_signal_before_the_end_of_a_time_that_nobody_gives_is_a_warning(
+    directory: Path, lines: str, is_told: bool
+) -> None:
+    with (directory / "mult" / "bd.yaml").open("a") as file:
+        file.write(f"checkpoint_signal: USR1@5\n{lines}\n")
+
+    told = [one for one in found(directory, WARNING) if "checkpoint_signal" in one.text]
+
+    assert [one.about for one in told] == ["study mult"] * is_told
+    assert all("write `walltime:` beside it" in one.text for one in told)
+    assert all(("of the job of packed runs" in one.text) == ("pack" in lines) for one in told)
+
+
 def test_studies_with_the_same_run_directories_are_refused(directory: Path) -> None:
     for name in ("mult", "norm"):
         yaml = "study: same\njob: {x: float}\noutpath: ../runs\n"

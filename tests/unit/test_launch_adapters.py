@@ -200,7 +200,8 @@ def test_sbatch_sees_nothing_of_the_job_around_it_nor_defaults_for_what_its_scri
 ) -> None:
     (tmp_path / "sbatch").write_text("#!/bin/sh\nenv\n")
     (tmp_path / "sbatch").chmod(0o755)
-    (tmp_path / "job.sh").write_text("#SBATCH --job-name=n\n#SBATCH --time=5\n#SBATCH -p x\n")
+    said = "#!/bin/sh\n#SBATCH --job-name=n\n\n#SBATCH --time=5\n#SBATCH -p x\n"
+    (tmp_path / "job.sh").write_text(said + "true\n#SBATCH --qos=unread\n")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     given = {
         "SLURM_JOB_ID": "7",
@@ -211,6 +212,7 @@ def test_sbatch_sees_nothing_of_the_job_around_it_nor_defaults_for_what_its_scri
         "SBATCH_PARTITION": "short",
         "SBATCH_WAIT": "1",
         "SBATCH_ACCOUNT": "ours",
+        "SBATCH_QOS": "high",
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -218,7 +220,8 @@ def test_sbatch_sees_nothing_of_the_job_around_it_nor_defaults_for_what_its_scri
     answer = Slurm().ask(["sbatch", "--parsable", "job.sh"], 10, str(tmp_path))
 
     seen = dict(line.partition("=")[::2] for line in answer.output.splitlines())
-    assert {name for name in given if name in seen} == {"SLURM_CONF", "SBATCH_ACCOUNT"}
+    kept = {"SLURM_CONF", "SBATCH_ACCOUNT", "SBATCH_QOS"}
+    assert {name for name in given if name in seen} == kept
 
 
 def test_a_command_that_is_not_there_was_not_executed() -> None:

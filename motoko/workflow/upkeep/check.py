@@ -24,7 +24,9 @@ from motoko.config.document import read_document
 from motoko.config.fields import is_name
 from motoko.errors import ConfigError, MotokoError, ReservedOption, UnknownGenerator
 from motoko.job import layout
-from motoko.launch.generator import LocalGenerator, find_generator
+from motoko.launch.batch_generator import BatchGenerator
+from motoko.launch.generator import Generator, LocalGenerator, find_generator, plain_name
+from motoko.launch.rendering import asked_walltime_s, options_of
 from motoko.launch.room import MOST_SUBMITTED
 from motoko.launch.slots import available_cores
 from motoko.paths import STUDY_FILE, STUDY_STATE, WORKFLOW_STATE
@@ -82,6 +84,7 @@ def check(directory: Path) -> Iterator[Finding]:
         yield Finding(MISTAKE, "configuration", str(mistake))
     for config in sound_ones:
         yield from _cores(config)
+        yield from _unwarned(config, workflow.sound)
     if not is_alone and workflow.config is not None and _is_known(workflow, "orchestrator"):
         yield from _orchestrator(workflow.config)
     if workflow.sound is not None and workflow.sound.pipeline is not None:
@@ -310,6 +313,37 @@ def _cores(study: StudyConfig) -> Iterator[Finding]:
         have = f"{n_cores} core" if n_cores == 1 else f"{n_cores} cores"
         text = f"nproc: {most} is more than the {have} of this machine; each such run is alone"
         yield Finding(WARNING, f"study {study.directory.name}", text)
+
+
+def _unwarned(study: StudyConfig, workflow: WorkflowConfig | None) -> Iterator[Finding]:
+    """That a signal is to come before the end of a time which nobody gives."""
+    row = {**study.run_space, **study.run_params}
+    if study.checkpoint_signal is None or (row.get("walltime") or study.walltime) is not None:
+        return
+    generator = _generator_of(study, workflow)
+    of_job = ""
+    if isinstance(generator, BatchGenerator):
+        with suppress(ValueError):  # which is said when a script is written
+            if asked_walltime_s(study, generator, row) is not None:
+                return
+            if generator.walltime_s(options_of(study, generator, row)) is not None:
+                of_job = f" ({generator.name}_options give the one of the job of packed runs)"
+    text = (
+        f"{study.file}: checkpoint_signal does not come, since no walltime is given{of_job}:"
+        " write `walltime:` beside it, unless tasks give theirs"
+    )
+    yield Finding(WARNING, f"study {study.directory.name}", text)
+
+
+def _generator_of(study: StudyConfig, workflow: WorkflowConfig | None) -> Generator | None:
+    """How runs of a study are executed; None if that cannot be told."""
+    name = study.generator or (workflow.generator if workflow is not None else None)
+    if name is None:
+        return None
+    options = workflow.options.get(plain_name(name), ()) if workflow is not None else ()
+    with suppress(UnknownGenerator, ReservedOption):  # which is said of the file
+        return find_generator(name, options)
+    return None
 
 
 def _generators(

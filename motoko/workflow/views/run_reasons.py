@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from motoko.columns import AWAITS, PASSED_OVER
+from motoko.errors import UnknownGenerator
 from motoko.host import host_name
 from motoko.launch.executing import Executing, executing_in
+from motoko.launch.generator import LocalGenerator, find_generator, plain_name
 from motoko.launch.work import LIMITS, open_runs, retry_left_s
 from motoko.model import states
 from motoko.phrases import counted, duration, moment
@@ -214,6 +216,8 @@ class Inquiry:
         )
 
     def _without_room(self) -> tuple[str, str] | None:
+        if alike := self._studies_of_its_system():
+            return self._without_job(alike)
         executing = {name: list(_executing(t)) for name, t in self._all_tables()}
         own = executing[self.study.name]
         cores = int(self.launcher.facts.get("cores", 0)) if self.launcher is not None else 0
@@ -226,7 +230,7 @@ class Inquiry:
             min(int(r.get("nproc") or 1), cores) for rows in executing.values() for r in rows
         )
         n_before = self._n_before()
-        self.evidence |= {"executing": everywhere, "n_before": n_before}
+        self.evidence |= {**_some("executing", everywhere), "n_before": n_before}
         queue = f"; {_runs_come(n_before)} before it" if n_before else ""
         if most_here is not None and len(own) >= most_here:
             names = [f"{self.study.name}.{row['id']}" for row in own]
@@ -258,6 +262,63 @@ class Inquiry:
                 f" {_listed(everywhere)}{queue}",
             )
         return self._behind(n_before)
+
+    def _studies_of_its_system(self) -> list[str]:
+        """The studies whose runs go to the batch system of this one; none if that has none."""
+        facts = self.launcher.facts if self.launcher is not None else {}
+        kinds = {n: plain_name(str(kind)) for n, kind in facts.get("generators", {}).items()}
+        own = kinds.get(self.study.name, "bash")
+        try:
+            if isinstance(find_generator(own), LocalGenerator):
+                return []
+        except UnknownGenerator:  # as an installation has it that is gone by now
+            return []
+        return [name for name, kind in kinds.items() if kind == own]
+
+    def _without_job(self, alike: Collection[str]) -> tuple[str, str] | None:
+        """What keeps it from being submitted, beside the runs of studies like its own."""
+        jobs = {
+            f"{name}.{run_id}": (name, _job(tables, run_id))
+            for name, tables in self._all_tables()
+            if name in alike
+            for run_id in open_runs(tables)
+            if f"{name}.{run_id}" != self.name
+        }
+        own = {run: job for run, job in jobs.items() if job[0] == self.study.name}
+        n_before = 0
+        if not self._is_submitted:
+            n_before = sum(run_id < self.run_id for run_id in self.tables.all_ready())
+        self.evidence |= {**_some("submitted", list(jobs)), "n_before": n_before}
+        for limit, most, is_own, where in self._limits_of_jobs():
+            there = own if is_own else jobs
+            if len(set(there.values())) < most:
+                continue
+            have = f"{self.study.name} may have" if is_own else "there may be"
+            queue = f"; {_runs_come(n_before)} before it" if n_before else ""
+            are = "run is" if len(there) == 1 else "runs are"
+            return (
+                limit,
+                f"waits: {have} {counted(most, 'job')} at once ({limit} {where}), and"
+                f" {len(there)} {are} submitted: {_listed(list(there))}{queue}",
+            )
+        return self._behind(n_before)
+
+    def _limits_of_jobs(self) -> Iterator[tuple[str, int, bool, str]]:
+        """By their names: how many jobs, whether of this study alone, where that is said."""
+        from motoko.launch.room import MOST_SUBMITTED
+
+        known: Mapping[str, int] = self.tables.fact(LIMITS) or {}
+        study, workflow = self.study.config, self.workflow.config
+        usual = max(MOST_SUBMITTED, workflow.max_concurrent or 0)
+        for name in ("max_concurrent", "max_submitted"):
+            most = known.get(name, getattr(study, name))
+            if most is not None:
+                yield name, most, True, f"in its {study.file.name}"
+            most = known.get(f"workflow.{name}", getattr(workflow, name))
+            if most is not None:
+                yield name, most, False, "in motoko.yaml"
+            elif name == "max_submitted":
+                yield name, usual, False, "if motoko.yaml does not say otherwise"
 
     def _n_before(self) -> int:
         submitted = list(self.tables.in_state(states.SUBMITTED))
@@ -392,6 +453,19 @@ def _attempt_in_words(attempt: Mapping[str, Any]) -> str:
     if attempt.get("start_time"):
         parts.append(moment(attempt["start_time"]))
     return f"{attempt['number']}: {', '.join(str(part) for part in parts if part)}"
+
+
+def _job(tables: Tables, run_id: int) -> int | str:
+    """The job of a run, which others that are packed may have too; or what it will be."""
+    attempts = tables.attempts(run_id)
+    batch = attempts[-1].get("batch", {}) if attempts else {}
+    found: int | str = batch.get("id", run_id)
+    return found
+
+
+def _some(what: str, names: list[str]) -> dict[str, Any]:
+    """How many there are, and the first of them."""
+    return {f"n_{what}": len(names), what: names[:_MOST_NAMED]}
 
 
 def _runs_come(n: int) -> str:
