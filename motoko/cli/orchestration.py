@@ -185,7 +185,7 @@ def _failed_functions(workflow: Workflow) -> Iterator[str]:
     except MotokoError:
         return
     if found:
-        names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
+        names = words.listed(found, _MOST_NAMES)
         yield f"{words.counted(len(found), 'function')} FAILED ({names})"
 
 
@@ -195,7 +195,7 @@ def _awaiting_step(workflow: Workflow) -> Iterator[str]:
         with suppress(MotokoError), manager.base.database.read() as tables:
             found += [f"{name}.{i}" for i in tables.awaiting_step(workflow.run_name)]
     if found:
-        names = ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
+        names = words.listed(found, _MOST_NAMES)
         verb = "waits" if len(found) == 1 else "wait"
         n_runs = words.counted(len(found), "run")
         yield f"{n_runs} {verb} for a pipeline ({names}), `motoko why {found[0]}`"

@@ -13,7 +13,7 @@ from motoko.host import host_name
 from motoko.launch.executing import Executing, executing_in
 from motoko.launch.work import LIMITS, open_runs, retry_left_s
 from motoko.model import states
-from motoko.phrases import counted, duration, moment
+from motoko.phrases import counted, duration, listed, moment
 from motoko.study.order import OUT_OF_ORDER, what_goes_on
 from motoko.study.records import split_run_name
 from motoko.workflow import control
@@ -226,7 +226,8 @@ class Inquiry:
             return (
                 "max_concurrent",
                 f"waits: {self.study.name} may have {counted(most_here, 'run')} at once"
-                f" (max_concurrent in its {file}), which are {_listed(names)}{queue}",
+                f" (max_concurrent in its {file}), which are"
+                f" {listed(names, _MOST_NAMED)}{queue}",
             )
         if most is not None:
             if len(everywhere) < most:
@@ -234,20 +235,20 @@ class Inquiry:
             return (
                 "max_concurrent",
                 f"waits: {counted(most, 'run')} may execute at once (max_concurrent in"
-                f" motoko.yaml), which are {_listed(everywhere)}{queue}",
+                f" motoko.yaml), which are {listed(everywhere, _MOST_NAMED)}{queue}",
             )
         self.evidence |= {"cores": cores, "cores_in_use": used, "nproc": nproc}
         if nproc > cores and everywhere:
             return (
                 "cores",
                 f"waits: it asks for {counted(nproc, 'core')} and there are {cores}, so it"
-                f" executes alone, when {_listed(everywhere)} have ended{queue}",
+                f" executes alone, when {listed(everywhere, _MOST_NAMED)} have ended{queue}",
             )
         if used + min(nproc, cores) > cores:
             return (
                 "cores",
                 f"waits for {counted(nproc, 'free core')}: {used} of {cores} are in use by"
-                f" {_listed(everywhere)}{queue}",
+                f" {listed(everywhere, _MOST_NAMED)}{queue}",
             )
         return self._behind(n_before)
 
@@ -388,10 +389,3 @@ def _attempt_in_words(attempt: Mapping[str, Any]) -> str:
 
 def _runs_come(n: int) -> str:
     return f"{counted(n, 'run')} come{'s' if n == 1 else ''}"
-
-
-def _listed(names: list[str]) -> str:
-    if not names:
-        return "none"
-    shown = ", ".join(names[:_MOST_NAMED])
-    return f"{shown} and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else shown
