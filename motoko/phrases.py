@@ -58,6 +58,10 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[matches[0]] if matches else None
 
 
-def listed(names: Iterable[str]) -> str:
-    """The names in one line, or a word for their absence."""
-    return ", ".join(names) or "none"
+def listed(names: Iterable[str], at_most: int | None = None) -> str:
+    """The names in one line, or the first of them and how many more there are, or a word for
+    their absence."""
+    names = list(names)
+    shown = names[:at_most]
+    more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+    return f"{', '.join(shown)}{more}" or "none"

@@ -71,7 +71,7 @@ def _ancestors() -> Iterator[int]:
         yield pid
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return
         pid = int(stat.rpartition(b")")[2].split()[1])
 

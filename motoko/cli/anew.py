@@ -55,8 +55,7 @@ def say_older_files(changes: Changes, command: str) -> None:
     if not changes.outdated:
         return
     n_runs = words.counted(len(changes.outdated), "run")
-    more = ", ..." if len(changes.outdated) > _MOST_NAMED else ""
-    names = f"{', '.join(changes.outdated[:_MOST_NAMED])}{more}"
+    names = words.listed(changes.outdated, _MOST_NAMED)
     click.echo(f"{n_runs} will execute older files than there are now ({names}): {command}")
 
 
@@ -66,12 +65,11 @@ def say_awaiting(awaiting: Mapping[str, str], otherwise: str = "") -> None:
     if not awaiting:
         return
     names = list(awaiting)
-    more = ", ..." if len(names) > _MOST_NAMED else ""
     verb, step = ("waits", "its step") if len(names) == 1 else ("wait", "their steps")
     goes_on = " and ".join(f"`{what_goes_on(name)}`" for name in sorted({*awaiting.values()}))
     click.echo(
         f"{words.counted(len(names), 'run')} of a pipeline {verb} for {step} to begin"
-        f" ({', '.join(names[:_MOST_NAMED])}{more}): {goes_on} goes through it{otherwise}"
+        f" ({words.listed(names, _MOST_NAMED)}): {goes_on} goes through it{otherwise}"
     )
 
 

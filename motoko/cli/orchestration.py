@@ -198,11 +198,8 @@ def _failed_functions(workflow: Workflow) -> Iterator[str]:
     except MotokoError:
         return
     if found:
-        yield f"{words.counted(len(found), 'function')} FAILED ({_named(found)})"
-
-
-def _named(found: list[str]) -> str:
-    return ", ".join(found[:_MOST_NAMES]) + (", ..." if len(found) > _MOST_NAMES else "")
+        names = words.listed(found, _MOST_NAMES)
+        yield f"{words.counted(len(found), 'function')} FAILED ({names})"
 
 
 def _awaiting_step(workflow: Workflow) -> Iterator[str]:
@@ -220,7 +217,8 @@ def _awaiting_step(workflow: Workflow) -> Iterator[str]:
     ):
         if found:
             n_runs, verb = words.counted(len(found), "run"), one if len(found) == 1 else some
-            yield f"{n_runs} {verb} {what} ({_named(found)}), `motoko why {found[0]}`"
+            names = words.listed(found, _MOST_NAMES)
+            yield f"{n_runs} {verb} {what} ({names}), `motoko why {found[0]}`"
 
 
 def _variables(workflow: Workflow) -> Iterator[str]:

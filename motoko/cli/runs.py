@@ -76,10 +76,11 @@ def _code(card: Card) -> list[tuple[str, Any]]:
         else None
     )
     n_files = words.counted(len(code["files"]), "file")
+    changed = words.listed(code["changed_since"], _MOST_FILES) if code["changed_since"] else ""
     return [
         ("its files", words.Whole(", ".join(code["given"]))),
         ("study", f"{n_files} (--json has their digests)" if code["files"] else None),
-        ("other now", words.Whole(", ".join(code["changed_since"][:_MOST_FILES]))),
+        ("other now", words.Whole(changed)),
         ("commit", words.Whole(commit) if code["commit"] else None),
         ("python", words.Whole(interpreter) if interpreter else None),
     ]

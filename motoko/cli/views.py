@@ -87,10 +87,10 @@ class Lines:
         if progress.is_stalled:
             parts.append(_stalled(progress))
             lacks = progress.lacks
-        line = "; ".join(parts)
-        if line and line != self._last:
-            self._last = line
-            click.echo("\n  ".join([f"{clock} {line}", *lacks]))
+        text = "\n  ".join(["; ".join(parts), *lacks])
+        if text and text != self._last:
+            self._last = text
+            click.echo(f"{clock} {text}")
 
 
 class Live:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from motoko.phrases import counted, duration, moment
+from motoko.phrases import counted, duration, listed, moment
 
 __all__ = [
     "STATE_ORDER",
     "Whole",
     "counted",
     "duration",
+    "listed",
     "moment",
     "ordered_states",
     "size",

@@ -26,7 +26,7 @@ from motoko.config import TYPES, StudyConfig, read_study
 from motoko.crashpoints import reached
 from motoko.errors import ConfigError, ForeignDatabase, SchemaError, StudyExists, StudyNotFound
 from motoko.host import host_name
-from motoko.job.layout import quantity_file
+from motoko.job.layout import RUN_FILE, quantity_file
 from motoko.job.quantities import last_row
 from motoko.model import states
 from motoko.paths import STUDY_FILE, STUDY_STATE
@@ -76,9 +76,10 @@ def import_study(
     """Make a study in ``target``, which must not have one, of the one in ``source``.
 
     ``study`` chooses one where the database has several; ``with_runs`` copies run directories.
-    What a call has left that was killed is made anew.
+    What a call for the same study has left that was killed is made anew.
     Raises StudyNotFound, StudyExists (also for a file that would be overwritten by another
-    one), ForeignDatabase, and SchemaError for values that are not of the type that is declared
+    one, for half an import of another study, and for one that runs were executed with),
+    ForeignDatabase, and SchemaError for values that are not of the type that is declared
     for them.
     """
     file, origin = find_foreign(source)
@@ -88,12 +89,15 @@ def import_study(
     if (target / STUDY_STATE).exists() and not is_again:
         raise StudyExists(str(target))
     found = _chosen(read_foreign(file), file, study)
+    what = os.fsencode(f"{found.name} of {file}")
+    if is_again:
+        _check_may_replace(unfinished, what)
     changed = renaming.rename(found)
     planned = _planned(target, origin, found)
     if not is_again:
         _check_free(target, planned)
     target.mkdir(parents=True, exist_ok=True)
-    unfinished.touch()
+    unfinished.write_bytes(what)
     _write(planned)
     reached("import.configured")
     workflow = Workflow(str(target / STUDY_FILE))
@@ -172,6 +176,18 @@ def _stored(found: ForeignStudy) -> dict[str, str]:
                 name, text = found.files[digest]
                 texts[Path(name).name] = text
     return texts
+
+
+def _check_may_replace(unfinished: Path, what: bytes) -> None:
+    """StudyExists if half an import is that of another study, or was worked with."""
+    target, begun = unfinished.parent, unfinished.read_bytes()
+    if begun not in (b"", what):
+        left = f"there is half an import of {os.fsdecode(begun)}"
+        todo = "give its command again, remove the directory, or name another one"
+        raise StudyExists(str(target), f"{left}: {todo}")
+    if any(target.glob(f"BD-*-runs/run-*/{RUN_FILE}")):
+        left = "runs were executed with half an import, and would be lost"
+        raise StudyExists(str(target), f"{left}: name another directory")
 
 
 def _check_free(target: Path, planned: Mapping[Path, Path | str]) -> None:

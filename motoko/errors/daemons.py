@@ -65,8 +65,7 @@ class RunsExecuting(DaemonError, RuntimeError):
         lines = [f"{n_runs} in {directory}"]
         for host in sorted({host for _, host in runs}):
             names = [name for name, where in runs if where == host]
-            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            lines.append(f"  on {host}: {listed(names[:10])}{more}")
+            lines.append(f"  on {host}: {listed(names, 10)}")
         lines.append("end them with `motoko kill --reset`, there, or wait for them")
         super().__init__("\n".join(lines), directory=directory, runs=tuple(runs))
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: What is known of work that has left no sentinel.
 UNKNOWN = "UNKNOWN"
 _BLOCK = 1 << 20
+#: What a record of progress says besides the facts that a script gives it.
+_OF_RECORDS = frozenset({"size", "sha256", "attempt", "time", "run", "run_attempt"})
 
 
 class Progress(namedtuple("Progress", ["segment", "file", "facts"])):
@@ -61,9 +63,9 @@ class Worker(namedtuple("Worker", ["run", "attempt", "since"])):
 class Window:
     """The work in one directory. As a ``with`` block it is begun, and finished or failed.
 
-    The block ends FINISHED when all `segments` were gone through, or none were asked for. An
-    exception makes it FAILED and goes on; one from the keyboard, or a break out of the
-    segments, leaves it as it is, for another attempt.
+    The block ends FINISHED when all `segments` were gone through, or none were asked for,
+    unless it was said in it that it failed. An exception makes it FAILED and goes on; one from
+    the keyboard, or a break out of the segments, leaves it as it is, for another attempt.
     """
 
     def __init__(self, directory: StrPath = ".") -> None:
@@ -126,7 +128,11 @@ class Window:
 
     def record(self, segment: int, file: Optional[StrPath] = None, **facts: Any) -> None:
         """Say that a segment is done; ``file``, in the directory, is what the next one starts
-        from. FileNotFoundError when it is not there."""
+        from. FileNotFoundError when it is not there; ValueError for a fact named as what each
+        record has: ``size``, ``sha256``, ``attempt``, ``time``, ``run``, ``run_attempt``."""
+        for name in facts:
+            if name in _OF_RECORDS:
+                raise ValueError(f"each record has {name!r} of its own: choose another name")
         said: Dict[str, Any] = {"segment": int(segment)}
         if file is not None:
             path = os.path.join(self.directory, file)
@@ -169,7 +175,7 @@ class Window:
         trace: Optional[TracebackType],
     ) -> None:
         if error is None:
-            if not self._n_left and not self.is_finished:
+            if not self._n_left and self.state == UNKNOWN:
                 self.finish()
         elif isinstance(error, Exception) or (isinstance(error, SystemExit) and error.code):
             self.fail(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import random
 import secrets
 import threading
@@ -16,28 +15,23 @@ from typing import Any, Generic, Protocol, TypeVar
 import transaction
 import ZODB
 from transaction.interfaces import NoTransaction
-from ZEO.Exceptions import ClientDisconnected
-from ZODB.POSException import ConflictError, POSKeyError, StorageError
+from ZODB.POSException import ConflictError
 
 from motoko.crashpoints import reached
 from motoko.errors import (
     ConflictsExhausted,
-    DatabaseFailed,
     DatabaseRefused,
     DatabaseUnavailable,
     ForeignDatabase,
-    NoSpaceLeft,
 )
-from motoko.phrases import MENDS_IT
 from motoko.store import layout
 from motoko.store.address import Address
 from motoko.store.claim import Claim
-from motoko.store.client import CONNECTING_S, GivenUp, Haste
+from motoko.store.client import CONNECTING_S, Haste
 from motoko.store.feed import SINGLE_WRITE, Change, Feed, FeedingStorage
 from motoko.store.ledger import Ledger
-from motoko.store.meanings import goes_by, is_of_file, reason
+from motoko.store.meanings import Translation, TranslationOfNewest
 from motoko.store.refusal import find_out
-from motoko.store.room import is_full
 from motoko.store.tables import Tables
 from motoko.store.turn import Turn
 
@@ -94,8 +88,8 @@ class Database(Generic[V]):
         self._view = view
         self._opening = threading.RLock()
         self._haste = Haste()
-        self._translated = _Translated(self)
-        self._newest = _Newest(self)
+        self._translation = Translation(self._place)
+        self._translation_of_newest = TranslationOfNewest(self._place)
         self._db: Any = None
         #: How often it was opened, and closed: connections of an earlier time show nothing any
         #: more.
@@ -232,8 +226,6 @@ class Database(Generic[V]):
     def close(self) -> None:
         """End the connection; the next use opens a new one."""
         self._haste = Haste()
-        self._translated = _Translated(self)
-        self._newest = _Newest(self)
         self._end_opening()
 
     def _end_opening(self) -> None:
@@ -337,77 +329,24 @@ class Database(Generic[V]):
                 connection.close()
         raise ConflictsExhausted(f"the creation of {self.where}", MOST_ATTEMPTS)
 
-    def translated(self) -> _Translated:
+    def translated(self) -> Translation:
         """Errors of ZODB and ZEO become ours; conflicts stay what they are."""
-        return self._translated
+        return self._translation
 
-    def newest(self) -> _Translated:
+    def newest(self) -> Translation:
         """The same for whoever looks at the newest state: what that lacks is damage."""
-        return self._newest
-
-    def translation(self, error: BaseException) -> DatabaseUnavailable | None:
-        """What an error is to those who do not know ZODB; None for what stays as it is."""
-        if isinstance(error, ConflictError | DatabaseUnavailable):
-            return None
-        if isinstance(error, GivenUp):
-            return self._unavailable(str(error))
-        if isinstance(error, ClientDisconnected):
-            return self._unavailable("the connection to the server is lost")
-        if isinstance(error, StorageError) and not goes_by(error):
-            return self.damaged(error)
-        if isinstance(error, pickle.UnpicklingError) or is_of_file(error):
-            return self.damaged(error)
-        return self._failed(error) if isinstance(error, StorageError | OSError) else None
-
-    def damaged(self, error: BaseException) -> DatabaseFailed:
-        """What is told of a database that cannot be read or written any more."""
-        return DatabaseFailed(self._place, f"it is damaged ({reason(error)}); {MENDS_IT}")
-
-    def _failed(self, error: BaseException) -> DatabaseUnavailable:
-        return NoSpaceLeft(self._place) if is_full(error) else self._unavailable(reason(error))
+        return self._translation_of_newest
 
     def _unreachable(self, why: str) -> DatabaseUnavailable:
         """Nobody answers; over the network it is found out why."""
         if self.address.path is not None or self._haste.is_needed:
-            return self._unavailable(why)
+            return DatabaseUnavailable(self._place(), why)
         refusal = find_out(self.address)
-        if refusal.goes_by:
-            return self._unavailable(refusal.why)
-        return DatabaseRefused(self._place, refusal.why)
+        kind = DatabaseUnavailable if refusal.goes_by else DatabaseRefused
+        return kind(self._place(), refusal.why)
 
-    def _unavailable(self, why: str) -> DatabaseUnavailable:
-        return DatabaseUnavailable(self._place, why)
-
-    @property
     def _place(self) -> str:
         return f"of {self.where} at {self.address}"
-
-
-class _Translated:
-    """As `Database.translated`; entered for each read, so it is no generator."""
-
-    __slots__ = ("_database",)
-
-    def __init__(self, database: Database[Any]) -> None:
-        self._database = database
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and (ours := self._database.translation(error)) is not None:
-            raise ours from error
-
-
-class _Newest(_Translated):
-    """As `Database.newest`."""
-
-    __slots__ = ()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, POSKeyError):
-            raise self._database.damaged(error) from error
-        super().__exit__(kind, error, trace)
 
 
 class Write(Generic[V, T]):

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import builtins
 import errno
+import pickle
+from collections.abc import Callable
 
-from ZEO.Exceptions import ServerException
-from ZODB.POSException import POSKeyError, StorageError, StorageTransactionError
+from ZEO.Exceptions import ClientDisconnected, ServerException
+from ZODB.POSException import (
+    ConflictError,
+    POSKeyError,
+    StorageError,
+    StorageTransactionError,
+)
 
+from motoko.errors import DatabaseFailed, DatabaseUnavailable, NoSpaceLeft
 from motoko.host import NO_ROOM, in_words
+from motoko.phrases import MENDS_IT
+from motoko.store.client import GivenUp
 from motoko.store.room import is_full
 
 #: What a server says to one that had begun a commit with another one, and when it must end.
@@ -17,7 +27,59 @@ _GO_BY = ("ZODB.POSException.StorageTransactionError", "ZEO.Exceptions.ClientDis
 _OF_THE_DISK = (errno.EIO, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT)
 
 
-def goes_by(error: StorageError) -> bool:
+class Translation:
+    """While entered, errors of ZODB and ZEO become ours; conflicts stay what they are.
+
+    It is entered for each read, so it is no generator.
+    """
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: Callable[[], str]) -> None:
+        """``place`` names the database, and where it is, in messages."""
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and (ours := self.of(error)) is not None:
+            raise ours from error
+
+    def of(self, error: BaseException) -> DatabaseUnavailable | None:
+        """What an error is to those who do not know ZODB; None for what stays as it is."""
+        if isinstance(error, ConflictError | DatabaseUnavailable):
+            return None
+        if isinstance(error, GivenUp):
+            return DatabaseUnavailable(self._place(), str(error))
+        if isinstance(error, ClientDisconnected):
+            return DatabaseUnavailable(self._place(), "the connection to the server is lost")
+        if isinstance(error, StorageError) and not _goes_by(error):
+            return self._damaged(error)
+        if isinstance(error, pickle.UnpicklingError) or _is_of_file(error):
+            return self._damaged(error)
+        if not isinstance(error, StorageError | OSError):
+            return None
+        if is_full(error):
+            return NoSpaceLeft(self._place())
+        return DatabaseUnavailable(self._place(), _reason(error))
+
+    def _damaged(self, error: BaseException) -> DatabaseFailed:
+        """It cannot be read or written any more."""
+        return DatabaseFailed(self._place(), f"it is damaged ({_reason(error)}); {MENDS_IT}")
+
+
+class TranslationOfNewest(Translation):
+    """The same for whoever looks at the newest state: what that lacks is damage."""
+
+    __slots__ = ()
+
+    def of(self, error: BaseException) -> DatabaseUnavailable | None:
+        """What an error is to those who do not know ZODB; None for what stays as it is."""
+        return self._damaged(error) if isinstance(error, POSKeyError) else super().of(error)
+
+
+def _goes_by(error: StorageError) -> bool:
     """Whether a later try may well be better: there is space, or another server."""
     if isinstance(error, ServerException):
         is_meant = bool(error.args) and error.args[0] in _GO_BY
@@ -40,12 +102,12 @@ def _number(error: BaseException) -> int | None:
     return None
 
 
-def is_of_file(error: BaseException) -> bool:
+def _is_of_file(error: BaseException) -> bool:
     """Whether the file of a database, opened without a server, is found to be damaged."""
     return type(error).__module__ == "ZODB.FileStorage.format"
 
 
-def reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """What it is that a database cannot do, in words."""
     if isinstance(error, POSKeyError):
         return "a part of it is missing"
@@ -60,6 +122,6 @@ def reason(error: BaseException) -> str:
             return ": ".join(
                 [f"its server says {kind.rpartition('.')[2]}", *filter(None, [words])]
             )
-    if is_of_file(error):
+    if _is_of_file(error):
         return type(error).__name__  # its text shows bytes
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -42,13 +42,18 @@ if TYPE_CHECKING:
 FORMAT = 1
 #: The entry of a run: the archive that its directory is in.
 ARCHIVE = "archive"
+#: The fact of a study: the number of its last archive. None is given twice: an archive may be
+#: moved to another place, and back.
+LAST_ARCHIVE = "last_archive"
 #: What ends the name of a directory that is being removed.
 _REMOVED = ".packed"
 _DESCRIPTION = "archive.json"
 _ROWS = "runs.csv"
-#: An archive has no more runs than this, so that few are lost with one, and one run is found
-#: fast: to read anything of an archive is to read its whole list of files.
+#: An archive has no more runs than this, so that few are lost with one.
 _MOST_RUNS = 1000
+#: Nor has it more files, unless it has one run alone: to read, or to write, anything of an
+#: archive is to have its whole list of files in memory.
+_MOST_FILES = 50_000
 _RUNS_A_COMMIT = 1000
 #: How long another command that is just about to be done is waited for.
 _PATIENCE_S = 5.0
@@ -75,6 +80,18 @@ def packing_lock(study: Study) -> Path:
 def archives_dir(study: Study) -> Path:
     """Where the archives of a study lie."""
     return study.runs_dir.with_name(f"BD-{study.config.study}-archives")
+
+
+def archive_files(study: Study) -> list[Path]:
+    """The archives of a study, oldest first."""
+    return [file for _, file in sorted(_numbered(study))]
+
+
+def _numbered(study: Study) -> list[tuple[int, Path]]:
+    """The archives of a study with their numbers; others' files may lie beside them."""
+    files = archives_dir(study).glob("archive-*.zip")
+    numbers = ((path.stem.removeprefix("archive-"), path) for path in files)
+    return [(int(number), path) for number, path in numbers if number.isdecimal()]
 
 
 def archive_of(row: Mapping[str, Any]) -> str | None:
@@ -115,6 +132,8 @@ def pack(
     with _no_other(study):
         for left in study.runs_dir.glob(f".run-*{_REMOVED}"):
             moving.remove(left)
+        for unfinished in archives_dir(study).glob(".archive-*.zip.*"):
+            unfinished.unlink(missing_ok=True)
         ready = packable(study, run_ids)
         _check_has_no_own(study, ready)
         ready = {run_id: row for run_id, row in ready.items() if not is_busy(run_id)}
@@ -127,8 +146,7 @@ def pack(
             _let_go(study, {i: ready[i] for i in some}, name, alone)
         done = {run_id for some in there.values() for run_id in some}
         chosen = [run_id for run_id in ready if run_id not in done]
-        for start in range(0, len(chosen), _MOST_RUNS):
-            some = chosen[start : start + _MOST_RUNS]
+        for some in _shares(study, chosen):
             _pack_some(study, {i: ready[i] for i in some}, packed, alone)
     return packed
 
@@ -138,17 +156,16 @@ def unpack(study: Study, run_ids: Iterable[int]) -> int:
 
     A directory that is there already stays as it is. AlreadyRunning while another one packs.
     """
-    n_back, told = 0, []
+    n_back = 0
     with _no_other(study):
         named = study.ask(lambda tables: [(i, archive_of(tables.run(i))) for i in run_ids])
-        for run_id, name in named:
-            if name is not None:
-                n_back += bring_back(study, run_id, name)
-                told.append(run_id)
-        reached("archive.unpacked")
-        for start in range(0, len(told), _RUNS_A_COMMIT):
-            some = told[start : start + _RUNS_A_COMMIT]
-            study.database.write(partial(_forget_archive, run_ids=some))
+        packed = [(run_id, name) for run_id, name in named if name is not None]
+        for start in range(0, len(packed), _RUNS_A_COMMIT):
+            some = dict(packed[start : start + _RUNS_A_COMMIT])
+            n_back += sum(bring_back(study, run_id, name) for run_id, name in some.items())
+            os.sync()  # or, without power, nothing would say where to find them again
+            reached("archive.unpacked")
+            study.database.write(partial(_forget_archive, run_ids=list(some)))
     return n_back
 
 
@@ -201,6 +218,26 @@ def _no_other(study: Study) -> Iterator[None]:
         raise AlreadyRunning(what, "another process") from None
 
 
+def _shares(study: Study, run_ids: Iterable[int]) -> Iterator[list[int]]:
+    """The runs that one archive is to have, for each that is needed."""
+    share: list[int] = []
+    n_files = 0
+    for run_id in run_ids:
+        more = _n_files(study.run_dir(run_id))
+        if share and (len(share) == _MOST_RUNS or n_files + more > _MOST_FILES):
+            yield share
+            share, n_files = [], 0
+        share.append(run_id)
+        n_files += more
+    if share:
+        yield share
+
+
+def _n_files(directory: Path) -> int:
+    """How many files and directories there are in one."""
+    return sum(len(dirs) + len(names) for _, dirs, names in os.walk(directory))
+
+
 def _pack_some(
     study: Study,
     rows: Mapping[int, Mapping[str, Any]],
@@ -212,8 +249,9 @@ def _pack_some(
         moving.check_removable(study.run_dir(run_id))
     directory = archives_dir(study)
     directory.mkdir(parents=True, exist_ok=True)
-    numbers = [int(p.stem.removeprefix("archive-")) for p in directory.glob("archive-*.zip")]
-    file = directory / f"archive-{max(numbers, default=0) + 1}.zip"
+    there = max((number for number, _ in _numbered(study)), default=0)
+    number = study.database.write(partial(_new_number, there=there))
+    file = directory / f"archive-{number}.zip"
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with zipfile.ZipFile(aside, "x", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
@@ -281,6 +319,13 @@ def _rows(study: Study, run_ids: list[int]) -> bytes:
 
     with study.database.read() as tables:
         return as_csv(frame(tables, run_ids, study.directory))
+
+
+def _new_number(tables: Tables, *, there: int) -> int:
+    """A number that no archive has had, wherever that lies by now."""
+    number = max(there, tables.fact(LAST_ARCHIVE) or 0) + 1
+    tables.set_fact(LAST_ARCHIVE, number)
+    return number
 
 
 def _set_archive(

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import tempfile
 import time
 import zipfile
 import zlib
@@ -139,8 +140,8 @@ class Archive:
         """Put a run's directory into a place that is not there yet, in one step."""
         self._check_has(run_id)
         place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{place.name}.{os.getpid()}")
-        shutil.rmtree(aside, ignore_errors=True)
+        # Other threads, too, may do this now.
+        aside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         try:
             with _named(self._file):
                 try:
@@ -155,6 +156,12 @@ class Archive:
                     raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def is_all_in(self, run_id: int, place: Path) -> bool:
+        """Whether a place has, by their names, all files that there are of a run."""
+        with _named(self._file):
+            names = [_name(info) for info in self.runs.get(run_id, ())]
+        return all(os.path.lexists(place / name) for name in names)
 
     def facts(self, run_id: int) -> Mapping[str, Any]:
         """What a run's own file says; nothing if there is none that can be read."""

@@ -1,9 +1,9 @@
 """Copies of packed run directories, which are made to be read and given up again.
 
 They lie in a private directory of this machine, by study and archive, and stay for whoever asks
-again. What was not asked for in the last hour goes when all of them together have become too
-large, the longest unused first, and when it was not asked for in a week. Nobody looks at each
-one that is made: there may be more for a while.
+again; one that lacks a file is made anew. What was not asked for in the last hour goes when all
+of them together have become too large, the longest unused first, and when it was not asked for
+in a week. Nobody looks at each one that is made: there may be more for a while.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from typing import NamedTuple
 
 from motoko.paths import private_directory
 from motoko.study import moving
-from motoko.study.archive_file import open_archive
+from motoko.study.archive_file import Archive, open_archive
 
 #: All copies together may have so many bytes on the disk.
 MOST_BYTES = 2 << 30
 #: Somebody may still read what was asked for in this time.
 _IN_USE_S = 3600.0
 _UNUSED_S = 7 * 24 * 3600.0
+#: Of so many copies is remembered that they are whole.
+_MOST_REMEMBERED = 10_000
 #: Modified when somebody has last looked whether there are too many.
 _LOOKED = "looked"
 _REMOVED = ".removed"
@@ -46,7 +48,9 @@ def copy_of(study_dir: Path, archive: Path, run_id: int) -> Path:
     place = _place_of(study_dir) / f"{archive.stem}-{reader.mark}" / f"run-{run_id}"
     with suppress(FileNotFoundError):
         os.utime(place)
-        return place
+        if _keeper(_all_copies()).is_whole(place, reader, run_id):
+            return place
+        _remove(place)
     reader.extract(run_id, place)
     os.utime(place)
     with suppress(OSError):  # it is there to be read, whatever becomes of others
@@ -64,11 +68,26 @@ def drop(study_dir: Path) -> int:
 
 
 class Keeper:
-    """Sees to it that there are not too many copies."""
+    """Sees to it that copies are whole, and not too many."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._n_bytes_new = 0
+        #: The copies that were seen to be whole: which it was, and in which hour.
+        self._whole: dict[Path, tuple[int, float]] = {}
+
+    def is_whole(self, place: Path, reader: Archive, run_id: int) -> bool:
+        """Whether a copy still has all its files, which is looked at once an hour: who cleans
+        up among temporary files removes, one by one, what nobody has read for days."""
+        seen = place.stat().st_ino, time.time() // _IN_USE_S
+        if self._whole.get(place) == seen:
+            return True
+        if not reader.is_all_in(run_id, place):
+            return False
+        if len(self._whole) >= _MOST_REMEMBERED:
+            self._whole.clear()
+        self._whole[place] = seen
+        return True
 
     def note(self, n_bytes: int) -> None:
         """A copy was made that has so many bytes."""
@@ -88,7 +107,7 @@ class Keeper:
         for study in _directories(self._directory):
             for copy in _below(study):
                 if now - copy.used > _UNUSED_S:
-                    _remove(copy.place)
+                    _give_up(copy)
                     continue
                 with suppress(FileNotFoundError):  # another process removes it too
                     sizes[copy] = _n_bytes(copy.place)
@@ -96,8 +115,8 @@ class Keeper:
         for copy in sorted(sizes):
             if n_bytes <= MOST_BYTES or now - copy.used < _IN_USE_S:
                 break
-            _remove(copy.place)
-            n_bytes -= sizes[copy]
+            if _give_up(copy):
+                n_bytes -= sizes[copy]
 
 
 def _all_copies() -> Path:
@@ -135,6 +154,15 @@ def _n_bytes(place: Path) -> int:
         for directory, _, names in os.walk(place)
         for name in names
     )
+
+
+def _give_up(copy: Copy) -> bool:
+    """Remove a copy, unless somebody has asked for it meanwhile; whether it is gone."""
+    with suppress(FileNotFoundError):
+        if copy.place.stat().st_mtime != copy.used:
+            return False
+        _remove(copy.place)
+    return True
 
 
 def _remove(place: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from motoko.errors import ArchiveDamaged
-from motoko.study.archive import archives_dir, bring_back, packing_lock
+from motoko.study.archive import archive_files, bring_back, packing_lock
 from motoko.study.archive_file import open_archive
 
 if TYPE_CHECKING:
@@ -47,14 +47,6 @@ def packed_runs(
         except (ArchiveDamaged, OSError) as error:
             problems.append(str(error))
     return dict(sorted(found.items()))
-
-
-def archive_files(study: Study) -> list[Path]:
-    """The archives of a study, oldest first."""
-    files = archives_dir(study).glob("archive-*.zip")
-    numbers = {path: path.stem.removeprefix("archive-") for path in files}
-    numbered = {path: int(number) for path, number in numbers.items() if number.isdecimal()}
-    return sorted(numbered, key=lambda path: numbered[path])
 
 
 def n_packed(study: Study) -> int:

@@ -34,7 +34,7 @@ _OURS: Final = __name__.partition(".")[0]
 
 def own_name(place: Path, name: str) -> str:
     """Under which name a module is imported that has to do with this file or directory."""
-    mark = blake2b(str(place).encode(), digest_size=6).hexdigest()
+    mark = blake2b(os.fsencode(place), digest_size=6).hexdigest()
     return f"_motoko_{mark}_{name}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from motoko.compat.base import Base
 from motoko.compat.importing import import_study
 from motoko.errors import StudyExists
 from motoko.host import host_name
+from motoko.job.layout import RUN_FILE
 from motoko.store.foreign import ForeignStudy
 from tests.support.command_line import CommandLine
 from tests.support.processes import kill_processes_of
@@ -60,6 +62,31 @@ def test_no_file_of_the_users_is_overwritten(
 
     assert own.read_text() == "mine\n"
     assert not (tmp_path / "here" / "s" / ".bd").exists()
+
+
+def test_half_an_import_is_gone_on_with_by_the_same_one_alone(
+    there: ForeignStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(point: str) -> None:
+        raise KeyboardInterrupt
+
+    here, other = tmp_path / "here" / "s", tmp_path / "other" / "s"
+    with monkeypatch.context() as patch:
+        patch.setattr(importing, "reached", die)
+        with pytest.raises(KeyboardInterrupt):
+            import_study(tmp_path / "there" / "s", here)
+    shutil.copytree(tmp_path / "there" / "s", other)
+
+    with pytest.raises(StudyExists, match=f"half an import of s of {tmp_path}/there/s"):
+        import_study(other, here)
+
+    executed = here / "BD-s-runs" / "run-3" / RUN_FILE
+    executed.parent.mkdir(parents=True)
+    executed.touch()
+    with pytest.raises(StudyExists, match="runs were executed with half an import"):
+        import_study(tmp_path / "there" / "s", here)
+    executed.unlink()
+    assert import_study(tmp_path / "there" / "s", here).n_runs == 2
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 
 from motoko.errors import ArchiveDamaged, SchemaError
 from motoko.study import archive
+from motoko.study.archive_file import open_archive
 from motoko.study.packed import latest_generation, n_packed, packed_runs
 from motoko.study.study import Study
 from motoko.workflow import Workflow
@@ -59,6 +60,67 @@ def test_what_is_written_while_runs_are_packed_is_not_removed(
     assert pack(study, 1).n_runs == 1
     archive.unpack(study, [1, 2])
     assert (study.run_dir(1) / name).read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("name", [".archive-1.zip.PID", "archive-1 (copy).zip"])
+def test_what_lies_beside_archives_keeps_no_run_from_being_packed(
+    study: Study, name: str
+) -> None:
+    directory = archive.archives_dir(study)
+    directory.mkdir(parents=True)
+    file = directory / name.replace("PID", str(os.getpid()))
+    file.write_bytes(b"of a call that was killed, or of the user")
+
+    packed = pack(study, 1, 2)
+
+    assert [file.name for file in packed.archives] == ["archive-1.zip"]
+    kept = set() if name.startswith(".") else {name}
+    assert {file.name for file in directory.iterdir()} == {"archive-1.zip"} | kept
+
+
+def test_no_other_archive_gets_the_name_of_one_that_was_moved_away(
+    study: Study, tmp_path: Path
+) -> None:
+    [first] = pack(study, 1).archives
+    away = first.rename(tmp_path / first.name)
+
+    [second] = pack(study, 2).archives
+    away.rename(first)
+
+    assert second != first
+    for run_id in (1, 2):
+        assert (study.files_dir(run_id) / "result.txt").exists()
+
+
+def test_what_is_unpacked_is_on_disk_before_the_database_says_so(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(study, 1)
+    seen = []
+
+    def sync() -> None:
+        seen.append((study.run_dir(1).exists(), "archive" in study.run_row(1)))
+
+    monkeypatch.setattr(os, "sync", sync)
+
+    archive.unpack(study, [1])
+
+    assert seen == [(True, True)]
+    assert "archive" not in study.run_row(1)
+
+
+def test_runs_with_many_files_get_archives_of_their_own(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "_MOST_FILES", 3)
+    for name in ("a", "b", "c"):
+        (study.run_dir(1) / name).write_text(name)
+
+    packed = pack(study, 1, 2)
+
+    assert [list(open_archive(file).runs) for file in packed.archives] == [[1], [2]]
+    assert (packed.n_runs, packed.n_files) == (2, 5)
+    assert archive.unpack(study, [1, 2]) == 2
 
 
 @pytest.mark.parametrize("place", ["job", "run", ""])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from motoko import host
-from motoko.batch import BatchJob, BatchManifest, BatchRunner, BatchRunRecord
+from motoko.batch import BatchJob, BatchManifest, BatchRunner, BatchRunRecord, leftovers
 from motoko.batch.doing import BatchWorker
 from motoko.errors import BatchRunning
 from tests.support.command_line import ROOT
@@ -230,6 +230,17 @@ def test_call_that_a_program_of_a_killed_batch_makes_does_not_end_itself(
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: not host.is_alive(pid), "its end", 60)
     assert contents(tmp_path) == WHOLE
+
+
+def test_an_ancestor_that_ends_while_it_is_looked_at_is_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(file: Path) -> bytes:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(Path, "read_bytes", gone)
+
+    assert list(leftovers._ancestors()) == [os.getppid()]
 
 
 def test_programs_end_with_a_worker_that_dies(tmp_path: Path) -> None:

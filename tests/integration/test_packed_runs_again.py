@@ -174,6 +174,8 @@ def test_what_was_unpacked_to_be_read_is_that_of_the_present_archive(tmp_path: P
         archive.unpack(study, [1])
         file.unlink()
         (study.run_dir(1) / "result.txt").write_text("corrected\n")
+        # As a database that was put back says.
+        study.database.write(lambda tables: tables.set_fact(archive.LAST_ARCHIVE, None))
 
         assert packed(study).archives == (file,)
 
@@ -196,6 +198,18 @@ def test_copy_that_was_made_to_be_read_is_one_till_it_is_dropped(tmp_path: Path)
         assert (study.files_dir(1) / "result.txt").read_text() == "1\n"
         assert copies.drop(study.directory) == 1
         assert copies.drop(study.directory) == 0
+
+
+def test_a_copy_that_lacks_what_was_cleaned_up_is_made_anew(tmp_path: Path) -> None:
+    with new_study(tmp_path / "s", SCRIPT) as study:
+        create(study)
+        with launching(study):
+            wait_for_state(study, "FINISHED")
+        packed(study)
+        (study.files_dir(1) / "result.txt").unlink()  # as what cleans /tmp removes old files
+        copies._keeper.cache_clear()  # another process
+
+        assert (study.files_dir(1) / "result.txt").read_text() == "1\n"
 
 
 def test_a_name_of_the_users_own_is_no_archive(tmp_path: Path) -> None:

@@ -81,6 +81,20 @@ def test_trouble_is_shown_in_both_views(
     assert said[-1] == "over: the disk is full"
 
 
+def test_lines_say_what_a_stall_lacks_as_often_as_that_is_something_else(
+    progress: Progress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress._stalled_at = progress.counts
+    lines = Lines()
+
+    for lack in ("a lacks x", "a lacks x", "a lacks y"):
+        progress.lacks = [lack]
+        lines.close(progress)
+
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if "lacks" in line] == ["  a lacks x", "  a lacks y"]
+
+
 @pytest.mark.parametrize(
     ("trouble", "amiss"),
     [

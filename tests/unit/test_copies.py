@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from motoko.study import copies
+from motoko.study.archive_file import Archive, add, open_archive
 from motoko.study.copies import Keeper
 
 HOUR = 3600.0
+DEADLINE_S = 60.0
 
 
 def make(directory: Path, name: str, age_s: float) -> Path:
@@ -51,6 +55,58 @@ def test_what_was_just_used_stays_however_much_it_is(
     Keeper(tmp_path).bound(time.time())
 
     assert left(tmp_path) == ["run-2", "run-3"]
+
+
+def test_what_is_asked_for_while_somebody_looks_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MOST_BYTES", 8192)
+    asked_for = make(tmp_path, "run-3", 3 * HOUR)
+    make(tmp_path, "run-2", 2 * HOUR)
+    n_bytes = copies._n_bytes
+
+    def asking(place: Path) -> int:
+        os.utime(asked_for)
+        return n_bytes(place)
+
+    monkeypatch.setattr(copies, "_n_bytes", asking)
+    Keeper(tmp_path).bound(time.time())
+
+    assert left(tmp_path) == ["run-3"]
+
+
+def test_two_threads_that_unpack_one_run_get_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "run-1"
+    directory.mkdir()
+    for name in ("a", "b", "c"):
+        (directory / name).write_text(name)
+    with zipfile.ZipFile(tmp_path / "archive-1.zip", "w") as file:
+        add(file, directory, "run-1")
+    archive = open_archive(tmp_path / "archive-1.zip")
+    is_half_done, has_other_begun = threading.Event(), threading.Event()
+    extract_one = Archive._extract_one
+    place = tmp_path / "copy"
+    first = threading.Thread(target=archive.extract, args=(1, place))
+
+    def in_turns(self: Archive, info: zipfile.ZipInfo, aside: Path) -> None:
+        if threading.current_thread() is not first:
+            has_other_begun.set()
+            first.join(DEADLINE_S)
+        elif info.filename.endswith("c"):
+            is_half_done.set()
+            assert has_other_begun.wait(DEADLINE_S)
+        extract_one(self, info, aside)
+
+    monkeypatch.setattr(Archive, "_extract_one", in_turns)
+    first.start()
+    assert is_half_done.wait(DEADLINE_S)
+    archive.extract(1, place)
+
+    assert not first.is_alive()
+    assert sorted(os.listdir(place)) == ["a", "b", "c"]
+    assert sorted(os.listdir(tmp_path)) == ["archive-1.zip", "copy", "run-1"]
 
 
 def test_what_nobody_has_used_in_a_week_goes_however_little_it_is(tmp_path: Path) -> None:

@@ -121,6 +121,39 @@ def test_ctrl_c_and_a_good_exit_are_no_failures(tmp_path: Path) -> None:
     assert motoko.window(tmp_path).state == "FAILED"
 
 
+def test_who_says_in_the_block_that_it_failed_is_believed(tmp_path: Path) -> None:
+    with motoko.window(tmp_path / "whole") as window:
+        window.fail("no convergence")
+    with motoko.window(tmp_path / "last") as window:
+        for segment in window.segments(N):
+            if segment == N:
+                window.fail("no convergence")
+    (tmp_path / "program").mkdir()
+    with motoko.window(tmp_path / "program") as window:
+        (tmp_path / "program" / "FAILED").touch()  # as a program does that knows the files
+
+    states = {p.name: motoko.window(p).state for p in tmp_path.iterdir()}
+    assert states == dict.fromkeys(("whole", "last", "program"), "FAILED")
+    assert json.loads((tmp_path / "last" / "FAILED").read_text())["reason"] == "no convergence"
+
+
+@pytest.mark.parametrize("name", ["time", "size", "run"])
+def test_a_fact_never_takes_the_place_of_what_the_record_says_itself(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "rst").write_text("1")
+    with motoko.window(tmp_path) as window:
+        for segment in window.segments(N):
+            with pytest.raises(ValueError, match=f"'{name}'.*choose another name"):
+                window.record(segment, "rst", **{name: 0.5})
+            window.record(segment, "rst", simulated=0.5)
+            break
+
+    progress = motoko.window(tmp_path).progress
+    assert progress is not None
+    assert (progress.segment, progress.facts["simulated"]) == (1, 0.5)
+
+
 @settings(max_examples=examples(15))
 @given(
     events=st.lists(

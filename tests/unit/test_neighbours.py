@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+
+from motoko.workflow.neighbours import own_name
 
 BEGIN = """
 import asyncio, builtins, importlib, json, logging, pickle, sys, threading
@@ -209,6 +212,12 @@ def test_a_module_from_elsewhere_is_one_for_both(place: Path) -> None:
     )
 
     assert found == [True, True]
+
+
+def test_any_directory_gives_modules_names_of_their_own() -> None:
+    places = [Path(os.fsdecode(name)) for name in (b"/w", b"/w\xff", b"/w\xfe")]
+
+    assert len({own_name(place, "helpers") for place in places}) == 3
 
 
 def test_a_class_of_either_is_one_class_that_can_be_pickled(place: Path) -> None:

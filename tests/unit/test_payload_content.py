@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Flag
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,17 @@ class Plain:
     def __init__(self, **values: Any) -> None:
         self.values = values
         self.myself = self
+
+
+class Chosen(Flag):
+    SLOW = 1
+    EXACT = 2
+
+
+def table(names: tuple[str, str], filler: bytes = b"\0" * 7) -> Any:
+    """A row of two fields, with bytes between them that belong to neither."""
+    kind = {"names": names, "formats": ["u1", "f8"], "offsets": [0, 8], "itemsize": 16}
+    return np.frombuffer(b"\1" + filler + struct.pack("d", 0.5), dtype=kind)
 
 
 def shown() -> str:
@@ -74,6 +87,7 @@ def test_digests_are_the_same_in_each_process() -> None:
         (Settings(1, {"x", "y"}), Settings(1.0, {"y", "x"})),
         (np.float64(3), 3),
         (np.arange(3), np.array([0, 1, 2])),
+        (table(("x", "y")), table(("x", "y"), b"\1" * 7)),
         (float("nan"), float("nan")),
         (Plain(a=1), Plain(a=1)),
         (-0.0, 0),
@@ -94,6 +108,10 @@ def test_equal_values_have_one_digest(one: Any, other: Any) -> None:
         ({"a": "bc"}, {"ab": "c"}),
         (np.arange(3), np.arange(3.0)),
         (np.zeros((2, 3)), np.zeros((3, 2))),
+        (table(("x", "y")), table(("y", "x"))),
+        (table(("x", "y"))[0], table(("y", "x"))[0]),
+        (Chosen(0), Chosen.SLOW),
+        (Chosen(0), Chosen.SLOW | Chosen.EXACT),
         (Settings(1, set()), Settings(2, set())),
         (Plain(a=1), Plain(a=2)),
         (partial(print, 1), partial(print, 2)),

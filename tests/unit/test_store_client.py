@@ -89,7 +89,7 @@ def test_a_server_without_a_free_descriptor_is_waited_for_and_says_so(tmp_path: 
     database: Database[Tables] = Database(socket_address(tmp_path), Tables, "mult")
     told = (errno.EMFILE, "Too many open files")
 
-    error = database.translation(ServerException("builtins.OSError", told))
+    error = database.translated().of(ServerException("builtins.OSError", told))
 
     assert error is not None and error.transient
     assert "its server can open no more files for now" in str(error)
@@ -101,8 +101,8 @@ def test_a_disk_that_refuses_for_a_while_is_waited_for_and_no_damage(
 ) -> None:
     database: Database[Tables] = Database(socket_address(tmp_path), Tables, "mult")
 
-    error = database.translation(ServerException("builtins.OSError", (number, "refused")))
-    wrong = database.translation(ServerException("builtins.KeyError", (number,)))
+    error = database.translated().of(ServerException("builtins.OSError", (number, "refused")))
+    wrong = database.translated().of(ServerException("builtins.KeyError", (number,)))
 
     assert error is not None and error.transient
     assert "damaged" not in str(error) and "refused" in str(error)

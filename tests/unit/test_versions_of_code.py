@@ -196,3 +196,12 @@ def test_a_run_says_what_git_has_said(is_changed: bool | None, said: str) -> Non
     card = Card("s", {}, {}, [], {}, {}, None, {**of_run, "changed_since": []}, None)
 
     assert str(dict(runs._code(card))["commit"]) == said
+
+
+def test_a_run_says_how_many_files_it_does_not_name() -> None:
+    of_run = {"commit": "", "is_changed": None, "given": {}, "files": {}, "python": {}}
+    changed = [f"{number}.py" for number in range(12)]
+    card = Card("s", {}, {}, [], {}, {}, None, {**of_run, "changed_since": changed}, None)
+
+    shown = str(dict(runs._code(card))["other now"])
+    assert shown.startswith("0.py, 1.py,") and shown.endswith(", 9.py and 2 more")

@@ -119,10 +119,8 @@ def _show_studies(found: Overview) -> None:
             click.echo(f"{study.name}: no run begins, held since {since}; `{release}`")
         _show_awaiting(study)
         if study.changed_files:
-            names = listed(study.changed_files[:_MOST_FILES])
-            more = len(study.changed_files) - _MOST_FILES
-            rest = f" and {more} more" if more > 0 else ""
-            click.echo(f"{study.name}: changed since its last run was made: {names}{rest}")
+            names = listed(study.changed_files, _MOST_FILES)
+            click.echo(f"{study.name}: changed since its last run was made: {names}")
 
 
 def _show_awaiting(study: StudyOverview) -> None:

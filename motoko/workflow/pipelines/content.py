@@ -144,7 +144,8 @@ class Content:
         if value is None or isinstance(value, bool):
             return "constant", [repr(value).encode()]
         if isinstance(value, Enum):
-            return "member", [name_of(type(value)).encode(), value.name.encode()]
+            name = value.name or repr(value.value)  # flags of which none is set have no name
+            return "member", [name_of(type(value)).encode(), name.encode()]
         if isinstance(value, int | float):
             return "number", [_number(value)]
         if isinstance(value, str | PurePath):
@@ -204,10 +205,14 @@ class Content:
         return content() if is_fixed else self._meet(value, content)
 
     def _array(self, value: Any, above: dict[int, int]) -> tuple[str, Iterable[bytes]]:
+        dtype, shape = value.dtype, repr(value.shape).encode()
+        if dtype.names is not None:  # which its bytes do not say, but what lies between fields
+            fields = [self._of(value[name], above) for name in dtype.names]
+            return "table", [shape, self._of(dtype.names, above), *fields]
         if not value.shape and hasattr(value, "item"):
             return self._parts(value.item(), above)
-        content = self._of(value.tolist(), above) if value.dtype.hasobject else value.tobytes()
-        return "array", [value.dtype.str.encode(), repr(value.shape).encode(), content]
+        content = self._of(value.tolist(), above) if dtype.hasobject else value.tobytes()
+        return "array", [dtype.str.encode(), shape, content]
 
     def _object(self, value: Any, above: dict[int, int]) -> tuple[str, Iterable[bytes]]:
         """What it would be pickled as."""

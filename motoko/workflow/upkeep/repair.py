@@ -25,7 +25,7 @@ from motoko.store.decision import take_over
 from motoko.store.deletion import deleted_runs
 from motoko.store.ranges import numbers, ranges
 from motoko.store.salvage import Salvage, salvage
-from motoko.study.packed import archive_files
+from motoko.study.archive import archive_files
 from motoko.study.study import Study
 from motoko.workflow import control, making, put_back
 from motoko.workflow.places import served

@@ -15,7 +15,7 @@ from motoko.launch.executing import Executing, executing_in
 from motoko.launch.generator import LocalGenerator, find_generator, plain_name
 from motoko.launch.work import LIMITS, open_runs, retry_left_s
 from motoko.model import states
-from motoko.phrases import counted, duration, moment
+from motoko.phrases import counted, duration, listed, moment
 from motoko.study.order import OUT_OF_ORDER, what_goes_on
 from motoko.study.records import split_run_name
 from motoko.workflow import control
@@ -238,7 +238,8 @@ class Inquiry:
             return (
                 "max_concurrent",
                 f"waits: {self.study.name} may have {counted(most_here, 'run')} at once"
-                f" (max_concurrent in its {file}), which are {_listed(names)}{queue}",
+                f" (max_concurrent in its {file}), which are"
+                f" {listed(names, _MOST_NAMED)}{queue}",
             )
         if most is not None:
             if len(everywhere) < most:
@@ -246,20 +247,20 @@ class Inquiry:
             return (
                 "max_concurrent",
                 f"waits: {counted(most, 'run')} may execute at once (max_concurrent in"
-                f" motoko.yaml), which are {_listed(everywhere)}{queue}",
+                f" motoko.yaml), which are {listed(everywhere, _MOST_NAMED)}{queue}",
             )
         self.evidence |= {"cores": cores, "cores_in_use": used, "nproc": nproc}
         if nproc > cores and everywhere:
             return (
                 "cores",
                 f"waits: it asks for {counted(nproc, 'core')} and there are {cores}, so it"
-                f" executes alone, when {_listed(everywhere)} have ended{queue}",
+                f" executes alone, when {listed(everywhere, _MOST_NAMED)} have ended{queue}",
             )
         if used + min(nproc, cores) > cores:
             return (
                 "cores",
                 f"waits for {counted(nproc, 'free core')}: {used} of {cores} are in use by"
-                f" {_listed(everywhere)}{queue}",
+                f" {listed(everywhere, _MOST_NAMED)}{queue}",
             )
         return self._behind(n_before)
 
@@ -299,7 +300,7 @@ class Inquiry:
             return (
                 limit,
                 f"waits: {have} {counted(most, 'job')} at once ({limit} {where}), and"
-                f" {len(there)} {are} submitted: {_listed(list(there))}{queue}",
+                f" {len(there)} {are} submitted: {listed(list(there), _MOST_NAMED)}{queue}",
             )
         return self._behind(n_before)
 
@@ -470,10 +471,3 @@ def _some(what: str, names: list[str]) -> dict[str, Any]:
 
 def _runs_come(n: int) -> str:
     return f"{counted(n, 'run')} come{'s' if n == 1 else ''}"
-
-
-def _listed(names: list[str]) -> str:
-    if not names:
-        return "none"
-    shown = ", ".join(names[:_MOST_NAMED])
-    return f"{shown} and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else shown
