@@ -32,6 +32,8 @@ N_ACTIONS = 50
 N_CHOSEN = 100
 #: How often an orchestrator looks at everything although nobody tells it anything.
 TIMER_S = 5.0
+#: Longer than an orchestrator looks at a million runs for the first time.
+FIRST_LOOK_S = 1800.0
 
 
 def measure(n_runs: int, n_times: int = 7, n_commits: int = 100) -> Figures:
@@ -163,7 +165,7 @@ def wake_up(workflow: Workflow, n_runs: int, n_commits: int) -> Figures:
     found = {}
     for key, n_actions in (("wake-up", N_ACTIONS), ("wake-up, one action", 1)):
         with orchestrator(workflow, n_actions) as pid:
-            settle(pid)
+            settle(pid, FIRST_LOOK_S)
             found[f"{key}, first look"] = cpu_s(pid)
             study.run(2).state = "TOLD"
             settle(pid)
