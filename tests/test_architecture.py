@@ -120,6 +120,7 @@ def test_looking_at_an_orchestrator_imports_nothing_heavy():
     assert not imported & HEAVY
 
 
+@pytest.mark.slow
 def test_what_runs_a_workflow_imports_nothing_that_checks_its_files():
     imported = modules_imported_by("motoko.workflow.workflow")
 
@@ -181,6 +182,7 @@ def test_asking_whether_runs_are_held_back_imports_no_launcher():
 FOR_LOOKING = {"pandas", "numpy", "matplotlib", "rich"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "left_out"),
     [

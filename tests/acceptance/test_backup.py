@@ -271,6 +271,7 @@ def put_back_until(here: CommandLine, backup: Path, point: str) -> None:
             restore(Workflow(str(here.directory)), backup)
 
 
+@pytest.mark.slow
 def test_a_backup_without_what_was_put_back_by_half_does_not_complete_it(
     here: CommandLine,
 ) -> None:

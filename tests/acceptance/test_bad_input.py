@@ -41,6 +41,7 @@ def said(directory: Path, done: subprocess.CompletedProcess[str]) -> str:
     return text.replace(str(directory), "{dir}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case.name)
 def test_a_mistake_is_explained(case: Case, tmp_path: Path, created: Path) -> None:
     directory = created

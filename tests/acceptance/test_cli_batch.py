@@ -125,6 +125,7 @@ def test_output_is_never_its_own_input(here: CommandLine) -> None:
     assert "the output would be the input" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_workers", ["1", "2"])
 def test_batch_that_was_stopped_goes_on(here: CommandLine, max_workers: str) -> None:
     stay = here.directory / "in" / "b.bvh"
@@ -195,6 +196,7 @@ def test_outputs_of_other_inputs_are_refused_or_named(here: CommandLine) -> None
     assert forced.stderr == ""
 
 
+@pytest.mark.slow
 def test_people_see_a_bar(here: CommandLine) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
     command = [sys.executable, "-m", "motoko", *BATCH, "--max-workers", "2"]

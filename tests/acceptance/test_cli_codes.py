@@ -91,6 +91,7 @@ def test_stopping_an_orchestrator_where_none_runs(here: CommandLine) -> None:
     assert done.stderr == "motoko: the orchestrator is not running\n"
 
 
+@pytest.mark.slow
 def test_orchestrator_that_exits_when_loaded_is_a_mistake(here: CommandLine) -> None:
     file = here.directory / "orchestrator.py"
     file.write_text(f"import sys\nsys.exit(0)\n{file.read_text()}")
@@ -193,6 +194,7 @@ def test_clean_applies_constraints_where_their_names_are_known(here: CommandLine
     assert "unknown name 'nix'" in nowhere
 
 
+@pytest.mark.slow
 def test_name_of_a_run_has_one_form(here: CommandLine) -> None:
     here.run("create")
 

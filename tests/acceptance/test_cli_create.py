@@ -53,6 +53,7 @@ def answered(here: CommandLine, answer: str, *arguments: str) -> tuple[int, str]
     return process.returncode, output
 
 
+@pytest.mark.slow
 def test_create_makes_databases_and_leaves_no_process(here: CommandLine) -> None:
     done = here.run("create")
 
@@ -92,6 +93,7 @@ def test_a_server_that_has_begun_is_enough_for_what_is_started_beside_it(
     )
 
 
+@pytest.mark.slow
 def test_create_elsewhere_is_told_by_the_directory(here: CommandLine, tmp_path: Path) -> None:
     CommandLine(tmp_path).run("--verbose", "create", "demo", "--validated")
 

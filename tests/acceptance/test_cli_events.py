@@ -57,6 +57,7 @@ def test_firing_without_end_is_open_and_then_interrupted(here: CommandLine) -> N
     assert (ended["key"], ended["state"]) == (left["key"], "ended")
 
 
+@pytest.mark.slow
 def test_workflow_without_firings_says_so(here: CommandLine) -> None:
     here.run("create")
 

@@ -66,6 +66,7 @@ def test_detached_orchestrator_is_looked_at_and_stopped(line: CommandLine) -> No
     line.run("kill")
 
 
+@pytest.mark.slow
 def test_helper_modules_make_studies(line: CommandLine) -> None:
     create_studies.main(Namespace(directory=str(line.directory), validated=True))
     workflow = Workflow(str(line.directory))

@@ -233,6 +233,7 @@ def test_a_run_name_is_used_or_refused(calm: CommandLine, word: str) -> None:
     assert outside(calm) == {str(calm.directory.parent)}
 
 
+@pytest.mark.slow
 @given(name=WORDS)
 @example("../../x")
 def test_files_of_a_run_name_lie_where_they_belong(calm: CommandLine, name: str) -> None:

@@ -91,6 +91,7 @@ def test_command_brings_run_directories_along(original: Path, tmp_path: Path) ->
     assert line.run("import", "new", "other", code=4).stderr.count("has no .bd/bd.zeo") == 1
 
 
+@pytest.mark.slow
 def test_import_refuses_what_it_should(original: Path, tmp_path: Path) -> None:
     with pytest.raises(StudyNotFound, match=r"has the studies .*many: say which"):
         import_study(original, tmp_path / "new", study="other")

@@ -176,6 +176,7 @@ def test_a_database_that_was_cut_short_is_not_gone_on_with(here: CommandLine) ->
     assert (picture(here.directory), run_dirs(here.directory)) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [100, 300, 1200])
 def test_a_database_of_which_the_beginning_is_left_is_damaged_and_none_that_is_new(
     here: CommandLine, size: int
@@ -217,6 +218,7 @@ def test_no_id_is_given_again_wherever_a_file_without_an_index_was_cut(
     assert refused > 3
 
 
+@pytest.mark.slow
 def test_a_database_without_its_end_is_refused_before_anything_runs(here: CommandLine) -> None:
     before = picture(here.directory)
     os.truncate(database(here.directory), 4000)
@@ -230,6 +232,7 @@ def test_a_database_without_its_end_is_refused_before_anything_runs(here: Comman
     assert picture(here.directory) == before
 
 
+@pytest.mark.slow
 def test_an_emptied_database_is_not_replaced_by_a_new_one(here: CommandLine) -> None:
     os.truncate(database(here.directory), 0)
 

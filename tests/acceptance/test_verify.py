@@ -81,6 +81,7 @@ def test_a_run_directory_without_a_run(here: CommandLine) -> None:
     assert "motoko repair" in finding
 
 
+@pytest.mark.slow
 def test_runs_that_were_deleted_on_purpose_are_no_finding(here: CommandLine) -> None:
     here.run("runs", "delete", "mean.1")
 

@@ -535,6 +535,7 @@ def read(workflow: Workflow) -> int:
     return len([job.x for _, job in workflow.norm.select("x > 1")])
 
 
+@pytest.mark.slow
 def test_conditions_wait_for_a_database_that_is_away(
     away: tuple[Workflow, ServerProcess], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -663,6 +664,7 @@ def test_runs_that_failed_are_named_though_the_database_is_away_just_then(
         run(workflow, main, outcome=lambda study, row: "FAILED")
 
 
+@pytest.mark.slow
 def test_work_that_is_done_is_committed_when_the_database_is_back(
     away: tuple[Workflow, ServerProcess],
 ) -> None:

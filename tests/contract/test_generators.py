@@ -70,6 +70,7 @@ EACH = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @EACH
 def test_every_run_executes_once_and_is_recorded_as_it_ended(
     system: System, tmp_path: Path

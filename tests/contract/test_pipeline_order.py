@@ -77,6 +77,7 @@ def sound(workflow: Workflow) -> None:
 # put back while no pipeline runs
 
 
+@pytest.mark.slow
 def test_runs_that_were_put_back_are_executed_in_the_order_of_their_pipeline(
     workflow: Workflow,
 ) -> None:
@@ -111,6 +112,7 @@ def test_runs_that_were_put_back_are_executed_in_the_order_of_their_pipeline(
     sound(workflow)
 
 
+@pytest.mark.slow
 def test_what_has_finished_behind_a_run_that_was_executed_again_is_done_anew_beside(
     workflow: Workflow, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -182,6 +184,7 @@ def test_what_failed_behind_a_step_with_another_value_waits_for_that(
     assert row(workflow, "prepare", 1)["label"] == "other"
 
 
+@pytest.mark.slow
 def test_windows_that_were_put_back_are_told_from_those_that_stay(workflow: Workflow) -> None:
     begun = Begun()
     windows = Step("equil", ["prepare"], payload={"job": {"window": [0, 1]}})
@@ -203,6 +206,7 @@ def test_windows_that_were_put_back_are_told_from_those_that_stay(workflow: Work
     sound(workflow)
 
 
+@pytest.mark.slow
 def test_each_payload_gets_back_its_own_runs(workflow: Workflow) -> None:
     begun = Begun()
 
@@ -232,6 +236,7 @@ def test_each_payload_gets_back_its_own_runs(workflow: Workflow) -> None:
     sound(workflow)
 
 
+@pytest.mark.slow
 def test_runs_that_were_not_begun_yet_wait_for_those_before_them_that_are_cleaned(
     workflow: Workflow,
 ) -> None:

@@ -36,6 +36,7 @@ def workflow(tmp_path: Path) -> Iterator[Workflow]:
         yield found
 
 
+@pytest.mark.slow
 def test_runs_are_tried_again_as_the_pipeline_says_and_it_decides_on_the_rest(
     workflow: Workflow,
 ) -> None:

@@ -109,6 +109,7 @@ def clean(workflow: Workflow) -> None:
     ending.clean(workflow, ["solve"], ["id = 1"], keep_backup=True, current_files=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "why"),
     [

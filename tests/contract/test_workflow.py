@@ -899,6 +899,7 @@ def test_run_name_that_was_finished_is_finished_again_when_nothing_is_left_to_do
     assert workflow.norm.base.counts("test") == {"FINISHED": 1}
 
 
+@pytest.mark.slow
 def test_run_name_that_was_finished_stalls_over_runs_that_have_failed_since(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1155,6 +1156,7 @@ def test_new_work_of_a_run_name_that_was_finished_is_done(workflow: Workflow) ->
 # databases that are away
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_run", [True, False])
 def test_the_loop_goes_on_while_the_first_contact_is_waited_for(
     tmp_path: Path, is_run: bool

@@ -36,6 +36,7 @@ def test_check_fails_for_a_stale_page_and_names_it(tmp_path, monkeypatch):
     assert (before, written, after) == (1, 0, 0)
 
 
+@pytest.mark.slow
 def test_generator_is_a_command():
     done = subprocess.run(
         [sys.executable, "-m", "docs.generate", "--check"],

@@ -216,6 +216,7 @@ def test_programs_of_an_original_are_not_ended_by_its_copy(tmp_path: Path) -> No
     assert not host.is_alive(program)
 
 
+@pytest.mark.slow
 def test_call_that_a_program_of_a_killed_batch_makes_does_not_end_itself(
     tmp_path: Path,
 ) -> None:

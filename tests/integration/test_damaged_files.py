@@ -38,6 +38,7 @@ def places(file: Path) -> dict[bytes, int]:
         storage.close()
 
 
+@pytest.mark.slow
 def test_damage_anywhere_in_a_file_is_told_as_such(directory: Path) -> None:
     file = open_study(directory).database_file
     whole = file.read_bytes()

@@ -89,6 +89,7 @@ def is_decided(workflow: Workflow) -> bool:
         return bool(ledger.commits())
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_before_the_decision_has_done_nothing(workflow: Workflow) -> None:
     die_at(workflow, "commit.begun")
 
@@ -97,6 +98,7 @@ def test_a_process_that_dies_before_the_decision_has_done_nothing(workflow: Work
     assert state(workflow) == NOTHING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["commit.decided", "commit.applied"])
 def test_what_was_decided_reaches_every_study(workflow: Workflow, point: str) -> None:
     die_at(workflow, point)
@@ -109,6 +111,7 @@ def test_what_was_decided_reaches_every_study(workflow: Workflow, point: str) ->
     assert left_over(workflow) == []
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_after_the_last_study_has_done_all(workflow: Workflow) -> None:
     die_at(workflow, "commit.through")
 
@@ -118,6 +121,7 @@ def test_a_process_that_dies_after_the_last_study_has_done_all(workflow: Workflo
     assert left_over(workflow) == []
 
 
+@pytest.mark.slow
 def test_recovering_again_changes_nothing(workflow: Workflow) -> None:
     die_at(workflow, "commit.applied")
     workflow.recover()
@@ -128,6 +132,7 @@ def test_recovering_again_changes_nothing(workflow: Workflow) -> None:
     assert state(workflow) == {**DONE, "note": "changed since"}
 
 
+@pytest.mark.slow
 def test_marks_that_a_recovery_has_left_are_swept_by_the_next(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +154,7 @@ def test_marks_that_a_recovery_has_left_are_swept_by_the_next(
     assert state(workflow) == DONE
 
 
+@pytest.mark.slow
 def test_a_study_that_has_its_part_is_not_given_it_again(workflow: Workflow) -> None:
     die_at(workflow, "commit.applied")
     workflow.mult.base.update_run(1, {"note": None})  # as it was before the commit
@@ -296,6 +302,7 @@ def test_recovering_beside_commits_undoes_none_of_them(
     assert workflow.mult.base.run(1).note == "two"
 
 
+@pytest.mark.slow
 def test_a_recovery_that_is_overtaken_while_it_applies_begins_again(
     workflow: Workflow, other: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +326,7 @@ def test_a_recovery_that_is_overtaken_while_it_applies_begins_again(
     assert workflow.mult.base.run(1).get("note") is None
 
 
+@pytest.mark.slow
 def test_what_was_decided_holds_against_what_others_did_meanwhile(workflow: Workflow) -> None:
     run = workflow.mult.base.run(1)
     run.state = "RUNNING"
@@ -430,6 +438,7 @@ def test_a_firing_that_finds_everything_done_leaves_no_record(workflow: Workflow
     assert state(workflow)["n_firings"] == 1
 
 
+@pytest.mark.slow
 def test_what_was_changed_since_the_decision_stays(workflow: Workflow) -> None:
     run = workflow.mult.base.run(1)
     run_until_decided(workflow, 'run.note, run.other = "seen", "too"')
@@ -449,6 +458,7 @@ def test_the_marks_of_another_workflow_in_a_study_are_left_alone(workflow: Workf
     assert left_over(workflow) == ["elsewhere-1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -464,6 +474,7 @@ def test_the_last_of_several_changes_of_an_entry_counts(workflow: Workflow, line
     assert workflow.mult.base.run(workflow.mult.base.tables.last_run_id).note == "second"
 
 
+@pytest.mark.slow
 def test_changes_follow_the_task_that_they_were_made_for(workflow: Workflow) -> None:
     run_until_decided(workflow, 'workflow.mult.createTask(x=2.0)[0][0].note = "of x = 2"')
     workflow.mult.createTask(x=9.0)
@@ -474,6 +485,7 @@ def test_changes_follow_the_task_that_they_were_made_for(workflow: Workflow) -> 
     assert found == [(1.0, None), (9.0, None), (2.0, "of x = 2")]
 
 
+@pytest.mark.slow
 def test_a_run_of_another_job_gets_nothing_that_was_decided_for_its_id(
     workflow: Workflow, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -487,6 +499,7 @@ def test_a_run_of_another_job_gets_nothing_that_was_decided_for_its_id(
     assert "left out of a commit" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_gets_nothing_that_was_decided_for_a_task_that_cannot_be_made(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -514,6 +527,7 @@ def taken_over(workflow: Workflow) -> Taken:
     return taken
 
 
+@pytest.mark.slow
 def test_a_repair_gives_changes_to_the_tasks_that_they_were_made_for(
     workflow: Workflow,
 ) -> None:
@@ -526,6 +540,7 @@ def test_a_repair_gives_changes_to_the_tasks_that_they_were_made_for(
     assert found == [(1.0, None), (9.0, None), (2.0, "of x = 2")]
 
 
+@pytest.mark.slow
 def test_a_repair_gives_nothing_to_a_run_of_another_job(workflow: Workflow) -> None:
     run_until_decided(workflow, 'run.note = "of x = 1"')
     job_id = workflow.mult.createTask(x=9.0)[0][1].id
@@ -537,6 +552,7 @@ def test_a_repair_gives_nothing_to_a_run_of_another_job(workflow: Workflow) -> N
     assert len(taken.problems) == 1
 
 
+@pytest.mark.slow
 def test_a_repair_leaves_a_run_that_has_begun_since_the_decision(workflow: Workflow) -> None:
     run_until_decided(workflow, 'run.note = "seen"')
     run = workflow.mult.base.run(1)
@@ -562,6 +578,7 @@ def test_those_of_one_process_decide_one_after_the_other(
     assert is_held == [True, True, False]  # before and after the decision, after all of it
 
 
+@pytest.mark.slow
 def test_a_mark_is_not_forgotten_whose_decision_is_news(
     workflow: Workflow, other: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -680,6 +697,7 @@ def test_whoever_goes_on_with_tasks_that_got_other_ids_is_told(
     assert n_bodies == is_action
 
 
+@pytest.mark.slow
 def test_what_was_decided_of_an_entry_that_was_declared_later_reaches_its_run(
     workflow: Workflow, other: Workflow
 ) -> None:
@@ -697,6 +715,7 @@ def test_what_was_decided_of_an_entry_that_was_declared_later_reaches_its_run(
     newer.close()
 
 
+@pytest.mark.slow
 def test_what_was_decided_is_made_before_anything_is_declared(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

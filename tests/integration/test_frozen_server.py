@@ -88,6 +88,7 @@ def test_a_read_from_a_frozen_server_ends(server: Freezing) -> None:
     other.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["vote", "finish"])
 def test_a_commit_to_a_frozen_server_ends_and_is_done_once(
     server: Freezing, monkeypatch: pytest.MonkeyPatch, moment: str

@@ -119,6 +119,7 @@ def test_a_database_goes_on_by_itself_once_there_is_space_again(disk: Path) -> N
         assert log.n_bytes_behind == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_bytes", [1, 22, 23, 100])
 @pytest.mark.parametrize("is_full", [False, True])
 def test_what_a_commit_left_is_dropped_by_the_next_server(
@@ -194,6 +195,7 @@ def test_first_start_on_a_full_disk_says_so_and_can_be_repeated(
     assert "sample: no database yet; `motoko run` or `motoko create` makes it" in info
 
 
+@pytest.mark.slow
 def test_create_on_a_full_disk_says_where_everything_was_moved(disk: Path) -> None:
     with new_workflow(disk / "demo") as here:
         here.run("create")
@@ -207,6 +209,7 @@ def test_create_on_a_full_disk_says_where_everything_was_moved(disk: Path) -> No
     assert refused.stderr.endswith(f"\nwhat was there is in {backup}\n")
 
 
+@pytest.mark.slow
 def test_child_of_a_detached_start_on_a_full_disk_says_why(disk: Path) -> None:
     with new_workflow(disk / "demo") as here:
         fill(disk)

@@ -109,6 +109,7 @@ def test_what_is_read_in_one_study_and_written_in_another_is_as_if_one_went_firs
         assert runs[0].note == runs[1].note
 
 
+@pytest.mark.slow
 def test_a_variable_that_is_only_read_counts_too(workflow: Workflow, other: Workflow) -> None:
     workflow.mult.createTask(x=1.0)
     run = workflow.mult.base.run(1)

@@ -32,6 +32,7 @@ from tests.support.systems import QUICK, System, fake_of, fault
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.slow
 def test_a_system_that_has_no_room_is_asked_again_and_no_run_fails(
     slurm: System, tmp_path: Path
 ) -> None:
@@ -315,6 +316,7 @@ echo "JobId=$4 JobName=$(sed 's/.*"name": "\\([^"]*\\)".*/\\1/' {0}/job-$4.json)
 """
 
 
+@pytest.mark.slow
 def test_a_job_that_the_system_cancels_because_it_cannot_launch_it_is_tried_again(
     slurm: System, tmp_path: Path
 ) -> None:
@@ -404,6 +406,7 @@ def test_a_group_whose_jobs_were_not_recorded_is_found_by_its_tickets(
         assert ran(tmp_path) == ids
 
 
+@pytest.mark.slow
 def test_a_study_that_has_no_room_holds_up_no_other(
     slurm: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +431,7 @@ def test_a_study_that_has_no_room_holds_up_no_other(
 ONCE_ASKED = QUICK._replace(least_s=1000.0, most_s=1000.0, confirm_s=0.0, unseen_s=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_known", [True, False])
 def test_launchers_that_each_ask_once_find_out_together_that_a_job_is_gone(
     slurm: System, tmp_path: Path, is_known: bool

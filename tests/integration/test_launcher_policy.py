@@ -278,6 +278,7 @@ def test_what_a_script_has_set_is_no_other_value(tmp_path: Path) -> None:
     assert ran == ["1 1 0.1", "1 2 0.1"]
 
 
+@pytest.mark.slow
 def test_window_outside_of_the_run_directory_begins_afresh_with_other_values(
     tmp_path: Path,
 ) -> None:

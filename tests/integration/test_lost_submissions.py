@@ -55,6 +55,7 @@ def test_an_array_for_which_there_is_no_room_is_submitted_in_parts(
         assert stand_in(system).count("sbatch") < len(ids)
 
 
+@pytest.mark.slow
 def test_a_job_whose_submission_timed_out_is_looked_for_and_not_submitted_again(
     system: System, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_job_whose_submission_timed_out_is_looked_for_and_not_submitted_again(
     wait_until(lambda: system.jobs() == [])
 
 
+@pytest.mark.slow
 def test_a_command_that_is_not_there_has_submitted_nothing(
     system: System, tmp_path: Path
 ) -> None:

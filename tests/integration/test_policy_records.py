@@ -55,6 +55,7 @@ def end_of(claimed: Any, policy: Any, failure: str | None) -> Record:
     )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -73,6 +73,7 @@ def test_who_has_read_files_changes_through_the_server_that_was_started_since(
     assert [run.note for run, _ in workflow.mult.select()] == ["kept"]
 
 
+@pytest.mark.slow
 def test_who_was_connected_reads_files_when_the_server_has_gone(workflow: Workflow) -> None:
     control.ensure_served(workflow)
     workflow.vars.last = 3

@@ -27,6 +27,7 @@ def running(workflow: Workflow) -> list[Owner | None]:
     return [office.owner() for office in offices]
 
 
+@pytest.mark.slow
 def test_the_last_of_several_commands_stops_what_the_first_has_started(directory: Path) -> None:
     command, run, other_run = (Workflow(str(directory)) for _ in range(3))
     with ExitStack() as last:
@@ -49,6 +50,7 @@ def test_the_last_of_several_commands_stops_what_the_first_has_started(directory
     assert at_the_end == [None, None]
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_by_itself_stays_after_a_command(directory: Path) -> None:
     command, by_hand, later = (Workflow(str(directory)) for _ in range(3))
     with control.server_kept_as_it_was(command):

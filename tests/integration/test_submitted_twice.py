@@ -48,6 +48,7 @@ echo "JobId=$4 JobName=$(sed 's/.*"name": "\\([^"]*\\)".*/\\1/' {0}/job-$4.json)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "pack: 2\n"])
 def test_a_job_that_the_system_launches_twice_and_cancels_is_tried_again(
     slurm: System, tmp_path: Path, options: str

@@ -254,6 +254,7 @@ def test_jobs_take_members_of_users_and_plain_text() -> None:
         job(robot=3)
 
 
+@pytest.mark.slow
 def test_manifest_with_members_of_users_loads_where_nobody_knows_them(tmp_path: Path) -> None:
     made = manifest(record(provenance={"robot": MyRobot.ATLAS, "format": Theirs.HUMANOID}))
     file = made.save_json(tmp_path / "manifest.json")

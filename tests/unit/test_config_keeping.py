@@ -199,6 +199,7 @@ def test_what_other_code_has_read_is_checked_again(study_dir, checked, monkeypat
     assert len(checked) == 2
 
 
+@pytest.mark.slow
 def test_no_damage_is_an_error_or_a_wrong_result(study_dir, checked):
     right = everything(read_study(study_dir))
     kept = kept_study(study_dir)

@@ -105,6 +105,7 @@ def test_a_torn_outcome_is_none(cut: int) -> None:
         assert judged in (Fate.VANISHED, Fate.UNTOLD)
 
 
+@pytest.mark.slow
 @given(RUBBISH, st.booleans())
 @example(b"", True)
 @example(b"[" * 100_000 + b"\n", True)
@@ -133,6 +134,7 @@ def test_rubbish_in_a_token_ends_nothing_that_is_there(content: bytes, is_held: 
         assert judged is not Fate.ENDED
 
 
+@pytest.mark.slow
 @given(st.integers(0, 400))
 def test_a_torn_token_is_nobody_elses(cut: int) -> None:
     with directory() as run_dir:
@@ -229,6 +231,7 @@ def test_a_damaged_file_of_a_run_is_an_error_of_its_own(content: bytes) -> None:
             read_facts(run_dir)
 
 
+@pytest.mark.slow
 @given(RUBBISH)
 @example(b"[" * 100_000)
 def test_rubbish_in_a_sentinel_says_nothing(content: bytes) -> None:

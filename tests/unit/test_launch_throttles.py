@@ -186,6 +186,7 @@ class System:
                 self.end(self.random.choice(running))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1 << 32))
 @settings(max_examples=examples(10), deadline=None)
 def test_never_more_than_allowed_executes_and_all_does_in_the_end(seed: int) -> None:

@@ -75,6 +75,7 @@ def warnings_of(directory: Path) -> list[Finding]:
 STUDY = "study: solve\njob: {n: int}\n"
 
 
+@pytest.mark.slow
 def test_check_tells_of_a_script_with_line_ends_of_windows_and_what_removes_them(
     tmp_path: Path,
 ) -> None:

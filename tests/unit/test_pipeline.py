@@ -169,6 +169,7 @@ def step_lists(draw: Any, *, is_acyclic: bool) -> list[Step]:
     return draw(st.permutations(steps))
 
 
+@pytest.mark.slow
 @given(step_lists(is_acyclic=True))
 def test_every_step_comes_after_what_it_requires(steps: list[Step]) -> None:
     order = names(Pipeline(steps))
@@ -190,6 +191,7 @@ def test_ties_are_as_declared(steps: list[Step]) -> None:
     assert names(Pipeline(steps)) == expected
 
 
+@pytest.mark.slow
 @given(step_lists(is_acyclic=True))
 def test_adjacency_is_the_reverse_of_dependencies(steps: list[Step]) -> None:
     pipeline = Pipeline(steps)

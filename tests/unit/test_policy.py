@@ -52,6 +52,7 @@ class Model:
         return n_attempts, "FINISHED", pauses, {"mem": mem}
 
 
+@pytest.mark.slow
 @given(
     budgets=BUDGETS,
     end=ENDS,
@@ -81,6 +82,7 @@ def test_policy_does_what_its_model_says(
     assert found == Model(budgets, end, delay, backoff).carried_out(failures, mem, factors)
 
 
+@pytest.mark.slow
 @given(budgets=BUDGETS, end=ENDS, before=FAILURES, failures=FAILURES)
 def test_new_start_gives_all_budgets_back(
     budgets: dict[str, int], end: str, before: list[str], failures: list[str]

@@ -186,6 +186,7 @@ def test_name_given_twice_is_refused():
         ALL.convert_run({"y": 1, "Y": 2})
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {},

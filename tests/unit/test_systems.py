@@ -107,6 +107,7 @@ VALUES = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(VALUES, VALUES)
 def test_merging_twice_is_merging_the_union(first: dict[str, Any], second: dict[str, Any]):
     assert SYSTEM.with_meta(**first).with_meta(**second) == SYSTEM.with_meta(**first | second)

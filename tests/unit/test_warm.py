@@ -14,6 +14,7 @@ from tests.support.processes import processes_of
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [("check", "--json"), ("rnu",), ("new", "there")], ids=lambda words: words[0]
 )
