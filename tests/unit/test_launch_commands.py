@@ -23,6 +23,14 @@ def test_the_end_of_a_command_is_waited_for_and_not_looked_for(
     assert pauses == []
 
 
+def test_a_python_that_cannot_wait_so_gets_the_answer_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("os.pidfd_open")  # as those built for old systems
+
+    assert ask(["bash", "-c", CLOSED + "exit 3"], 60) == (3, "said\n", "")
+
+
 def test_a_command_that_has_said_all_and_does_not_end_is_ended() -> None:
     answer = ask(["bash", "-c", CLOSED + "read -r <> <(:)"], 0.1)
 
