@@ -48,7 +48,7 @@ class _Member:
         theirs.close()
         #: Readable when the process has ended. Its end of the pipe tells less: whatever it has
         #: forked has that too.
-        self.death = os.pidfd_open(self.process.ident or 0)
+        self.death = _death_of(self.process)
         self.index: int | None = None
 
     def begin(self, index: int) -> None:
@@ -159,6 +159,14 @@ class Crew:
         member = _Member(self._work, self._members)
         self._members[member.connection] = member
         return member
+
+
+def _death_of(process: BaseProcess) -> int:
+    """A descriptor that can be read once a process has ended."""
+    try:
+        return os.pidfd_open(process.ident or 0)
+    except (AttributeError, OSError):  # a Python, or a kernel, without them
+        return os.dup(process.sentinel)  # if it has forked others, once these have ended too
 
 
 def _serve(

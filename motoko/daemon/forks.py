@@ -32,11 +32,18 @@ def keep_from_children(holder: HoldsLocks) -> None:
 def _let_go() -> None:
     # The numbers stay taken: who writes to them in the child writes to a file of no name.
     with suppress(OSError):
-        nothing = os.memfd_create("motoko")
+        nothing = _nameless()
         for holder in _holders:
             for fd in holder.locked:
                 os.dup2(nothing, fd, inheritable=False)
         os.close(nothing)
+
+
+def _nameless() -> int:
+    try:
+        return os.memfd_create("motoko")
+    except AttributeError:  # a Python that was built for old systems
+        return os.open(os.devnull, os.O_RDWR)
 
 
 os.register_at_fork(after_in_child=_let_go)

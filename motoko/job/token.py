@@ -95,8 +95,9 @@ def take_token(run_dir: StrPath, attempt: int, facts: Dict[str, Any]) -> Optiona
     try:
         fd = os.open(run_dir, os.O_TMPFILE | os.O_RDWR | os.O_APPEND, 0o666)
         aside = ""
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+    except (AttributeError, OSError) as error:  # a Python without the flag, or a system
+        known = (None, errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+        if getattr(error, "errno", None) not in known:
             raise
         aside = f"{name}.{os.getpid()}-{os.urandom(4).hex()}"
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL

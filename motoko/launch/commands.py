@@ -23,7 +23,7 @@ class _Process(subprocess.Popen[bytes]):
             return super().wait(timeout)
         try:
             fd = os.pidfd_open(self.pid)
-        except OSError:  # a kernel without them
+        except (AttributeError, OSError):  # a Python, or a kernel, without them
             return super().wait(timeout)
         try:
             poll = select.poll()

@@ -93,7 +93,7 @@ class Address(NamedTuple):
             test.settimeout(_LISTENING_S)
             try:
                 test.connect(str(self.path))
-            except TimeoutError:  # as many as may have waited for long
+            except (BlockingIOError, TimeoutError):  # as many as may wait already
                 return True
             except OSError:
                 return False

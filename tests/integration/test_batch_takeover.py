@@ -244,7 +244,13 @@ def test_an_ancestor_that_ends_while_it_is_looked_at_is_the_last(
     assert list(leftovers._ancestors()) == [os.getppid()]
 
 
-def test_programs_end_with_a_worker_that_dies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("without", [(), ("os.pidfd_open",)])
+def test_programs_end_with_a_worker_that_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]
+) -> None:
+    for name in without:  # a Python that was built for old systems lacks it
+        monkeypatch.delattr(name, raising=False)
+
     def die(job: BatchJob) -> None:
         subprocess.Popen(["sh", "-c", PROGRAM, "sh", job.output])
         wait_until(lambda: has_pid(job.output), "the program", 30)

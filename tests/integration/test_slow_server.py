@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ from tests.support.studies import open_study, write_study
 
 #: Shorter than any connection takes.
 NO_TIME_S = 0.0
+#: More than may wait for a server that lets none wait.
+N_WAITING = 10
 
 
 @pytest.fixture
@@ -86,6 +88,20 @@ def test_one_that_goes_on_saying_nothing_is_told_as_that(
     monkeypatch.setattr(database, "_BEGINNING_S", 0.1)
     with listening(study), pytest.raises(DatabaseUnavailable, match="it is stopped, or busy"):
         study.database.connect(NO_TIME_S)
+
+
+def test_a_server_listens_although_no_more_may_wait_for_it(study: Study) -> None:
+    place = str(study.address.path)
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as waiting:
+        listener.bind(place)
+        listener.listen(0)
+        with pytest.raises(BlockingIOError):
+            for _ in range(N_WAITING):
+                other = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                other.setblocking(False)
+                other.connect(place)
+
+        assert study.address.is_listened_at
 
 
 def test_where_nobody_listens_there_is_no_server(study: Study) -> None:

@@ -52,6 +52,18 @@ def test_token_names_nonce_generation_host_and_boot(tmp_path: Path) -> None:
     assert (token.pid, token.started, token.start_time) == (None, None, None)
 
 
+@pytest.mark.parametrize("way", ["nameless"], indirect=True)
+def test_a_python_that_does_not_know_the_flag_takes_tokens_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("os.O_TMPFILE", raising=False)  # as where it was built for old systems
+
+    fd = take(tmp_path)
+
+    assert fd is not None and take(tmp_path) is None
+    os.close(fd)
+
+
 def test_second_taker_gets_nothing_and_leaves_a_note(tmp_path: Path) -> None:
     fd = take(tmp_path, nonce="first")
     assert fd is not None
