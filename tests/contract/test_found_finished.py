@@ -95,3 +95,21 @@ def test_runs_that_went_unnoticed_are_found_in_the_end(workflow: Workflow) -> No
     progress.read_again()
 
     assert progress.found_finished == {"solve": [1, 3]}
+
+
+def test_one_that_was_executed_after_all_while_nobody_noticed_is_not_told_of(
+    workflow: Workflow,
+) -> None:
+    study = workflow.solve.base
+    progress = Progress(workflow, "test")
+    progress.read_again()
+    [run_id] = study.create_tasks({"x": 1}, {}, run_name="test", event_name="")
+    state = found_finished(study, study.run_row(run_id))
+    study.database.write(lambda tables: tables.update_run(run_id, {"state": state}))
+    progress.read_again()
+    assert progress.found_finished == {"solve": [1]}
+
+    study.database.write(lambda t: t.set_attempt(run_id, 2, {"state": "FINISHED"}))
+    progress.read_again()
+
+    assert progress.found_finished == {}

@@ -33,20 +33,21 @@ class FoundFinished:
         if self._last is None:
             self._open = _unfinished(tables, self._run_name)
         else:
-            touched = self._open if changed is None else changed
+            touched = self._open | self._ids if changed is None else changed
             for run_id in {*touched, *range(self._last + 1, tables.last_run_id + 1)}:
                 self._look_at(tables, run_id, is_new=run_id > self._last)
         self._last = tables.last_run_id
 
     def _look_at(self, tables: Tables, run_id: int, *, is_new: bool) -> None:
         row = tables.run(run_id) if tables.has_run(run_id) else {}
-        was_open = is_new or run_id in self._open
+        is_it = is_new or run_id in self._open or run_id in self._ids
         self._open.discard(run_id)
-        if row.get("run_name") != self._run_name or row["state"] != states.FINISHED:
-            self._ids.discard(run_id)
-            if row.get("run_name") == self._run_name:
-                self._open.add(run_id)
-        elif was_open and _was_not_executed(tables, run_id):
+        self._ids.discard(run_id)
+        if row.get("run_name") != self._run_name:
+            return
+        if row["state"] != states.FINISHED:
+            self._open.add(run_id)
+        elif is_it and _was_not_executed(tables, run_id):
             self._ids.add(run_id)
 
 
