@@ -35,6 +35,8 @@ class Asked:
         self.n_said = 0
         #: By study: the runs that pipelines had in the end.
         self.runs: dict[Study, set[int]] = {}
+        #: Whether a pipeline has ended before it had asked for all that it would.
+        self.is_cut_short = False
         #: By phase: what its function was asked for with, whether it was called or not.
         self.calls: dict[str, set[str]] = {}
         #: How many pipelines have begun.

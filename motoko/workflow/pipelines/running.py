@@ -161,6 +161,9 @@ class PipelineRun:
                     )
             self._note(self._functions.offer())
             await self._until_over()
+        except BaseException:
+            asked.is_cut_short = True
+            raise
         finally:
             asked.tellers.remove(self._tell)
             self._given.end()
