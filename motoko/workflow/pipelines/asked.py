@@ -39,6 +39,9 @@ class Asked:
         self.is_cut_short = False
         #: By phase: what its function was asked for with, whether it was called or not.
         self.calls: dict[str, set[str]] = {}
+        #: By pipeline in which something has failed, and that goes on only if actions mend it:
+        #: the key of the firing that awaits it, "" for ``main``.
+        self.stuck: dict[object, str] = {}
         #: How many pipelines have begun.
         self.n_begun = 0
         #: By step: how often files were believed of which nobody knows what they were made for.

@@ -121,6 +121,8 @@ class PipelineRun:
         self._plan = plan(workflow, pipeline, handlers, units, on_failure)
         self._progress = Progress(pipeline, units)
         self._news = anyio.Event()
+        #: The key of the firing that awaits it; "" for ``main``.
+        self._firing = ""
         #: Whether a phase has failed that ends the workflow at once.
         self._is_ending = False
         #: By study: the phases that a run is part of, or was.
@@ -138,8 +140,9 @@ class PipelineRun:
 
     async def run(self) -> list[SimSystem | None]:
         """Until nothing can begin any more; the systems for which all is done."""
-        session = current_session()
-        self._functions.is_of_action = session is not None and session.firing is not None
+        if (session := current_session()) is not None and session.firing is not None:
+            self._firing = session.firing.key
+        self._functions.is_of_action = bool(self._firing)
         if not self._functions.is_of_action:
             await self._ask()
         await commit_current()
@@ -166,6 +169,7 @@ class PipelineRun:
             raise
         finally:
             asked.tellers.remove(self._tell)
+            asked.stuck.pop(self, None)
             self._given.end()
             self._remember_runs()
             say_believed(self._workflow)
@@ -206,7 +210,10 @@ class PipelineRun:
 
     async def _until_over(self) -> None:
         pause_s = _FIRST_PAUSE_S
+        asked = self._workflow.asked_steps
+        assert asked is not None
         while True:
+            asked.stuck.pop(self, None)
             self._news = anyio.Event()
             if self._is_ending:
                 with anyio.move_on_after(_TOGETHER_S):
@@ -219,6 +226,7 @@ class PipelineRun:
             elif self._progress.is_at_rest:
                 if not self._failed(KEEP):
                     return
+                asked.stuck[self] = self._firing
                 if await self._workflow.has_decided() and not self._news.is_set():
                     await self._end(KEEP)
                 with anyio.move_on_after(pause_s):
