@@ -37,7 +37,7 @@ from motoko.workflow.pipelines import tasks
 from motoko.workflow.pipelines.functions import FunctionSteps
 from motoko.workflow.pipelines.given import Given
 from motoko.workflow.pipelines.left_out import LeftOut
-from motoko.workflow.pipelines.plan import Doing, Handler, plan
+from motoko.workflow.pipelines.plan import Doing, Handler, check_is_free, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.redone import log as aloud
 from motoko.workflow.pipelines.there import say_believed
@@ -135,7 +135,7 @@ class PipelineRun:
         #: Whether its steps stand in ``motoko.yaml``, which is compared as a whole.
         self._is_written = is_written
         self._functions = FunctionSteps(
-            workflow, self._plan, self._progress, self._given, self._register, self._note
+            workflow, self._plan, self._progress, self._given, self._note
         )
 
     async def run(self) -> list[SimSystem | None]:
@@ -157,6 +157,8 @@ class PipelineRun:
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
+                    # Another pipeline may have begun since this one was looked at.
+                    check_is_free(self._workflow, doing.step, doing.step.name)
                     self._register(
                         Action(
                             doing.step.name, ALL_TASKS, self._asker(doing), self._maker(doing)
@@ -170,6 +172,7 @@ class PipelineRun:
         finally:
             asked.tellers.remove(self._tell)
             asked.stuck.pop(self, None)
+            self._functions.leave()
             self._given.end()
             self._remember_runs()
             say_believed(self._workflow)
@@ -203,8 +206,9 @@ class PipelineRun:
             given=given,
             is_accepted=is_accepted,
         )
-        changes = await until_answered(workflow.vars.db, Write(workflow.vars.db, note))
-        workflow.asked_steps.remember(given)
+        async with workflow.asked_steps.asking:
+            changes = await until_answered(workflow.vars.db, Write(workflow.vars.db, note))
+            workflow.asked_steps.remember(given)
         for place, old, new in changes[:MOST_SHOWN]:
             log.warning("%s is %s now, it was %s", place, new, old)
 
