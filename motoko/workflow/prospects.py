@@ -160,8 +160,16 @@ class Prospects:
         is called, or about to be, for anything that has happened."""
         n_changes = self._evaluating.n_changes
         n_true = await self._evaluating.evaluate_anew()
-        has_gone_on = n_changes != self._evaluating.n_changes or self._evaluating.is_firing
+        has_gone_on = n_changes != self._evaluating.n_changes or self._is_deciding
         return None if has_gone_on else n_true
+
+    @property
+    def _is_deciding(self) -> bool:
+        """Whether an action is being called that does not itself wait until none is."""
+        steps = self._workflow.asked_steps
+        waiting = steps.stuck.values() if steps is not None else ()
+        rules = self._evaluating.rules.values()
+        return any(key not in waiting for rule in rules for key in rule.flights)
 
     async def _has_all_news(self) -> bool:
         """Whether no condition is true of what the counters of runs tell: the end of the last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from motoko.cli.orchestration import closing_line
 from motoko.columns import AWAITS, PASSED_OVER
+from motoko.errors import RunsFailed
 from motoko.model import states
 from motoko.pipeline import Pipeline, Step
 from motoko.systems import SimSystem
@@ -118,3 +120,21 @@ def test_a_run_that_is_put_back_behind_the_pipeline_is_asked_for_next_time(
     begun.append("again")
     run(workflow, main, outcome=begun)
     assert begun == ["again", "check.1 behind equil.1"]
+
+
+def test_a_run_that_a_pipeline_has_not_come_to_may_be_asked_for_next_time(
+    workflow: Workflow,
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        with suppress(RunsFailed):
+            await workflow.run_pipeline(ORDER, SYSTEMS)
+        workflow.finished = True
+
+    piped(workflow, ORDER, SYSTEMS)
+    for name in ("prepare", "check"):
+        retry(workflow, name, 1)
+    run(workflow, main, outcome=failing("prepare:a"))
+
+    found = row(workflow, "check", 1)
+    assert states.awaits_step(found) and PASSED_OVER not in found
+    assert "goes through the pipeline" in run_reasons.why(workflow, "check.1").sentence

@@ -153,6 +153,23 @@ def test_function_is_called_again_as_long_as_there_is_budget_and_told_why(
     ]
 
 
+@pytest.mark.parametrize("steps", [["equil"], ["equil", "check"]])
+def test_failures_in_pipelines_that_actions_await_end_the_workflow(
+    workflow: Workflow, steps: list[str]
+) -> None:
+    async def follow(workflow: Workflow, params: str) -> None:
+        await workflow.run_pipeline(Pipeline([Step(params)]), SYSTEMS[:1])
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        for step in steps:
+            given = partial(str, step)
+            workflow.add_action(step + "_follows", "prepare", "state = FINISHED", given, follow)
+        workflow.prepare.createTask(system="a")
+
+    with pytest.raises(RunsFailed):
+        run(workflow, main, outcome=failing("equil:a", "check:a"))
+
+
 BUDGET = {"retry": {"application": 3, "then": "prune"}}
 
 

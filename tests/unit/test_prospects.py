@@ -42,7 +42,9 @@ class Evaluating:
 def is_stalled(study: Study) -> bool:
     """Whether a workflow of this study says so once ``main`` is done."""
     managers = {"mult": SimpleNamespace(base=study)}
-    workflow: Any = SimpleNamespace(run_name="a", task_managers=managers, databases=[])
+    workflow: Any = SimpleNamespace(
+        run_name="a", task_managers=managers, databases=[], asked_steps=None
+    )
     nobody: Any = None
     prospects = Prospects(workflow, nobody, nobody, Evaluating())
     prospects.is_main_done = True

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+
 from motoko.store.codec import is_same
 from motoko.workflow import resuming
 from motoko.workflow.pipelines.bound import Bindings
+from motoko.workflow.pipelines.in_turn import InTurn
 
 if TYPE_CHECKING:
     from motoko.store.ledger import Ledger
@@ -31,12 +34,24 @@ class Asked:
     def __init__(self, before: Asked | None = None) -> None:
         """``before`` is what was given when the same workflow was orchestrated last."""
         self._names: set[str] = set()
+        #: Held by a pipeline until it is known whether what it gives is refused: of several
+        #: that begin at the same time one is the first.
+        self.asking = anyio.Lock()
         #: How often it was said that something is done anew.
         self.n_said = 0
         #: By study: the runs that pipelines had in the end.
         self.runs: dict[Study, set[int]] = {}
+        #: Whether a pipeline has ended before it had asked for all that it would.
+        self.is_cut_short = False
         #: By phase: what its function was asked for with, whether it was called or not.
         self.calls: dict[str, set[str]] = {}
+        #: By phase: calls of its function that came to their end, whichever pipeline's.
+        self.ended: dict[str, set[str]] = {}
+        #: Calls that several pipelines offer at the same time.
+        self.in_turn = InTurn()
+        #: By pipeline in which something has failed, and that goes on only if actions mend it:
+        #: the key of the firing that awaits it, "" for ``main``.
+        self.stuck: dict[object, str] = {}
         #: How many pipelines have begun.
         self.n_begun = 0
         #: By step: how often files were believed of which nobody knows what they were made for.

@@ -38,12 +38,14 @@ from motoko.workflow.firings import call_beside
 from motoko.workflow.pipelines.again import CALL, NEW_START, give_new_start
 from motoko.workflow.pipelines.files import failure
 from motoko.workflow.pipelines.given import Given
+from motoko.workflow.pipelines.in_turn import CALLED, Begin
 from motoko.workflow.pipelines.plan import Doing
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.redone import say_redone
 from motoko.workflow.pipelines.there import tell_of_files
 
 if TYPE_CHECKING:
+    from motoko.workflow.pipelines.asked import Asked
     from motoko.workflow.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,6 @@ class FunctionSteps:
         plan: Mapping[str, Doing],
         progress: Progress,
         given: Given,
-        register: Callable[[Action], None],
         note: Callable[[Iterable[Phase]], None],
     ) -> None:
         """``note`` is told of phases that are in another state."""
@@ -66,7 +67,6 @@ class FunctionSteps:
         self._plan = plan
         self._progress = progress
         self._given = given
-        self._register = register
         self._note = note
         self._steps = [name for name, doing in plan.items() if doing.handler is not None]
         self._phases = [phase for phase in progress if phase.step.name in self._steps]
@@ -81,6 +81,14 @@ class FunctionSteps:
         self._done: dict[str, set[str]] = {}
         #: By the name of the phase: what became of calls that failed, the oldest first.
         self._failures: dict[str, list[dict[str, Any]]] = {}
+        #: By the name of the phase: what begins the call that it has offered.
+        self._offered: dict[str, Begin] = {}
+        #: The names of phases whose functions are being called.
+        self._at_work: set[str] = set()
+        #: Whether nobody awaits the pipeline any more.
+        self._has_left = False
+        #: The phases of whose calls the pipeline is part.
+        self._called_in = CALLED.get()
 
     def look_back(self) -> None:
         """Find out what was called under the run name before."""
@@ -106,8 +114,9 @@ class FunctionSteps:
 
     def known(self, phase: Phase, call: str) -> PhaseState:
         """How far a phase is that is given this: by the records that there were at the
-        beginning."""
-        if not self._done[phase.name].isdisjoint({"", call}):
+        beginning, and by what pipelines have done since."""
+        done = self._done[phase.name] | self._asked.ended.get(phase.name, set())
+        if not done.isdisjoint({"", call}):
             return PhaseState.DONE
         history = self._history(phase, call)
         if history and not {RETRY_AT, NEW_START} & history[-1].keys():
@@ -124,11 +133,13 @@ class FunctionSteps:
 
     def offer(self) -> list[Phase]:
         """Begin the phases that can; all that are in another state now."""
+        if self._has_left:
+            return []
         found = [phase for name in self._steps for phase in self._progress.ready(name)]
         for phase in found:
             phase.begin()
             call, done = self._given.call(phase, self._progress), self._done[phase.name]
-            self._asked_for(phase).add(call)
+            self._asked.calls.setdefault(phase.name, set()).add(call)
             history, known = self._history(phase, call), self.known(phase, call)
             if known is PhaseState.DONE:
                 phase.conclude()
@@ -144,16 +155,37 @@ class FunctionSteps:
                 self._offer(phase, call, history)
         return found
 
-    def _asked_for(self, phase: Phase) -> set[str]:
+    @property
+    def _asked(self) -> Asked:
         asked = self._workflow.asked_steps
         assert asked is not None
-        return asked.calls.setdefault(phase.name, set())
+        return asked
+
+    def leave(self) -> None:
+        """Nobody awaits the pipeline any more: what is not called yet is not called by it."""
+        self._has_left = True
+        for name, begin in list(self._offered.items()):
+            if name in self._at_work:  # others wait for its end
+                self._workflow.actions.remove((ALL_TASKS, name))
+            else:
+                self._withdraw(name, begin)
+
+    def _withdraw(self, name: str, begin: Begin) -> None:
+        """A call is over, or is not to be made: that of another pipeline can begin."""
+        in_turn = self._asked.in_turn
+        if self._offered.get(name) is begin:
+            del self._offered[name]
+        self._at_work.discard(name)
+        if in_turn.has_begun(name, begin):
+            self._workflow.actions.remove((ALL_TASKS, name))
+        in_turn.remove(name, begin)
 
     async def _supersede(self, phase: Phase) -> None:
         """A function is about to be called: what it was called with before counts no more, but
         for what was asked for beside."""
         done = self._done[phase.name]
-        others = {call for call in done - self._asked_for(phase) if not is_former(call)}
+        asked = self._asked.calls[phase.name]
+        others = {call for call in done - asked if not is_former(call)}
         others.discard("")
         if not others or self.is_of_action:
             return
@@ -185,17 +217,21 @@ class FunctionSteps:
         def end(error: Exception | None = None) -> None:
             if error is None:
                 self._done[phase.name].add(call)
-            self._workflow.actions.remove((ALL_TASKS, phase.name))
+                self._asked.ended.setdefault(phase.name, set()).add(call)
             phase.conclude(error)
+            self._withdraw(phase.name, begin)
             self._note([phase])
 
         def note_end(is_void: bool) -> None:
             if not is_void:
                 end()
+            elif self._has_left:
+                self._withdraw(phase.name, begin)
 
         async def excuse(error: Exception, firing: Firing) -> bool:
             if isinstance(error, StudyError):  # no fault of the system
                 return False
+            self._at_work.discard(phase.name)
             decision = decide(doing.policy, history, APPLICATION)
             cause = error.cause if isinstance(error, PhaseFailed) else _in_words(error)
             failure = {"number": len(history) + 1, "class": APPLICATION}
@@ -206,7 +242,9 @@ class FunctionSteps:
             await self._keep(firing, failure)
             reached("call.failed")
             history.append(failure)
-            if is_tried_again:
+            if is_tried_again and self._has_left:
+                self._withdraw(phase.name, begin)
+            elif is_tried_again:
                 log.warning("%s failed (%s); it is tried again", phase.name, cause)
                 self._look_again_in(decision.pause_s)
             else:
@@ -216,18 +254,30 @@ class FunctionSteps:
 
         def is_to_be_called() -> bool:
             due = history[-1].get(RETRY_AT, 0.0) if history else 0.0
-            return phase.state is PhaseState.BEGUN and due <= time.time()
+            is_wanted = phase.state is PhaseState.BEGUN and not self._has_left
+            return is_wanted and due <= time.time()
 
         work = partial(self._call, doing, phase, history)
         action = Action(phase.name, ALL_TASKS, is_to_be_called, work, is_once=True, call=call)
-        self._register(replace(action, excuse=excuse, on_end=note_end))
-        if history:
-            self._look_again_in(history[-1].get(RETRY_AT, 0.0) - time.time())
+        action = replace(action, excuse=excuse, on_end=note_end)
+
+        def begin() -> None:
+            if call in self._asked.ended.get(phase.name, ()):  # by the pipeline before
+                end()
+                return
+            self._workflow.register(action)
+            if history:
+                self._look_again_in(history[-1].get(RETRY_AT, 0.0) - time.time())
+
+        self._offered[phase.name] = begin
+        self._asked.in_turn.add(phase.name, begin)
 
     async def _call(
         self, doing: Doing, phase: Phase, history: Iterable[Mapping[str, Any]]
     ) -> None:
         workflow, step, files = self._workflow, phase.step, doing.files(phase.system)
+        self._at_work.add(phase.name)
+        CALLED.set(self._called_in | {phase.name})
         await self._supersede(phase)
         made = None
         if files is not None:

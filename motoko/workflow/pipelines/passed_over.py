@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 async def note_passed_over(workflow: Workflow) -> None:
     """The run name has come to its end: note on the runs that still wait for a step that it did
-    not ask for them. What was put back when its pipeline was through is asked for next time."""
+    not ask for them. What was put back when its pipeline was through is asked for next time,
+    and so may be what a pipeline has not come to."""
     asked, run_name = workflow.asked_steps, workflow.run_name
     assert asked is not None
-    if not run_name or not asked.n_begun:
+    if not run_name or not asked.n_begun or asked.is_cut_short:
         return
     for manager in workflow.task_managers.values():
         study = manager.base

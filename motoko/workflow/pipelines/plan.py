@@ -16,6 +16,7 @@ from motoko.task_manager import TaskManager
 from motoko.workflow.actions import ALL_TASKS
 from motoko.workflow.pipelines import deciding, payloads
 from motoko.workflow.pipelines.files import Files, check_without_runs, declared, files_of
+from motoko.workflow.pipelines.in_turn import CALLED
 from motoko.workflow.pipelines.payloads import SYSTEM, Payload
 
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ def plan(
         found[step.name] = doing
         events = [step.name] if doing.manager else [phase_name(step, s) for s in systems]
         for event in events:
-            if (ALL_TASKS, event) in workflow.actions:
-                why = f"an action of the name {event!r} is registered; rename one of them"
-                raise StepNotRunnable(step.name, why)
+            if doing.manager is not None or not _is_waited_for(workflow, event):
+                check_is_free(workflow, step, event)
         if doing.manager is not None:
             _check_told_apart(step, doing.manager, systems)
         for system in systems:
@@ -69,6 +69,21 @@ def plan(
                 _check_has_runs(step, doing.manager, given.job)
             doing.files(system)
     return found
+
+
+def check_is_free(workflow: Workflow, step: Step, event: str) -> None:
+    """StepNotRunnable when something else is registered as this event, such as the same step of
+    another pipeline."""
+    if (ALL_TASKS, event) in workflow.actions:
+        why = f"an action of the name {event!r} is registered; rename one of them"
+        raise StepNotRunnable(step.name, why)
+
+
+def _is_waited_for(workflow: Workflow, phase: str) -> bool:
+    """Whether another pipeline is at this call of a function, and this one does not belong to
+    that call."""
+    asked = workflow.asked_steps
+    return asked is not None and phase in asked.in_turn and phase not in CALLED.get()
 
 
 def phase_name(step: Step, system: SimSystem | None) -> str:

@@ -37,7 +37,7 @@ from motoko.workflow.pipelines import tasks
 from motoko.workflow.pipelines.functions import FunctionSteps
 from motoko.workflow.pipelines.given import Given
 from motoko.workflow.pipelines.left_out import LeftOut
-from motoko.workflow.pipelines.plan import Doing, Handler, plan
+from motoko.workflow.pipelines.plan import Doing, Handler, check_is_free, plan
 from motoko.workflow.pipelines.progress import Phase, PhaseState, Progress
 from motoko.workflow.pipelines.redone import log as aloud
 from motoko.workflow.pipelines.there import say_believed
@@ -121,6 +121,8 @@ class PipelineRun:
         self._plan = plan(workflow, pipeline, handlers, units, on_failure)
         self._progress = Progress(pipeline, units)
         self._news = anyio.Event()
+        #: The key of the firing that awaits it; "" for ``main``.
+        self._firing = ""
         #: Whether a phase has failed that ends the workflow at once.
         self._is_ending = False
         #: By study: the phases that a run is part of, or was.
@@ -133,13 +135,14 @@ class PipelineRun:
         #: Whether its steps stand in ``motoko.yaml``, which is compared as a whole.
         self._is_written = is_written
         self._functions = FunctionSteps(
-            workflow, self._plan, self._progress, self._given, self._register, self._note
+            workflow, self._plan, self._progress, self._given, self._note
         )
 
     async def run(self) -> list[SimSystem | None]:
         """Until nothing can begin any more; the systems for which all is done."""
-        session = current_session()
-        self._functions.is_of_action = session is not None and session.firing is not None
+        if (session := current_session()) is not None and session.firing is not None:
+            self._firing = session.firing.key
+        self._functions.is_of_action = bool(self._firing)
         if not self._functions.is_of_action:
             await self._ask()
         await commit_current()
@@ -154,6 +157,8 @@ class PipelineRun:
         try:
             for doing in self._plan.values():
                 if doing.manager is not None:
+                    # Another pipeline may have begun since this one was looked at.
+                    check_is_free(self._workflow, doing.step, doing.step.name)
                     self._register(
                         Action(
                             doing.step.name, ALL_TASKS, self._asker(doing), self._maker(doing)
@@ -161,8 +166,13 @@ class PipelineRun:
                     )
             self._note(self._functions.offer())
             await self._until_over()
+        except BaseException:
+            asked.is_cut_short = True
+            raise
         finally:
             asked.tellers.remove(self._tell)
+            asked.stuck.pop(self, None)
+            self._functions.leave()
             self._given.end()
             self._remember_runs()
             say_believed(self._workflow)
@@ -196,14 +206,18 @@ class PipelineRun:
             given=given,
             is_accepted=is_accepted,
         )
-        changes = await until_answered(workflow.vars.db, Write(workflow.vars.db, note))
-        workflow.asked_steps.remember(given)
+        async with workflow.asked_steps.asking:
+            changes = await until_answered(workflow.vars.db, Write(workflow.vars.db, note))
+            workflow.asked_steps.remember(given)
         for place, old, new in changes[:MOST_SHOWN]:
             log.warning("%s is %s now, it was %s", place, new, old)
 
     async def _until_over(self) -> None:
         pause_s = _FIRST_PAUSE_S
+        asked = self._workflow.asked_steps
+        assert asked is not None
         while True:
+            asked.stuck.pop(self, None)
             self._news = anyio.Event()
             if self._is_ending:
                 with anyio.move_on_after(_TOGETHER_S):
@@ -216,6 +230,7 @@ class PipelineRun:
             elif self._progress.is_at_rest:
                 if not self._failed(KEEP):
                     return
+                asked.stuck[self] = self._firing
                 if await self._workflow.has_decided() and not self._news.is_set():
                     await self._end(KEEP)
                 with anyio.move_on_after(pause_s):
