@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.dask_cluster import DaskCluster
 from tests.support.systems import Daemons, System
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -20,25 +21,31 @@ def daemons() -> Iterator[Daemons]:
         found.stop()
 
 
+def without_leftovers(system: System) -> Iterator[System]:
+    """A system that the next test finds without jobs: who leaves one is told of it."""
+    yield system
+    wait_until(lambda: system.jobs() == [], "the test has left no job", 60.0)
+
+
 @pytest.fixture
 def real_slurm(daemons: Daemons) -> Iterator[System]:
     """Slurm without accounts."""
     with daemons.slurm("none") as system:
-        yield system
+        yield from without_leftovers(system)
 
 
 @pytest.fixture
 def real_slurm_accounts(daemons: Daemons) -> Iterator[System]:
     """Slurm with accounts."""
     with daemons.slurm("slurmdbd") as system:
-        yield system
+        yield from without_leftovers(system)
 
 
 @pytest.fixture
 def real_sge(daemons: Daemons) -> Iterator[System]:
     """Grid Engine."""
     with daemons.sge() as system:
-        yield system
+        yield from without_leftovers(system)
 
 
 @pytest.fixture(scope="session")

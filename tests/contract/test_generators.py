@@ -266,7 +266,7 @@ def test_a_job_that_somebody_cancelled_at_the_system_is_no_failure(
     system: System, tmp_path: Path
 ) -> None:
     gate = make_gate(tmp_path)
-    with new_study(tmp_path / "s", f"read -r _ < {gate}\n") as study:
+    with new_study(tmp_path / "s", f"read -r _ < {gate}\n", ONCE) as study:
         with launching(study, **system.settings):
             create(study)
             wait_for_state(study, "RUNNING")
