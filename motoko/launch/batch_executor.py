@@ -1,4 +1,4 @@
-"""Attempts become jobs of a batch system, two submissions at a time at most.
+"""Attempts become jobs of a batch system, three submissions at a time at most.
 
 What the system has no room for is tried again later, and is no fault of a run. A job that it
 does not take fails with its words, once: others that ask for the same wait, until somebody
@@ -38,6 +38,7 @@ from motoko.launch.starter import Starter
 from motoko.launch.throttles import Throttles
 from motoko.launch.ticket import (
     Ticket,
+    add_ids,
     group_script_file,
     group_ticket,
     job_name,
@@ -53,8 +54,8 @@ log = logging.getLogger(__name__)
 _AHEAD = 64
 #: So many submissions in that time are many.
 _N_MANY, _BUSY_S = 4, 0.5
-#: While the answer to one is awaited, the next one is under way.
-_AT_ONCE = 2
+#: While the answers to some are awaited, the next one is under way.
+_AT_ONCE = 3
 #: A further array of a study has so large a share of the jobs that are there already.
 _SHARE = 0.25
 _LONGEST_PAUSE_S = 60.0
@@ -384,7 +385,9 @@ class BatchExecutor(Starter):
         ticket_file = layout.job_ticket(first.run_dir, first.number)
         if grouped.most > 1:
             place, name = str(study.runs_dir), tickets[0].name
-            files = [f"{Path(a.run_dir).name}/{layout.job_script(a.number)}" for a in members]
+            names = (attempt.run_dir.rpartition("/")[2] for attempt in members)
+            scripts = (layout.job_script(attempt.number) for attempt in members)
+            files = [f"{name}/{script}" for name, script in zip(names, scripts, strict=True)]
             file = group_script_file(name)
             text = group_script(generator, name, shape, place, files, grouped)
             Path(place, file).write_text(text)
@@ -399,10 +402,8 @@ class BatchExecutor(Starter):
             job_id = generator.parse_submission(answer.output)
         except SchedulerOutputError as error:
             return Answer(None, answer.output, str(error))
-        ids = self._ids(job_id, tickets)
-        known = [t._replace(id=own) for t, own in zip(tickets, ids, strict=True)]
         try:
-            write_tickets(ticket_file, known)
+            add_ids(ticket_file, self._ids(job_id, tickets))
         except OSError as error:  # it is found by its name, should the database not learn of it
             log.warning("job %s: %s", job_id, error)
         reached("job.known")

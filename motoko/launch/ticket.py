@@ -1,18 +1,19 @@
 """What the launcher knows of a batch job, kept in the run directory before the database has it.
 
-A ticket without an id was written before the submission: should the launcher die then, the job,
-if there is one, is found by its name.
+A ticket is written before the submission: should the launcher die before the job's id stands
+below it, the job, if there is one, is found by its name.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from motoko.durable import write_all
 from motoko.job import layout
 from motoko.job.layout import safe_name
 
@@ -57,12 +58,26 @@ def write_tickets(path: str, tickets: Sequence[Ticket]) -> None:
     """Put the tickets in their place in one step."""
     aside = f"{path}.{os.getpid()}"
     try:
-        Path(aside).write_text(json.dumps(_facts(tickets)) + "\n")
+        _write(aside, os.O_CREAT | os.O_TRUNC, _facts(tickets))
         os.replace(aside, path)
     except OSError:
         with suppress(OSError):
             Path(aside).unlink()
         raise
+
+
+def add_ids(path: str, ids: Sequence[str]) -> None:
+    """Say below tickets what their jobs are called: a part of that, if the disk is full, says
+    nothing."""
+    _write(path, os.O_APPEND, {"ids": ids})
+
+
+def _write(path: str, flags: int, facts: Mapping[str, Any]) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o666)
+    try:
+        write_all(fd, json.dumps(facts).encode() + b"\n")
+    finally:
+        os.close(fd)
 
 
 def _facts(tickets: Sequence[Ticket]) -> dict[str, Any]:
@@ -111,9 +126,14 @@ class Tickets:
 def _read(path: str | Path) -> dict[str, Ticket]:
     """The tickets in a file, by nonce; none when it is not there, or is none."""
     try:
-        found = list(_tickets(json.loads(Path(path).read_text())))
+        first, *later = Path(path).read_text().splitlines() or [""]
+        found = list(_tickets(json.loads(first)))
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return {}
+    for line in later:
+        with suppress(ValueError, TypeError, KeyError):
+            ids = json.loads(line)["ids"]
+            found = [t._replace(id=own) for t, own in zip(found, ids, strict=True)]
     return {ticket.nonce: ticket for ticket in found}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from motoko.launch.ticket import Tickets
 from tests.support.launch_session import (
     ONCE,
     YAML,
@@ -295,10 +295,12 @@ def test_the_script_can_be_read_and_has_what_the_study_asks_for(
         text = (study.run_dir(1) / ".motoko-job-1.sh").read_text()
         assert "01:30:00" in text and option.partition("=")[2] in text
         assert (study.run_dir(1) / "r.o1").read_text() == "1 1\n"
-        batch = attempts(study)[0]["batch"]
+        (attempt,) = attempts(study)
+        batch = attempt["batch"]
         assert batch["generator"] == system.name and batch["id"]
-        ticket = json.loads((study.run_dir(1) / ".motoko-job-1.json").read_text())
-        assert ticket["id"] == batch["id"] and ticket["name"].startswith("motoko-s-1-1-")
+        ticket = Tickets(study.runs_dir).of(str(study.run_dir(1)), 1, attempt["nonce"])
+        assert ticket is not None and ticket.id == batch["id"]
+        assert ticket.name.startswith("motoko-s-1-1-")
 
 
 @pytest.mark.parametrize("shape", ["array: true\n", "pack: 3\n"])

@@ -7,10 +7,11 @@ import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from motoko.launch.ticket import Ticket, write_tickets
+from motoko.launch.ticket import add_ids, write_tickets
 from tests.support.launch_session import (
     RAN,
     YAML,
@@ -29,17 +30,17 @@ from tests.support.waiting import wait_until
 
 
 class FullOnce:
-    """Writing tickets meets a full disk, the first time that they are such."""
+    """Writing meets a full disk, the first time."""
 
-    def __init__(self, is_met: Callable[[Sequence[Ticket]], bool]) -> None:
-        self._is_met = is_met
+    def __init__(self, write: Callable[..., None]) -> None:
+        self._write = write
         self.was_met = False
 
-    def write(self, path: str, tickets: Sequence[Ticket]) -> None:
-        if not self.was_met and self._is_met(tickets):
+    def __call__(self, path: str, content: Sequence[Any]) -> None:
+        if not self.was_met:
             self.was_met = True
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        write_tickets(path, tickets)
+        self._write(path, content)
 
 
 SCONTROL = """#!/bin/sh
@@ -109,8 +110,8 @@ def test_a_refused_job_does_not_end_an_attempt_that_another_job_executes(
 def test_a_full_disk_after_a_submission_does_not_submit_again(
     slurm: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = FullOnce(lambda tickets: tickets[0].id is not None)
-    monkeypatch.setattr("motoko.launch.batch_executor.write_tickets", full.write)
+    full = FullOnce(add_ids)
+    monkeypatch.setattr("motoko.launch.batch_executor.add_ids", full)
     with new_study(tmp_path / "s", RAN.format(tmp_path)) as study:
         with launching(study, **slurm.settings):
             create(study)
@@ -124,8 +125,8 @@ def test_a_full_disk_after_a_submission_does_not_submit_again(
 def test_a_full_disk_when_a_job_is_found_again_ends_nothing(
     slurm: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = FullOnce(lambda tickets: True)
-    monkeypatch.setattr("motoko.launch.batch_watch.write_tickets", full.write)
+    full = FullOnce(write_tickets)
+    monkeypatch.setattr("motoko.launch.batch_watch.write_tickets", full)
     fault(slurm, "mute")
     with new_study(tmp_path / "s", RAN.format(tmp_path)) as study:
         with launching(study, **slurm.settings):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from motoko.job import layout
-from motoko.launch.ticket import Ticket, Tickets, group_ticket, write_tickets
+from motoko.launch.ticket import Ticket, Tickets, add_ids, group_ticket, write_tickets
 
 NAME = "motoko-s-1-1-a"
 
@@ -36,6 +36,33 @@ def test_what_the_tickets_of_a_group_have_in_common_is_written_once(tmp_path: Pa
     write_tickets(str(path), of_array(100))
 
     assert path.read_text().count(NAME) == path.read_text().count("slurm") == 1
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_ids_are_those_that_stand_below_the_tickets(tmp_path: Path, n_jobs: int) -> None:
+    path = group_ticket(tmp_path, NAME)
+    known = of_array(n_jobs)
+    write_tickets(path, [ticket._replace(id=None) for ticket in known])
+    before = [Tickets(tmp_path).of(str(tmp_path / "run-1"), 1, t.nonce) for t in known]
+
+    add_ids(path, [str(ticket.id) for ticket in known])
+
+    after = [Tickets(tmp_path).of(str(tmp_path / "run-1"), 1, t.nonce) for t in known]
+    assert {ticket.id for ticket in before if ticket} == {None}
+    assert after == known
+
+
+@pytest.mark.parametrize("n_missing", range(1, 20))
+def test_a_part_of_the_ids_says_nothing(tmp_path: Path, n_missing: int) -> None:
+    path = Path(group_ticket(tmp_path, NAME))
+    unknown = [ticket._replace(id=None) for ticket in of_array(2)]
+    write_tickets(str(path), unknown)
+    add_ids(str(path), ["7_0", "7_1"])
+
+    path.write_bytes(path.read_bytes()[: -n_missing - 1])
+
+    found = [Tickets(tmp_path).of(str(tmp_path / "run-1"), 1, t.nonce) for t in unknown]
+    assert found == unknown
 
 
 def test_tickets_as_earlier_launchers_wrote_them_are_read(tmp_path: Path) -> None:
