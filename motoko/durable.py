@@ -77,6 +77,24 @@ def force_directory(directory: Path) -> None:
         os.close(fd)
 
 
+def force_file_system(directory: Path) -> None:
+    """Have all that was written to the file system of a directory on disk, and wait for no
+    other one: that of a server that does not answer may never say it has done so."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "syncfs"):  # which is Linux's
+        os.sync()
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if libc.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(directory))
+    finally:
+        os.close(fd)
+
+
 @contextmanager
 def locked(file: Path, wait_s: float) -> Iterator[int]:
     """Inside the block nobody else is inside one with this file, which is made if needed.

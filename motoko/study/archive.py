@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from motoko import __version__
 from motoko.columns import is_motokos
 from motoko.crashpoints import reached
-from motoko.durable import force_directory, locked
+from motoko.durable import force_directory, force_file_system, locked
 from motoko.errors import AlreadyRunning, ArchiveDamaged, SchemaError
 from motoko.model import states
 from motoko.store.tables import Tables
@@ -163,7 +163,8 @@ def unpack(study: Study, run_ids: Iterable[int]) -> int:
         for start in range(0, len(packed), _RUNS_A_COMMIT):
             some = dict(packed[start : start + _RUNS_A_COMMIT])
             n_back += sum(bring_back(study, run_id, name) for run_id, name in some.items())
-            os.sync()  # or, without power, nothing would say where to find them again
+            # Or, without power, nothing would say where to find them again.
+            force_file_system(study.runs_dir)
             reached("archive.unpacked")
             study.database.write(partial(_forget_archive, run_ids=list(some)))
     return n_back

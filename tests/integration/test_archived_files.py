@@ -98,10 +98,11 @@ def test_what_is_unpacked_is_on_disk_before_the_database_says_so(
     pack(study, 1)
     seen = []
 
-    def sync() -> None:
+    def force(directory: Path) -> None:
+        assert directory == study.run_dir(1).parent
         seen.append((study.run_dir(1).exists(), "archive" in study.run_row(1)))
 
-    monkeypatch.setattr(os, "sync", sync)
+    monkeypatch.setattr(archive, "force_file_system", force)
 
     archive.unpack(study, [1])
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from motoko.durable import locked, replace_file
+from motoko.durable import force_file_system, locked, replace_file
 
 
 def test_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -89,3 +91,36 @@ def test_lock_holds_on_the_machine_where_the_file_system_has_none(
         pytest.fail("two are inside")
     with locked(file, 0):
         pass
+
+
+def test_no_other_file_system_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sync")
+
+    force_file_system(tmp_path)
+
+
+def test_a_disk_that_fails_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def syncfs(_fd: int) -> int:
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(syncfs=syncfs))
+
+    with pytest.raises(OSError, match=str(tmp_path)) as raised:
+        force_file_system(tmp_path)
+
+    assert raised.value.errno == errno.EIO
+
+
+def test_a_system_that_cannot_name_one_waits_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_waited = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
+    monkeypatch.setattr(os, "sync", lambda: n_waited.append(1))
+
+    force_file_system(tmp_path)
+
+    assert n_waited == [1]
