@@ -138,6 +138,36 @@ def test_a_step_that_a_study_does_is_refused_to_the_second_one(workflow: Workflo
     assert phases(workflow) == {"prepare:a": "FINISHED", "equil:a": "FINISHED"}
 
 
+async def crosswise(workflow: Workflow, step: Step, params: Any) -> None:
+    if params != "outer":
+        return
+    SEEN.append(step.name)
+    while len(SEEN) < 2:
+        await asyncio.sleep(0)
+    [other] = {"look", "see"} - {step.name}
+    await asked(workflow, other, "inner")
+
+
+async def asked(workflow: Workflow, name: str, payload: str) -> Any:
+    order, handlers = Pipeline([Step(name, payload=payload)]), {name: crosswise}
+    return await workflow.run_pipeline(order, SYSTEMS, handlers=handlers, on_failure="raise")
+
+
+def test_functions_that_wait_for_each_other_are_refused(workflow: Workflow) -> None:
+    found: list[Any] = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        both = (asked(workflow, name, "outer") for name in ("look", "see"))
+        found.extend(await asyncio.gather(*both, return_exceptions=True))
+        workflow.finished = True
+
+    run(workflow, main)
+
+    [why] = [one for one in found if isinstance(one, StepNotRunnable)]
+    assert "would wait for another one, which waits for its end" in str(why)
+    assert SYSTEMS in found
+
+
 async def inside(workflow: Workflow, params: str) -> None:
     if params == "once":
         await workflow.run_pipeline(looking(""), SYSTEMS, handlers={"look": inside})

@@ -23,7 +23,7 @@ from anyio.to_thread import run_sync as in_thread
 from motoko.config.policy import RETRY
 from motoko.config.retry import APPLICATION, PRUNE
 from motoko.crashpoints import reached
-from motoko.errors import PhaseFailed, StudyError
+from motoko.errors import PhaseFailed, StepNotRunnable, StudyError
 from motoko.launch.made_for import BEHIND, Notes, Purpose
 from motoko.launch.slots import available_cores
 from motoko.model.policy import RETRY_AT, decide
@@ -90,6 +90,8 @@ class FunctionSteps:
         self._has_left = False
         #: The phases of whose calls the pipeline is part.
         self._called_in = CALLED.get()
+        #: Why the pipeline cannot go on: a call of it would wait for what waits for it.
+        self.refused: StepNotRunnable | None = None
 
     def look_back(self) -> None:
         """Find out what was called under the run name before."""
@@ -283,8 +285,12 @@ class FunctionSteps:
                 if (at := due()) > 0.0:
                     self._look_again_in(at - time.time())
 
+        if self._asked.in_turn.would_wait_for_ever(phase.name, self._called_in):
+            why = f"its call {phase.name!r} would wait for another one, which waits for its end"
+            self.refused = StepNotRunnable(phase.step.name, why)
+            return
         self._offered[phase.name] = begin
-        self._asked.in_turn.add(phase.name, begin)
+        self._asked.in_turn.add(phase.name, begin, self._called_in)
 
     async def _call(self, doing: Doing, phase: Phase, call: str) -> None:
         workflow, step, files = self._workflow, phase.step, doing.files(phase.system)
