@@ -78,13 +78,25 @@ UNDECLARED = (BEHIND, STEP, "replica")
 #: requires; and of a CREATED one the step that it waits for, since somebody has put it back,
 #: and when its run name came to its end without that step asking for it.
 REQUIRED = "required_runs"
+#: Of a run that was made from one of these, with another value of its job, and that no step has
+#: asked for yet: what the one was done behind.
+MADE_BEHIND = "made_behind"
 AWAITS = "awaits_step"
 PASSED_OVER = "passed_over"
 #: Names that users cannot take for entries of their own.
 BUILT_IN = frozenset(c.name for c in COLUMNS)
 #: In which Motoko notes what was done with a run, besides, and when it is not to be launched.
 NOTED = frozenset(
-    {"set_by_hand", "retry_of", "retried_as", REQUIRED, BEHIND, AWAITS, PASSED_OVER}
+    {
+        "set_by_hand",
+        "retry_of",
+        "retried_as",
+        REQUIRED,
+        BEHIND,
+        MADE_BEHIND,
+        AWAITS,
+        PASSED_OVER,
+    }
 )
 #: What only Motoko itself writes, and what scripts only read.
 FIXED = NOTED.union(c.name for c in COLUMNS if c.set_by == MOTOKO)

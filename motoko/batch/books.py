@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Books:
         journal: Path,
         fd: int,
         jobs: Sequence[BatchJob],
-        head: BatchManifest,
+        head: _Manifest,
         before: dict[str, BatchRunRecord],
     ) -> None:
         self._file = file
@@ -53,6 +53,7 @@ class Books:
         self.locked = [fd]
         self._jobs = jobs
         self._head = head
+        self._others = [record.model_dump_json().encode() for record in head.others]
         self.before = before
         self._records: list[bytes | None] = [None] * len(jobs)
         self._statuses: list[RunStatus | None] = [None] * len(jobs)
@@ -78,7 +79,7 @@ class Books:
 
     def keep_up(self) -> None:
         """Have the manifest say what was recorded, which of a large one may wait for more."""
-        if len(self._jobs) <= _MOST_ALWAYS:
+        if len(self._jobs) + len(self._others) <= _MOST_ALWAYS:
             self.save()
             return
         elapsed_s = time.monotonic() - self._begun_at
@@ -120,7 +121,7 @@ class Books:
         is_forced = begun - self._forced_at >= _FORCING_S
         replace_file(
             self._file,
-            document(self._head, records),
+            document(self._head, records, self._others),
             is_forced=is_forced,
             between=lambda: reached("batch.manifest"),
         )
@@ -166,7 +167,8 @@ def opened(
             raise BatchRunning(str(file)) from None
         try:
             earlier = _earlier(file)
-            before = earlier.records_by_id() | _left(journal)
+            before = {one.job_id: one for one in earlier.others}
+            before |= earlier.records_by_id() | _left(journal)
             before = {i: _seen_from(place, one, earlier.place) for i, one in before.items()}
             prepare(before)
         except BaseException:
@@ -175,6 +177,7 @@ def opened(
             raise
         head = _Manifest(
             place=_encodable(place),
+            others=_of_others(before, jobs, place),
             created_at=earlier.created_at,
             updated_at=now(),
             input_dir=input_dir,
@@ -194,15 +197,40 @@ def opened(
 
 
 class _Manifest(BatchManifest):
-    """One that knows from where the relative paths of its records lead."""
+    """One that knows from where the relative paths of its records lead, and what is known of
+    outputs of jobs that the last call did not have: another one may have them again."""
 
     place: str | None = None
+    others: tuple[BatchRunRecord, ...] = ()
 
 
 def _earlier(file: Path) -> _Manifest:
     if file.exists():
         return _Manifest.load(file)
     return _Manifest(created_at=now(), updated_at=now())
+
+
+def _of_others(
+    before: Mapping[str, BatchRunRecord], jobs: Iterable[BatchJob], place: Path
+) -> tuple[BatchRunRecord, ...]:
+    """The earlier records of jobs that are none of these, but for outputs that are gone, or are
+    those of these jobs now."""
+    outputs = {job.id: _normal(place, job.output) for job in jobs}
+    now_theirs = set(outputs.values())
+
+    def is_kept(output: Path) -> bool:
+        is_gone = not output.exists() and output.parent.is_dir()
+        return output not in now_theirs and not is_gone  # all may have been renamed
+
+    return tuple(
+        record
+        for job_id, record in before.items()
+        if job_id not in outputs and is_kept(_normal(place, record.output))
+    )
+
+
+def _normal(place: Path, path: Path) -> Path:
+    return Path(os.path.normpath(place / path))
 
 
 def _encodable(place: Path) -> str | None:

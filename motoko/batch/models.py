@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -145,8 +145,11 @@ class BatchManifest(BaseModel):
         return {record.job_id: record for record in self.records}
 
 
-def document(manifest: BatchManifest, records: Iterable[bytes]) -> list[bytes]:
-    """A manifest in JSON, with these encoded records in the place of its own."""
-    head = manifest.model_dump_json(exclude={"records"}).encode()
-    lines = b",\n".join(records)
-    return [head[:-1], b',"records":[\n', lines, b"\n]}\n"]
+def document(
+    manifest: BatchManifest, records: Iterable[bytes], others: Sequence[bytes] = ()
+) -> list[bytes]:
+    """A manifest in JSON, with these encoded records in the place of its own, and those of
+    ``others`` that are none of its jobs."""
+    head = manifest.model_dump_json(exclude={"records", "others"}).encode()
+    beside = [b',"others":[\n', b",\n".join(others), b"\n]"] if others else []
+    return [head[:-1], *beside, b',"records":[\n', b",\n".join(records), b"\n]}\n"]

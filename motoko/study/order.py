@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import AWAITS, BEHIND, PASSED_OVER, REQUIRED
+from motoko.columns import AWAITS, BEHIND, MADE_BEHIND, PASSED_OVER, REQUIRED
 from motoko.model import states
 from motoko.phrases import moment
 
@@ -42,8 +42,9 @@ def is_of_step(row: Mapping[str, Any]) -> bool:
 
 
 def came_of(row: Mapping[str, Any]) -> str | None:
-    """What a run of a pipeline was done behind; None if nobody knows."""
-    found: str | None = row.get(BEHIND, row.get(REQUIRED))
+    """What a run of a pipeline was done behind, or one that was made from it; None if nobody
+    knows."""
+    found: str | None = row.get(BEHIND, row.get(REQUIRED, row.get(MADE_BEHIND)))
     return found
 
 

@@ -271,6 +271,25 @@ def test_a_run_on_another_job_is_none_of_the_pipeline_and_waits_for_none(
         assert tables.ready(9) == [2]
 
 
+@pytest.mark.parametrize("is_outdated", [False, True])
+def test_a_step_takes_a_run_on_another_job_unless_what_comes_before_was_executed_again(
+    workflow: Workflow, is_outdated: bool
+) -> None:
+    piped(workflow, ORDER, SYSTEMS)
+    retry(workflow, "equil", 1, values={"equil": Values({}, {"window": 7})})
+    piped(workflow, ORDER, SYSTEMS)
+    if is_outdated:
+        retry(workflow, "prepare", 1)
+        piped(workflow, ORDER, SYSTEMS)
+    begun, workflow.accepts_changes = Begun(), True
+    windows = Step("equil", ["prepare"], {"job": {"window": [7]}})
+
+    piped(workflow, Pipeline([Step("prepare"), windows]), SYSTEMS, outcome=begun)
+
+    assert begun == (["equil.4 behind prepare.1#2"] if is_outdated else [])
+    sound(workflow)
+
+
 def test_an_attempt_that_files_had_made_needless_is_no_execution(workflow: Workflow) -> None:
     piped(workflow, ORDER, SYSTEMS)
     database = workflow.prepare.base.database

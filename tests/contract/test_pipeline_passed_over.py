@@ -122,6 +122,50 @@ def test_a_run_that_is_put_back_behind_the_pipeline_is_asked_for_next_time(
     assert begun == ["again", "check.1 behind equil.1"]
 
 
+@pytest.mark.parametrize("is_called", [False, True])
+def test_a_run_of_a_pipeline_that_an_action_awaits_is_told_of_when_that_is_not_called_again(
+    workflow: Workflow, is_called: bool
+) -> None:
+    async def follow(workflow: Workflow, runs: Any) -> None:
+        await workflow.run_pipeline(Pipeline([Step("equil")]), SYSTEMS)
+        for run, _ in runs:
+            run.state = "FOLLOWED"
+        workflow.finished = True
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        workflow.add_action("follow", "prepare", "state = FINISHED", f=follow)
+        workflow.prepare.createTask(system="a")
+
+    run(workflow, main)
+    retry(workflow, "equil", 1)
+    if is_called:
+        retry(workflow, "prepare", 1)
+    begun = Begun()
+    run(workflow, main, outcome=begun)
+
+    if is_called:
+        assert begun == ["prepare.1 behind nothing", "equil.1 behind nothing"]
+        return
+    assert begun == [] and PASSED_OVER in row(workflow, "equil", 1)
+    line = closing_line(workflow, Progress(workflow, "test"), 0)
+    assert "; 1 run is of no present step of a pipeline (equil.1)" in line
+    reason = run_reasons.why(workflow, "equil.1")
+    assert "an action that was not called again" in reason.sentence
+
+
+def test_who_leaves_before_any_pipeline_has_begun_says_nothing_of_its_runs(
+    workflow: Workflow,
+) -> None:
+    async def main(workflow: Workflow, **params: Any) -> None:
+        raise SystemExit(3)
+
+    piped(workflow, ORDER, SYSTEMS)
+    retry(workflow, "check", 1)
+
+    assert run(workflow, main) == 3
+    assert PASSED_OVER not in row(workflow, "check", 1)
+
+
 def test_a_run_that_a_pipeline_has_not_come_to_may_be_asked_for_next_time(
     workflow: Workflow,
 ) -> None:

@@ -37,12 +37,14 @@ async def look(params: Any) -> None:
     SEEN.append(f"{params} ends")
 
 
-def together(workflow: Workflow, *orders: Pipeline, **handlers: Any) -> list[Any]:
+def together(
+    workflow: Workflow, *orders: Pipeline, on_failure: Any = "raise", **handlers: Any
+) -> list[Any]:
     """What comes of pipelines that are awaited at the same time."""
     found: list[Any] = []
 
     async def main(workflow: Workflow, **params: Any) -> None:
-        options = {"handlers": handlers, "on_failure": "raise"}
+        options = {"handlers": handlers, "on_failure": on_failure}
         pipelines = (workflow.run_pipeline(order, SYSTEMS, **options) for order in orders)
         found.extend(await asyncio.gather(*pipelines, return_exceptions=True))
         workflow.finished = True
@@ -73,6 +75,24 @@ def test_what_they_ask_for_alike_is_done_once(workflow: Workflow) -> None:
     assert together(workflow, *[order] * 3, first=look, then=look) == [SYSTEMS] * 3
 
     assert SEEN == ["1 begins", "1 ends", "2 begins", "2 ends"]
+
+
+async def fail(attempts: Any) -> None:
+    SEEN.append(f"after {[one['number'] for one in attempts]}")
+    raise ValueError("no luck")
+
+
+@pytest.mark.parametrize("then", ["prune", "keep", "raise"])
+def test_a_call_that_they_ask_for_alike_has_one_budget(workflow: Workflow, then: str) -> None:
+    policy = {"retry": {"application": 1, "then": then}}
+
+    found = together(workflow, *[looking(1)] * 3, on_failure=policy, look=fail)
+
+    assert SEEN == ["after []", "after [1]"]
+    if then == "prune":
+        assert found == [[]] * 3
+    else:
+        assert ["no luck" in str(one) for one in found] == [True] * 3
 
 
 def test_one_that_is_left_lets_another_one_call(workflow: Workflow) -> None:
@@ -116,6 +136,36 @@ def test_a_step_that_a_study_does_is_refused_to_the_second_one(workflow: Workflo
     assert "an action of the name 'prepare' is registered" in str(why)
     assert SYSTEMS in found
     assert phases(workflow) == {"prepare:a": "FINISHED", "equil:a": "FINISHED"}
+
+
+async def crosswise(workflow: Workflow, step: Step, params: Any) -> None:
+    if params != "outer":
+        return
+    SEEN.append(step.name)
+    while len(SEEN) < 2:
+        await asyncio.sleep(0)
+    [other] = {"look", "see"} - {step.name}
+    await asked(workflow, other, "inner")
+
+
+async def asked(workflow: Workflow, name: str, payload: str) -> Any:
+    order, handlers = Pipeline([Step(name, payload=payload)]), {name: crosswise}
+    return await workflow.run_pipeline(order, SYSTEMS, handlers=handlers, on_failure="raise")
+
+
+def test_functions_that_wait_for_each_other_are_refused(workflow: Workflow) -> None:
+    found: list[Any] = []
+
+    async def main(workflow: Workflow, **params: Any) -> None:
+        both = (asked(workflow, name, "outer") for name in ("look", "see"))
+        found.extend(await asyncio.gather(*both, return_exceptions=True))
+        workflow.finished = True
+
+    run(workflow, main)
+
+    [why] = [one for one in found if isinstance(one, StepNotRunnable)]
+    assert "would wait for another one, which waits for its end" in str(why)
+    assert SYSTEMS in found
 
 
 async def inside(workflow: Workflow, params: str) -> None:

@@ -19,9 +19,11 @@ def make_inputs(place: Path, prefix: str = "") -> Path:
     return place
 
 
-def go(source: Path, target: Path, *, force: bool = False) -> BatchManifest:
+def go(
+    source: Path, target: Path, *, force: bool = False, pattern: str = "*.bvh"
+) -> BatchManifest:
     """Each of them in capitals in another directory."""
-    jobs = find_jobs(source, target, "*.bvh")
+    jobs = find_jobs(source, target, pattern)
     manifest = target / "manifest.json"
     return BatchRunner.run(jobs, copy, manifest_path=manifest, output_dir=target, force=force)
 
@@ -39,6 +41,24 @@ def test_outputs_of_other_inputs_are_refused_before_anything_is_changed(tmp_path
     assert go(two, out, force=True).success_count == 2
     assert (out / "a.bvh").read_text() == "OTHER A.BVH"
     assert go(two, out).skipped_count == 2
+
+
+def test_a_call_with_fewer_jobs_forgets_nothing_of_the_others(tmp_path: Path) -> None:
+    one, two = make_inputs(tmp_path / "one"), make_inputs(tmp_path / "two", "other ")
+    out = tmp_path / "out"
+    go(one, out)
+    for _ in range(2):
+        made = go(one, out, pattern="a.bvh")
+
+    assert [record.job_id for record in made.records] == ["a.bvh"]
+    with pytest.raises(BatchMistake, match=r"one/b\.bvh, not of .*two/b\.bvh: have"):
+        go(two, out, pattern="b.bvh")
+    (out / "b.bvh").unlink()
+    assert go(two, out, pattern="b.bvh").success_count == 1
+    assert "others" in (out / "manifest.json").read_text()
+    (out / "a.bvh").unlink()
+    go(two, out, pattern="b.bvh")
+    assert "others" not in (out / "manifest.json").read_text()
 
 
 def test_inputs_that_hold_the_same_are_no_others(tmp_path: Path) -> None:

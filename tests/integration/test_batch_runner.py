@@ -362,6 +362,19 @@ def test_output_that_is_older_than_a_failure_is_made_again(tmp_path: Path) -> No
     assert job.output.read_text() == "whole"
 
 
+def test_a_call_with_fewer_jobs_forgets_no_failure(tmp_path: Path) -> None:
+    jobs = named(tmp_path, "a", "b")
+    file = tmp_path / "manifest.json"
+    for job in jobs:
+        job.output.write_text("of an earlier worker")
+    BatchRunner.run(jobs, give_up, manifest_path=file, force=True)
+    BatchRunner.run(jobs[:1], fail, manifest_path=file)
+
+    again = BatchRunner.run(jobs, fail, manifest_path=file)
+
+    assert [r.status for r in again.records] == [RunStatus.SKIPPED, RunStatus.SUCCESS]
+
+
 def has_ticked(place: Path, since: float) -> bool:
     """Whether files get later times: of a clock that stands still for some milliseconds."""
     probe = place / "probe"

@@ -47,6 +47,9 @@ class Asked:
         self.calls: dict[str, set[str]] = {}
         #: By phase: calls of its function that came to their end, whichever pipeline's.
         self.ended: dict[str, set[str]] = {}
+        #: By phase: what became of calls of its function that failed, whichever pipeline's, by
+        #: the keys of their firings.
+        self.failures: dict[str, dict[str, dict[str, Any]]] = {}
         #: Calls that several pipelines offer at the same time.
         self.in_turn = InTurn()
         #: By pipeline in which something has failed, and that goes on only if actions mend it:

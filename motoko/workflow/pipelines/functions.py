@@ -23,7 +23,7 @@ from anyio.to_thread import run_sync as in_thread
 from motoko.config.policy import RETRY
 from motoko.config.retry import APPLICATION, PRUNE
 from motoko.crashpoints import reached
-from motoko.errors import PhaseFailed, StudyError
+from motoko.errors import PhaseFailed, StepNotRunnable, StudyError
 from motoko.launch.made_for import BEHIND, Notes, Purpose
 from motoko.launch.slots import available_cores
 from motoko.model.policy import RETRY_AT, decide
@@ -79,8 +79,9 @@ class FunctionSteps:
         #: By the name of the phase: the calls of functions that came to their end, those that
         #: count no more among them as `former`.
         self._done: dict[str, set[str]] = {}
-        #: By the name of the phase: what became of calls that failed, the oldest first.
-        self._failures: dict[str, list[dict[str, Any]]] = {}
+        #: By the name of the phase: what became of calls that had failed at the beginning, by
+        #: the keys of their firings, which follow time.
+        self._failures: dict[str, dict[str, dict[str, Any]]] = {}
         #: By the name of the phase: what begins the call that it has offered.
         self._offered: dict[str, Begin] = {}
         #: The names of phases whose functions are being called.
@@ -89,6 +90,8 @@ class FunctionSteps:
         self._has_left = False
         #: The phases of whose calls the pipeline is part.
         self._called_in = CALLED.get()
+        #: Why the pipeline cannot go on: a call of it would wait for what waits for it.
+        self.refused: StepNotRunnable | None = None
 
     def look_back(self) -> None:
         """Find out what was called under the run name before."""
@@ -105,7 +108,7 @@ class FunctionSteps:
             name: {call for call in calls if (name, call) not in self._interrupted}
             for name, calls in fired.items()
         }
-        self._failures = {name: [why for _, why in found] for name, found in failures.items()}
+        self._failures = {name: dict(found) for name, found in failures.items()}
 
     @property
     def has_failures(self) -> bool:
@@ -125,10 +128,13 @@ class FunctionSteps:
         return PhaseState.BEGUN if is_begun else PhaseState.WAITING
 
     def _history(self, phase: Phase, call: str) -> list[dict[str, Any]]:
+        """What became of calls with this that failed, the oldest first, whichever pipeline's
+        they were: all of them have one budget."""
+        known = self._asked.failures.get(phase.name, {}) | self._failures.get(phase.name, {})
         return [
-            failure
-            for failure in self._failures.get(phase.name, ())
-            if failure.get(CALL, "") in ("", call)  # an earlier version kept none
+            known[key]
+            for key in sorted(known)
+            if known[key].get(CALL, "") in ("", call)  # an earlier version kept none
         ]
 
     def offer(self) -> list[Phase]:
@@ -140,11 +146,11 @@ class FunctionSteps:
             phase.begin()
             call, done = self._given.call(phase, self._progress), self._done[phase.name]
             self._asked.calls.setdefault(phase.name, set()).add(call)
-            history, known = self._history(phase, call), self.known(phase, call)
+            known = self.known(phase, call)
             if known is PhaseState.DONE:
                 phase.conclude()
             elif known is PhaseState.FAILED:
-                phase.conclude(PhaseFailed(phase.name, history[-1]["cause"]))
+                phase.conclude(self._failed_before(phase, call))
             else:
                 if former(call) in done:
                     text = f"{phase.name} is called again: it had other input since"
@@ -152,8 +158,11 @@ class FunctionSteps:
                 elif done:
                     text = f"{phase.name} is called again, with other input"
                     say_redone(self._workflow, text, phase.step)
-                self._offer(phase, call, history)
+                self._offer(phase, call)
         return found
+
+    def _failed_before(self, phase: Phase, call: str) -> PhaseFailed:
+        return PhaseFailed(phase.name, self._history(phase, call)[-1]["cause"])
 
     @property
     def _asked(self) -> Asked:
@@ -211,7 +220,7 @@ class FunctionSteps:
             ledger, run_name = self._workflow.vars.db, self._workflow.run_name or ""
             await until_answered(ledger, partial(give_new_start, ledger, run_name, ending))
 
-    def _offer(self, phase: Phase, call: str, history: list[dict[str, Any]]) -> None:
+    def _offer(self, phase: Phase, call: str) -> None:
         doing = self._plan[phase.step.name]
 
         def end(error: Exception | None = None) -> None:
@@ -232,6 +241,7 @@ class FunctionSteps:
             if isinstance(error, StudyError):  # no fault of the system
                 return False
             self._at_work.discard(phase.name)
+            history = self._history(phase, call)
             decision = decide(doing.policy, history, APPLICATION)
             cause = error.cause if isinstance(error, PhaseFailed) else _in_words(error)
             failure = {"number": len(history) + 1, "class": APPLICATION}
@@ -241,7 +251,7 @@ class FunctionSteps:
                 failure[RETRY_AT] = time.time() + decision.pause_s
             await self._keep(firing, failure)
             reached("call.failed")
-            history.append(failure)
+            self._asked.failures.setdefault(phase.name, {})[firing.key] = failure
             if is_tried_again and self._has_left:
                 self._withdraw(phase.name, begin)
             elif is_tried_again:
@@ -252,29 +262,37 @@ class FunctionSteps:
                 end(error)
             return True
 
-        def is_to_be_called() -> bool:
-            due = history[-1].get(RETRY_AT, 0.0) if history else 0.0
-            is_wanted = phase.state is PhaseState.BEGUN and not self._has_left
-            return is_wanted and due <= time.time()
+        def due() -> float:
+            history = self._history(phase, call)
+            return float(history[-1].get(RETRY_AT, 0.0)) if history else 0.0
 
-        work = partial(self._call, doing, phase, history)
+        def is_to_be_called() -> bool:
+            is_wanted = phase.state is PhaseState.BEGUN and not self._has_left
+            return is_wanted and due() <= time.time()
+
+        work = partial(self._call, doing, phase, call)
         action = Action(phase.name, ALL_TASKS, is_to_be_called, work, is_once=True, call=call)
         action = replace(action, excuse=excuse, on_end=note_end)
 
         def begin() -> None:
-            if call in self._asked.ended.get(phase.name, ()):  # by the pipeline before
+            known = self.known(phase, call)  # the pipeline before may have called it
+            if known is PhaseState.DONE:
                 end()
-                return
-            self._workflow.register(action)
-            if history:
-                self._look_again_in(history[-1].get(RETRY_AT, 0.0) - time.time())
+            elif known is PhaseState.FAILED:
+                end(self._failed_before(phase, call))
+            else:
+                self._workflow.register(action)
+                if (at := due()) > 0.0:
+                    self._look_again_in(at - time.time())
 
+        if self._asked.in_turn.would_wait_for_ever(phase.name, self._called_in):
+            why = f"its call {phase.name!r} would wait for another one, which waits for its end"
+            self.refused = StepNotRunnable(phase.step.name, why)
+            return
         self._offered[phase.name] = begin
-        self._asked.in_turn.add(phase.name, begin)
+        self._asked.in_turn.add(phase.name, begin, self._called_in)
 
-    async def _call(
-        self, doing: Doing, phase: Phase, history: Iterable[Mapping[str, Any]]
-    ) -> None:
+    async def _call(self, doing: Doing, phase: Phase, call: str) -> None:
         workflow, step, files = self._workflow, phase.step, doing.files(phase.system)
         self._at_work.add(phase.name)
         CALLED.set(self._called_in | {phase.name})
@@ -286,8 +304,9 @@ class FunctionSteps:
             if await in_thread(files.is_finished_else_fresh, made):
                 return
         before = {} if files is None else await in_thread(files.seen)
+        attempts = tuple(self._history(phase, call))
         offered = {**workflow.params, "workflow": workflow, "system": phase.system}
-        offered |= {"step": step, "params": step.payload, "attempts": tuple(history)}
+        offered |= {"step": step, "params": step.payload, "attempts": attempts}
         assert doing.handler is not None
         offered["runs"] = RunList(self._required_runs(phase))
         await call_beside(doing.handler, self._room, **offered)

@@ -21,16 +21,40 @@ class InTurn:
     def __init__(self) -> None:
         self._lines: dict[str, list[Begin]] = {}
         self._begun: dict[str, Begin] = {}
+        #: The phases of whose calls a call is part.
+        self._parts: dict[Begin, frozenset[str]] = {}
         #: Phases whose line moves on; what is begun may be over at once.
         self._moving: set[str] = set()
 
     def __contains__(self, phase: object) -> bool:
         return phase in self._lines
 
-    def add(self, phase: str, begin: Begin) -> None:
-        """Begin a call when no other of its phase is begun, and not over: at once, or later."""
+    def add(self, phase: str, begin: Begin, called_in: frozenset[str] = frozenset()) -> None:
+        """Begin a call, which is part of those of ``called_in``, when no other of its phase is
+        begun, and not over: at once, or later."""
         self._lines.setdefault(phase, []).append(begin)
+        self._parts[begin] = called_in
         self._move_on(phase)
+
+    def would_wait_for_ever(self, phase: str, called_in: frozenset[str]) -> bool:
+        """Whether the call of a phase that is begun waits itself, through whatever others, for
+        the end of one of those that another call of it would be part of."""
+        seen: set[str] = set()
+        todo = [phase]
+        while todo:
+            now = todo.pop()
+            if now in seen or now not in self._begun:
+                continue
+            if now in called_in:
+                return True
+            seen.add(now)
+            todo += [
+                other
+                for other, line in self._lines.items()
+                for begin in line
+                if now in self._parts[begin] and not self.has_begun(other, begin)
+            ]
+        return False
 
     def has_begun(self, phase: str, begin: Begin) -> bool:
         """Whether it is this call's turn."""
@@ -42,6 +66,7 @@ class InTurn:
         if begin not in line:
             return
         line.remove(begin)
+        del self._parts[begin]
         if not line:
             del self._lines[phase]
         if self.has_begun(phase, begin):

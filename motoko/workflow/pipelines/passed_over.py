@@ -1,7 +1,8 @@
 """Runs that were put back, and that no pipeline asks for.
 
 Their step has other values or systems by now, or other runs before it, or it leaves their
-system out. Nobody else executes them, so that they are told of when the run name has ended.
+system out; or the action that has awaited the pipeline is not called again. Nobody else
+executes them, so that they are told of when the run name has ended.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 async def note_passed_over(workflow: Workflow) -> None:
     """The run name has come to its end: note on the runs that still wait for a step that it did
     not ask for them. What was put back when its pipeline was through is asked for next time,
-    and so may be what a pipeline has not come to."""
+    and so may be what a pipeline has not come to, or who has left before any began."""
     asked, run_name = workflow.asked_steps, workflow.run_name
     assert asked is not None
-    if not run_name or not asked.n_begun or asked.is_cut_short:
+    if not run_name or asked.is_cut_short or not (asked.n_begun or workflow.finished):
         return
     for manager in workflow.task_managers.values():
         study = manager.base

@@ -219,6 +219,8 @@ class PipelineRun:
         while True:
             asked.stuck.pop(self, None)
             self._news = anyio.Event()
+            if self._functions.refused is not None:
+                raise self._functions.refused
             if self._is_ending:
                 with anyio.move_on_after(_TOGETHER_S):
                     while self._progress.has_begun:

@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from motoko.columns import AWAITS, BEHIND, REQUIRED, STEP
+from motoko.columns import AWAITS, BEHIND, MADE_BEHIND, REQUIRED, STEP
 from motoko.config.retry import KEEP
 from motoko.errors import RunNameMissing
 from motoko.model import states
@@ -151,8 +151,13 @@ class _Tasks:
 
     def _is_other(self, run_id: int) -> bool:
         """Whether it was done behind something else; not if an earlier version has made it."""
-        known = self._study.run_row(run_id).get(REQUIRED, self._required)
+        known = _first_behind(self._study.run_row(run_id), self._required)
         return bool(self._required) and known != self._required
+
+
+def _first_behind(row: Mapping[str, Any], required: str) -> str:
+    """What a task was done behind that was made first; this, if nobody knows."""
+    return str(row.get(REQUIRED, row.get(MADE_BEHIND, required)))
 
 
 def _is_alike(one: str | None, other: str) -> bool:
@@ -171,7 +176,7 @@ def found(
     )
     ids = find(job, params)
     rows = [tables.run(run_id) for run_id in ids]
-    others = {row.get(REQUIRED, required) for row in rows if not states.awaits_step(row)}
+    others = {_first_behind(row, required) for row in rows if not states.awaits_step(row)}
     if required and others - {required}:
         ids = find(job, {**params, BEHIND: required})
     return ids

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motoko.columns import AWAITS, BEHIND, PASSED_OVER, REQUIRED, UNDECLARED
+from motoko.columns import AWAITS, BEHIND, MADE_BEHIND, PASSED_OVER, REQUIRED, UNDECLARED
 from motoko.crashpoints import reached
 from motoko.durable import replace_file
 from motoko.errors import ConfigError
@@ -27,7 +27,7 @@ from motoko.store.tables import TaskIdentity
 from motoko.study import moving
 from motoko.study.archive import ARCHIVE, archive_of, own_entries
 from motoko.study.files import differing
-from motoko.study.order import put_back, waiting_in_words
+from motoko.study.order import came_of, put_back, waiting_in_words
 from motoko.study.origin import origin_entry
 from motoko.workflow import control, making
 from motoko.workflow.history import record_end
@@ -57,6 +57,7 @@ _OF_ONE_RUN = frozenset(
         "last_step_time",
         REQUIRED,
         BEHIND,
+        MADE_BEHIND,
         AWAITS,
         PASSED_OVER,
         SET_BY_HAND,
@@ -220,6 +221,8 @@ class _Retrying:
         of_task = {*_OF_ONE_RUN, *TaskIdentity._fields, *schema.run, RETRIED_AS}
         of_task.add(origin_entry(tables) or RETRIED_AS)
         other = {n: v for n, v in {**own_entries(row), **entries}.items() if n not in of_task}
+        if (behind := came_of(row)) is not None:  # for a step that asks for it some day
+            other[MADE_BEHIND] = behind
         [made] = tables.create_tasks([point], identity, {**other, RETRY_OF: row["id"]})
         if is_bad := states.is_bad(tables.run(made)["state"]):
             again = put_back(tables.run(made), is_in_order=self.is_in_order)

@@ -130,7 +130,8 @@ class Inquiry:
             why = f"{run_name} came to its end {moment(passed_over)} without asking for it"
             goes_on = (
                 f"its step {step!r} of a pipeline has other values, systems or runs before it"
-                " by now, or leaves its system out"
+                " by now, leaves its system out, or belongs to an action that was not called"
+                " again"
             )
         return (
             "pipeline",
