@@ -21,6 +21,7 @@ from tests.support.launch_session import (
     wait_for_state,
 )
 from tests.support.systems import System, fake_system
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +96,43 @@ def test_a_run_whose_job_is_lost_is_tried_again(tmp_path: Path, fake: Fake) -> N
 
         assert ran(tmp_path) == [1]
         assert [one["state"] for one in attempts(study)] == ["FAILED", "FINISHED"]
+
+
+@pytest.mark.parametrize("bad", [None, 2])
+def test_an_array_that_a_script_has_named_goes_on_until_its_last_job_has_ended(
+    tmp_path: Path, fake: Fake, bad: int | None
+) -> None:
+    array = "#SBATCH --array=0-3"
+    end = f"[[ $SLURM_ARRAY_TASK_ID != {bad} ]]"
+    yaml = YAML + "completion: explicit\nretry: 0\n"
+    with new_study(tmp_path / "s", SCRIPT.format(tmp_path, array, end), yaml) as study:
+        with launching(study, **settings_of(tmp_path)):
+            create(study)
+            wait_for(study, lambda: job_of(study) is not None)
+            wait_until(lambda: (tmp_path / "ran").exists() and len(ran(tmp_path)) == 4)
+            asked = fake.count("squeue")
+            wait_until(lambda: fake.count("squeue") >= asked + 8, deadline_s=60)
+            assert row(study)["state"] == "RUNNING"
+            (tmp_path / "go").touch()
+            wait_for_state(study, "FINISHED" if bad is None else "FAILED")
+
+        [attempt] = attempts(study)
+        assert attempt.get("class") == (None if bad is None else "application"), attempt
+        assert len(ran(tmp_path)) == 4
+
+
+def test_an_array_that_a_script_has_named_is_cancelled_with_its_run(
+    tmp_path: Path, fake: Fake
+) -> None:
+    script = SCRIPT.format(tmp_path, "#SBATCH --array=0-3", "")
+    with (
+        new_study(tmp_path / "s", script, YAML + "completion: explicit\n") as study,
+        launching(study, **settings_of(tmp_path)),
+    ):
+        create(study)
+        wait_for(study, lambda: job_of(study) is not None)
+        wait_until(lambda: (tmp_path / "ran").exists() and len(ran(tmp_path)) == 4)
+        study.database.write(lambda tables: tables.update_run(1, {"state": "CANCELLED"}))
+        wait_for(study, lambda: "end_time" in attempts(study)[0])
+
+    wait_until(lambda: {state for _, _, state, _ in fake.jobs()} == {"CANCELLED"})

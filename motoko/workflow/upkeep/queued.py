@@ -83,7 +83,7 @@ def _cancel(
         by_key = {one.key: one.id for one in there}
         ids = {r: t.id or by_key.get(t.key, "") for r, t in tickets.items()}
         kept_ids = {ids[r] for r in kept if r in ids}
-        wanted = {one.id for one in there}.intersection(ids.values()) - kept_ids
+        wanted = _names(generator, there).intersection(ids.values()) - kept_ids
         words = _send(generator, sorted(wanted))
         if wanted:
             kept_ids |= _left(generator, {ids[r] for r in awaited if r in ids})
@@ -99,10 +99,17 @@ def _left(generator: BatchGenerator, awaited: Collection[str]) -> set[str]:
     until = time.monotonic() + _ENDING_S
     while True:
         there = _there(generator)
-        left = {one.id for one in there if one.phase is Phase.PENDING or one.id in awaited}
+        waiting = [one for one in there if one.phase is Phase.PENDING]
+        left = _names(generator, waiting) | _names(generator, there).intersection(awaited)
         if left.isdisjoint(awaited) or time.monotonic() > until:
             return left
         time.sleep(_LOOK_S)
+
+
+def _names(generator: BatchGenerator, jobs: Sequence[JobStatus]) -> set[str]:
+    """Their ids, and those of their arrays: a script may have named one of these."""
+    ids = {one.id for one in jobs}
+    return ids | {array for one in ids if (array := generator.array_of(one)) is not None}
 
 
 def _there(generator: BatchGenerator) -> list[JobStatus]:
