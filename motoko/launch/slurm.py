@@ -257,12 +257,23 @@ class Slurm(BatchGenerator):
         limit_s, used_s = _clock(said.get("TimeLimit")), _clock(said.get("RunTime"))
         again: tuple[str, ...] = ()
         if script is not None:
-            again = ("sbatch", "--parsable", *_given(output), *shlex.split(script[1]))
+            again = ("sbatch", "--parsable", *_given(output), *_script(script[1]))
         return OwnFacts(
             None if limit_s is None else limit_s - (used_s or 0.0),
             again,
             place[1] if place is not None else None,
         )
+
+
+def _script(command: str) -> Sequence[str]:
+    """A script and its arguments, which Slurm tells with blanks between: its path may have some
+    of its own, and then the file is there."""
+    words = command.split(" ")
+    for n_words in range(1, len(words) + 1):
+        path = " ".join(words[:n_words])
+        if Path(path).is_file():
+            return [path, *shlex.split(" ".join(words[n_words:]))]
+    return shlex.split(command)
 
 
 def _given(output: str) -> Iterator[str]:
