@@ -86,6 +86,8 @@ _NOT_GIVEN = frozenset({"", "(null)", "N/A"})
 _VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
 #: Reserved ones that are in no script.
 _NEVER = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_REQUEUE")
+#: What begins so has `squeue` hide jobs, and `scancel` leave them, or ask whether to go on.
+_FOR_PEOPLE = ("SQUEUE_", "SCANCEL_")
 #: Of a job's own environment, what says where Slurm is, and who asks.
 _PLACE = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?(\d+)(?:;.*| on cluster .*)?")
@@ -292,7 +294,8 @@ def _given(output: str) -> Iterator[str]:
 
 def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str, str]:
     """What commands see: nothing of the job that asks, which would get into those that it
-    submits; and no defaults of the user's for what a script says, which would stand above it.
+    submits; and no defaults of the user's for what a script says, which stand above it, nor for
+    what other commands show and do.
     """
     said = set(_NEVER)
     if script is not None:
@@ -303,6 +306,7 @@ def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str,
         name: value
         for name, value in variables.items()
         if name not in said
+        and not name.startswith(_FOR_PEOPLE)
         and not (is_job and name.startswith("SLURM_") and name not in _PLACE)
     }
 
