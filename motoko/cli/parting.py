@@ -101,7 +101,9 @@ class Parting:
                 return  # others use it: what it executes goes on
         if local:
             command = "motoko run --foreground"
-            done = ending.reset_active(workflow, local, at_once=False, command=command)
+            done = ending.reset_active(
+                workflow, local, at_once=False, command=command, leave_handed_on=True
+            )
             if done.n_runs:
                 click.echo(
                     f"{words.counted(done.n_runs, 'run')} that executed here: CREATED again"

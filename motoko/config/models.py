@@ -339,11 +339,14 @@ class WorkflowConfig(FileConfig):
         metadata=means("Whether databases are spoken to over TCP without any TLS."),
     )
     max_concurrent: Count | None = field(
-        default=None, metadata=means("How many runs may execute at once, over all studies.")
+        default=None,
+        metadata=means("How many runs of a generator may execute at once, over all studies."),
     )
     max_submitted: Count | None = field(
         default=None,
-        metadata=means("How many batch jobs may be queued at once, over all studies."),
+        metadata=means(
+            "How many jobs of a batch system may be queued at once, over all studies."
+        ),
     )
     pipeline: Annotated[PipelineConfig, Read(mapping_of("steps and systems"))] | None = field(
         default=None,

@@ -171,7 +171,8 @@ class BatchWatch(Folding):
         ended: float,
         status: JobStatus | None,
     ) -> None:
-        attempt.hear_of_job(state=status.state if status is not None else None, reason=None)
+        is_told = status is not None and status.phase is Phase.ENDED
+        attempt.hear_of_job(state=status.state if status and is_told else None, reason=None)
         if code != 0 and not attempt.is_ending:
             said = None if status is None else self._judged(status)
             blame(self._generator, attempt, code, said)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from motoko.job import layout
+from motoko.config.retry import INFRASTRUCTURE
+from motoko.job import layout, verdict
 from motoko.launch.attempt import Attempt
 from motoko.launch.batch_generator import BatchGenerator, JobStatus
 from motoko.launch.reading import last_lines
@@ -31,6 +32,10 @@ def blame(
         attempt.time_out()
     elif status is not None and code is None:
         attempt.lose(f"{generator.name} says {status.state}, and it left no outcome")
+    elif status is not None and code is not None and is_killed and attempt.pid is None:
+        # As Slurm ends a job in whose directory it cannot write, since it was renamed.
+        how = f"{generator.name} says {status.state}, {verdict.exit_cause(code)}"
+        attempt.judge(INFRASTRUCTURE, f"its job ended before its script began: {how}")
 
 
 def blame_loss(generator: BatchGenerator, attempt: Attempt) -> None:

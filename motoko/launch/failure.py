@@ -78,8 +78,10 @@ def with_removal(cause: str | None, run_dir: str) -> str | None:
 
 
 def is_lost(attempt: Mapping[str, Any]) -> bool:
-    """Whether nobody knows how an attempt ended, of which this is recorded."""
-    return attempt.get("class") == INFRASTRUCTURE and attempt.get("exit_code") is None
+    """Whether nobody knows how an attempt ended, of which this is recorded, and an outcome that
+    comes later says so: of work that was handed on, that of the script says nothing."""
+    is_unknown = attempt.get("class") == INFRASTRUCTURE and attempt.get("exit_code") is None
+    return is_unknown and not attempt.get("batch", {}).get("handed_on")
 
 
 def late_words(left: Outcome) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from motoko.errors import LaunchError
@@ -19,6 +20,7 @@ from motoko.launch.rendering import asked_walltime_s, job_script, render, shape_
 from motoko.launch.room import MOST_SUBMITTED
 from motoko.launch.starter import least
 from motoko.launch.ticket import Tickets, group_script_file, job_name
+from motoko.launch.work import LIMITS
 from motoko.study.study import Study
 
 #: Stands where an attempt that has begun has a word of its own.
@@ -35,23 +37,54 @@ class Preview(NamedTuple):
     script: str
 
 
-def previews(study: Study, generator: Generator, python_dir: Path) -> list[Preview]:
+class _Most(NamedTuple):
+    """How many jobs of a study there may be, and how many of them may execute at once."""
+
+    submitted: int
+    at_once: int | None
+
+
+def previews(
+    study: Study,
+    generator: Generator,
+    python_dir: Path,
+    shared: Mapping[str, int | None] = MappingProxyType({}),
+) -> list[Preview]:
     """One for each shape among the runs that wait to begin; none for processes.
 
-    ValueError, ReservedOption for what cannot be asked for.
+    ``shared`` are the limits of the whole workflow, as its file has them. ValueError,
+    ReservedOption for what cannot be asked for.
     """
     if not isinstance(generator, BatchGenerator):
         return []
     found: dict[Shape, list[int]] = {}
     with study.database.read() as tables:
         rows = {run_id: dict(tables.run(run_id)) for run_id in tables.ready(_MOST_LOOKED_AT)}
+        most = _most(study, shared, tables.fact(LIMITS) or {})
     for run_id, row in rows.items():
         shape = shape_of(study, generator, _attempt(study, generator, row))
         found.setdefault(shape, []).append(run_id)
     return [
-        _preview(study, generator, shape, [rows[i] for i in ids], python_dir)
+        _preview(study, generator, shape, [rows[i] for i in ids], most, python_dir)
         for shape, ids in found.items()
     ]
+
+
+def _most(study: Study, shared: Mapping[str, int | None], changed: Mapping[str, int]) -> _Most:
+    """By the files, and by what was ``changed`` since."""
+
+    def own(name: str) -> int | None:
+        found: int | None = changed.get(name, getattr(study.config, name))
+        return found
+
+    def all_together(name: str) -> int | None:
+        return changed.get(f"workflow.{name}", shared.get(name))
+
+    at_once = all_together("max_concurrent")
+    submitted = all_together("max_submitted") or max(MOST_SUBMITTED, at_once or 0)
+    return _Most(
+        min(submitted, own("max_submitted") or submitted), least(own("max_concurrent"), at_once)
+    )
 
 
 def _preview(
@@ -59,15 +92,16 @@ def _preview(
     generator: BatchGenerator,
     shape: Shape,
     rows: Sequence[Mapping[str, object]],
+    limits: _Most,
     python_dir: Path,
 ) -> Preview:
     config = study.config
-    at_once = config.max_concurrent
+    at_once = limits.at_once
     grouped = Grouped(config.array and generator.has_arrays, config.pack or 1)
     most = grouped.most
     if grouped.pack == 1:
         is_whole = bool(generator.throttle_command("", 1))
-        most = least(most, config.max_submitted, MOST_SUBMITTED) or most
+        most = min(most, limits.submitted)
         most = most if is_whole else least(most, at_once) or most
     attempts = [_attempt(study, generator, row) for row in rows[:most]]
     if grouped.has_array and at_once is not None and at_once < len(attempts):

@@ -86,6 +86,8 @@ _NOT_GIVEN = frozenset({"", "(null)", "N/A"})
 _VARIABLES = {"time": "TIMELIMIT", "mem": "MEM_PER_NODE"}
 #: Reserved ones that are in no script.
 _NEVER = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_REQUEUE")
+#: What begins so has `squeue` hide jobs, and `scancel` leave them, or ask whether to go on.
+_FOR_PEOPLE = ("SQUEUE_", "SCANCEL_")
 #: Of a job's own environment, what says where Slurm is, and who asks.
 _PLACE = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
 _SUBMITTED = re.compile(r"(?:Submitted batch job )?(\d+)(?:;.*| on cluster .*)?")
@@ -257,12 +259,23 @@ class Slurm(BatchGenerator):
         limit_s, used_s = _clock(said.get("TimeLimit")), _clock(said.get("RunTime"))
         again: tuple[str, ...] = ()
         if script is not None:
-            again = ("sbatch", "--parsable", *_given(output), *shlex.split(script[1]))
+            again = ("sbatch", "--parsable", *_given(output), *_script(script[1]))
         return OwnFacts(
             None if limit_s is None else limit_s - (used_s or 0.0),
             again,
             place[1] if place is not None else None,
         )
+
+
+def _script(command: str) -> Sequence[str]:
+    """A script and its arguments, which Slurm tells with blanks between: its path may have some
+    of its own, and then the file is there."""
+    words = command.split(" ")
+    for n_words in range(1, len(words) + 1):
+        path = " ".join(words[:n_words])
+        if Path(path).is_file():
+            return [path, *shlex.split(" ".join(words[n_words:]))]
+    return shlex.split(command)
 
 
 def _given(output: str) -> Iterator[str]:
@@ -281,7 +294,8 @@ def _given(output: str) -> Iterator[str]:
 
 def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str, str]:
     """What commands see: nothing of the job that asks, which would get into those that it
-    submits; and no defaults of the user's for what a script says, which would stand above it.
+    submits; and no defaults of the user's for what a script says, which stand above it, nor for
+    what other commands show and do.
     """
     said = set(_NEVER)
     if script is not None:
@@ -292,6 +306,7 @@ def _environment(variables: Mapping[str, str], script: Path | None) -> dict[str,
         name: value
         for name, value in variables.items()
         if name not in said
+        and not name.startswith(_FOR_PEOPLE)
         and not (is_job and name.startswith("SLURM_") and name not in _PLACE)
     }
 

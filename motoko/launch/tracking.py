@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from motoko.launch.batch_generator import JobStatus, Phase
+from motoko.launch.whole_arrays import WholeArrays
 
 _OF_ARRAY = re.compile(r"(\d+)[_\[]")
 
@@ -67,6 +68,7 @@ class Tracker:
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self.jobs: dict[str, Tracked] = {}
+        self._arrays = WholeArrays()
         #: Names of jobs whose ids nobody knows, and since when and how often they were missing.
         self.sought: dict[str, Tracked] = {}
         self._interval_s = pace.least_s
@@ -93,6 +95,7 @@ class Tracker:
     def drop(self, job_id: str) -> None:
         """Look after a job no longer."""
         self.jobs.pop(job_id, None)
+        self._arrays.forget(job_id)
 
     def is_alive(self, job_id: str) -> None:
         """A job that was missing shows signs of life."""
@@ -137,6 +140,7 @@ class Tracker:
     ) -> list[JobStatus]:
         """Take in an answer, to a question of a little earlier; what is new in it."""
         self._asked(now)
+        statuses = {**self._arrays.together(self.jobs, statuses, is_queue=True), **statuses}
         is_empty = not statuses and bool(self.jobs)
         if is_empty:
             self._unknown(now)
@@ -192,7 +196,8 @@ class Tracker:
 
     def accounted(self, statuses: Mapping[str, JobStatus]) -> list[JobStatus]:
         """Take in what the accounts say; what is new in that."""
-        found = ((self.jobs.get(s.id), s) for s in statuses.values())
+        arrays = self._arrays.together(self.jobs, statuses, is_queue=False)
+        found = ((self.jobs.get(s.id), s) for s in (*arrays.values(), *statuses.values()))
         return [s for job, s in found if job is not None and _is_of(job, s) and _see(job, s)]
 
     def to_account(self, now: float, most: int, also: Iterable[str] = ()) -> list[str]:

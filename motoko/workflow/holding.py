@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from motoko.launch.work import HELD
+from motoko.model import states
 from motoko.workflow import control
 
 if TYPE_CHECKING:
@@ -20,27 +21,36 @@ def held_since(tables: Tables) -> float | None:
     return since
 
 
-def hold(workflow: Workflow, studies: Sequence[str]) -> list[str]:
-    """Let no run of these studies begin until `release`; those that were not held before.
+def hold(workflow: Workflow, studies: Sequence[str]) -> dict[str, int]:
+    """Let no run of these studies begin until `release`; those that were not held before, each
+    with how many of its runs wait as jobs of a batch system already.
 
-    What executes goes on. It binds runs that are created later, and later launchers.
+    What executes goes on, and so do these jobs. It binds runs that are created later, and later
+    launchers.
     """
     return _set(workflow, studies, time.time())
 
 
 def release(workflow: Workflow, studies: Sequence[str]) -> list[str]:
     """Let runs of these studies begin again; those that were held."""
-    return _set(workflow, studies, None)
+    return list(_set(workflow, studies, None))
 
 
-def _set(workflow: Workflow, studies: Sequence[str], since: float | None) -> list[str]:
-    def set_held(tables: Tables) -> bool:
-        is_other = (held_since(tables) is None) != (since is None)
-        if is_other:
-            tables.set_fact(HELD, since)
-        return is_other
+def _set(workflow: Workflow, studies: Sequence[str], since: float | None) -> dict[str, int]:
+    def set_held(tables: Tables) -> int | None:
+        if (held_since(tables) is None) == (since is None):
+            return None
+        tables.set_fact(HELD, since)
+        return sum(_has_job(tables, run_id) for run_id in tables.in_state(states.SUBMITTED))
 
     names = studies or tuple(workflow.task_managers)
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
-        return [n for n in names if workflow.task_manager(n).base.database.write(set_held)]
+        found = {n: workflow.task_manager(n).base.database.write(set_held) for n in names}
+    return {name: n_jobs for name, n_jobs in found.items() if n_jobs is not None}
+
+
+def _has_job(tables: Tables, run_id: int) -> bool:
+    present = tables.run(run_id).get("attempt")
+    known = (one for one in tables.attempts(run_id) if one["number"] == present)
+    return any(one.get("batch", {}).get("id") for one in known)

@@ -15,7 +15,7 @@ import pytest
 
 from motoko.daemon import Office
 from motoko.errors import EventNotFound, RunsFailed
-from motoko.host import awake_clock
+from motoko.host import awake_clock, host_name
 from motoko.job.token import take_token, token_facts
 from motoko.launch.work import HELD, LIMITS
 from motoko.store import address
@@ -329,9 +329,9 @@ def test_run_of_a_batch_system_is_told_how_many_jobs_there_are_and_a_few_of_them
 
     assert full.reason == "max_submitted"
     assert full.sentence == (
-        "mult.12 waits: mult may have 9 jobs at once (max_submitted in its bd.yaml), and 9 runs"
-        " are submitted: mult.1, mult.2, mult.3, mult.4, mult.5 and 4 more; 2 runs come before"
-        " it"
+        "mult.12 waits: mult may have 9 jobs at once (max_submitted by `motoko launcher set`),"
+        " and 9 runs are submitted: mult.1, mult.2, mult.3, mult.4, mult.5 and 4 more; 2 runs"
+        " come before it"
     )
     assert full.evidence["n_submitted"] == 9
     assert full.evidence["submitted"] == [f"mult.{n}" for n in range(1, 6)]
@@ -353,8 +353,8 @@ def test_jobs_of_one_system_share_its_limits(
     reason = run_reasons.why(workflow, "norm.1")
 
     assert reason.sentence == (
-        "norm.1 waits: there may be 1 job at once (max_concurrent in motoko.yaml), and 1 run is"
-        " submitted: mult.1"
+        "norm.1 waits: there may be 1 job at once (max_concurrent by `motoko launcher set`),"
+        " and 1 run is submitted: mult.1"
     )
 
 
@@ -423,6 +423,23 @@ def test_run_that_no_launcher_put_into_running_does_not_tell_of_an_earlier_proce
     assert by_hand.reason == "set"
     assert "`motoko runs update mult.1 state=CREATED`" in by_hand.sentence
     assert "12345" not in by_hand.sentence + second.sentence
+
+
+def test_run_that_has_handed_its_work_on_names_the_job_that_goes_on_with_it(
+    workflow: Workflow, launcher: dict[str, Any]
+) -> None:
+    workflow.mult.createTask(x=1.0)
+    begin(workflow, 1)
+    batch = {"generator": "slurm", "id": "17", "handed_on": True}
+    batch |= {"state": "PENDING", "reason": "JobHeldUser"}
+    set_attempt(workflow, 1, {"nonce": "1", "host": host_name(), "pid": 1, "batch": batch})
+
+    reason = run_reasons.why(workflow, "mult.1")
+
+    assert reason.reason == "handed on"
+    assert reason.sentence == (
+        "mult.1 has handed its work on to job 17 of slurm, which is PENDING (JobHeldUser)"
+    )
 
 
 def test_how_long_a_run_executes_is_told_by_a_clock_that_nobody_sets(

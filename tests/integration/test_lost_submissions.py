@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,30 @@ def test_an_array_for_which_there_is_no_room_is_submitted_in_parts(
 
         assert executed(tmp_path) == ids
         assert stand_in(system).count("sbatch") < len(ids)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_ended_before_its_script_begins_is_tried_again(
+    system: System, tmp_path: Path
+) -> None:
+    fake = stand_in(system)
+    put(fake.place / "held", "1")
+    with new_study(tmp_path / "s", SCRIPT.format(tmp_path)) as study:
+        with launching(study, **system.settings):
+            create(study)
+            wait_for(study, lambda: any("batch" in one for one in attempts(study)))
+            (fake.place / "held").unlink()
+            facts = json.loads((fake.place / "job-1.json").read_text())
+            put(fake.place / "job-1.exit", str(128 + 53))
+            put(fake.place / "job-1.json", json.dumps({**facts, "pid": 2**22 + 1}))
+            wait_for_state(study, "FINISHED")
+
+        first, _ = attempts(study)
+        assert first["class"] == "infrastructure"
+        assert first["cause"] == (
+            "its job ended before its script began: slurm says FAILED, killed by signal 53"
+        )
+        assert executed(tmp_path) == [1]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import pytest
 
 from motoko.launch.preview import previews, script_of
 from motoko.launch.slurm import Slurm
+from motoko.launch.work import LIMITS
 from tests.support.fake_scheduler import put
 from tests.support.launch_session import (
     YAML,
@@ -46,6 +47,19 @@ def test_the_script_that_is_shown_is_the_one_that_is_submitted(
         assert directive in text and directive in before.script.splitlines()
         assert after.startswith(text)
         assert before.command == "sbatch --parsable .motoko-s-1-1-not-subm.sh"
+
+
+def test_the_array_that_is_shown_is_as_large_as_limits_allow(tmp_path: Path) -> None:
+    shared = {"max_submitted": 4, "max_concurrent": 3}
+    with new_study(tmp_path / "s", "true\n", YAML + "array: true\n") as study:
+        create(study, 6)
+        [by_files] = previews(study, Slurm(), tmp_path / "python", shared)
+        limits = {"workflow.max_submitted": 5, "max_concurrent": 2}
+        study.database.write(lambda tables: tables.set_fact(LIMITS, limits))
+        [changed] = previews(study, Slurm(), tmp_path / "python", shared)
+
+    assert "#SBATCH --array=0-3%3" in by_files.script.splitlines()
+    assert "#SBATCH --array=0-4%2" in changed.script.splitlines()
 
 
 def test_a_system_that_does_not_answer_is_a_problem(tmp_path: Path) -> None:

@@ -257,10 +257,10 @@ class Fake:
         self.advance(number[1])
 
     def cancel(self, ids):
-        """End jobs."""
-        for job_id in ids:
-            file = self.place / f"job-{job_id}.json"
-            if not file.exists():
+        """End jobs, and arrays of them."""
+        for file in sorted(self.place.glob("job-*.json")):
+            job_id = file.name.removeprefix("job-").removesuffix(".json")
+            if job_id not in ids and job_id.partition("_")[0] not in ids:
                 continue
             pid = json.loads(file.read_text())["pid"]
             self.tell(job_id, "CANCELLED")
@@ -280,7 +280,7 @@ class Fake:
 
     def sacct(self, ids):
         for job_id, name, state, code in self.jobs():
-            if job_id in ids:
+            if job_id in ids or job_id.partition("_")[0] in ids:
                 # Who was ended by a signal: a shell says 128 more.
                 said = f"0:{code - 128}" if code and code > 128 else f"{code or 0}:0"
                 place = "None assigned|None" if code is None else "n1|Unknown"

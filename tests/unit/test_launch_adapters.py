@@ -213,6 +213,8 @@ def test_sbatch_sees_nothing_of_the_job_around_it_nor_defaults_for_what_its_scri
         "SBATCH_WAIT": "1",
         "SBATCH_ACCOUNT": "ours",
         "SBATCH_QOS": "high",
+        "SCANCEL_INTERACTIVE": "true",
+        "SQUEUE_PARTITION": "short",
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)

@@ -150,3 +150,14 @@ def test_two_runs_at_a_time_execute_on_a_login_node(
 
     assert found == n_cores
     assert ("login node of slurm" in caplog.text) == (n_cores == 2)
+
+
+def test_a_script_whose_path_has_blanks_is_submitted_again(tmp_path: Path) -> None:
+    script = tmp_path / "my study" / "the job.sh"
+    script.parent.mkdir()
+    script.touch()
+    output = SLURM.replace("/home/me/my study/job.sh --fast", f"{script} --fast 'a b'")
+
+    facts = find_generator("slurm").parse_own_job(output)  # type: ignore[attr-defined]
+
+    assert facts.again[-3:] == (str(script), "--fast", "a b")

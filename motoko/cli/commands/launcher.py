@@ -95,13 +95,15 @@ def start(
 def _show_scripts(workflow: Workflow, kinds: Mapping[str, str]) -> int:
     from motoko.launch.preview import previews
     from motoko.workflow import generators
+    from motoko.workflow.limits import NAMES
 
     def gather(opened: Workflow) -> list[tuple[str, str, list[Preview]]]:
         found = []
+        shared = {name: getattr(opened.config, name) for name in NAMES}
         for name, kind in kinds.items():
             generator = generators.generator_named(opened, kind)
             study = opened.task_manager(name).base
-            shown = previews(study, generator, generators.python_dir(opened))
+            shown = previews(study, generator, generators.python_dir(opened), shared)
             found.append((name, generator.name, shown))
         return found
 
@@ -134,7 +136,8 @@ _in = click.option(
 def hold(studies: tuple[str, ...], directory: str | None) -> None:
     """Let no run of a study, or of any, begin until `motoko launcher release`.
 
-    What executes goes on. It binds runs that are created later, and later launchers.
+    What executes goes on, and what waits in a batch system may begin. It binds runs that are
+    created later, and later launchers.
     """
     from motoko.workflow import holding
 
@@ -142,6 +145,12 @@ def hold(studies: tuple[str, ...], directory: str | None) -> None:
     held = holding.hold(workflow, study_names(workflow, studies))
     if held:
         click.echo(f"no run of {', '.join(held)} begins until `motoko launcher release`")
+        for name, n_jobs in held.items():
+            if n_jobs:
+                said = "is a job" if n_jobs == 1 else "are jobs"
+                click.echo(
+                    f"{words.counted(n_jobs, 'run')} of {name} {said} already, and may begin"
+                )
     else:
         click.echo("they were held already")
 

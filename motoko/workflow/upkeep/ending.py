@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -85,11 +85,17 @@ class Reset:
 
 
 def reset_active(
-    workflow: Workflow, studies: Sequence[str], *, at_once: bool, command: str
+    workflow: Workflow,
+    studies: Sequence[str],
+    *,
+    at_once: bool,
+    command: str,
+    leave_handed_on: bool = False,
 ) -> Reset:
     """End the local processes of all runs that execute, cancel the jobs of those that wait or
     execute here, and make these CREATED.
 
+    So are, unless they are to be left, runs whose scripts have handed their work on to a job.
     The history of such a run has its attempt as CANCELLED, by this ``command``.
     Runs that execute on another host stay as they are, and so does one whose script has ended:
     the next launcher records how. MovedOrCopied before anything is ended, since what executes
@@ -106,12 +112,14 @@ def reset_active(
             0, [one for some in found.values() for one in some if one not in left], left
         )
     queued: dict[Study, dict[int, str]] = {}
+    handed: dict[Study, set[int]] = {}
     with control.server_kept_as_it_was(workflow):
         try:
             control.ensure_served(workflow)
             for study, some in found.items():
                 _note_ending(study, some)
-                queued[study] = _cancel_queued(workflow, study, some)
+                handed[study] = set() if leave_handed_on else _handed_on(study)
+                queued[study] = _cancel_queued(workflow, study, some, handed[study])
         finally:  # whatever is wrong with databases
             _end(here, at_once=at_once)
         reached("reset.ended")
@@ -124,7 +132,10 @@ def reset_active(
             chosen = {
                 r
                 for r in active
-                if r in ended or r in noted or not _has_begun(study, r, active[r])
+                if r in ended
+                or r in noted
+                or r in handed[study]
+                or not _has_begun(study, r, active[r])
             }
             chosen -= {one.run_id for one in reset.left if one.study == study.name}
             chosen -= queued[study].keys()
@@ -134,6 +145,10 @@ def reset_active(
             for run_id, row in rows.items():
                 if run_id in ended and ended[run_id].attempt == row["attempt"]:
                     over[run_id] = _ending(study, run_id, row, f"ended by `{command}`")
+                elif run_id in handed[study]:
+                    over[run_id] = _ending(
+                        study, run_id, row, f"its job was cancelled by `{command}`"
+                    )
                 elif row.get("start_time") is not None:
                     gone = f"its processes were gone when `{command}` put its run back"
                     over[run_id] = _ending(study, run_id, row, gone)
@@ -147,15 +162,30 @@ def reset_active(
 
 
 def _cancel_queued(
-    workflow: Workflow, study: Study, executing: Sequence[Executing]
+    workflow: Workflow, study: Study, executing: Sequence[Executing], handed_on: Collection[int]
 ) -> dict[int, str]:
     """Cancel the jobs of runs that are to be CREATED, so that these do not execute then; of
     those that may still have one, why."""
     with study.database.read() as tables:
         active = _active(tables)
-    open_ones = {r: row for r, row in active.items() if not _has_begun(study, r, row)}
+    open_ones = {
+        r: row for r, row in active.items() if r in handed_on or not _has_begun(study, r, row)
+    }
     elsewhere = {one.run_id for one in executing if not one.is_here}
-    return cancel_jobs(workflow, study, open_ones, elsewhere)
+    return cancel_jobs(workflow, study, open_ones, elsewhere, awaited=handed_on)
+
+
+def _handed_on(study: Study) -> set[int]:
+    """The runs whose work goes on in a job that their script has named."""
+    with study.database.read() as tables:
+        return {
+            run_id
+            for run_id, row in _active(tables).items()
+            for one in tables.attempts(run_id)
+            if one["number"] == row.get("attempt")
+            and "end_time" not in one
+            and one.get("batch", {}).get("handed_on")
+        }
 
 
 def _note_ending(study: Study, executing: Sequence[Executing]) -> None:

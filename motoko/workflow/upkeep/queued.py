@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST = 200
 _ASKED_S = 60.0
+#: How long cancelled jobs may take to end, and how often it is looked whether they have.
+_ENDING_S, _LOOK_S = 30.0, 0.5
 
 
 def cancel_jobs(
@@ -26,11 +29,13 @@ def cancel_jobs(
     study: Study,
     rows: Mapping[int, Mapping[str, Any]],
     kept: Collection[int] = (),
+    awaited: Collection[int] = (),
 ) -> dict[int, str]:
     """Cancel the jobs of these runs of a study; of those that may still have one, why.
 
     Unknown is not gone: what a batch system does not tell of may be there. A job that has a run
-    of ``kept`` too is left.
+    of ``kept`` too is left. The ends of those of ``awaited`` are waited for, since nothing but
+    its batch system tells whether such a job executes.
     """
     tickets = _tickets(study, rows)
     left: dict[int, str] = {}
@@ -39,7 +44,7 @@ def cancel_jobs(
         try:
             generator = generator_named(workflow, system)
             if isinstance(generator, BatchGenerator):
-                left |= _cancel(generator, of_system, kept)
+                left |= _cancel(generator, of_system, kept, awaited)
         except MotokoError as error:
             left |= dict.fromkeys(of_system, f"it may have a job of {system}: {error}")
     return {r: why for r, why in left.items() if r not in kept}
@@ -68,21 +73,43 @@ def _tickets(study: Study, rows: Mapping[int, Mapping[str, Any]]) -> dict[int, T
 
 
 def _cancel(
-    generator: BatchGenerator, tickets: Mapping[int, Ticket], kept: Collection[int]
+    generator: BatchGenerator,
+    tickets: Mapping[int, Ticket],
+    kept: Collection[int],
+    awaited: Collection[int],
 ) -> dict[int, str]:
     try:
         there = _there(generator)
         by_key = {one.key: one.id for one in there}
         ids = {r: t.id or by_key.get(t.key, "") for r, t in tickets.items()}
         kept_ids = {ids[r] for r in kept if r in ids}
-        wanted = {one.id for one in there}.intersection(ids.values()) - kept_ids
+        wanted = _names(generator, there).intersection(ids.values()) - kept_ids
         words = _send(generator, sorted(wanted))
-        if wanted:  # one that executes may take a while to end
-            kept_ids |= {one.id for one in _there(generator) if one.phase is Phase.PENDING}
+        if wanted:
+            kept_ids |= _left(generator, {ids[r] for r in awaited if r in ids})
         why = f" is left: {words}" if words else " is left"
         return {r: f"job {i} of {generator.name}{why}" for r, i in ids.items() if i in kept_ids}
     finally:
         generator.close()
+
+
+def _left(generator: BatchGenerator, awaited: Collection[str]) -> set[str]:
+    """The jobs that still wait; others that execute may take a while to end, and those of
+    ``awaited`` get one."""
+    until = time.monotonic() + _ENDING_S
+    while True:
+        there = _there(generator)
+        waiting = [one for one in there if one.phase is Phase.PENDING]
+        left = _names(generator, waiting) | _names(generator, there).intersection(awaited)
+        if left.isdisjoint(awaited) or time.monotonic() > until:
+            return left
+        time.sleep(_LOOK_S)
+
+
+def _names(generator: BatchGenerator, jobs: Sequence[JobStatus]) -> set[str]:
+    """Their ids, and those of their arrays: a script may have named one of these."""
+    ids = {one.id for one in jobs}
+    return ids | {array for one in ids if (array := generator.array_of(one)) is not None}
 
 
 def _there(generator: BatchGenerator) -> list[JobStatus]:

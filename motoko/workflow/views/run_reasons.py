@@ -235,20 +235,21 @@ class Inquiry:
         queue = f"; {_runs_come(n_before)} before it" if n_before else ""
         if most_here is not None and len(own) >= most_here:
             names = [f"{self.study.name}.{row['id']}" for row in own]
-            file = self.study.config.file.name
+            where = _where(name in limits, f"in its {self.study.config.file.name}")
             return (
                 "max_concurrent",
                 f"waits: {self.study.name} may have {counted(most_here, 'run')} at once"
-                f" (max_concurrent in its {file}), which are"
+                f" (max_concurrent {where}), which are"
                 f" {listed(names, _MOST_NAMED)}{queue}",
             )
         if most is not None:
             if len(everywhere) < most:
                 return self._behind(n_before)
+            where = _where(f"workflow.{name}" in limits, "in motoko.yaml")
             return (
                 "max_concurrent",
-                f"waits: {counted(most, 'run')} may execute at once (max_concurrent in"
-                f" motoko.yaml), which are {listed(everywhere, _MOST_NAMED)}{queue}",
+                f"waits: {counted(most, 'run')} may execute at once (max_concurrent {where}),"
+                f" which are {listed(everywhere, _MOST_NAMED)}{queue}",
             )
         self.evidence |= {"cores": cores, "cores_in_use": used, "nproc": nproc}
         if nproc > cores and everywhere:
@@ -315,10 +316,11 @@ class Inquiry:
         for name in ("max_concurrent", "max_submitted"):
             most = known.get(name, getattr(study, name))
             if most is not None:
-                yield name, most, True, f"in its {study.file.name}"
-            most = known.get(f"workflow.{name}", getattr(workflow, name))
+                yield name, most, True, _where(name in known, f"in its {study.file.name}")
+            shared = f"workflow.{name}"
+            most = known.get(shared, getattr(workflow, name))
             if most is not None:
-                yield name, most, False, "in motoko.yaml"
+                yield name, most, False, _where(shared in known, "in motoko.yaml")
             elif name == "max_submitted":
                 yield name, usual, False, "if motoko.yaml does not say otherwise"
 
@@ -355,6 +357,8 @@ class Inquiry:
         last = self.attempts[-1] if self.attempts else {}
         if last.get("number") != self.row.get("attempt"):
             last = {}
+        if (batch := last.get("batch", {})).get("handed_on") and "end_time" not in last:
+            return "handed on", self._handed_on(batch)
         began = self.row.get("start_time")
         host, pid = last.get("host"), last.get("pid")
         self.evidence |= {"started": began, "host": host, "pid": pid}
@@ -378,6 +382,14 @@ class Inquiry:
         if self.launcher is None:
             return "executing", f"{sentence}; {self._unrecorded()}"
         return "executing", sentence
+
+    def _handed_on(self, batch: Mapping[str, Any]) -> str:
+        self.evidence["batch"] = batch
+        sentence = f"has handed its work on to job {batch['id']} of {batch['generator']}"
+        if batch.get("state"):
+            reason = f" ({batch['reason']})" if batch.get("reason") else ""
+            sentence += f", which is {batch['state']}{reason}"
+        return f"{sentence}; {self._unrecorded()}" if self.launcher is None else sentence
 
     def _unrecorded(self) -> str:
         said = troubles.missing_launcher(self.workflow)
@@ -472,3 +484,8 @@ def _some(what: str, names: list[str]) -> dict[str, Any]:
 
 def _runs_come(n: int) -> str:
     return f"{counted(n, 'run')} come{'s' if n == 1 else ''}"
+
+
+def _where(is_set: bool, file: str) -> str:
+    """Where a limit is said that holds."""
+    return "by `motoko launcher set`" if is_set else file
