@@ -32,6 +32,7 @@ from motoko.crashpoints import reached
 from motoko.durable import force_directory, locked
 from motoko.errors import AlreadyRunning, ArchiveDamaged, SchemaError
 from motoko.model import states
+from motoko.phrases import counted
 from motoko.store.tables import Tables
 from motoko.study import copies, moving
 from motoko.study.archive_file import add, open_archive
@@ -154,18 +155,35 @@ def pack(
 def unpack(study: Study, run_ids: Iterable[int]) -> int:
     """Bring the directories of packed runs back to where they were; how many.
 
-    A directory that is there already stays as it is. AlreadyRunning while another one packs.
+    A directory that is there already stays as it is. AlreadyRunning while another one packs,
+    and ArchiveDamaged, once all others are back, when some cannot be read.
     """
-    n_back = 0
+    n_back = n_left = 0
+    damage: dict[str, ArchiveDamaged] = {}
     with _no_other(study):
         named = study.ask(lambda tables: [(i, archive_of(tables.run(i))) for i in run_ids])
         packed = [(run_id, name) for run_id, name in named if name is not None]
         for start in range(0, len(packed), _RUNS_A_COMMIT):
-            some = dict(packed[start : start + _RUNS_A_COMMIT])
-            n_back += sum(bring_back(study, run_id, name) for run_id, name in some.items())
+            there = []
+            for run_id, name in packed[start : start + _RUNS_A_COMMIT]:
+                try:
+                    n_back += bring_back(study, run_id, name)
+                except ArchiveDamaged as error:
+                    n_left += 1
+                    damage.setdefault(name, error)
+                else:
+                    there.append(run_id)
             os.sync()  # or, without power, nothing would say where to find them again
             reached("archive.unpacked")
-            study.database.write(partial(_forget_archive, run_ids=list(some)))
+            study.database.write(partial(_forget_archive, run_ids=there))
+    if damage:
+        first, *others = damage.values()
+        for other in others:
+            first.add_note(str(other))
+        first.add_note(
+            f"{counted(n_left, 'run')} left packed, {counted(n_back, 'run')} unpacked"
+        )
+        raise first
     return n_back
 
 
