@@ -203,6 +203,16 @@ def unpacked(study: Study, run_id: int, archive: str) -> Path:
     return copies.copy_of(study.directory, archives_dir(study) / archive, run_id)
 
 
+def is_as_packed(study: Study, run_id: int, archive: str, copy: Path) -> bool:
+    """Whether all that lies in the copy of a packed run is in its archive, too, as far as that
+    can be read; does not ask the database."""
+    try:
+        reader = open_archive(archives_dir(study) / archive)
+        return reader.has_all_of(run_id, copy, trusts_times=True)
+    except (ArchiveDamaged, FileNotFoundError):
+        return True
+
+
 def packed_facts(study: Study, run_id: int, archive: str) -> Mapping[str, Any]:
     """What the packed directory of a run says of its last attempt; nothing if it has no file
     that does. ArchiveDamaged when it cannot be read."""
