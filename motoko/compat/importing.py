@@ -24,6 +24,7 @@ from motoko.columns import RUN_ENTRIES, TELLING
 from motoko.compat import renaming
 from motoko.config import TYPES, StudyConfig, read_study
 from motoko.crashpoints import reached
+from motoko.durable import replace_file
 from motoko.errors import ConfigError, ForeignDatabase, SchemaError, StudyExists, StudyNotFound
 from motoko.host import host_name
 from motoko.job.layout import RUN_FILE, quantity_file
@@ -34,14 +35,16 @@ from motoko.store.foreign import ForeignStudy, read_foreign
 from motoko.store.rebuild import insert_job, insert_run, task_mark
 from motoko.store.tables import Tables
 from motoko.study import files, moving
+from motoko.study.archive import archive_of
 from motoko.study.origin import IMPORTED, free_entry, origin_of
 from motoko.study.study import Study
 from motoko.workflow import control
 from motoko.workflow.workflow import Workflow
 
 FOREIGN_DATABASE = "bd.zeo"
-#: In a study while it is imported.
+#: In a study while it is imported: which one, and whether all but run directories is there.
 _UNFINISHED = ".motoko-import"
+_FILLED = b"\0filled"
 _EXEC_FILE = "launch.sh"
 _RUNS_A_COMMIT = 1000
 
@@ -76,7 +79,8 @@ def import_study(
     """Make a study in ``target``, which must not have one, of the one in ``source``.
 
     ``study`` chooses one where the database has several; ``with_runs`` copies run directories.
-    What a call for the same study has left that was killed is made anew.
+    What a call for the same study has left that was killed is made anew; once the database has
+    all its runs, that stays as it is by then, and only run directories are copied.
     Raises StudyNotFound, StudyExists (also for a file that would be overwritten by another
     one, for half an import of another study, and for one that runs were executed with),
     ForeignDatabase, and SchemaError for values that are not of the type that is declared
@@ -90,22 +94,26 @@ def import_study(
         raise StudyExists(str(target))
     found = _chosen(read_foreign(file), file, study)
     what = os.fsencode(f"{found.name} of {file}")
-    if is_again:
+    is_filled = is_again and _is_filled(unfinished, what)
+    if is_again and not is_filled:
         _check_may_replace(unfinished, what)
     changed = renaming.rename(found)
     planned = _planned(target, origin, found)
     if not is_again:
         _check_free(target, planned)
-    target.mkdir(parents=True, exist_ok=True)
-    unfinished.write_bytes(what)
-    _write(planned)
-    reached("import.configured")
+    if not is_filled:
+        target.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(what)
+        _write(planned)
+        reached("import.configured")
     workflow = Workflow(str(target / STUDY_FILE))
     [manager] = workflow.task_managers.values()
-    if is_again:
+    if is_again and not is_filled:
         control.stop_all(workflow)
         moving.remove(manager.base.state_dir)
-    imported = Imported(target, manager.base.config.study)
+    imported = Imported(
+        target, manager.base.config.study, n_jobs=len(found.jobs), n_runs=len(found.runs)
+    )
     if changed:
         imported.notes.append(f"some entries have other names here: {changed}")
     outside = [str(place) for place in planned if not place.is_relative_to(target)]
@@ -113,7 +121,9 @@ def import_study(
         imported.notes.append(f"what bd.yaml names outside of the study: {', '.join(outside)}")
     with control.server_kept_as_it_was(workflow):
         control.ensure_served(workflow)
-        _fill(manager.base, found, origin, imported)
+        if not is_filled:
+            _fill(manager.base, found, origin, imported)
+            replace_file(unfinished, [what, _FILLED])
         reached("import.runs")
         if with_runs:
             _copy_runs(manager.base, found, origin, imported)
@@ -178,9 +188,15 @@ def _stored(found: ForeignStudy) -> dict[str, str]:
     return texts
 
 
+def _is_filled(unfinished: Path, what: bytes) -> bool:
+    """Whether half an import lacks run directories alone."""
+    has_database = (unfinished.parent / STUDY_STATE).exists()
+    return has_database and unfinished.read_bytes() == what + _FILLED
+
+
 def _check_may_replace(unfinished: Path, what: bytes) -> None:
     """StudyExists if half an import is that of another study, or was worked with."""
-    target, begun = unfinished.parent, unfinished.read_bytes()
+    target, begun = unfinished.parent, unfinished.read_bytes().removesuffix(_FILLED)
     if begun not in (b"", what):
         left = f"there is half an import of {os.fsdecode(begun)}"
         todo = "give its command again, remove the directory, or name another one"
@@ -252,7 +268,6 @@ def _fill(study: Study, found: ForeignStudy, origin: Path, imported: Imported) -
         some = ids[start : start + _RUNS_A_COMMIT]
         add = partial(_add_runs, rows=rows, marks=marks, ids=some, found=found)
         study.database.write(add)
-    imported.n_jobs, imported.n_runs = len(found.jobs), len(rows)
     n_same = len(ids) - len({(rows[i]["job_id"], marks[i]) for i in ids})
     if n_same:
         imported.notes.append(f"{n_same} runs are repetitions of others: they stay runs")
@@ -387,4 +402,7 @@ def _copy_runs(study: Study, found: ForeignStudy, origin: Path, imported: Import
 
 
 def _place(tables: Tables, run_id: int) -> Path | None:
+    """Where the directory to be copied is; None for a run that was deleted or packed since."""
+    if not tables.has_run(run_id) or archive_of(tables.run(run_id)) is not None:
+        return None
     return origin_of(tables, tables.run(run_id))

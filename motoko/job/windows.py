@@ -129,7 +129,8 @@ class Window:
     def record(self, segment: int, file: Optional[StrPath] = None, **facts: Any) -> None:
         """Say that a segment is done; ``file``, in the directory, is what the next one starts
         from. FileNotFoundError when it is not there; ValueError for a fact named as what each
-        record has: ``size``, ``sha256``, ``attempt``, ``time``, ``run``, ``run_attempt``."""
+        record has: ``size``, ``sha256``, ``attempt``, ``time``, ``run``, ``run_attempt``;
+        TypeError for one that JSON does not know. Arrays are lists, paths text."""
         for name in facts:
             if name in _OF_RECORDS:
                 raise ValueError(f"each record has {name!r} of its own: choose another name")
@@ -139,7 +140,7 @@ class Window:
             said["file"] = os.path.relpath(path, self.directory)
             said["size"], said["sha256"] = os.stat(path).st_size, _digest(path)
         said.update(facts, attempt=self.attempt, time=time.time(), **self._by_whom)
-        line = json.dumps(said).encode() + b"\n"
+        line = json.dumps(said, default=_known).encode() + b"\n"
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         fd = os.open(self.file(PROGRESS), flags, 0o666)
         try:
@@ -185,7 +186,7 @@ class Window:
 
     def _leave(self, sentinel: str, facts: Dict[str, Any]) -> None:
         said = {**facts, "attempt": self.attempt, "time": time.time(), **self._by_whom}
-        replace_file(self.file(sentinel), json.dumps(said).encode() + b"\n")
+        replace_file(self.file(sentinel), json.dumps(said, default=_known).encode() + b"\n")
 
     @property
     def _by_whom(self) -> Dict[str, Any]:
@@ -230,6 +231,16 @@ class Window:
             )
         except (OSError, KeyError, TypeError, ValueError):
             return False
+
+
+def _known(value: Any) -> Any:
+    """What JSON does not know as what it knows."""
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    told = value.tolist() if hasattr(value, "tolist") else value
+    if type(told) is type(value):
+        raise TypeError(f"found {value!r} of type {type(value).__name__}")
+    return told
 
 
 def _worker() -> Optional[Worker]:

@@ -32,6 +32,7 @@ from motoko.crashpoints import reached
 from motoko.durable import force_directory, force_file_system, locked
 from motoko.errors import AlreadyRunning, ArchiveDamaged, SchemaError
 from motoko.model import states
+from motoko.phrases import counted
 from motoko.store.tables import Tables
 from motoko.study import copies, moving
 from motoko.study.archive_file import add, open_archive
@@ -154,19 +155,36 @@ def pack(
 def unpack(study: Study, run_ids: Iterable[int]) -> int:
     """Bring the directories of packed runs back to where they were; how many.
 
-    A directory that is there already stays as it is. AlreadyRunning while another one packs.
+    A directory that is there already stays as it is. AlreadyRunning while another one packs,
+    and ArchiveDamaged, once all others are back, when some cannot be read.
     """
-    n_back = 0
+    n_back = n_left = 0
+    damage: dict[str, ArchiveDamaged] = {}
     with _no_other(study):
         named = study.ask(lambda tables: [(i, archive_of(tables.run(i))) for i in run_ids])
         packed = [(run_id, name) for run_id, name in named if name is not None]
         for start in range(0, len(packed), _RUNS_A_COMMIT):
-            some = dict(packed[start : start + _RUNS_A_COMMIT])
-            n_back += sum(bring_back(study, run_id, name) for run_id, name in some.items())
+            there = []
+            for run_id, name in packed[start : start + _RUNS_A_COMMIT]:
+                try:
+                    n_back += bring_back(study, run_id, name)
+                except ArchiveDamaged as error:
+                    n_left += 1
+                    damage.setdefault(name, error)
+                else:
+                    there.append(run_id)
             # Or, without power, nothing would say where to find them again.
             force_file_system(study.runs_dir)
             reached("archive.unpacked")
-            study.database.write(partial(_forget_archive, run_ids=list(some)))
+            study.database.write(partial(_forget_archive, run_ids=there))
+    if damage:
+        first, *others = damage.values()
+        for other in others:
+            first.add_note(str(other))
+        first.add_note(
+            f"{counted(n_left, 'run')} left packed, {counted(n_back, 'run')} unpacked"
+        )
+        raise first
     return n_back
 
 
@@ -184,6 +202,16 @@ def bring_back(study: Study, run_id: int, archive: str, place: Path | None = Non
 def unpacked(study: Study, run_id: int, archive: str) -> Path:
     """A directory with the files of a packed run, to be read; made when first asked for."""
     return copies.copy_of(study.directory, archives_dir(study) / archive, run_id)
+
+
+def is_as_packed(study: Study, run_id: int, archive: str, copy: Path) -> bool:
+    """Whether all that lies in the copy of a packed run is in its archive, too, as far as that
+    can be read; does not ask the database."""
+    try:
+        reader = open_archive(archives_dir(study) / archive)
+        return reader.has_all_of(run_id, copy, trusts_times=True)
+    except (ArchiveDamaged, FileNotFoundError):
+        return True
 
 
 def packed_facts(study: Study, run_id: int, archive: str) -> Mapping[str, Any]:

@@ -119,6 +119,10 @@ def _known_reader(file: Path, mtime_ns: int, size: int) -> Archive:
         return Archive(file)
 
 
+# A process and those that it forks have one place in an open file, which each of them moves.
+os.register_at_fork(after_in_child=_known_reader.cache_clear)
+
+
 class Archive:
     """The runs in an archive. Whatever is asked raises ArchiveDamaged for one that is."""
 

@@ -92,8 +92,8 @@ def write_csv(table: DataFrame, file: Path) -> None:
     _put(file, as_csv(table))
 
 
-def write_parquet(table: DataFrame, file: Path) -> None:
-    """Write a table as Parquet. Lists, mappings and values of several types are JSON there.
+def as_parquet(table: DataFrame) -> bytes:
+    """A table as Parquet. Lists, mappings and values of several types are JSON there.
 
     ImportError without pyarrow.
     """
@@ -105,7 +105,13 @@ def write_parquet(table: DataFrame, file: Path) -> None:
             plain[name] = [
                 None if _is_missing(v) else json.dumps(v, default=str) for v in values
             ]
-    _put(file, plain.to_parquet())
+    return bytes(plain.to_parquet())
+
+
+def write_parquet(table: DataFrame, file: Path) -> None:
+    """Write a table as Parquet, as `as_parquet` has it; the file is there complete, or as it
+    was."""
+    _put(file, as_parquet(table))
 
 
 def _put(file: Path, content: bytes) -> None:

@@ -138,6 +138,9 @@ def test_finished_study_is_packed_exported_and_measured(study: Path) -> None:
     assert table[0].startswith("run_id,job_id,param1,param2,param3") and len(table) == 3
     assert shell(study, "motoko exec -- python3 post.py").split()[0] == "2"
     assert shell(study, "canYouDigIt runs exec --run_id 2 cat config.txt") == "toto toto"
+    assert "copy" not in shell(study, "canYouDigIt runs exec --run_id 2 ls 2>&1")
+    said = shell(study, "canYouDigIt runs exec --run_id 2 touch mine 2>&1")
+    assert said.startswith("run 2 is packed: what was written lies in a copy alone")
     assert "copies of 3 runs" in shell(study, "motoko archive bd_study --drop-copies")
     assert "copies of 0 runs" in shell(study, "motoko archive bd_study --drop-copies")
     assert "3 runs unpacked" in shell(study, "motoko archive bd_study --unpack")

@@ -89,6 +89,33 @@ def test_half_an_import_is_gone_on_with_by_the_same_one_alone(
     assert import_study(tmp_path / "there" / "s", here).n_runs == 2
 
 
+def test_what_was_worked_with_while_run_directories_are_missing_stays(
+    there: ForeignStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(point: str) -> None:
+        if point == "import.copied":
+            raise KeyboardInterrupt
+
+    here, origin = tmp_path / "here" / "s", tmp_path / "there" / "s"
+    for number in (1, 2):
+        (origin / "BD-s-runs" / f"run-{number}").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(importing, "reached", die)
+        with pytest.raises(KeyboardInterrupt):
+            import_study(origin, here, with_runs=True)
+    CommandLine(here).run("runs", "update", "s.1", "--new", "note=mine")
+    (here / "launch.sh").write_text("echo mine\n")
+
+    done = import_study(origin, here, with_runs=True)
+
+    assert (done.n_jobs, done.n_runs, done.n_copied) == (2, 2, 1)
+    assert (here / "launch.sh").read_text() == "echo mine\n"
+    with Base(host=f"zeo://{here}") as base:
+        assert base.runs[1].note == "mine"
+    with pytest.raises(StudyExists):
+        import_study(origin, here)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", [host_name(), "elsewhere"])
 def test_imported_tasks_are_those_that_are_asked_for(

@@ -206,6 +206,20 @@ def test_the_archive_that_was_made_last_says_what_a_run_is(study: Study) -> None
     assert (found.archive, found.facts["nonce"]) == ("archive-2.zip", "after it")
 
 
+def test_what_other_archives_have_is_unpacked_beside_one_that_is_gone(study: Study) -> None:
+    [gone] = pack(study, 1).archives
+    pack(study, 2)
+    gone.rename(gone.with_name("elsewhere"))
+
+    with pytest.raises(ArchiveDamaged, match=r"archive-1\.zip") as caught:
+        archive.unpack(study, [1, 2])
+
+    assert caught.value.__notes__ == ["1 run left packed, 1 run unpacked"]
+    assert (study.run_dir(2) / "result.txt").exists()
+    gone.with_name("elsewhere").rename(gone)
+    assert archive.unpack(study, [1, 2]) == 1
+
+
 def test_damage_of_an_archive_is_always_said_of_it(study: Study, tmp_path: Path) -> None:
     for run_id in (1, 2):
         said = '{"attempt": 1, "nonce": "n", "generation": "g"}'

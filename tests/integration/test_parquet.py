@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
+from click.testing import CliRunner
 
+from motoko.cli.commands import export
 from motoko.study.frame import write_csv, write_parquet
 from tests.support.workflows import served_workflow
 
@@ -36,9 +39,13 @@ def test_a_parquet_file_has_what_the_table_has(tmp_path: Path) -> None:
         write_parquet(workflow.mult.dataframe("state = FAILED"), tmp_path / "none.parquet")
         write_csv(workflow.mult.dataframe(), tmp_path / "t.csv")
         columns = list(workflow.mult.dataframe())
+        directory = str(workflow.directory)
+        given = ["mult", "--dir", directory, "--parquet", "-"]
+        printed = CliRunner().invoke(export.command, given).stdout_bytes
 
     table = parquet.read_table(file)
 
+    assert parquet.read_table(io.BytesIO(printed)).equals(table)
     first, second = table.to_pylist()
     assert [*columns, "run_id"] == table.column_names
     assert (first["run_id"], second["run_id"]) == (1, 2)

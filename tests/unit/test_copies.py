@@ -109,6 +109,29 @@ def test_two_threads_that_unpack_one_run_get_all_of_it(
     assert sorted(os.listdir(tmp_path)) == ["archive-1.zip", "copy", "run-1"]
 
 
+def test_a_forked_process_reads_an_archive_by_itself(tmp_path: Path) -> None:
+    directory = tmp_path / "run-1"
+    directory.mkdir()
+    content = os.urandom(1 << 17)  # more than is read ahead
+    (directory / "a").write_bytes(content)
+    file = tmp_path / "archive-1.zip"
+    with zipfile.ZipFile(file, "w") as written:
+        add(written, directory, "run-1")
+        add(written, directory, "run-2")
+    own = open_archive(file)._archive.fp
+    assert own is not None
+    place = os.lseek(own.fileno(), 0, os.SEEK_CUR)
+
+    child = os.fork()
+    if not child:
+        open_archive(file).extract(1, tmp_path / "copy")
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert (tmp_path / "copy" / "a").read_bytes() == content
+    assert os.lseek(own.fileno(), 0, os.SEEK_CUR) == place
+
+
 def test_what_nobody_has_used_in_a_week_goes_however_little_it_is(tmp_path: Path) -> None:
     make(tmp_path, "run-1", 8 * 24 * HOUR)
     make(tmp_path, ".run-2.1234", 8 * 24 * HOUR)  # of one that was killed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,6 +153,20 @@ def test_a_fact_never_takes_the_place_of_what_the_record_says_itself(
     progress = motoko.window(tmp_path).progress
     assert progress is not None
     assert (progress.segment, progress.facts["simulated"]) == (1, 0.5)
+
+
+def test_facts_may_be_arrays_and_their_numbers(tmp_path: Path) -> None:
+    with motoko.window(tmp_path) as window:
+        window.record(
+            1, energy=np.float32(0.5), n=np.int64(3), at=np.arange(2), file_of=tmp_path
+        )
+        with pytest.raises(TypeError, match="complex"):
+            window.record(2, energy=1j)
+
+    progress = motoko.window(tmp_path).progress
+    assert progress is not None
+    told = {name: progress.facts[name] for name in ("energy", "n", "at", "file_of")}
+    assert told == {"energy": 0.5, "n": 3, "at": [0, 1], "file_of": str(tmp_path)}
 
 
 @settings(max_examples=examples(15))

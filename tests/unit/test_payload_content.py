@@ -20,6 +20,8 @@ import pytest
 from motoko.workflow.pipelines.content import Content, WithoutContent
 
 HERE = Content(Path("/work/flow"))
+#: Of a type that Python itself has not.
+LONG = np.longdouble("0.1")
 
 
 @dataclass
@@ -43,6 +45,10 @@ def table(names: tuple[str, str], filler: bytes = b"\0" * 7) -> Any:
     """A row of two fields, with bytes between them that belong to neither."""
     kind = {"names": names, "formats": ["u1", "f8"], "offsets": [0, 8], "itemsize": 16}
     return np.frombuffer(b"\1" + filler + struct.pack("d", 0.5), dtype=kind)
+
+
+def record_array(filler: bytes) -> Any:
+    return np.array([table(("x", "y"), filler)[0]]).view(np.recarray)
 
 
 def shown() -> str:
@@ -88,6 +94,9 @@ def test_digests_are_the_same_in_each_process() -> None:
         (np.float64(3), 3),
         (np.arange(3), np.array([0, 1, 2])),
         (table(("x", "y")), table(("x", "y"), b"\1" * 7)),
+        (record_array(b"\0" * 7), record_array(b"\1" * 7)),
+        (LONG, np.array([LONG])[0]),
+        (np.array([LONG, 1]), np.array([LONG, 1])),
         (float("nan"), float("nan")),
         (Plain(a=1), Plain(a=1)),
         (-0.0, 0),
@@ -110,6 +119,11 @@ def test_equal_values_have_one_digest(one: Any, other: Any) -> None:
         (np.zeros((2, 3)), np.zeros((3, 2))),
         (table(("x", "y")), table(("y", "x"))),
         (table(("x", "y"))[0], table(("y", "x"))[0]),
+        (LONG, LONG + np.spacing(LONG)),
+        (np.array([LONG]), np.array([LONG + np.spacing(LONG)])),
+        (np.timedelta64(5, "ns"), np.timedelta64(5, "ps")),
+        (np.datetime64(5, "ns"), 5),
+        (np.datetime64("NaT"), None),
         (Chosen(0), Chosen.SLOW),
         (Chosen(0), Chosen.SLOW | Chosen.EXACT),
         (Settings(1, set()), Settings(2, set())),

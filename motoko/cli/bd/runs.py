@@ -28,6 +28,11 @@ _USUAL = (
     "last_step",
 )
 
+_IN_A_COPY = (
+    "what was written lies in a copy alone, which goes some day;"
+    " `motoko archive --unpack` brings its directory back"
+)
+
 
 def _one_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run_id", type=int, help="only this run")
@@ -165,6 +170,7 @@ def exec_options(parser: argparse.ArgumentParser) -> None:
 def execute(given: Arguments) -> int:
     """Run a command in the directory of each run; the first code that is not 0."""
     from motoko.compat.selectors import RunSelector
+    from motoko.study.archive import archive_of, is_as_packed
 
     if not given.command:
         raise click.UsageError("say which command: runs exec --run_id 1 ls -l")
@@ -172,6 +178,11 @@ def execute(given: Arguments) -> int:
         asked = {"constraints": given.constraints, "run_id": given.run_id}
         pairs = RunSelector(study).selectRuns(asked, sort_by=given.order)
         places = [(run.id, run.directory) for run, _ in pairs]
+        copies = {
+            run_id: (archive, place)
+            for run_id, place in places
+            if (archive := archive_of(study.run_row(run_id))) and place != study.run_dir(run_id)
+        }
     code = 0
     # One word is a command line, as in: exec 'ls | wc -l'
     command = given.command if len(given.command) > 1 else ["bash", "-c", given.command[0]]
@@ -189,6 +200,9 @@ def execute(given: Arguments) -> int:
         except FileNotFoundError:
             raise click.UsageError(f"no command {shlex.quote(command[0])}") from None
         code = code or done.returncode
+    for run_id, (archive, place) in copies.items():
+        if not is_as_packed(study, run_id, archive, place):
+            click.echo(f"run {run_id} is packed: {_IN_A_COPY}", err=True)
     return code
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("constraints", nargs=-1)
 @click.option("--dir", "directory", metavar="DIR", help="The workflow's directory.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write CSV; - is standard output.")
-@click.option("--parquet", "parquet_file", metavar="FILE", help="Write Parquet.")
+@click.option("--parquet", "parquet_file", metavar="FILE", help="Write Parquet; - likewise.")
 def command(
     study: str,
     constraints: tuple[str, ...],
@@ -55,6 +55,9 @@ def command(
         frame.write_csv(table, Path(file))
     else:
         try:
+            if file == "-":
+                sys.stdout.buffer.write(frame.as_parquet(table))
+                return
             frame.write_parquet(table, Path(file))
         except ImportError as error:
             why = "--parquet needs pyarrow: pip install 'motoko[parquet]'"

@@ -49,6 +49,11 @@ _FIXED: Final = (
 _WAITING: Final = frozenset(
     {"threading", "_thread", "asyncio", "_asyncio", "anyio", "concurrent"}
 )
+#: Where numpy has its arrays and numbers.
+_ARRAYS: Final = frozenset({"numpy", "numpy.rec"})
+#: Its codes for numbers longer than those of Python, and for times, which have units.
+_LONG: Final = "gG"
+_TIMES: Final = "mM"
 #: How the module of an orchestrator is named, which has to do with its place.
 _OF_PLACE: Final = re.compile(r"^_motoko_[0-9a-f]+_")
 _SIZE: Final = 10
@@ -173,7 +178,7 @@ class Content:
             names = [*value.co_names, *value.co_varnames, *value.co_freevars]
             of_all = [value.co_code, names, list(value.co_consts)]
             return "code", [self._of(one, above) for one in of_all]
-        if type(value).__module__ == "numpy" and hasattr(value, "tobytes"):
+        if type(value).__module__ in _ARRAYS and hasattr(value, "tobytes"):
             return self._array(value, above)
         return self._object(value, above)
 
@@ -209,7 +214,10 @@ class Content:
         if dtype.names is not None:  # which its bytes do not say, but what lies between fields
             fields = [self._of(value[name], above) for name in dtype.names]
             return "table", [shape, self._of(dtype.names, above), *fields]
-        if not value.shape and hasattr(value, "item"):
+        if dtype.char in _LONG:  # of which some bytes belong to no number
+            texts = [repr(number).encode() for number in value.ravel()]
+            return "array", [dtype.str.encode(), shape, *texts]
+        if not value.shape and dtype.kind not in _TIMES:
             return self._parts(value.item(), above)
         content = self._of(value.tolist(), above) if dtype.hasobject else value.tobytes()
         return "array", [dtype.str.encode(), shape, content]
