@@ -51,17 +51,18 @@ def test_what_was_cut_off_by_the_end_of_a_server_is_read_without_it(directory: P
     assert reading.read(str(directory), ending_first(n_listed), "mult") == 1
 
 
+@pytest.mark.parametrize("opened_last", ["open_study", "open_ledger"])
 def test_who_looks_at_the_end_is_told_of_it(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, monkeypatch: pytest.MonkeyPatch, opened_last: str
 ) -> None:
-    real = opening.open_study
+    real = getattr(opening, opened_last)
 
-    def open_study(study: object, server: object) -> None:
-        real(study, server)  # type: ignore[arg-type]
+    def and_end(*arguments: object) -> None:
+        real(*arguments)
         if (office := control.server_office(Workflow(str(directory)))).owner() is not None:
             process.stop(office)
 
-    monkeypatch.setattr(opening, "open_study", open_study)
+    monkeypatch.setattr(opening, opened_last, and_end)
 
     found = reading.steadily(
         lambda: load_workflow(str(directory)),
@@ -69,7 +70,7 @@ def test_who_looks_at_the_end_is_told_of_it(
         lambda found: found.is_cut_off,
     )
 
-    assert found.server is None
+    assert (found.server, found.error, found.troubles) == (None, None, [])
     assert [(study.error, sum(study.total.values())) for study in found.studies] == [(None, 1)]
 
 

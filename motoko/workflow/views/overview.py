@@ -104,7 +104,7 @@ class Overview:
     @property
     def is_cut_off(self) -> bool:
         """Whether a server did not answer, which may have come to its end meanwhile."""
-        errors = [study.error for study in self.studies]
+        errors = [self.error, *(study.error for study in self.studies)]
         return any(isinstance(e, DatabaseUnavailable) and e.transient for e in errors)
 
     def as_json(self) -> dict[str, Any]:
