@@ -173,6 +173,8 @@ def unpack(study: Study, run_ids: Iterable[int]) -> int:
                     damage.setdefault(name, error)
                 else:
                     there.append(run_id)
+            if not there:
+                continue
             # Or, without power, nothing would say where to find them again.
             force_file_system(study.runs_dir)
             reached("archive.unpacked")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,16 @@ def test_what_other_archives_have_is_unpacked_beside_one_that_is_gone(study: Stu
     assert (study.run_dir(2) / "result.txt").exists()
     gone.with_name("elsewhere").rename(gone)
     assert archive.unpack(study, [1, 2]) == 1
+
+
+def test_an_archive_that_is_gone_is_said_also_when_no_run_directory_is_there(
+    study: Study,
+) -> None:
+    pack(study, 1).archives[0].unlink()
+    shutil.rmtree(study.runs_dir)
+
+    with pytest.raises(ArchiveDamaged, match=r"archive-1\.zip"):
+        archive.unpack(study, [1])
 
 
 def test_damage_of_an_archive_is_always_said_of_it(study: Study, tmp_path: Path) -> None:
