@@ -11,6 +11,7 @@ from typing import Any
 from ZODB.FileStorage import FileStorage
 
 from motoko.errors import ForeignDatabase
+from motoko.host import is_same
 from motoko.store.transaction_log import TransactionLog
 
 #: Where the header of a transaction says whether it is complete.
@@ -28,6 +29,8 @@ class DatabaseFile(FileStorage):  # type: ignore[misc]
     _tfile: Any
     #: Whether something may stand behind the last transaction, in the file or in a buffer.
     is_torn = False
+    #: Whether what is closed is the file that others find under its name.
+    _is_in_place = True
 
     def make_whole(self) -> None:
         """Drop what a commit that failed has left; OSError where that cannot be done now.
@@ -110,7 +113,15 @@ class DatabaseFile(FileStorage):  # type: ignore[misc]
         """Close the file."""
         with suppress(OSError):
             self.make_whole()
+        is_open = not self._file.closed
+        self._is_in_place = is_open and is_same(self._file.fileno(), self._file_name)
         super().close()
+
+    def _save_index(self) -> None:
+        """Write down where objects are, unless the file was removed or replaced: beside
+        another one it would tell that this had lost what it never held."""
+        if self._is_in_place:
+            super()._save_index()
 
 
 def _opened(path: str, mode: str, opener: Callable[[str, int], int] | None = None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -189,3 +190,23 @@ def test_commits_behind_one_that_seems_unfinished_are_not_dropped_with_it(
     with TransactionLog(path) as log:
         log.advance()
         assert not log.is_under_way
+
+
+def test_a_file_that_was_replaced_leaves_no_index_beside_the_other_one(tmp_path: Path) -> None:
+    directory = tmp_path / "calc"
+    directory.mkdir()
+    removed = DatabaseFile(str(directory / "some.db"))
+    commit(removed, 1, FIRST)
+    shutil.rmtree(directory)
+    directory.mkdir()
+    new = DatabaseFile(str(directory / "some.db"))
+    commit(new, 1, SMALL)
+    index = directory / "some.db.index"
+    before = index.read_bytes()
+
+    removed.close()
+
+    layout.check_not_cut(directory / "some.db")
+    assert index.read_bytes() == before
+    new.close()
+    assert index.read_bytes() != before
