@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from motoko.crashpoints import reached
+from motoko.daemon.early import Starting, told_early
 from motoko.daemon.office import Office, Owner
 from motoko.errors import DaemonError, ForeignOwner, NotRunning, StartFailed
 from motoko.paths import make_state_dir
@@ -40,27 +42,16 @@ def start(
     nothing, in time, StartFailed carries the last line of that, or what it told the starter.
     """
     make_state_dir(log_file.parent)
-    process = None
-    reader, writer = os.pipe()
     before = log_file.stat().st_size if log_file.exists() else 0
+    with open(log_file, "ab") as output:
+        starting = told_early(command, log_file) or _spawn(command, output)
+    process = starting.process
     try:
-        with open(log_file, "ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=(writer,),
-                env={**os.environ, READY_FD: waiting(writer)},
-            )
-        os.close(writer)
-        writer = -1
         if spawned is not None:
             spawned(process.pid)
         reached("daemon.spawned")
-        has_news, _, _ = select.select([reader], [], [], wait_s)
-        said = os.read(reader, select.PIPE_BUF) if has_news else b""
+        has_news, _, _ = select.select([starting.reader], [], [], wait_s)
+        said = os.read(starting.reader, select.PIPE_BUF) if has_news else b""
         if said == READY:
             process.returncode = 0  # it outlives this object, which must not complain of that
             return process.pid
@@ -79,13 +70,32 @@ def start(
             why = _last_line(said) or _last_words(log_file, before)
         raise StartFailed(what, why, str(log_file), code)
     except BaseException:
-        if process is not None and process.returncode is None:
+        if process.returncode is None:
             _end(process)  # who started it will not know of it
         raise
     finally:
+        os.close(starting.reader)
+
+
+def _spawn(command: Sequence[str], output: BinaryIO) -> Starting:
+    """Start a process of its own session that prints there."""
+    reader, writer = os.pipe()
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=(writer,),
+            env={**os.environ, READY_FD: waiting(writer)},
+        )
+    except BaseException:
         os.close(reader)
-        if writer >= 0:
-            os.close(writer)
+        raise
+    finally:
+        os.close(writer)
+    return Starting(process, reader)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -40,6 +40,7 @@ from motoko.workflow.places import (
     address,
     has_many_hosts,
     how_served,
+    launcher_office_in,
     served,
     server_office_in,
 )
@@ -61,7 +62,7 @@ def server_office(workflow: Workflow) -> Office:
 
 def launcher_office(workflow: Workflow) -> Office:
     """Who launches the runs."""
-    return Office(workflow.state_dir / "launcher.lock", "the launcher")
+    return launcher_office_in(workflow.state_dir)
 
 
 def launcher_log(workflow: Workflow) -> Path:
@@ -314,10 +315,13 @@ def serve_as_it_is(workflow: Workflow, *, takeover: bool = False) -> None:
 def _bring_up(
     workflow: Workflow, bring_up: Callable[[], object], offices: Sequence[Office]
 ) -> None:
-    if address(workflow).is_here:
-        until_it_stands(bring_up, offices, lambda: _is_hurried(workflow))
-    else:
-        bring_up()  # what is wrong with another machine's server is not mended by waiting
+    try:
+        if address(workflow).is_here:
+            until_it_stands(bring_up, offices, lambda: _is_hurried(workflow))
+        else:
+            bring_up()  # what is wrong with another machine's server is not mended by waiting
+    finally:
+        daemon.dismiss_early()
 
 
 def _serve(workflow: Workflow, takeover: bool) -> Owner | None:

@@ -22,6 +22,11 @@ def server_office_in(state_dir: Path) -> Office:
     return Office(state_dir / "server.lock", "the database server")
 
 
+def launcher_office_in(state_dir: Path) -> Office:
+    """Who launches the runs of the workflow that has this state directory."""
+    return Office(state_dir / "launcher.lock", "the launcher")
+
+
 def address(workflow: Workflow) -> Address:
     """Where the workflow's own database is served."""
     config = workflow.config

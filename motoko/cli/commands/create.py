@@ -8,6 +8,7 @@ import click
 
 from motoko.cli import questions
 from motoko.cli.places import directory_argument, load_workflow
+from motoko.cli.side_by_side import start_side_by_side
 
 
 @click.command()
@@ -24,6 +25,7 @@ def command(
     after a question, or with --validated. Otherwise only what is missing is added: a study,
     or a parameter of a bd.yaml.
     """
+    start_side_by_side(directory, launcher=False)
     from motoko.workflow import control, making
 
     workflow = load_workflow(directory)

@@ -13,6 +13,7 @@ from motoko.cli.defaulting import DefaultGroup
 from motoko.cli.interrupts import Interrupts
 from motoko.cli.own_options import TAKEOVER
 from motoko.cli.places import directory_argument, find_directory, load_workflow, study_names
+from motoko.cli.side_by_side import start_side_by_side
 from motoko.paths import LAUNCHER_LOG, WORKFLOW_STATE
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def start(
     is_status: bool,
 ) -> int:
     """Start the launcher, unless it runs, and the database server if need be."""
+    if not (do_not_detach or show_log or dry_run or is_stop or is_status):
+        start_side_by_side(directory)
     from motoko.workflow import control, generators
 
     workflow = load_workflow(directory)

@@ -10,6 +10,7 @@ import click
 from motoko.cli import daemons, exit_codes, output, words
 from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
 from motoko.cli.places import directory_argument, load_to_look, warn_of_mistakes
+from motoko.cli.side_by_side import start_side_by_side_with
 from motoko.errors import NotRunning
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def start(arguments: tuple[str, ...]) -> int:
     """Run the orchestrator until the workflow is finished."""
     from motoko.cli import interrupts
 
+    start_side_by_side_with(arguments)
     with interrupts.put_off() as signals:
         from motoko.cli import running
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
+from motoko.cli.side_by_side import start_side_by_side_with
 
 _DESCRIPTION = """\
 Run a workflow: everything in one command.
@@ -25,6 +26,7 @@ def command(arguments: tuple[str, ...]) -> int:
     """Run a workflow: everything in one command."""
     from motoko.cli import interrupts
 
+    start_side_by_side_with(arguments)
     with interrupts.put_off() as signals:
         from motoko.cli import running
 

@@ -1,0 +1,92 @@
+"""Server and launcher import what they need beside the command that starts them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from motoko.paths import LAUNCHER_LOG, SERVER_LOG
+from tests.support.command_line import CommandLine, new_workflow
+from tests.support.processes import processes_of, wait_for
+
+DEADLINE_S = 60.0
+LOGS = {"server": SERVER_LOG, "launcher": LAUNCHER_LOG}
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[CommandLine]:
+    with new_workflow(tmp_path / "new") as found:
+        yield found
+
+
+def ended(line: CommandLine, *arguments: str, **variables: str) -> str:
+    with line.started(*arguments, **variables) as process:
+        said, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, errors
+    return said
+
+
+def logged(line: CommandLine, kind: str) -> str:
+    return (line.directory / ".wf" / LOGS[kind]).read_text()
+
+
+@pytest.mark.parametrize("command", [("launcher",), ("run",)])
+def test_they_import_next_to_nothing_once_they_are_told_what_to_do(
+    line: CommandLine, command: tuple[str, ...]
+) -> None:
+    # What they print before, and this makes Python print each import, goes nowhere.
+    ended(line, *command, PYTHONPROFILEIMPORTTIME="1")
+
+    for kind in ("server", "launcher"):
+        imported = [s for s in logged(line, kind).splitlines() if s.startswith("import time")]
+        assert imported, f"none at all: has Python other words for it? {logged(line, kind)}"
+        assert not [s for s in imported if "motoko" in s], kind
+
+
+def test_what_the_orchestrator_sets_when_it_is_loaded_holds_for_runs(line: CommandLine) -> None:
+    """The launcher, which runs have it from, is started before it is loaded."""
+    orchestrator = line.directory / "orchestrator.py"
+    orchestrator.write_text(
+        f"import os\nos.environ['SOME_THREADS'] = '7'\n{orchestrator.read_text()}"
+    )
+    for launch in line.directory.glob("*/launch.sh"):
+        first, _, rest = launch.read_text().partition("\n")
+        launch.write_text(f"{first}\necho $SOME_THREADS >>{line.directory}/seen\n{rest}")
+
+    ended(line, "run")
+
+    assert set((line.directory / "seen").read_text().split()) == {"7"}
+
+
+def test_none_is_left_of_a_command_that_is_killed_before_it_starts_them(
+    line: CommandLine,
+) -> None:
+    orchestrator = line.directory / "orchestrator.py"
+    orchestrator.write_text(
+        f"open('loaded', 'w')\nwhile True:\n    pass\n{orchestrator.read_text()}"
+    )
+    with line.started("run") as process:
+        wait_for((line.directory / "loaded").exists, DEADLINE_S)
+        early = [p for p in processes_of(line.directory) if p.pid != process.pid]
+        assert {p.cmdline()[3] for p in early} == {"server", "launcher"}
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+        wait_for(lambda: not processes_of(line.directory), DEADLINE_S)
+    assert not (line.directory / ".wf").exists()
+
+
+def test_what_runs_already_is_not_started_early(line: CommandLine) -> None:
+    ended(line, "launcher")
+    pids = line.pid("server"), line.pid("launcher")
+    orchestrator = line.directory / "orchestrator.py"
+    orchestrator.write_text(
+        f"open('loaded', 'w')\nwhile True:\n    pass\n{orchestrator.read_text()}"
+    )
+    with line.started("run") as process:
+        wait_for((line.directory / "loaded").exists, DEADLINE_S)
+        assert {p.pid for p in processes_of(line.directory)} == {*pids, process.pid}
