@@ -33,7 +33,7 @@ def is_awaited() -> bool:
     Asked first thing in a process, since the variable is not for those that it starts: it is
     there no longer afterwards.
     """
-    fd = _inherited(READY_FD)
+    fd = _pipe_named(READY_FD)
     if fd is not None:
         _pipe.append(fd)
     return bool(_pipe)
@@ -42,7 +42,7 @@ def is_awaited() -> bool:
 def word_pipe() -> int | None:
     """The pipe on which the rest of this process's arguments comes, if it was started early;
     asked first thing, as `is_awaited` is."""
-    return _inherited(WORD_FD)
+    return _pipe_named(WORD_FD)
 
 
 def read_word(pipe: int) -> list[str]:
@@ -56,14 +56,18 @@ def read_word(pipe: int) -> list[str]:
         word = json.loads(said)
     except ValueError:  # nothing, or half of it from who died while saying it
         raise SystemExit(0) from None
-    log = os.open(word["log"], os.O_WRONLY | os.O_APPEND)
+    try:
+        log = os.open(word["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        say_why(str(error))
+        raise SystemExit(1) from None
     for output in (1, 2):
         os.dup2(log, output)
     os.close(log)
     return list(word["arguments"])
 
 
-def _inherited(name: str) -> int | None:
+def _pipe_named(name: str) -> int | None:
     """The pipe that a variable means, which is removed; None if it is not of this process."""
     said = os.environ.pop(name, None)
     if said is not None:

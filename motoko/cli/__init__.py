@@ -15,8 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         from motoko.cli.failures import replace_closed_streams
         from motoko.cli.program import program
-        from motoko.cli.side_by_side import import_needed
-        from motoko.starter import is_awaited, read_word, word_pipe
+        from motoko.cli.side_by_side import told_arguments
+        from motoko.starter import is_awaited
     except KeyboardInterrupt:
         from motoko.cli.exit_codes import INTERRUPTED
 
@@ -24,8 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
 
     is_awaited()
-    if (pipe := word_pipe()) is not None:
-        import_needed(sys.argv[1:])
-        arguments = [*sys.argv[1:], *read_word(pipe)]
+    told = told_arguments()
     replace_closed_streams()
-    program.main(arguments)
+    program.main(arguments if told is None else told)

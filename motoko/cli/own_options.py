@@ -143,7 +143,7 @@ def split(arguments: Sequence[str], declare: Declare) -> Arguments | None:
     if {"-h", "--help"} & set(rest):
         return None
     given = None
-    if rest and not rest[0].startswith("-") and names_directory(rest[0]):
+    if rest and not rest[0].startswith("-") and _is_directory(rest[0]):
         given, *rest = rest
     try:
         directory = find_directory(given)
@@ -154,8 +154,7 @@ def split(arguments: Sequence[str], declare: Declare) -> Arguments | None:
     return Arguments(directory, mine, tuple(rest))
 
 
-def names_directory(word: str) -> bool:
-    """Whether a word before all options is meant as the directory of the workflow."""
+def _is_directory(word: str) -> bool:
     return Path(word).exists() or word.endswith((".yaml", ".yml"))
 
 

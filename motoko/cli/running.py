@@ -110,11 +110,16 @@ def _say_after(refusal: MotokoError | None, text: str) -> None:
 
 
 def run(
-    arguments: Sequence[str], declare: Declare, description: str, signals: Sequence[int] = ()
+    arguments: Sequence[str],
+    declare: Declare,
+    description: str,
+    signals: Sequence[int] = (),
+    early: daemon.Early | None = None,
 ) -> int:
     """Run a workflow from its files to its end, or until it is left; the exit code."""
     with _never_silent(arguments, declare, signals):
         request = run_options.read(arguments, declare, "motoko run", description)
+        request.workflow.early = early
         leaving = parting.parting_of(request)
         code = _run(request, leaving)
         return leaving.conclude(request.workflow, code)
@@ -289,15 +294,21 @@ def _leave(custody: Custody, workflow: Workflow) -> None:
 
 
 def start_orchestrator(
-    arguments: Sequence[str], declare: Declare, description: str, signals: Sequence[int] = ()
+    arguments: Sequence[str],
+    declare: Declare,
+    description: str,
+    signals: Sequence[int] = (),
+    early: daemon.Early | None = None,
 ) -> int:
     """Run only the orchestrator: here, or with ``--detach`` in the background."""
     with _never_silent(arguments, declare, signals):
-        return _start_orchestrator(arguments, declare, description)
+        usage = "motoko orchestrator start"
+        request = run_options.read(arguments, declare, usage, description)
+        request.workflow.early = early
+        return _start_orchestrator(request)
 
 
-def _start_orchestrator(arguments: Sequence[str], declare: Declare, description: str) -> int:
-    request = run_options.read(arguments, declare, "motoko orchestrator start", description)
+def _start_orchestrator(request: Request) -> int:
     workflow = request.workflow
     run_name = request.mine[f"{PREFIX}run_name"]
     if run_name is None:

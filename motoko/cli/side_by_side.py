@@ -5,13 +5,21 @@ What is imported here is imported before them, hence little.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from motoko.errors import StudyNotFound
 from motoko.paths import STUDY_FILE, WORKFLOW_FILE, WORKFLOW_STATE
+from motoko.starter import read_word, word_pipe
+
+if TYPE_CHECKING:
+    from motoko.daemon import Early
 
 #: What the processes import that are started in the background, by their commands.
 _NEEDED = {
@@ -27,44 +35,55 @@ _NEEDED = {
         "motoko.launch.pbs",
         "motoko.launch.sge",
         "motoko.launch.slurm",
-        "importlib.metadata",
+        "importlib.metadata",  # for generators of other packages
     ),
 }
 
 
-def import_needed(arguments: Sequence[str]) -> None:
-    """Import what a process needs that was started early, as which it was."""
-    for name in _NEEDED.get(arguments[0], ()):
-        import_module(name)
+def told_arguments() -> list[str] | None:
+    """The arguments of this process, if it was started early, once it is told them; until then
+    it imports what it needs. None for any other."""
+    pipe = word_pipe()
+    if pipe is None:
+        return None
+    known = sys.argv[1:]
+    for name in _NEEDED[known[0]]:
+        with suppress(Exception):  # which whoever imports it when it is needed says
+            import_module(name)
+    return [*known, *read_word(pipe)]
 
 
-def start_side_by_side(given: str | None, *, launcher: bool = True) -> None:
+def start_side_by_side(given: str | None, *, launcher: bool = True) -> Early | None:
     """Start server and launcher early that the present command will start for a workflow, as
     far as they do not run; those that it does not start end with it."""
     from motoko import daemon
     from motoko.cli.places import find_directory
     from motoko.workflow.places import launcher_office_in, server_office_in
 
+    commands = []
     try:
         directory = find_directory(given)
-    except StudyNotFound:  # the command says it
-        return
-    state_dir = directory / WORKFLOW_STATE
-    is_workflow = (directory / WORKFLOW_FILE).exists()
-    place = directory if is_workflow else directory / STUDY_FILE
-    commands = []
-    if server_office_in(state_dir).owner() is None:
-        commands.append(daemon.python_command("server", "serve", str(state_dir)))
-    if launcher and launcher_office_in(state_dir).owner() is None:
-        commands.append(daemon.python_command("launcher", "serve", str(place)))
-    click.get_current_context().with_resource(daemon.started_early(commands))
+        state_dir = directory / WORKFLOW_STATE
+        is_workflow = (directory / WORKFLOW_FILE).exists()
+        place = directory if is_workflow else directory / STUDY_FILE
+        if server_office_in(state_dir).owner() is None:
+            commands.append(daemon.python_command("server", "serve", str(state_dir)))
+        if launcher and launcher_office_in(state_dir).owner() is None:
+            commands.append(daemon.python_command("launcher", "serve", str(place)))
+    except (StudyNotFound, OSError):  # the command says it
+        return None
+    return click.get_current_context().with_resource(daemon.Early(*commands))
 
 
-def start_side_by_side_with(arguments: Sequence[str]) -> None:
-    """The same for a command that has its arguments as they were written."""
-    from motoko.cli.own_options import names_directory
+def start_beside(arguments: Sequence[str]) -> Early | None:
+    """The same for a command of whose arguments nobody knows yet which are options of the
+    workflow's own: of their words the first one that can be it is taken for the workflow."""
+    if {"-h", "--help"} & set(arguments):
+        return None
+    words = (word for word in arguments if word[:1] != "-" and _may_be_workflow(Path(word)))
+    return start_side_by_side(next(words, None))
 
-    if {"-h", "--help", "-d", "--detach"} & set(arguments):
-        return
-    is_named = bool(arguments) and arguments[0][:1] != "-" and names_directory(arguments[0])
-    start_side_by_side(arguments[0] if is_named else None)
+
+def _may_be_workflow(path: Path) -> bool:
+    names = (WORKFLOW_FILE, STUDY_FILE)
+    return path.name in names or any((path / name).exists() for name in names)

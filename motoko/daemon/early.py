@@ -14,122 +14,81 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
-from motoko.daemon.forks import keep_from_children
-from motoko.starter import READY_FD, WORD_FD, waiting
+from motoko.daemon.starting import Starting
 
 #: What the system tells of this process that those it starts have from it.
 _LIMITS, _STATUS = Path("/proc/self/limits"), Path("/proc/self/status")
-_MASKS = ("Umask", "SigIgn", "Cpus_allowed")
+_MASKS = (
+    "Umask",
+    "Uid",
+    "Gid",
+    "Groups",
+    "SigBlk",
+    "SigIgn",
+    "NoNewPrivs",
+    "Seccomp",
+    "Cpus_allowed",
+    "Mems_allowed",
+)
 
 
-class Starting:
-    """A process that says on a pipe when it is ready."""
+class Early:
+    """Those that wait; a context manager, at the end of which none does."""
 
-    def __init__(self, process: subprocess.Popen[bytes], reader: int) -> None:
-        self.process = process
-        #: What it says can be read here; to be closed by whoever has this.
-        self.reader = reader
+    def __init__(self, *commands: Sequence[str]) -> None:
+        """Starts one for each of these beginnings of commands, where it can be told later
+        whether they may be used; ``motoko.cli`` knows what they import."""
+        self._surroundings = _surroundings()
+        self._waiting: list[tuple[list[str], Starting]] = []
+        with suppress(OSError):  # whoever needs them says why they cannot be started
+            for command in commands if self._surroundings is not None else ():
+                one = Starting(command, subprocess.DEVNULL, waits=True)
+                self._waiting.append((list(command), one))
 
+    def __enter__(self) -> Self:
+        return self
 
-class _Early:
-    """One that waits for its word."""
-
-    def __init__(self, command: Sequence[str], inherited: object) -> None:
-        self.command = list(command)
-        self._inherited = inherited
-        reader, ready = os.pipe()
-        word, self._word = os.pipe()
-        keep_from_children(self)
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=(ready, word),
-                env={**os.environ, READY_FD: waiting(ready), WORD_FD: waiting(word)},
-            )
-        except BaseException:
-            os.close(reader)
-            os.close(self._word)
-            raise
-        finally:
-            os.close(ready)
-            os.close(word)
-        self._starting = Starting(process, reader)
-
-    @property
-    def locked(self) -> list[int]:
-        """What no child is to keep open: its end is what tells the process to end."""
-        return [self._word] if self._word >= 0 else []
-
-    def tell(self, rest: Sequence[str], log_file: Path) -> Starting | None:
-        """Have it do what these further arguments say, and print to the log; None if it cannot
-        be used, and is gone."""
-        if self._inherited == _inherited():
-            word = json.dumps({"arguments": rest, "log": str(log_file)}).encode()
-            with suppress(OSError):
-                while word:
-                    word = word[os.write(self._word, word) :]
-                self._close()
-                return self._starting
+    def __exit__(self, *_: object) -> None:
         self.dismiss()
+
+    def told(self, command: Sequence[str], log_file: Path, wait_s: float) -> Starting | None:
+        """One that was started with the beginning of this command, is told the rest, and
+        prints to the log from then on; None if there is none that may be used.
+
+        It is ended with the others until it `settles`.
+        """
+        for beginning, one in self._waiting:
+            n_known = len(beginning)
+            if beginning == list(command[:n_known]) and _surroundings() == self._surroundings:
+                word = {"arguments": command[n_known:], "log": str(log_file)}
+                try:
+                    one.tell(json.dumps(word).encode(), wait_s)
+                except OSError:  # it has died, or is stopped
+                    one.kill()
+                    self.settles(one)
+                else:
+                    return one
         return None
 
+    def settles(self, one: Starting) -> None:
+        """It has begun its work, or was ended."""
+        self._waiting = [(known, other) for known, other in self._waiting if other is not one]
+
     def dismiss(self) -> None:
-        """End it: it is not needed."""
-        self._close()
-        os.close(self._starting.reader)
-        self._starting.process.terminate()
-        self._starting.process.wait()
-
-    def _close(self) -> None:
-        word, self._word = self._word, -1
-        os.close(word)
+        """End those that wait: what was to be started was, or will not be."""
+        while self._waiting:
+            self._waiting[-1][1].kill()
+            self._waiting.pop()
 
 
-_waiting: list[_Early] = []
-
-
-@contextmanager
-def started_early(commands: Sequence[Sequence[str]]) -> Iterator[None]:
-    """Inside the block processes wait that were started with these beginnings of commands.
-
-    ``motoko.cli.main`` knows what they import. Those that nobody has used by then end with it.
-    """
-    inherited = _inherited()
-    try:
-        if inherited is not None:
-            _waiting.extend(_Early(command, inherited) for command in commands)
-        yield
-    finally:
-        dismiss_early()
-
-
-def told_early(command: Sequence[str], log_file: Path) -> Starting | None:
-    """One that was started early with the beginning of this command, and is told the rest."""
-    for one in list(_waiting):
-        n_known = len(one.command)
-        if one.command == list(command[:n_known]):
-            _waiting.remove(one)
-            return one.tell(command[n_known:], log_file)
-    return None
-
-
-def dismiss_early() -> None:
-    """End those that wait: what was to be started was, or will not be."""
-    while _waiting:
-        _waiting.pop().dismiss()
-
-
-def _inherited() -> object:
-    """What a process has from this one but its arguments and descriptors; None where that
-    cannot be known."""
+def _surroundings() -> object:
+    """What can be seen of that which a process has from the one that starts it, besides its
+    arguments and descriptors; None where that cannot be seen."""
     try:
         status = _STATUS.read_text().splitlines()
         masks = [line for line in status if line.startswith(_MASKS)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,14 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from motoko.crashpoints import reached
-from motoko.daemon.early import Starting, told_early
+from motoko.daemon.early import Early
 from motoko.daemon.office import Office, Owner
+from motoko.daemon.starting import Starting
 from motoko.errors import DaemonError, ForeignOwner, NotRunning, StartFailed
 from motoko.paths import make_state_dir
-from motoko.starter import READY, READY_FD, waiting
+from motoko.starter import READY
 
 _LOG_BYTES = 5 << 20
 _LOG_FILES = 3
@@ -34,34 +33,36 @@ def start(
     wait_s: float = 30.0,
     *,
     spawned: Callable[[int], object] | None = None,
+    early: Early | None = None,
 ) -> int:
-    """Start a process of its own session and wait until it says that it is ready; its id, which
-    ``spawned`` is told before that.
+    """Start a process of its own session, unless one of these waits for this command, and wait
+    until it says that it is ready; its id, which ``spawned`` is told before that.
 
     What it prints before its log is set up goes to ``log_file`` too. When it ends, or says
     nothing, in time, StartFailed carries the last line of that, or what it told the starter.
     """
     make_state_dir(log_file.parent)
     before = log_file.stat().st_size if log_file.exists() else 0
-    with open(log_file, "ab") as output:
-        starting = told_early(command, log_file) or _spawn(command, output)
-    process = starting.process
+    early = Early() if early is None else early
+    starting = None
     try:
+        with open(log_file, "ab") as output:
+            starting = early.told(command, log_file, wait_s) or Starting(command, output)
+        process = starting.process
         if spawned is not None:
             spawned(process.pid)
         reached("daemon.spawned")
-        has_news, _, _ = select.select([starting.reader], [], [], wait_s)
-        said = os.read(starting.reader, select.PIPE_BUF) if has_news else b""
+        said = starting.said(wait_s)
         if said == READY:
             process.returncode = 0  # it outlives this object, which must not complain of that
             return process.pid
-        if not has_news:
+        if said is None:
             raise StartFailed(what, f"not ready after {wait_s:g} s", str(log_file))
         code: int | None = None
         try:
             code = process.wait(timeout=_ENDING_S)
         except subprocess.TimeoutExpired:
-            _end(process)  # what it said is why, not how it was ended
+            starting.end()  # what it said is why, not how it was ended
         if not log_file.exists():
             code = None  # whatever it stumbled over, that is why
         if code is not None and code < 0:
@@ -70,41 +71,13 @@ def start(
             why = _last_line(said) or _last_words(log_file, before)
         raise StartFailed(what, why, str(log_file), code)
     except BaseException:
-        if process.returncode is None:
-            _end(process)  # who started it will not know of it
+        if starting is not None and starting.process.returncode is None:
+            starting.end()  # who started it will not know of it
         raise
     finally:
-        os.close(starting.reader)
-
-
-def _spawn(command: Sequence[str], output: BinaryIO) -> Starting:
-    """Start a process of its own session that prints there."""
-    reader, writer = os.pipe()
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=(writer,),
-            env={**os.environ, READY_FD: waiting(writer)},
-        )
-    except BaseException:
-        os.close(reader)
-        raise
-    finally:
-        os.close(writer)
-    return Starting(process, reader)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=_ENDING_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        if starting is not None:
+            starting.close()
+            early.settles(starting)
 
 
 def _last_words(log_file: Path, start: int) -> str:

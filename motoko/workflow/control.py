@@ -145,7 +145,7 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
             command += [json.dumps(one.as_data()) for one in files]
             if takeover:
                 command.append("--takeover")
-            use.started(_start(command, office, server_log(workflow), use))
+            use.started(_start(workflow, command, office, server_log(workflow), use))
             _keep_files(workflow)  # for the launcher, which may be started next
         return _present(office)
 
@@ -167,10 +167,19 @@ def _end(office: Office) -> None:
         daemon.stop(office)
 
 
-def _start(command: list[str], office: Office, log_file: Path, use: daemon.Use) -> int | None:
+def _start(
+    workflow: Workflow, command: list[str], office: Office, log_file: Path, use: daemon.Use
+) -> int | None:
     """Start it; its process id, or None if somebody was faster."""
     try:
-        return daemon.start(command, office.what, log_file, _START_S, spawned=use.spawned)
+        return daemon.start(
+            command,
+            office.what,
+            log_file,
+            _START_S,
+            spawned=use.spawned,
+            early=workflow.early,
+        )
     except MotokoError:
         if _owner_here(office, takeover=True) is None:
             raise
@@ -293,6 +302,8 @@ def ensure_running(
             raise
 
     _bring_up(workflow, bring_up, [server_office(workflow), launcher_office(workflow)])
+    if workflow.early is not None:
+        workflow.early.dismiss()  # what there was to be started is there
 
 
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
@@ -315,13 +326,10 @@ def serve_as_it_is(workflow: Workflow, *, takeover: bool = False) -> None:
 def _bring_up(
     workflow: Workflow, bring_up: Callable[[], object], offices: Sequence[Office]
 ) -> None:
-    try:
-        if address(workflow).is_here:
-            until_it_stands(bring_up, offices, lambda: _is_hurried(workflow))
-        else:
-            bring_up()  # what is wrong with another machine's server is not mended by waiting
-    finally:
-        daemon.dismiss_early()
+    if address(workflow).is_here:
+        until_it_stands(bring_up, offices, lambda: _is_hurried(workflow))
+    else:
+        bring_up()  # what is wrong with another machine's server is not mended by waiting
 
 
 def _serve(workflow: Workflow, takeover: bool) -> Owner | None:
@@ -385,7 +393,7 @@ def start_launcher(
             if only is not None:
                 command += ["--only", str(only)]
             command += ["--tell-rest"] * tells_rest
-            pid = _start(command, office, launcher_log(workflow), use)
+            pid = _start(workflow, command, office, launcher_log(workflow), use)
             use.started(pid)
             if only is not None and pid is None:
                 check_no_launcher(office)

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 
 from motoko.artifacts import ArtifactStore
-from motoko.daemon import Office
+from motoko.daemon import Early, Office
 from motoko.errors import ConfigError, Mistake, UnknownTaskManager, WorkflowError
 from motoko.paths import ARTIFACTS, WORKFLOW_STATE
 from motoko.pipeline import Pipeline
@@ -68,6 +68,8 @@ class Workflow:
     office: Office | None = None
     #: Server and launcher as this process uses them, if it ends what it has started of them.
     custody: Custody | None = None
+    #: Server and launcher that were started early, and wait.
+    early: Early | None = None
     #: Whether its run name is being orchestrated by this process.
     is_orchestrated = False
     #: While it is: what runs leave in its store, and what steps of pipelines are given.

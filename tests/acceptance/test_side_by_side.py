@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 
 from motoko.paths import LAUNCHER_LOG, SERVER_LOG
 from tests.support.command_line import CommandLine, new_workflow
-from tests.support.processes import processes_of, wait_for
+from tests.support.processes import kill_processes_of, processes_of, wait_for
 
 DEADLINE_S = 60.0
+EACH_IMPORT = {"PYTHONPROFILEIMPORTTIME": "1"}
 LOGS = {"server": SERVER_LOG, "launcher": LAUNCHER_LOG}
 
 
@@ -30,21 +32,37 @@ def ended(line: CommandLine, *arguments: str, **variables: str) -> str:
     return said
 
 
-def logged(line: CommandLine, kind: str) -> str:
-    return (line.directory / ".wf" / LOGS[kind]).read_text()
+def check_early(directory: Path) -> None:
+    """What they print before they are told what to do goes nowhere; Python was to print
+    each import."""
+    for kind, name in LOGS.items():
+        lines = (directory / ".wf" / name).read_text().splitlines()
+        imported = [line for line in lines if line.startswith("import time")]
+        assert imported, f"none at all: has Python other words for it? {lines}"
+        assert not [line for line in imported if "motoko" in line], kind
 
 
-@pytest.mark.parametrize("command", [("launcher",), ("run",)])
+@pytest.mark.parametrize("options", [(), ("--clean-failures", "-n", "first")])
 def test_they_import_next_to_nothing_once_they_are_told_what_to_do(
-    line: CommandLine, command: tuple[str, ...]
+    line: CommandLine, options: tuple[str, ...]
 ) -> None:
-    # What they print before, and this makes Python print each import, goes nowhere.
-    ended(line, *command, PYTHONPROFILEIMPORTTIME="1")
+    if options:
+        line.run("create")  # whose failures are there to be cleaned
+    ended(CommandLine(line.directory.parent), "run", *options, "new", **EACH_IMPORT)
 
-    for kind in ("server", "launcher"):
-        imported = [s for s in logged(line, kind).splitlines() if s.startswith("import time")]
-        assert imported, f"none at all: has Python other words for it? {logged(line, kind)}"
-        assert not [s for s in imported if "motoko" in s], kind
+    check_early(line.directory)
+
+
+def test_so_it_is_with_a_study_that_is_no_workflow(line: CommandLine) -> None:
+    (study, *_) = (file.parent for file in line.directory.glob("*/bd.yaml"))
+    alone = CommandLine(line.directory.with_name("alone"))
+    shutil.copytree(study, alone.directory, dirs_exist_ok=True)
+    try:
+        ended(alone, "launcher", **EACH_IMPORT)
+    finally:
+        kill_processes_of(alone.directory)
+
+    check_early(alone.directory)
 
 
 def test_what_the_orchestrator_sets_when_it_is_loaded_holds_for_runs(line: CommandLine) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from motoko import daemon
-from motoko.daemon import early
-from motoko.starter import WORD_FD, waiting
+from motoko.daemon import Early
+from motoko.daemon.starting import Starting
+from motoko.starter import READY_FD, WORD_FD, waiting
+from tests.support.processes import wait_for
 
 #: Says what it was told, to the log and as a file, and that it is ready.
 TOLD = """\
@@ -33,131 +39,212 @@ def log_file(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-def started(log_file: Path, *rest: str) -> str:
+def started(log_file: Path, early: Early, *rest: str) -> str:
     """What a process that was started with this rest of a command has printed."""
-    os.waitpid(daemon.start([*BEGINNING, *rest], "it", log_file), 0)
+    os.waitpid(daemon.start([*BEGINNING, *rest], "it", log_file, early=early), 0)
     return log_file.read_text()
 
 
-def the_waiting_one() -> psutil.Process:
-    (its,) = early._waiting
-    return psutil.Process(its._starting.process.pid)
+def waiting_ones() -> list[psutil.Process]:
+    """Those that wait for this process, and zombies of those that did."""
+    found = []
+    for process in psutil.Process().children():
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            if process.cmdline()[: len(BEGINNING)] == BEGINNING:
+                found.append(process)
+    return found
 
 
 def test_one_that_was_started_early_does_what_it_is_told(log_file: Path) -> None:
-    with daemon.started_early([BEGINNING]):
-        said = started(log_file, "some", "thing with blanks\n")
+    with Early(BEGINNING) as early:
+        said = started(log_file, early, "some", "thing with blanks\n")
 
     assert said == "early be some thing with blanks\n\n"
 
 
 def test_a_word_may_be_longer_than_a_pipe_takes(log_file: Path) -> None:
     many = [str(i) * 100 for i in range(2000)]
-    with daemon.started_early([BEGINNING]):
-        said = started(log_file, *many)
+    with Early(BEGINNING) as early:
+        said = started(log_file, early, *many)
 
     assert said.split() == ["early", "be", *many]
 
 
 def test_it_is_used_once(log_file: Path) -> None:
-    with daemon.started_early([BEGINNING]):
-        started(log_file, "a")
-        said = started(log_file, "b")
+    with Early(BEGINNING) as early:
+        started(log_file, early, "a")
+        said = started(log_file, early, "b")
 
     assert said.splitlines() == ["early be a", "late be b"]
 
 
 def test_another_command_leaves_it_waiting_until_the_end_of_the_block(log_file: Path) -> None:
-    with daemon.started_early([[*BEGINNING, "another"]]):
-        said = started(log_file, "one")
-        its = the_waiting_one()
+    with Early([*BEGINNING, "another"]) as early:
+        said = started(log_file, early, "one")
+        n_waiting = len(waiting_ones())
 
-    assert said == "late be one\n"
-    assert not its.is_running()
+    assert (said, n_waiting) == ("late be one\n", 1)
+    assert waiting_ones() == []
 
 
 def test_it_ends_when_it_is_not_needed(log_file: Path) -> None:
-    with daemon.started_early([BEGINNING]):
-        its = the_waiting_one()
-        daemon.dismiss_early()
-        assert not its.is_running()
-        said = started(log_file, "one")
+    with Early(BEGINNING) as early:
+        early.dismiss()
+        assert waiting_ones() == []
+        said = started(log_file, early, "one")
 
     assert said == "late be one\n"
 
 
-@pytest.mark.parametrize("what", ["environment", "directory", "umask", "limits"])
+def core_limit(soft: int) -> None:
+    resource.setrlimit(
+        resource.RLIMIT_CORE, (soft, resource.getrlimit(resource.RLIMIT_CORE)[1])
+    )
+
+
+CHANGES: dict[str, Callable[[], object]] = {
+    "environment": lambda: os.environ.update(SOME_VARIABLE="other"),
+    "directory": lambda: os.chdir("/"),
+    "umask": lambda: os.umask(0o027),
+    "limits": lambda: core_limit(1234),
+    "nice": lambda: os.nice(1),
+    "ignored signals": lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
+    "blocked signals": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2]),
+    "cores": lambda: os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1]),
+}
+
+
+@pytest.mark.parametrize("what", [None, *CHANGES])
 def test_one_that_would_have_other_than_its_starter_has_by_now_is_not_used(
-    log_file: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+    what: str | None, log_file: Path
 ) -> None:
-    import resource
+    if what == "cores" and len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("there is one core")
+    pid = os.fork()  # so that what is changed is changed in there alone
+    if pid == 0:
+        with suppress(BaseException), Early(BEGINNING) as early:
+            if what is not None:
+                CHANGES[what]()
+            started(log_file, early, "one")
+        os._exit(0)
+    os.waitpid(pid, 0)
 
-    umask, limits = os.umask(0o077), resource.getrlimit(resource.RLIMIT_CORE)
-    os.umask(umask)
-    try:
-        with daemon.started_early([BEGINNING]):
-            if what == "environment":
-                monkeypatch.setenv("SOME_VARIABLE", "other")
-            elif what == "directory":
-                monkeypatch.chdir(tmp_path)
-            elif what == "umask":
-                os.umask(umask ^ 0o010)
-            else:
-                less = 1000 if limits[0] != 1000 else 2000
-                resource.setrlimit(resource.RLIMIT_CORE, (less, limits[1]))
-            said = started(log_file, "one")
-    finally:
-        os.umask(umask)
-        resource.setrlimit(resource.RLIMIT_CORE, limits)
+    assert log_file.read_text() == f"{'early' if what is None else 'late'} be one\n"
 
-    assert said == "late be one\n"
+
+def test_where_nobody_knows_what_a_process_has_of_its_starter_none_is_early(
+    log_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motoko.daemon.early._STATUS", Path("/there/is/no/such/file"))
+    with Early(BEGINNING) as early:
+        assert waiting_ones() == []
+        assert started(log_file, early, "one") == "late be one\n"
 
 
 def test_one_that_has_died_is_not_missed(log_file: Path) -> None:
-    with daemon.started_early([BEGINNING]):
-        one = the_waiting_one()
+    with Early(BEGINNING) as early:
+        (one,) = waiting_ones()
         one.kill()
-        while one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
-            pass
-        said = started(log_file, "one")
+        wait_for(lambda: one.status() == psutil.STATUS_ZOMBIE, 20)
+        said = started(log_file, early, "one")
 
     assert said == "late be one\n"
 
 
-def test_a_fork_does_not_keep_it_waiting(log_file: Path) -> None:
-    reader, writer = os.pipe()
-    with daemon.started_early([BEGINNING]):
-        one = the_waiting_one()
-        forked = os.fork()
-        if forked == 0:
-            os.close(writer)
-            os.read(reader, 1)
-            os._exit(0)
-        # As if this process was killed: nobody else has the end that was its own.
-        (its,) = early._waiting
-        its._close()
-        assert one.wait(20) == 0
-        its._word = os.open(os.devnull, os.O_WRONLY)
-    os.close(writer)
-    os.waitpid(forked, 0)
+def test_one_that_is_stopped_is_ended_all_the_same() -> None:
+    with Early(BEGINNING):
+        (one,) = waiting_ones()
+        one.suspend()
+
+    assert waiting_ones() == []
+
+
+def test_one_that_takes_no_word_is_not_used(log_file: Path) -> None:
+    with Early(BEGINNING) as early:
+        (one,) = waiting_ones()
+        one.suspend()
+        assert early.told([*BEGINNING, "x" * 200_000], log_file, 0.01) is None
+
+        assert waiting_ones() == []
+
+
+def test_who_is_interrupted_while_it_gives_the_word_leaves_none(
+    log_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Starting.tell
+
+    def interrupted(self: Starting, word: bytes, wait_s: float) -> None:
+        told(self, word, wait_s)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Starting, "tell", interrupted)
+    with pytest.raises(KeyboardInterrupt), Early(BEGINNING) as early:
+        started(log_file, early, "one")
+
+    assert waiting_ones() == []
+
+
+def test_descriptors_that_somebody_closed_are_not_used(log_file: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException), Early(BEGINNING) as early:
+            os.closerange(3, 100)
+            others = [os.open(log_file.with_name("other"), os.O_RDWR | os.O_CREAT)]
+            others += [os.dup(others[0]) for _ in range(30)]
+            started(log_file, early, "one")
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert log_file.read_text() == "late be one\n"
+    assert log_file.with_name("other").read_bytes() == b""
+
+
+KILLED = """import os, signal, sys
+from motoko.daemon import Early
+with Early(sys.argv[1:]) as early:
+    [(_, one)] = early._waiting
+    if os.fork() == 0:
+        signal.pause()  # as a worker of a pool that was made meanwhile
+    print(one.process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_it_ends_with_who_was_killed_before_it_gave_the_word() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, *BEGINNING],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as killed:
+        assert killed.stdout is not None
+        pid = int(killed.stdout.readline())
+        assert killed.wait() == -signal.SIGKILL
+        try:
+            wait_for(lambda: is_gone(pid), 20)
+        finally:
+            os.killpg(killed.pid, signal.SIGKILL)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_one_that_cannot_print_to_its_log_says_why(tmp_path: Path) -> None:
+    reader, ready = os.pipe()
+    word, writer = os.pipe()
+    env = {**os.environ, READY_FD: waiting(ready), WORD_FD: waiting(word)}
+    with subprocess.Popen(BEGINNING, env=env, pass_fds=(ready, word)) as process:
+        os.close(ready)
+        os.close(word)
+        os.write(writer, json.dumps({"arguments": [], "log": str(tmp_path)}).encode())
+        os.close(writer)
+
+        assert str(tmp_path) in os.read(reader, 4096).decode()
+        assert process.wait() == 1
     os.close(reader)
-
-
-def test_it_ends_with_who_was_killed_before_it_gave_the_word(tmp_path: Path) -> None:
-    script = (
-        "import os, signal, sys\n"
-        "from motoko import daemon\n"
-        f"with daemon.started_early([[*{BEGINNING!r}]]):\n"
-        "    from motoko.daemon.early import _waiting\n"
-        "    print(_waiting[0]._starting.process.pid, flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    found = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=False)
-
-    assert found.returncode == -signal.SIGKILL
-    with pytest.raises(psutil.NoSuchProcess):
-        psutil.Process(int(found.stdout)).wait(20)
-        psutil.Process(int(found.stdout))
 
 
 @pytest.mark.parametrize("half", [b"", b'{"arguments": ["a"], "log'])

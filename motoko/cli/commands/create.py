@@ -25,10 +25,11 @@ def command(
     after a question, or with --validated. Otherwise only what is missing is added: a study,
     or a parameter of a bd.yaml.
     """
-    start_side_by_side(directory, launcher=False)
+    early = start_side_by_side(directory, launcher=False)
     from motoko.workflow import control, making
 
     workflow = load_workflow(directory)
+    workflow.early = early
     existing = making.state_paths(workflow)
     is_reset = bool(existing) and reset is not False
     if is_reset and not validated:

@@ -63,11 +63,12 @@ def start(
     is_status: bool,
 ) -> int:
     """Start the launcher, unless it runs, and the database server if need be."""
-    if not (do_not_detach or show_log or dry_run or is_stop or is_status):
-        start_side_by_side(directory)
+    is_only_start = not (do_not_detach or show_log or dry_run or is_stop or is_status)
+    early = start_side_by_side(directory) if is_only_start else None
     from motoko.workflow import control, generators
 
     workflow = load_workflow(directory)
+    workflow.early = early
     office = control.launcher_office(workflow)
     log_file = control.launcher_log(workflow)
     if is_stop:

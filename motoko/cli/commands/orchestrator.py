@@ -10,7 +10,7 @@ import click
 from motoko.cli import daemons, exit_codes, output, words
 from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
 from motoko.cli.places import directory_argument, load_to_look, warn_of_mistakes
-from motoko.cli.side_by_side import start_side_by_side_with
+from motoko.cli.side_by_side import start_beside
 from motoko.errors import NotRunning
 
 if TYPE_CHECKING:
@@ -35,11 +35,12 @@ def start(arguments: tuple[str, ...]) -> int:
     """Run the orchestrator until the workflow is finished."""
     from motoko.cli import interrupts
 
-    start_side_by_side_with(arguments)
     with interrupts.put_off() as signals:
+        is_detached = bool({"-d", "--detach"} & set(arguments))
+        early = None if is_detached else start_beside(arguments)
         from motoko.cli import running
 
-    return running.start_orchestrator(arguments, _declare, _DESCRIPTION, signals)
+    return running.start_orchestrator(arguments, _declare, _DESCRIPTION, signals, early)
 
 
 def _declare(parser: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from motoko.cli.own_options import PREFIX, RawCommand, declare_shared
-from motoko.cli.side_by_side import start_side_by_side_with
+from motoko.cli.side_by_side import start_beside
 
 _DESCRIPTION = """\
 Run a workflow: everything in one command.
@@ -26,11 +26,11 @@ def command(arguments: tuple[str, ...]) -> int:
     """Run a workflow: everything in one command."""
     from motoko.cli import interrupts
 
-    start_side_by_side_with(arguments)
     with interrupts.put_off() as signals:
+        early = start_beside(arguments)
         from motoko.cli import running
 
-    return running.run(arguments, _declare, _DESCRIPTION, signals)
+    return running.run(arguments, _declare, _DESCRIPTION, signals, early)
 
 
 def _declare(parser: Any) -> None:
