@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,22 @@ from motoko.errors import MotokoError, StudyNotFound
 from motoko.task_manager import check_run_name
 from motoko.workflow import loader
 from motoko.workflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from motoko.daemon import Early
+
+
+@dataclass(frozen=True)
+class Call:
+    """One of these commands as it was called."""
+
+    arguments: Sequence[str]
+    declare: Declare
+    usage: str
+    description: str
+    #: Signals that came meanwhile.
+    signals: Sequence[int] = ()
+    early: Early | None = None
 
 
 @dataclass(frozen=True)
@@ -32,22 +48,23 @@ class Request:
         return self.options.parse(self.rest if rest is None else rest)
 
 
-def read(arguments: Sequence[str], declare: Declare, usage: str, description: str) -> Request:
+def read(call: Call) -> Request:
     """Load the workflow that the arguments are about and parse its own options.
 
     Shows help when it is asked for. Raises ConfigError, OrchestratorNotLoadable, UsageError.
     """
-    found = split(arguments, declare)
+    found = split(call.arguments, call.declare)
     if found is None:
-        _show_help(arguments, declare, usage, description)
+        _show_help(call)
         raise click.exceptions.Exit(0)
     run_name = getattr(found.mine, f"{PREFIX}run_name")
     if run_name is not None:
         check_run_name(run_name)
     workflow = Workflow(str(found.directory))
+    workflow.early = call.early
     module = loader.load_module(workflow.directory, workflow.config.orchestrator)
     workflow.orchestrator_function = loader.find_function(module, workflow.config.orchestrator)
-    options = OwnOptions(module, declare, usage)
+    options = OwnOptions(module, call.declare, call.usage)
     request = Request(workflow, options, vars(found.mine), found.rest)
     # Mistakes are said before anything is started.
     function = workflow.orchestrator_function
@@ -55,10 +72,8 @@ def read(arguments: Sequence[str], declare: Declare, usage: str, description: st
     return request
 
 
-def _show_help(
-    arguments: Sequence[str], declare: Declare, usage: str, description: str
-) -> None:
-    words = [a for a in arguments if a not in ("-h", "--help")]
+def _show_help(call: Call) -> None:
+    words = [a for a in call.arguments if a not in ("-h", "--help")]
     module, problem = None, None
     try:
         directory = find_directory(words[0] if words and words[0][:1] != "-" else None)
@@ -68,7 +83,7 @@ def _show_help(
         pass  # help works anywhere
     except MotokoError as error:
         problem = str(error)
-    click.echo(OwnOptions(module, declare, usage).help(description))
+    click.echo(OwnOptions(module, call.declare, call.usage).help(call.description))
     if problem is not None:
         click.echo(f"The orchestrator's own options cannot be shown:\n{problem}", err=True)
     elif module is None:

@@ -6,7 +6,7 @@ import logging
 import shlex
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +29,7 @@ from motoko.cli import (
 from motoko.cli.failures import Stopped
 from motoko.cli.logs import Latest, is_shown_on_stderr, warn_on_stderr
 from motoko.cli.orchestration import Orchestration, closing_line, left_line, still_running
-from motoko.cli.own_options import PREFIX, Declare, split
+from motoko.cli.own_options import PREFIX, split
 from motoko.cli.places import load_to_look
 from motoko.crashpoints import reached
 from motoko.errors import (
@@ -60,7 +60,7 @@ from motoko.workflow.upkeep.keeper import Keeper
 
 if TYPE_CHECKING:
     from motoko.cli.parting import Parting
-    from motoko.cli.run_options import Request
+    from motoko.cli.run_options import Call, Request
     from motoko.workflow.upkeep.run_names import Chosen
     from motoko.workflow.views.progress import Progress
     from motoko.workflow.workflow import Workflow
@@ -109,32 +109,23 @@ def _say_after(refusal: MotokoError | None, text: str) -> None:
         refusal.add_note(text)
 
 
-def run(
-    arguments: Sequence[str],
-    declare: Declare,
-    description: str,
-    signals: Sequence[int] = (),
-    early: daemon.Early | None = None,
-) -> int:
+def run(call: Call) -> int:
     """Run a workflow from its files to its end, or until it is left; the exit code."""
-    with _never_silent(arguments, declare, signals):
-        request = run_options.read(arguments, declare, "motoko run", description)
-        request.workflow.early = early
+    with _never_silent(call):
+        request = run_options.read(call)
         leaving = parting.parting_of(request)
         code = _run(request, leaving)
         return leaving.conclude(request.workflow, code)
 
 
 @contextmanager
-def _never_silent(
-    arguments: Sequence[str], declare: Declare, signals: Sequence[int]
-) -> Iterator[None]:
+def _never_silent(call: Call) -> Iterator[None]:
     """A signal before anything was begun, such as those that came already, or after its end:
     others may run."""
     with interrupts.raising():
         try:
-            if signals:
-                raise Stopped(signals[0])
+            if call.signals:
+                raise Stopped(call.signals[0])
             yield
         except (Stopped, KeyboardInterrupt) as stopped:
             if isinstance(stopped, Stopped) and stopped.is_said:
@@ -142,7 +133,7 @@ def _never_silent(
             interrupts.be_deaf()
             by = str(stopped) or "SIGINT"
             with suppress(MotokoError, click.ClickException):
-                found = split(arguments, declare)
+                found = split(call.arguments, call.declare)
                 if found is not None:
                     _say_what_runs(load_to_look(str(found.directory)), None, by)
             raise Stopped(signal.Signals[by]) from None
@@ -293,19 +284,10 @@ def _leave(custody: Custody, workflow: Workflow) -> None:
         run_names.record(workflow, str(workflow.run_name), daemons=pids)
 
 
-def start_orchestrator(
-    arguments: Sequence[str],
-    declare: Declare,
-    description: str,
-    signals: Sequence[int] = (),
-    early: daemon.Early | None = None,
-) -> int:
+def start_orchestrator(call: Call) -> int:
     """Run only the orchestrator: here, or with ``--detach`` in the background."""
-    with _never_silent(arguments, declare, signals):
-        usage = "motoko orchestrator start"
-        request = run_options.read(arguments, declare, usage, description)
-        request.workflow.early = early
-        return _start_orchestrator(request)
+    with _never_silent(call):
+        return _start_orchestrator(run_options.read(call))
 
 
 def _start_orchestrator(request: Request) -> int:

@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import anyio
 import anyio.to_thread
 
 from motoko.artifacts import ArtifactStore
@@ -68,8 +67,7 @@ class Workflow:
     office: Office | None = None
     #: Server and launcher as this process uses them, if it ends what it has started of them.
     custody: Custody | None = None
-    #: Server and launcher that were started early, and wait.
-    early: Early | None = None
+    early: Early | None = None  # those that wait to be told what to do
     #: Whether its run name is being orchestrated by this process.
     is_orchestrated = False
     #: While it is: what runs leave in its store, and what steps of pipelines are given.

@@ -17,6 +17,7 @@ from motoko.cli.interrupts import Interrupts, put_off, raising
 from motoko.cli.orchestration import Orchestration
 from motoko.cli.own_options import declare_shared
 from motoko.cli.program import program
+from motoko.cli.run_options import Call
 from motoko.cli.views import Silent
 from motoko.daemon import Owner
 from motoko.workflow import control
@@ -71,7 +72,7 @@ def test_a_signal_while_the_files_are_read_or_modules_imported_leaves_the_words_
         CliRunner().invoke(program, ["orchestrator", "start", str(tmp_path), "-n", "a"]),
     ]
     with raising(), pytest.raises(Stopped) as stopped:
-        running.run([str(tmp_path)], declare_shared, "", early)
+        running.run(Call([str(tmp_path)], declare_shared, "motoko run", "", early))
 
     still = (
         "stopped during start-up\nstill running: 3 runs, the orchestrator of night (process 7)"

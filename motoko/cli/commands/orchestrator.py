@@ -39,8 +39,10 @@ def start(arguments: tuple[str, ...]) -> int:
         is_detached = bool({"-d", "--detach"} & set(arguments))
         early = None if is_detached else start_beside(arguments)
         from motoko.cli import running
+        from motoko.cli.run_options import Call
 
-    return running.start_orchestrator(arguments, _declare, _DESCRIPTION, signals, early)
+    call = Call(arguments, _declare, "motoko orchestrator start", _DESCRIPTION, signals, early)
+    return running.start_orchestrator(call)
 
 
 def _declare(parser: Any) -> None:

@@ -29,8 +29,10 @@ def command(arguments: tuple[str, ...]) -> int:
     with interrupts.put_off() as signals:
         early = start_beside(arguments)
         from motoko.cli import running
+        from motoko.cli.run_options import Call
 
-    return running.run(arguments, _declare, _DESCRIPTION, signals, early)
+    call = Call(arguments, _declare, "motoko run", _DESCRIPTION, signals, early)
+    return running.run(call)
 
 
 def _declare(parser: Any) -> None:
