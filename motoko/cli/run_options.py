@@ -61,7 +61,7 @@ def read(call: Call) -> Request:
     if run_name is not None:
         check_run_name(run_name)
     workflow = Workflow(str(found.directory))
-    workflow.early = call.early
+    workflow.started_early = call.early
     module = loader.load_module(workflow.directory, workflow.config.orchestrator)
     workflow.orchestrator_function = loader.find_function(module, workflow.config.orchestrator)
     options = OwnOptions(module, call.declare, call.usage)

@@ -109,6 +109,7 @@ WORKFLOW_ATTRIBUTES = frozenset(
         "is_run_filter",
         "is_workflow_filter",
         "is_no_param_func",
+        "started_early",
     }
 )
 

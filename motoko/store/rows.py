@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from motoko.errors import JobNotFound, RunNotFound
@@ -20,6 +21,8 @@ from motoko.store.kept import Kept
 COPIED_FROM = "copied_from"
 _MOST_JOBS = 20_000
 _FEW = 64
+#: Of so many runs what is stored is fetched at once, of those that are gone through.
+_FETCHED = 4096
 #: So many decoded rows are kept, of runs and of jobs each: a hundred megabytes perhaps.
 _MOST_KEPT = 100_000
 _NOTHING: Mapping[str, Any] = {}
@@ -124,6 +127,9 @@ class Rows:
         known = self._run_rows.get(run_id)
         if known is not None and known[0] is raw:
             return known[1]
+        return self._decoded(run_id, raw)
+
+    def _decoded(self, run_id: int, raw: bytes) -> dict[str, Any]:
         row = decode_run(raw)
         if self.schema.later:
             row = {**self.schema.later_for(run_id), **row}
@@ -218,7 +224,21 @@ class Rows:
         candidates, is_sure = self._candidates(constraint.bounds)
         if is_sure:
             return list(candidates)
-        return [run_id for run_id in candidates if self.matches(constraint, run_id)]
+        matches = self._matcher(constraint)
+        found: list[int] = []
+        for run_ids in _batches(candidates):
+            if len(run_ids) > _FEW:
+                self._fetch(run_ids, with_jobs=constraint.needs_job)
+            found += filter(matches, run_ids)
+        return found
+
+    def _fetch(self, run_ids: Sequence[int], *, with_jobs: bool) -> None:
+        """Have what is stored of these runs, as far as they are there, sent at once; and of
+        their jobs, unless the first one is known, as the others are then."""
+        fetch_leaves(self._runs, run_ids)
+        there = [run_id for run_id in run_ids if run_id in self._runs] if with_jobs else []
+        if there and self.run(there[0])["job_id"] not in self._job_rows:
+            fetch_leaves(self._jobs, sorted({int(self.run(i)["job_id"]) for i in there}))
 
     def count(self, constraint: Constraint) -> int:
         """Number of runs that the constraint holds for."""
@@ -260,14 +280,33 @@ class Rows:
 
     def matches(self, constraint: Constraint, run_id: int) -> bool:
         """Whether the constraint holds for a run; false for a run that is not there."""
-        if run_id not in self._runs:
-            return False
-        run: Mapping[str, Any] = self.run(run_id)
-        for name, show in self._shown.items():
-            if f"runs.{name}" in constraint.fields and name in run:
-                run = {**run, name: show(run[name])}
-        job = self.job(run["job_id"]) if constraint.needs_job else _NOTHING
-        return constraint.matches(run, job)
+        return self._matcher(constraint)(run_id)
+
+    def _matcher(self, constraint: Constraint) -> Callable[[int], bool]:
+        """The same for many runs, of which each is asked what tells them apart alone."""
+        raw_of, known_of, holds = self._runs.get, self._run_rows.get, constraint.matches
+        job_of, needs_job = self._job_rows.get, constraint.needs_job
+        shown = [(n, s) for n, s in self._shown.items() if f"runs.{n}" in constraint.fields]
+
+        def matches(run_id: int) -> bool:
+            raw = raw_of(run_id)
+            if raw is None:
+                return False
+            known = known_of(run_id)
+            run: Mapping[str, Any]
+            if known is not None and known[0] is raw:
+                run = known[1]
+            else:
+                run = self._decoded(run_id, raw)
+            for name, show in shown:
+                if name in run:
+                    run = {**run, name: show(run[name])}
+            if not needs_job:
+                return holds(run, _NOTHING)
+            job_id = run["job_id"]
+            return holds(run, job_of(job_id) or self.job(job_id))
+
+        return matches
 
     def _candidates(self, bounds: Bounds) -> tuple[Iterable[int], bool]:
         """Ids among which all matches are, ascending, and whether all of them match."""
@@ -318,6 +357,13 @@ class Rows:
             if field.backfill is not UNSET:
                 row[field.name] = field.backfill
         return row
+
+
+def _batches(run_ids: Iterable[int]) -> Iterator[list[int]]:
+    """All of them, in their order, as many at a time as are fetched at once."""
+    rest = iter(run_ids)
+    while some := list(islice(rest, _FETCHED)):
+        yield some
 
 
 _schemas: dict[bytes, Schema] = {}

@@ -145,7 +145,9 @@ def start_server(workflow: Workflow, *, takeover: bool = False) -> Owner | None:
             command += [json.dumps(one.as_data()) for one in files]
             if takeover:
                 command.append("--takeover")
-            use.started(_start(workflow, command, office, server_log(workflow), use))
+            use.started(
+                _start(command, office, server_log(workflow), use, workflow.started_early)
+            )
             _keep_files(workflow)  # for the launcher, which may be started next
         return _present(office)
 
@@ -168,17 +170,16 @@ def _end(office: Office) -> None:
 
 
 def _start(
-    workflow: Workflow, command: list[str], office: Office, log_file: Path, use: daemon.Use
+    command: list[str],
+    office: Office,
+    log_file: Path,
+    use: daemon.Use,
+    early: daemon.Early | None,
 ) -> int | None:
     """Start it; its process id, or None if somebody was faster."""
     try:
         return daemon.start(
-            command,
-            office.what,
-            log_file,
-            _START_S,
-            spawned=use.spawned,
-            early=workflow.early,
+            command, office.what, log_file, _START_S, spawned=use.spawned, early=early
         )
     except MotokoError:
         if _owner_here(office, takeover=True) is None:
@@ -302,8 +303,8 @@ def ensure_running(
             raise
 
     _bring_up(workflow, bring_up, [server_office(workflow), launcher_office(workflow)])
-    if workflow.early is not None:
-        workflow.early.dismiss()  # what there was to be started is there
+    if workflow.started_early is not None:
+        workflow.started_early.dismiss()  # what there was to be started is there
 
 
 def ensure_served(workflow: Workflow, *, takeover: bool = False) -> None:
@@ -393,7 +394,8 @@ def start_launcher(
             if only is not None:
                 command += ["--only", str(only)]
             command += ["--tell-rest"] * tells_rest
-            pid = _start(workflow, command, office, launcher_log(workflow), use)
+            log_file, early = launcher_log(workflow), workflow.started_early
+            pid = _start(command, office, log_file, use, early)
             use.started(pid)
             if only is not None and pid is None:
                 check_no_launcher(office)

@@ -67,7 +67,7 @@ class Workflow:
     office: Office | None = None
     #: Server and launcher as this process uses them, if it ends what it has started of them.
     custody: Custody | None = None
-    early: Early | None = None  # those that wait to be told what to do
+    started_early: Early | None = None  # those that wait to be told what to do
     #: Whether its run name is being orchestrated by this process.
     is_orchestrated = False
     #: While it is: what runs leave in its store, and what steps of pipelines are given.

@@ -29,7 +29,7 @@ def command(
     from motoko.workflow import control, making
 
     workflow = load_workflow(directory)
-    workflow.early = early
+    workflow.started_early = early
     existing = making.state_paths(workflow)
     is_reset = bool(existing) and reset is not False
     if is_reset and not validated:

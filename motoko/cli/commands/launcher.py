@@ -68,7 +68,7 @@ def start(
     from motoko.workflow import control, generators
 
     workflow = load_workflow(directory)
-    workflow.early = early
+    workflow.started_early = early
     office = control.launcher_office(workflow)
     log_file = control.launcher_log(workflow)
     if is_stop:
