@@ -50,7 +50,7 @@ class Books:
         self._file = file
         self._journal = journal
         #: The journal: what a worker forks does not hold the lock of the batch.
-        self.locked = [fd]
+        self.own_fds = [fd]
         self._jobs = jobs
         self._head = head
         self._others = [record.model_dump_json().encode() for record in head.others]
@@ -72,7 +72,7 @@ class Books:
     def record(self, index: int, status: RunStatus, record: bytes) -> None:
         """A job has ended, or is skipped."""
         reached("batch.done")
-        write_all(self.locked[0], record + b"\n")
+        write_all(self.own_fds[0], record + b"\n")
         reached("batch.noted")
         self._keep(index, status, record)
         self._n_ended += 1
@@ -191,7 +191,7 @@ def opened(
         try:
             yield books
         finally:
-            books.locked = []
+            books.own_fds = []
             if journal.exists():
                 books.save()
 

@@ -21,20 +21,20 @@ from typing import Self
 
 from motoko.daemon.starting import Starting
 
-#: What the system tells of this process that those it starts have from it.
-_LIMITS, _STATUS = Path("/proc/self/limits"), Path("/proc/self/status")
-_MASKS = (
+#: What the system tells of this thread that processes it starts have from it, by lines of the
+#: second one; old systems do not tell the last few.
+_LIMITS, _STATUS = Path("/proc/thread-self/limits"), Path("/proc/thread-self/status")
+_NEEDED = (
     "Umask",
     "Uid",
     "Gid",
     "Groups",
     "SigBlk",
     "SigIgn",
-    "NoNewPrivs",
-    "Seccomp",
     "Cpus_allowed",
     "Mems_allowed",
 )
+_TOLD = (*_NEEDED, "Cap", "NoNewPrivs", "Seccomp")
 
 
 class Early:
@@ -43,7 +43,7 @@ class Early:
     def __init__(self, *commands: Sequence[str]) -> None:
         """Starts one for each of these beginnings of commands, where it can be told later
         whether they may be used; ``motoko.cli`` knows what they import."""
-        self._surroundings = _surroundings()
+        self._surroundings = _surroundings() if commands else None
         self._waiting: list[tuple[list[str], Starting]] = []
         with suppress(OSError):  # whoever needs them says why they cannot be started
             for command in commands if self._surroundings is not None else ():
@@ -91,7 +91,9 @@ def _surroundings() -> object:
     arguments and descriptors; None where that cannot be seen."""
     try:
         status = _STATUS.read_text().splitlines()
-        masks = [line for line in status if line.startswith(_MASKS)]
-        return dict(os.environ), Path.cwd(), os.nice(0), masks, _LIMITS.read_text()
+        told = [line for line in status if line.startswith(_TOLD)]
+        if not all(any(line.startswith(name) for line in told) for name in _NEEDED):
+            return None
+        return dict(os.environ), Path.cwd(), os.nice(0), told, _LIMITS.read_text()
     except OSError:
         return None

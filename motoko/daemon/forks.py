@@ -1,7 +1,8 @@
-"""Locks are of the process that took them, and not of those that it forks.
+"""Locks and ends of pipes are of the process that has them, and not of those that it forks.
 
 A child has the descriptors of its parent, and with them the locks, which it would hold while
-it lives: the worker of a process pool may outlive a parent that was killed by hours.
+it lives, and pipes that would have no end: the worker of a process pool may outlive a parent
+that was killed by hours.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from typing import Protocol
 from weakref import WeakSet
 
 
-class HoldsLocks(Protocol):
-    """What has descriptors whose locks no child is to have."""
+class HasOwn(Protocol):
+    """What has descriptors that no child is to have."""
 
     @property
-    def locked(self) -> Iterable[int]:
+    def own_fds(self) -> Iterable[int]:
         """The descriptors that it has now."""
 
 
-_holders: WeakSet[HoldsLocks] = WeakSet()
+_holders: WeakSet[HasOwn] = WeakSet()
 
 
-def keep_from_children(holder: HoldsLocks) -> None:
-    """Let no process that this one forks from now on have the locks of this one."""
+def keep_from_children(holder: HasOwn) -> None:
+    """Let no process that this one forks from now on have the descriptors of this one."""
     _holders.add(holder)
 
 
@@ -34,7 +35,7 @@ def _let_go() -> None:
     with suppress(OSError):
         nothing = _nameless()
         for holder in _holders:
-            for fd in holder.locked:
+            for fd in holder.own_fds:
                 os.dup2(nothing, fd, inheritable=False)
         os.close(nothing)
 

@@ -139,7 +139,7 @@ class Office:
         keep_from_children(self)
 
     @property
-    def locked(self) -> list[int]:
+    def own_fds(self) -> list[int]:
         """The descriptors whose locks are this holder's."""
         return [fd for fd in (self._fd, self._lock_fd, self._old_fd) if fd is not None]
 

@@ -16,14 +16,13 @@ from pathlib import Path
 from motoko.crashpoints import reached
 from motoko.daemon.early import Early
 from motoko.daemon.office import Office, Owner
-from motoko.daemon.starting import Starting
+from motoko.daemon.starting import ENDING_S, Starting
 from motoko.errors import DaemonError, ForeignOwner, NotRunning, StartFailed
 from motoko.paths import make_state_dir
 from motoko.starter import READY
 
 _LOG_BYTES = 5 << 20
 _LOG_FILES = 3
-_ENDING_S = 10.0
 
 
 def start(
@@ -43,11 +42,13 @@ def start(
     """
     make_state_dir(log_file.parent)
     before = log_file.stat().st_size if log_file.exists() else 0
-    early = Early() if early is None else early
     starting = None
     try:
         with open(log_file, "ab") as output:
-            starting = early.told(command, log_file, wait_s) or Starting(command, output)
+            if early is not None:
+                starting = early.told(command, log_file, wait_s)
+            if starting is None:
+                starting = Starting(command, output)
         process = starting.process
         if spawned is not None:
             spawned(process.pid)
@@ -60,7 +61,7 @@ def start(
             raise StartFailed(what, f"not ready after {wait_s:g} s", str(log_file))
         code: int | None = None
         try:
-            code = process.wait(timeout=_ENDING_S)
+            code = process.wait(timeout=ENDING_S)
         except subprocess.TimeoutExpired:
             starting.end()  # what it said is why, not how it was ended
         if not log_file.exists():
@@ -77,7 +78,8 @@ def start(
     finally:
         if starting is not None:
             starting.close()
-            early.settles(starting)
+            if early is not None:
+                early.settles(starting)
 
 
 def _last_words(log_file: Path, start: int) -> str:

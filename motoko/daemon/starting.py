@@ -12,10 +12,11 @@ from typing import IO
 from motoko.daemon.forks import keep_from_children
 from motoko.starter import READY_FD, WORD_FD, waiting
 
-_ENDING_S = 10.0
+#: How long a process that was asked to end may take.
+ENDING_S = 10.0
 
 
-class _End:
+class _PipeEnd:
     """This process's end of a pipe, which modules of the user's may have closed."""
 
     def __init__(self, fd: int) -> None:
@@ -36,6 +37,9 @@ class _End:
             os.close(self.fd)
         self.fd = -1
 
+    def __del__(self) -> None:
+        self.close()  # of a start that was interrupted before anybody had it
+
 
 class Starting:
     """A process of its own session that says on a pipe when it is ready."""
@@ -45,12 +49,12 @@ class Starting:
     ) -> None:
         """It prints to ``output``; one that ``waits`` is told the rest of its arguments."""
         reader, ready = os.pipe()
-        self._reader, self._word = _End(reader), None
+        self._reader, self._word = _PipeEnd(reader), None
         environment, theirs = {**os.environ, READY_FD: waiting(ready)}, [ready]
         try:
             if waits:
                 word, writer = os.pipe()
-                self._word = _End(writer)
+                self._word = _PipeEnd(writer)
                 theirs.append(word)
                 environment[WORD_FD] = waiting(word)
             keep_from_children(self)
@@ -71,7 +75,7 @@ class Starting:
                 os.close(fd)
 
     @property
-    def locked(self) -> list[int]:
+    def own_fds(self) -> list[int]:
         """What no child is to keep open: that it is closed tells the process that it is not
         waited for."""
         return [end.fd for end in (self._reader, self._word) if end is not None and end.is_open]
@@ -79,7 +83,7 @@ class Starting:
     def tell(self, word: bytes, wait_s: float) -> None:
         """Give one that waits its word; OSError when it does not take it in time."""
         end = self._word
-        if end is None or not end.is_open:
+        if end is None or not (end.is_open and self._reader.is_open):
             raise OSError("nobody waits for a word")
         os.set_blocking(end.fd, False)
         while word:
@@ -111,7 +115,7 @@ class Starting:
         """Ask it to end, and insist."""
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=_ENDING_S)
+            self.process.wait(timeout=ENDING_S)
             return
         self.process.kill()
         self.process.wait()

@@ -49,7 +49,7 @@ class Use:
         keep_from_children(self)
 
     @property
-    def locked(self) -> list[int]:
+    def own_fds(self) -> list[int]:
         """The descriptor whose lock says that it is used."""
         return [] if self._fd is None else [self._fd]
 

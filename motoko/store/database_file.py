@@ -113,13 +113,14 @@ class DatabaseFile(FileStorage):  # type: ignore[misc]
         """Close the file."""
         with suppress(OSError):
             self.make_whole()
-        is_open = not self._file.closed
-        self._is_in_place = is_open and is_same(self._file.fileno(), self._file_name)
+        self._is_in_place = False
+        with suppress(OSError, ValueError):  # ValueError: it was closed before
+            self._is_in_place = is_same(self._file.fileno(), self._file_name)
         super().close()
 
     def _save_index(self) -> None:
-        """Write down where objects are, unless the file was removed or replaced: beside
-        another one it would tell that this had lost what it never held."""
+        """Write down where objects are, unless what is closed was removed or replaced: beside
+        another file it would tell that this had lost what it never held."""
         if self._is_in_place:
             super()._save_index()
 

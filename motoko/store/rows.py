@@ -12,7 +12,7 @@ from motoko.model.bounds import Bounds
 from motoko.model.constraints import Constraint, clauses, parse
 from motoko.model.schema import UNSET, Schema
 from motoko.store import layout
-from motoko.store.ahead import fetch_leaves
+from motoko.store.ahead import fetch_leaves, keys_between
 from motoko.store.codec import decode, decode_attempts, decode_run, ordered
 from motoko.store.index import Groups, JobValues
 from motoko.store.kept import Kept
@@ -21,8 +21,9 @@ from motoko.store.kept import Kept
 COPIED_FROM = "copied_from"
 _MOST_JOBS = 20_000
 _FEW = 64
-#: Of so many runs what is stored is fetched at once, of those that are gone through.
-_FETCHED = 4096
+#: Of so many runs at most, and at least, what is stored is fetched at once, of those that are
+#: gone through.
+_FETCHED, _WORTH_FETCHING = 4096, 64
 #: So many decoded rows are kept, of runs and of jobs each: a hundred megabytes perhaps.
 _MOST_KEPT = 100_000
 _NOTHING: Mapping[str, Any] = {}
@@ -227,18 +228,24 @@ class Rows:
         matches = self._matcher(constraint)
         found: list[int] = []
         for run_ids in _batches(candidates):
-            if len(run_ids) > _FEW:
+            if len(run_ids) > _WORTH_FETCHING:
                 self._fetch(run_ids, with_jobs=constraint.needs_job)
             found += filter(matches, run_ids)
         return found
 
     def _fetch(self, run_ids: Sequence[int], *, with_jobs: bool) -> None:
         """Have what is stored of these runs, as far as they are there, sent at once; and of
-        their jobs, unless the first one is known, as the others are then."""
+        their jobs, unless those of the first and the last are known, as the others are then
+        mostly."""
         fetch_leaves(self._runs, run_ids)
-        there = [run_id for run_id in run_ids if run_id in self._runs] if with_jobs else []
-        if there and self.run(there[0])["job_id"] not in self._job_rows:
-            fetch_leaves(self._jobs, sorted({int(self.run(i)["job_id"]) for i in there}))
+        if not with_jobs:
+            return
+        ends = (
+            next((i for i in ids if i in self._runs), None) for ids in (run_ids, run_ids[::-1])
+        )
+        if any(i is not None and self.run(i)["job_id"] not in self._job_rows for i in ends):
+            there = (self.run(i) for i in run_ids if i in self._runs)
+            fetch_leaves(self._jobs, sorted({int(run["job_id"]) for run in there}))
 
     def count(self, constraint: Constraint) -> int:
         """Number of runs that the constraint holds for."""
@@ -314,7 +321,7 @@ class Rows:
             return (), True
         if bounds.run_id is not None:
             interval = bounds.run_id
-            return self._runs.keys(interval.low, interval.high), False
+            return keys_between(self._runs, interval.low, interval.high), False
         groups: list[int] | None = None
         n_in_groups = 0
         if bounds.state is not None or bounds.run_name is not None:
@@ -326,7 +333,9 @@ class Rows:
             if job_ids is not None:
                 return sorted(r for job_id in job_ids for r in self.runs_of(job_id)), False
         if groups is None:
-            return self._runs.keys(), bounds.is_exact
+            if bounds.is_exact:
+                return self._runs.keys(), True
+            return keys_between(self._runs, None, None), False
         members = [self.groups.members(group) for group in groups]
         ids = members[0] if len(members) == 1 else sorted(r for ids in members for r in ids)
         return ids, bounds.is_exact and bounds.job_id is None and not bounds.job

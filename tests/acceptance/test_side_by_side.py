@@ -98,6 +98,20 @@ def test_none_is_left_of_a_command_that_is_killed_before_it_starts_them(
     assert not (line.directory / ".wf").exists()
 
 
+def test_a_word_may_be_no_path_at_all(line: CommandLine) -> None:
+    """As values of the orchestrator's own options are."""
+    orchestrator = line.directory / "orchestrator.py"
+    orchestrator.write_text(
+        orchestrator.read_text()
+        + "\nothers = populate_arg_parser\n"
+        + "def populate_arg_parser(parser):\n"
+        + "    others(parser)\n"
+        + "    parser.add_argument('--text')\n"
+    )
+
+    ended(line, "run", "--text", "x" * 5000)
+
+
 def test_what_runs_already_is_not_started_early(line: CommandLine) -> None:
     ended(line, "launcher")
     pids = line.pid("server"), line.pid("launcher")

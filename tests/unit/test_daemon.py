@@ -322,7 +322,7 @@ def test_a_process_that_does_not_start_is_reported_with_its_last_line(tmp_path: 
 def test_a_process_that_says_why_and_does_not_end_is_ended_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_ENDING_S", 0.1)
+    monkeypatch.setattr(process, "ENDING_S", 0.1)
     script = (
         "import os, signal; print(os.getpid(), flush=True);"
         "from motoko import starter; starter.say_why('no luck today'); signal.pause()"

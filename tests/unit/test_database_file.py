@@ -210,3 +210,18 @@ def test_a_file_that_was_replaced_leaves_no_index_beside_the_other_one(tmp_path:
     assert index.read_bytes() == before
     new.close()
     assert index.read_bytes() != before
+
+
+def test_a_file_of_which_nobody_can_say_whether_it_is_there_is_closed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(*_: object) -> bool:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    storage = DatabaseFile(str(tmp_path / "some.db"))
+    commit(storage, 1, FIRST)
+    with monkeypatch.context() as patched:
+        patched.setattr("motoko.store.database_file.is_same", stale)
+        storage.close()
+
+    DatabaseFile(str(tmp_path / "some.db")).close()  # nobody has its lock

@@ -29,7 +29,11 @@ starter.is_awaited()
 pipe = starter.word_pipe()
 given = sys.argv[1:] if pipe is None else [*sys.argv[1:], *starter.read_word(pipe)]
 print("early" if pipe is not None else "late", *given, flush=True)
-starter.say_ready()
+if "--and-go-on" not in given:
+    starter.say_ready()
+else:
+    import signal
+    signal.pause()
 """
 BEGINNING = [sys.executable, "-c", TOLD, "be"]
 
@@ -46,13 +50,19 @@ def started(log_file: Path, early: Early, *rest: str) -> str:
 
 
 def waiting_ones() -> list[psutil.Process]:
-    """Those that wait for this process, and zombies of those that did."""
+    """Those that wait for this process."""
     found = []
     for process in psutil.Process().children():
         with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
             if process.cmdline()[: len(BEGINNING)] == BEGINNING:
                 found.append(process)
     return found
+
+
+def zombies() -> set[int]:
+    """The children of this process that have ended and were not waited for."""
+    children = psutil.Process().children()
+    return {p.pid for p in children if p.status() == psutil.STATUS_ZOMBIE}
 
 
 def test_one_that_was_started_early_does_what_it_is_told(log_file: Path) -> None:
@@ -88,25 +98,38 @@ def test_another_command_leaves_it_waiting_until_the_end_of_the_block(log_file: 
 
 
 def test_it_ends_when_it_is_not_needed(log_file: Path) -> None:
+    before = zombies()
     with Early(BEGINNING) as early:
         early.dismiss()
         assert waiting_ones() == []
+        assert zombies() <= before
         said = started(log_file, early, "one")
 
     assert said == "late be one\n"
 
 
-def core_limit(soft: int) -> None:
-    resource.setrlimit(
-        resource.RLIMIT_CORE, (soft, resource.getrlimit(resource.RLIMIT_CORE)[1])
-    )
+def fewer_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+
+
+def in_a_fork(body: Callable[[], object]) -> None:
+    """Do something in a process of its own, as far as what it changes there is concerned."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        with suppress(BaseException):
+            body()
+            code = 0
+        os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 CHANGES: dict[str, Callable[[], object]] = {
     "environment": lambda: os.environ.update(SOME_VARIABLE="other"),
     "directory": lambda: os.chdir("/"),
-    "umask": lambda: os.umask(0o027),
-    "limits": lambda: core_limit(1234),
+    "umask": lambda: os.umask(os.umask(0) ^ 0o010),
+    "limits": lambda: fewer_files(),
     "nice": lambda: os.nice(1),
     "ignored signals": lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN),
     "blocked signals": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2]),
@@ -120,14 +143,16 @@ def test_one_that_would_have_other_than_its_starter_has_by_now_is_not_used(
 ) -> None:
     if what == "cores" and len(os.sched_getaffinity(0)) == 1:
         pytest.skip("there is one core")
-    pid = os.fork()  # so that what is changed is changed in there alone
-    if pid == 0:
-        with suppress(BaseException), Early(BEGINNING) as early:
+    if what == "nice" and os.nice(0) == 19:
+        pytest.skip("nobody can be nicer")
+
+    def change_and_start() -> None:
+        with Early(BEGINNING) as early:
             if what is not None:
                 CHANGES[what]()
             started(log_file, early, "one")
-        os._exit(0)
-    os.waitpid(pid, 0)
+
+    in_a_fork(change_and_start)
 
     assert log_file.read_text() == f"{'early' if what is None else 'late'} be one\n"
 
@@ -178,22 +203,27 @@ def test_who_is_interrupted_while_it_gives_the_word_leaves_none(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Starting, "tell", interrupted)
-    with pytest.raises(KeyboardInterrupt), Early(BEGINNING) as early:
-        started(log_file, early, "one")
+    goes_on = [*BEGINNING, "--and-go-on"]
+    with pytest.raises(KeyboardInterrupt), Early(goes_on) as early:
+        daemon.start([*goes_on, "one"], "it", log_file, early=early)
 
     assert waiting_ones() == []
 
 
-def test_descriptors_that_somebody_closed_are_not_used(log_file: Path) -> None:
-    pid = os.fork()
-    if pid == 0:
-        with suppress(BaseException), Early(BEGINNING) as early:
-            os.closerange(3, 100)
+@pytest.mark.parametrize("which", ["all", "the one to read from"])
+def test_descriptors_that_somebody_closed_are_not_used(log_file: Path, which: str) -> None:
+    def close_and_start() -> None:
+        with Early(BEGINNING) as early:
+            [(_, one)] = early._waiting
+            if which == "all":
+                os.closerange(3, 100)
+            else:
+                os.close(one._reader.fd)
             others = [os.open(log_file.with_name("other"), os.O_RDWR | os.O_CREAT)]
             others += [os.dup(others[0]) for _ in range(30)]
             started(log_file, early, "one")
-        os._exit(0)
-    os.waitpid(pid, 0)
+
+    in_a_fork(close_and_start)
 
     assert log_file.read_text() == "late be one\n"
     assert log_file.with_name("other").read_bytes() == b""

@@ -46,7 +46,7 @@ def test_a_child_does_not_hold_the_office_of_a_parent_that_was_killed(
     use.begin()
     with forked_child():
         assert Office(office.file, "it").owner() is not None
-        for fd in (*office.locked, *use.locked):
+        for fd in (*office.own_fds, *use.own_fds):
             os.close(fd)  # as the system does for whom it kills
 
         assert Office(office.file, "it").owner() is None
